@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package authserver is the composition root of the authserver: it makes the rooms and runs them. At present the authserver
+// keeps and releases upstream credentials; the program penstock-standalone and cmd/authserver start it.
+package authserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/penstockhq/penstock/authserver/internal/credentialapi"
+	"github.com/penstockhq/penstock/authserver/internal/sqlstore"
+	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/authserver/internal/vault"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/run"
+	"github.com/penstockhq/penstock/sdk/kit/tlsx"
+)
+
+const (
+	serviceName = "penstock-authserver"
+
+	readHeaderTimeout = 10 * time.Second
+	requestTimeout    = 30 * time.Second // of reading a request, and of answering one
+	idleTimeout       = 2 * time.Minute
+	opsDrain          = time.Second
+	closeTimeout      = 5 * time.Second
+)
+
+// Server is an authserver. Its methods are safe for concurrent use.
+type Server struct {
+	c      Config
+	health health
+
+	mu    sync.Mutex // guards what follows
+	local map[ident.Role]*localListener
+	ended bool
+}
+
+// New returns a server. It reads and starts nothing. The fault is Invalid, AUTHSERVER_CONFIG_INVALID.
+func New(c Config) (*Server, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	return &Server{c: c, local: make(map[ident.Role]*localListener)}, nil
+}
+
+// RotateKeyset adds a new primary key to the key file of the settings. Running processes take it up by themselves.
+func RotateKeyset(s Settings) error { return vault.RotateKeyFile(s.Vault.Keyset) }
+
+// Run opens the store and the key file, then serves until ctx is canceled, finishes the calls in flight, and returns nil.
+// It refuses to start, with Precondition VAULT_KEY_MISSING, when a stored secret needs a key that is not there (SE-3). It
+// is called once.
+func (s *Server) Run(ctx context.Context) (err error) {
+	var closers run.Closers
+	defer func() {
+		s.endLocal()
+		err = errors.Join(err, closers.Close(ctx, closeTimeout))
+	}()
+	listeners, err := s.listen(&closers)
+	if err != nil {
+		return err
+	}
+	secrets, err := sqlstore.Open(ctx, s.c.Database.Reveal())
+	if err != nil {
+		return fmt.Errorf("open the store: %w", err)
+	}
+	closers.Add("store", func(context.Context) error { return secrets.Close() })
+	v, err := s.openVault(ctx, secrets)
+	if err != nil {
+		return err
+	}
+	api, err := credentialapi.New(credentialapi.Config{
+		Vault: v, Log: s.c.Telemetry.Log, Tracer: s.c.Telemetry.Tracer, Meter: s.c.Telemetry.Meter, Propagator: s.c.Telemetry.Propagator,
+	})
+	if err != nil {
+		return err
+	}
+	tasks := []run.Task{
+		{Name: "vault upkeep", Run: v.Run},
+		{Name: "health checks", Run: func(ctx context.Context) error { return s.health.watch(ctx, secrets, v) }},
+		{Name: "credential api in memory", Run: func(ctx context.Context) error { return s.serveLocal(ctx, api) }},
+	}
+	if l := listeners.credential; l != nil {
+		server, err := s.credentialServer(api)
+		if err != nil {
+			return err
+		}
+		tasks = append(tasks, run.HTTPServer("credential api", l, server, s.c.Shutdown.Drain))
+	}
+	if l := listeners.ops; l != nil {
+		tasks = append(tasks, run.HTTPServer("ops", l, s.httpServer(s.opsHandler()), opsDrain))
+	}
+	s.c.Telemetry.Log.InfoContext(ctx, "authserver started", obs.AttrVersion, s.c.Version,
+		obs.AttrAddress, listeners.addresses())
+	defer s.c.Telemetry.Log.InfoContext(ctx, "authserver stopped")
+	return run.Group(ctx, tasks...)
+}
+
+// openVault opens the key file, or makes it where the settings allow that and no secret can depend on another one.
+func (s *Server) openVault(ctx context.Context, secrets store.Secrets) (*vault.Vault, error) {
+	path := s.c.Vault.Keyset
+	keys, err := vault.OpenKeyFile(path)
+	if fault.KindOf(err) == fault.Precondition && errors.Is(err, os.ErrNotExist) {
+		keys, err = s.createKeyFile(ctx, secrets)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the key file %s: %w", path, err)
+	}
+	v, err := vault.New(vault.Config{Secrets: secrets, KMS: keys, Log: s.c.Telemetry.Log})
+	if err != nil {
+		return nil, err
+	}
+	if err := v.Check(ctx); err != nil {
+		return nil, fmt.Errorf("check the key file %s: %w", path, err)
+	}
+	return v, nil
+}
+
+func (s *Server) createKeyFile(ctx context.Context, secrets store.Secrets) (*vault.KeyFile, error) {
+	ids, err := secrets.SecretKeyIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) > 0 {
+		return nil, fault.New(fault.Precondition, vault.ReasonKeyMissing,
+			"The key file (vault.keyset) is missing, and stored secrets cannot be opened without it: put it back.")
+	}
+	if !s.c.Vault.CreateKeyset {
+		return nil, fault.New(fault.Precondition, vault.ReasonKeyMissing,
+			"The key file (vault.keyset) is missing. Nothing is stored yet: set vault.create_keyset to make one.")
+	}
+	if err := vault.CreateKeyFile(s.c.Vault.Keyset); err != nil {
+		return nil, err
+	}
+	s.c.Telemetry.Log.InfoContext(ctx, "key file created", obs.AttrPath, s.c.Vault.Keyset)
+	return vault.OpenKeyFile(s.c.Vault.Keyset)
+}
+
+// listening is what the server listens on; nil is off.
+type listening struct{ credential, ops net.Listener }
+
+func (l listening) addresses() []string {
+	var list []string
+	for _, one := range []net.Listener{l.credential, l.ops} {
+		if one != nil {
+			list = append(list, one.Addr().String())
+		}
+	}
+	return list
+}
+
+// listen takes or opens the listeners first of all, because a port in use is what goes wrong most often.
+func (s *Server) listen(closers *run.Closers) (listening, error) {
+	l := listening{credential: s.c.CredentialListener, ops: s.c.OpsListener}
+	for _, one := range []struct {
+		at            *net.Listener
+		addr, setting string
+	}{{&l.credential, s.c.Credential.Listen, "credential.listen"}, {&l.ops, s.c.Ops.Listen, "ops.listen"}} {
+		if *one.at == nil && one.addr != "" {
+			opened, err := run.Listen(one.addr, one.setting)
+			if err != nil {
+				return listening{}, err
+			}
+			*one.at = opened
+		}
+		if opened := *one.at; opened != nil {
+			closers.Add(one.setting, func(context.Context) error { return closeListener(opened) })
+		}
+	}
+	return l, nil
+}
+
+// closeListener closes a listener that its HTTP server has closed already, unless starting failed before.
+func closeListener(l net.Listener) error {
+	if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) credentialServer(api *credentialapi.API) (*http.Server, error) {
+	config, err := tlsx.Server(s.c.TLS.files(), s.c.TLS.TrustDomain, ident.RoleNode, ident.RoleControlPlane)
+	if err != nil {
+		return nil, fmt.Errorf("set up mutual TLS: %w", err)
+	}
+	server := s.httpServer(api.Handler(credentialapi.FromTLS))
+	server.TLSConfig = config
+	server.WriteTimeout = requestTimeout
+	return server, nil
+}
+
+// httpServer returns a server without a limit on answering: a profile takes as long as was asked for.
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       requestTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          slog.NewLogLogger(s.c.Telemetry.Log.Handler(), slog.LevelWarn),
+	}
+}
+
+func (s *Server) opsHandler() http.Handler {
+	return obs.Ops(obs.OpsConfig{
+		Service: serviceName, Version: s.c.Version, Checks: s.health.checks(), Metrics: s.c.Telemetry.Metrics,
+	})
+}

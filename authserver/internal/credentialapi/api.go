@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package credentialapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/penstockhq/penstock/authserver/internal/vault"
+	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
+	"github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
+)
+
+const (
+	// lifetime is how long a node may keep a static secret before it asks again (D-85: at most 15 minutes).
+	lifetime = 15 * time.Minute
+	// maxMessage bounds a request; a secret is some headers or variables, not a file system.
+	maxMessage = 1 << 20
+)
+
+// Vault is what this room needs of the vault.
+type Vault interface {
+	Put(ctx context.Context, connection string, s vault.Secret) (version string, err error)
+	Resolve(ctx context.Context, connection, version string) (vault.Secret, error)
+	Delete(ctx context.Context, connection string) (int, error)
+}
+
+// Config is what an API needs. Now may be nil, which means time.Now.
+type Config struct {
+	Vault      Vault
+	Log        *slog.Logger
+	Tracer     trace.TracerProvider
+	Meter      metric.MeterProvider
+	Propagator propagation.TextMapPropagator
+	Now        func() time.Time
+}
+
+// API implements the credential service. It is safe for concurrent use.
+type API struct {
+	vault      Vault
+	report     reporter
+	propagator propagation.TextMapPropagator
+	now        func() time.Time
+}
+
+// New returns an API on its parts.
+func New(c Config) (*API, error) {
+	if c.Vault == nil || c.Log == nil || c.Tracer == nil || c.Meter == nil || c.Propagator == nil {
+		return nil, errors.New("the credential api needs a vault, a log, a tracer, a meter and a propagator")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	report, err := newReporter(c)
+	if err != nil {
+		return nil, err
+	}
+	return &API{vault: c.Vault, report: report, propagator: c.Propagator, now: c.Now}, nil
+}
+
+// Handler returns the service as HTTP. identify says who sent a request: [FromTLS] or [Fixed].
+func (a *API) Handler(identify Identify) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(credentialv1connect.NewCredentialServiceHandler(service{a},
+		connect.WithReadMaxBytes(maxMessage),
+		connect.WithRecover(a.report.recovered),
+	))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := a.propagator.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+		caller, err := identify(r)
+		ctx = context.WithValue(ctx, callerKey{}, identified{caller, err})
+		mux.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// service is the API as the generated handler wants it.
+type service struct{ *API }
+
+// PutSecret implements the service.
+func (s service) PutSecret(ctx context.Context, m *credentialv1.PutSecretRequest) (*credentialv1.PutSecretResponse, error) {
+	c := call{operation: "put", connection: m.GetConnectionUid(), role: ident.RoleControlPlane, message: m}
+	var r *credentialv1.PutSecretResponse
+	err := s.serve(ctx, &c, func(ctx context.Context) error {
+		version, err := s.vault.Put(ctx, m.GetConnectionUid(), vault.Secret{
+			Headers: hide(m.GetSecret().GetHeaders()), Env: hide(m.GetSecret().GetEnv()),
+		})
+		if err != nil {
+			return fmt.Errorf("put a secret: %w", err)
+		}
+		c.version = version
+		r = &credentialv1.PutSecretResponse{Version: version}
+		return nil
+	})
+	return r, err
+}
+
+// DeleteSecrets implements the service.
+func (s service) DeleteSecrets(ctx context.Context, m *credentialv1.DeleteSecretsRequest) (*credentialv1.DeleteSecretsResponse, error) {
+	c := call{operation: "delete", connection: m.GetConnectionUid(), role: ident.RoleControlPlane, message: m}
+	err := s.serve(ctx, &c, func(ctx context.Context) error {
+		n, err := s.vault.Delete(ctx, m.GetConnectionUid())
+		if err != nil {
+			return fmt.Errorf("delete secrets: %w", err)
+		}
+		c.count = n
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &credentialv1.DeleteSecretsResponse{}, nil
+}
+
+// Resolve implements the service.
+func (s service) Resolve(ctx context.Context, m *credentialv1.ResolveRequest) (*credentialv1.ResolveResponse, error) {
+	c := call{operation: "resolve", connection: m.GetConnectionUid(), version: m.GetVersion(), role: ident.RoleNode, message: m}
+	if p := m.GetPrincipal(); p.GetUid() != "" {
+		c.principal = ident.Principal{Kind: ident.Kind(p.GetKind()), UID: p.GetUid()}.Hash()
+	}
+	var r *credentialv1.ResolveResponse
+	err := s.serve(ctx, &c, func(ctx context.Context) error {
+		secret, err := s.vault.Resolve(ctx, m.GetConnectionUid(), m.GetVersion())
+		if err != nil {
+			return fmt.Errorf("resolve a credential: %w", err)
+		}
+		r = &credentialv1.ResolveResponse{
+			Secret:     &credentialv1.StaticSecret{Headers: reveal(secret.Headers), Env: reveal(secret.Env)},
+			ExpireTime: timestamppb.New(s.now().Add(lifetime)),
+		}
+		return nil
+	})
+	return r, err
+}
+
+// serve is what all calls have in common: who, whether, the work, and what is told about it.
+func (a *API) serve(ctx context.Context, c *call, work func(context.Context) error) error {
+	ctx, end := a.report.begin(ctx, c)
+	err := c.admit(ctx)
+	if err == nil {
+		err = check(c.message)
+	}
+	if err == nil {
+		err = work(ctx)
+	}
+	end(err)
+	return toConnect(err)
+}
+
+func hide(m map[string]string) map[string]obs.Secret {
+	r := make(map[string]obs.Secret, len(m))
+	for k, v := range m {
+		r[k] = obs.Secret(v)
+	}
+	return r
+}
+
+func reveal(m map[string]obs.Secret) map[string]string {
+	r := make(map[string]string, len(m))
+	for k, v := range m {
+		r[k] = v.Reveal()
+	}
+	return r
+}

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package credentialapi_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	"github.com/penstockhq/penstock/authserver/internal/credentialapi"
+	"github.com/penstockhq/penstock/authserver/internal/vault"
+	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
+	"github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+)
+
+const canary = "canary-77aa-never-in-a-log"
+
+// memory is a vault that keeps its secrets in a map, or fails as told.
+type memory struct {
+	mu      sync.Mutex
+	secrets map[string]vault.Secret
+	fail    error
+	panics  bool
+}
+
+func (m *memory) enter() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.panics {
+		panic("working on " + canary)
+	}
+	return m.fail
+}
+
+func (m *memory) Put(_ context.Context, connection string, s vault.Secret) (string, error) {
+	if err := m.enter(); err != nil {
+		return "", err
+	}
+	version := fmt.Sprint("v_", len(m.secrets)+1)
+	m.secrets[connection+" "+version] = s
+	return version, nil
+}
+
+func (m *memory) Resolve(_ context.Context, connection, version string) (vault.Secret, error) {
+	if err := m.enter(); err != nil {
+		return vault.Secret{}, err
+	}
+	s, ok := m.secrets[connection+" "+version]
+	if !ok {
+		return vault.Secret{}, fault.New(fault.Precondition, vault.ReasonMissing, "Store it anew.")
+	}
+	return s, nil
+}
+
+func (m *memory) Delete(_ context.Context, connection string) (int, error) {
+	if err := m.enter(); err != nil {
+		return 0, err
+	}
+	n := len(m.secrets)
+	for key := range m.secrets {
+		if strings.HasPrefix(key, connection+" ") {
+			delete(m.secrets, key)
+		}
+	}
+	return n - len(m.secrets), nil
+}
+
+type bench struct {
+	vault *memory
+	log   *bytes.Buffer
+	spans *tracetest.SpanRecorder
+	api   *credentialapi.API
+	now   time.Time
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{
+		vault: &memory{secrets: map[string]vault.Secret{}}, log: new(bytes.Buffer), spans: tracetest.NewSpanRecorder(),
+		now: time.Date(2026, 7, 28, 12, 0, 0, 0, time.UTC),
+	}
+	api, err := credentialapi.New(credentialapi.Config{
+		Vault: b.vault, Log: slog.New(slog.NewJSONHandler(b.log, nil)), Propagator: propagation.TraceContext{},
+		Tracer: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(b.spans)),
+		Meter:  noop.NewMeterProvider(), Now: func() time.Time { return b.now },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.api = api
+	return b
+}
+
+// as returns a client that the service takes for a workload of the role.
+func (b *bench) as(t *testing.T, role ident.Role) credentialv1connect.CredentialServiceClient {
+	t.Helper()
+	w := ident.Workload{TrustDomain: "example.org", Region: "eu", Role: role, Name: "the-" + string(role)}
+	return b.client(t, credentialapi.Fixed(w))
+}
+
+func (b *bench) client(t *testing.T, identify credentialapi.Identify) credentialv1connect.CredentialServiceClient {
+	t.Helper()
+	server := httptest.NewServer(b.api.Handler(identify))
+	t.Cleanup(server.Close)
+	return credentialv1connect.NewCredentialServiceClient(server.Client(), server.URL)
+}
+
+func putRequest() *credentialv1.PutSecretRequest {
+	return &credentialv1.PutSecretRequest{ConnectionUid: "c1", Secret: &credentialv1.StaticSecret{
+		Headers: map[string]string{"Authorization": canary}, Env: map[string]string{"KEY": canary},
+	}}
+}
+
+func TestPutResolveDelete(t *testing.T) {
+	b := newBench(t)
+	controlPlane, node := b.as(t, ident.RoleControlPlane), b.as(t, ident.RoleNode)
+	put, err := controlPlane.PutSecret(t.Context(), putRequest())
+	must(t, err)
+	resolve := &credentialv1.ResolveRequest{
+		ConnectionUid: "c1", Version: put.GetVersion(), Principal: &credentialv1.ResolvePrincipal{Kind: "user", Uid: "u1"},
+	}
+	got, err := node.Resolve(t.Context(), resolve)
+	must(t, err)
+	if diff := cmp.Diff(putRequest().GetSecret(), got.GetSecret(), protocmp.Transform()); diff != "" {
+		t.Errorf("resolved secret differs (-want +got):\n%s", diff)
+	}
+	if want := b.now.Add(15 * time.Minute); !got.GetExpireTime().AsTime().Equal(want) {
+		t.Errorf("expires at %v, want %v", got.GetExpireTime().AsTime(), want)
+	}
+	_, err = controlPlane.DeleteSecrets(t.Context(), &credentialv1.DeleteSecretsRequest{ConnectionUid: "c1"})
+	must(t, err)
+	_, err = node.Resolve(t.Context(), resolve)
+	wantError(t, err, connect.CodeFailedPrecondition, vault.ReasonMissing)
+
+	// D-85: each release is audited, with who and what and without the value, the principal's uid or a name.
+	log := b.log.String()
+	for _, want := range []string{
+		`"method":"put","service":"controlplane","node":"the-controlplane","region":"eu","connection":"c1"`,
+		`"method":"resolve","service":"node","node":"the-node","region":"eu","connection":"c1"`,
+		`"principal_hash":"` + ident.Principal{Kind: ident.KindUser, UID: "u1"}.Hash() + `"`,
+		`"method":"delete"`, `"count":1`, `"fault_reason":"CREDENTIAL_MISSING"`,
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log lacks %s:\n%s", want, log)
+		}
+	}
+	noCanary(t, "the log", log)
+	for _, span := range b.spans.Ended() {
+		noCanary(t, "a span", fmt.Sprint(span.Name(), span.Attributes(), span.Status(), span.Events()))
+	}
+}
+
+// Who may call what: every method by every role.
+func TestRoles(t *testing.T) {
+	methods := []struct {
+		name string
+		role ident.Role
+		call func(context.Context, credentialv1connect.CredentialServiceClient) error
+	}{
+		{"PutSecret", ident.RoleControlPlane, func(ctx context.Context, c credentialv1connect.CredentialServiceClient) error {
+			_, err := c.PutSecret(ctx, putRequest())
+			return err
+		}},
+		{"DeleteSecrets", ident.RoleControlPlane, func(ctx context.Context, c credentialv1connect.CredentialServiceClient) error {
+			_, err := c.DeleteSecrets(ctx, &credentialv1.DeleteSecretsRequest{ConnectionUid: "c1"})
+			return err
+		}},
+		{"Resolve", ident.RoleNode, func(ctx context.Context, c credentialv1connect.CredentialServiceClient) error {
+			_, err := c.Resolve(ctx, &credentialv1.ResolveRequest{ConnectionUid: "c0", Version: "v_1"})
+			return err
+		}},
+	}
+	for _, role := range []ident.Role{ident.RoleControlPlane, ident.RoleNode, ident.RoleAuthserver, ""} {
+		for _, m := range methods {
+			t.Run(fmt.Sprintf("%s by %q", m.name, role), func(t *testing.T) {
+				b := newBench(t)
+				b.vault.secrets["c0 v_1"] = vault.Secret{}
+				err := m.call(t.Context(), b.as(t, role))
+				if role == m.role {
+					must(t, err)
+					return
+				}
+				wantError(t, err, connect.CodePermissionDenied, credentialapi.ReasonRole)
+				if len(b.vault.secrets) != 1 {
+					t.Error("a refused call changed the vault")
+				}
+			})
+		}
+	}
+	t.Run("without a certificate", func(t *testing.T) {
+		b := newBench(t)
+		for _, m := range methods {
+			wantError(t, m.call(t.Context(), b.client(t, credentialapi.FromTLS)), connect.CodeUnauthenticated, credentialapi.ReasonCaller)
+		}
+	})
+}
+
+func TestRefusedMessages(t *testing.T) {
+	b := newBench(t)
+	many := func(n int) map[string]string {
+		m := map[string]string{}
+		for i := range n {
+			m[fmt.Sprint("K", i)] = canary
+		}
+		return m
+	}
+	put := func(edit func(*credentialv1.PutSecretRequest)) func() error {
+		return func() error {
+			m := putRequest()
+			edit(m)
+			_, err := b.as(t, ident.RoleControlPlane).PutSecret(t.Context(), m)
+			return err
+		}
+	}
+	resolve := func(m *credentialv1.ResolveRequest) func() error {
+		return func() error {
+			_, err := b.as(t, ident.RoleNode).Resolve(t.Context(), m)
+			return err
+		}
+	}
+	long := strings.Repeat("x", 65)
+	for _, c := range []struct {
+		name, field string
+		call        func() error
+	}{
+		{"no connection", "connection_uid", put(func(m *credentialv1.PutSecretRequest) { m.ConnectionUid = "" })},
+		{"long connection", "connection_uid", put(func(m *credentialv1.PutSecretRequest) { m.ConnectionUid = long })},
+		{"no secret", "secret", put(func(m *credentialv1.PutSecretRequest) { m.Secret = nil })},
+		{"21 headers", "secret.headers", put(func(m *credentialv1.PutSecretRequest) { m.Secret.Headers = many(21) })},
+		{"65 variables", "secret.env", put(func(m *credentialv1.PutSecretRequest) { m.Secret.Env = many(65) })},
+		{"resolve without a version", "version", resolve(&credentialv1.ResolveRequest{ConnectionUid: "c1"})},
+		{"resolve without a connection", "connection_uid", resolve(&credentialv1.ResolveRequest{Version: "v"})},
+		{"resolve for a long uid", "principal.uid", resolve(&credentialv1.ResolveRequest{
+			ConnectionUid: "c1", Version: "v", Principal: &credentialv1.ResolvePrincipal{Kind: "user", Uid: long},
+		})},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := c.call()
+			wantError(t, err, connect.CodeInvalidArgument, credentialapi.ReasonRequest)
+			if fields := violations(err); len(fields) != 1 || fields[0] != c.field {
+				t.Errorf("violations are at %v, want %s", fields, c.field)
+			}
+		})
+	}
+	t.Run("too large", func(t *testing.T) {
+		err := put(func(m *credentialv1.PutSecretRequest) { m.Secret.Env["BIG"] = strings.Repeat(canary, 50_000) })()
+		if connect.CodeOf(err) != connect.CodeResourceExhausted {
+			t.Errorf("error is %v, want resource_exhausted", err)
+		}
+	})
+	noCanary(t, "the log", b.log.String())
+}
+
+func TestFaultsOnTheWire(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		err    error
+		code   connect.Code
+		reason string
+	}{
+		{"unreadable", fault.New(fault.Precondition, vault.ReasonUnreadable, "Store it anew.").Because(errors.New(canary)), connect.CodeFailedPrecondition, vault.ReasonUnreadable},
+		{"store away", fault.New(fault.Unavailable, "STORE_UNAVAILABLE", "Later.").After(time.Second), connect.CodeUnavailable, "STORE_UNAVAILABLE"},
+		{"unclassified", errors.New("driver says " + canary), connect.CodeInternal, fault.ReasonInternal},
+		{"deadline", fmt.Errorf("read: %w", context.DeadlineExceeded), connect.CodeDeadlineExceeded, fault.ReasonTimeout},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			b.vault.fail = c.err
+			_, err := b.as(t, ident.RoleNode).Resolve(t.Context(), &credentialv1.ResolveRequest{ConnectionUid: "c1", Version: "v"})
+			wantError(t, err, c.code, c.reason)
+			noCanary(t, "the answer", err.Error())
+		})
+	}
+	t.Run("panic", func(t *testing.T) {
+		b := newBench(t)
+		b.vault.panics = true
+		_, err := b.as(t, ident.RoleNode).Resolve(t.Context(), &credentialv1.ResolveRequest{ConnectionUid: "c1", Version: "v"})
+		wantError(t, err, connect.CodeInternal, fault.ReasonInternal)
+		noCanary(t, "the answer", err.Error())
+		noCanary(t, "the log", b.log.String())
+		if !strings.Contains(b.log.String(), "credential operation panicked") {
+			t.Errorf("the log does not tell: %s", b.log)
+		}
+	})
+}
+
+// G-62: the node's trace goes on here.
+func TestTraceIsContinued(t *testing.T) {
+	b := newBench(t)
+	server := httptest.NewServer(b.api.Handler(credentialapi.Fixed(ident.Workload{Role: ident.RoleNode})))
+	t.Cleanup(server.Close)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+credentialv1connect.CredentialServiceResolveProcedure,
+		strings.NewReader(`{"connectionUid":"c1","version":"v"}`))
+	must(t, err)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	res, err := server.Client().Do(r)
+	must(t, err)
+	must(t, res.Body.Close())
+	spans := b.spans.Ended()
+	if len(spans) != 1 || spans[0].SpanContext().TraceID().String() != "0af7651916cd43dd8448eb211c80319c" {
+		t.Errorf("spans: %v", spans)
+	}
+}
+
+func TestNewNeedsItsParts(t *testing.T) {
+	if _, err := credentialapi.New(credentialapi.Config{}); err == nil {
+		t.Error("an api without parts was made")
+	}
+}
+
+func wantError(t *testing.T, err error, code connect.Code, reason string) {
+	t.Helper()
+	c, ok := errors.AsType[*connect.Error](err)
+	if !ok || c.Code() != code {
+		t.Fatalf("error is %v, want %v", err, code)
+	}
+	for _, d := range c.Details() {
+		value, err := d.Value()
+		must(t, err)
+		if info, ok := value.(*errdetails.ErrorInfo); ok {
+			if info.GetReason() != reason || info.GetDomain() != "penstock" {
+				t.Errorf("error info is %v, want %s", info, reason)
+			}
+			return
+		}
+	}
+	t.Errorf("no error info in %v", err)
+}
+
+func violations(err error) []string {
+	var fields []string
+	c, ok := errors.AsType[*connect.Error](err)
+	if !ok {
+		return nil
+	}
+	for _, d := range c.Details() {
+		value, err := d.Value()
+		if err != nil {
+			continue
+		}
+		if bad, ok := value.(*errdetails.BadRequest); ok {
+			for _, v := range bad.GetFieldViolations() {
+				fields = append(fields, v.GetField())
+			}
+		}
+	}
+	return fields
+}
+
+func noCanary(t *testing.T, where, text string) {
+	t.Helper()
+	if strings.Contains(text, canary) {
+		t.Errorf("the secret is in %s: %s", where, text)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

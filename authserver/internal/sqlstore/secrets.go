@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/penstockhq/penstock/authserver/internal/store"
+)
+
+// PutSecret implements [store.Secrets].
+func (s *Store) PutSecret(ctx context.Context, n store.Secret) error {
+	done, err := s.db.ExecContext(ctx,
+		`INSERT INTO secrets (connection, version, key_id, sealed, create_time) VALUES ($1, $2, $3, $4, $5)
+		 ON CONFLICT (connection, version) DO NOTHING`,
+		n.Connection, n.Version, n.KeyID, n.Sealed, n.CreateTime.UnixMicro())
+	rows, err := affected(done, err)
+	if err != nil {
+		return rewrite("store a secret", err)
+	}
+	if rows == 0 {
+		return store.SecretExists()
+	}
+	return nil
+}
+
+// Secret implements [store.Secrets].
+func (s *Store) Secret(ctx context.Context, connection, version string) (store.Secret, error) {
+	n, err := scanSecret(s.db.QueryRowContext(ctx,
+		`SELECT connection, version, key_id, sealed, create_time, resolve_time FROM secrets
+		 WHERE connection = $1 AND version = $2`, connection, version))
+	if errors.Is(err, sql.ErrNoRows) {
+		return store.Secret{}, store.SecretMissing()
+	}
+	if err != nil {
+		return store.Secret{}, rewrite("read a secret", err)
+	}
+	return n, nil
+}
+
+// TouchSecret implements [store.Secrets].
+func (s *Store) TouchSecret(ctx context.Context, connection, version string, at time.Time) error {
+	// The condition keeps a slow process from turning the time back.
+	_, err := s.db.ExecContext(ctx,
+		`UPDATE secrets SET resolve_time = $3 WHERE connection = $1 AND version = $2 AND resolve_time < $3`,
+		connection, version, at.UnixMicro())
+	return rewrite("note a resolved secret", err)
+}
+
+// DeleteSecrets implements [store.Secrets].
+func (s *Store) DeleteSecrets(ctx context.Context, connection string) (int, error) {
+	done, err := s.db.ExecContext(ctx, `DELETE FROM secrets WHERE connection = $1`, connection)
+	rows, err := affected(done, err)
+	return rows, rewrite("delete the secrets of a connection", err)
+}
+
+// CollectSecrets implements [store.Secrets].
+func (s *Store) CollectSecrets(ctx context.Context, c store.Collection) (int, error) {
+	done, err := s.db.ExecContext(ctx,
+		`DELETE FROM secrets WHERE (connection, version) IN (
+		   SELECT v.connection, v.version FROM (
+		     SELECT connection, version, create_time, resolve_time,
+		       row_number() OVER (PARTITION BY connection ORDER BY create_time DESC, version DESC) AS nth
+		     FROM secrets) AS v
+		   WHERE v.create_time < $1 AND v.resolve_time < $1 AND v.nth > $2 AND (v.nth > $4 OR EXISTS (
+		     SELECT 1 FROM secrets AS other
+		     WHERE other.connection = v.connection AND other.version <> v.version
+		       AND other.resolve_time > v.create_time + $3 AND other.resolve_time > v.resolve_time)))`,
+		c.Before.UnixMicro(), c.Keep, c.Settled.Microseconds(), c.Most)
+	rows, err := affected(done, err)
+	return rows, rewrite("collect old secrets", err)
+}
+
+// SecretsNotUnder implements [store.Secrets].
+func (s *Store) SecretsNotUnder(ctx context.Context, keyID, afterConnection, afterVersion string, limit int) (_ []store.Secret, err error) {
+	rows, err := s.db.QueryContext(ctx,
+		`SELECT connection, version, key_id, sealed, create_time, resolve_time FROM secrets
+		 WHERE key_id <> $1 AND (connection, version) > ($2, $3) ORDER BY connection, version LIMIT $4`,
+		keyID, afterConnection, afterVersion, limit)
+	if err != nil {
+		return nil, rewrite("list secrets of other keys", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var list []store.Secret
+	for rows.Next() {
+		n, err := scanSecret(rows)
+		if err != nil {
+			return nil, rewrite("read a secret of another key", err)
+		}
+		list = append(list, n)
+	}
+	return list, rewrite("list secrets of other keys", rows.Err())
+}
+
+// ResealSecret implements [store.Secrets].
+func (s *Store) ResealSecret(ctx context.Context, n store.Secret, oldKeyID string) (bool, error) {
+	done, err := s.db.ExecContext(ctx,
+		`UPDATE secrets SET key_id = $3, sealed = $4 WHERE connection = $1 AND version = $2 AND key_id = $5`,
+		n.Connection, n.Version, n.KeyID, n.Sealed, oldKeyID)
+	rows, err := affected(done, err)
+	return rows == 1, rewrite("seal a secret anew", err)
+}
+
+// SecretKeyIDs implements [store.Secrets].
+func (s *Store) SecretKeyIDs(ctx context.Context) (_ []string, err error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT DISTINCT key_id FROM secrets ORDER BY key_id`)
+	if err != nil {
+		return nil, rewrite("list key ids", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, rewrite("read a key id", err)
+		}
+		ids = append(ids, id)
+	}
+	return ids, rewrite("list key ids", rows.Err())
+}
+
+// scanner is *sql.Row and *sql.Rows.
+type scanner interface{ Scan(dest ...any) error }
+
+func scanSecret(row scanner) (store.Secret, error) {
+	var (
+		n                 store.Secret
+		created, resolved int64
+	)
+	if err := row.Scan(&n.Connection, &n.Version, &n.KeyID, &n.Sealed, &created, &resolved); err != nil {
+		return store.Secret{}, err
+	}
+	n.CreateTime = time.UnixMicro(created).UTC()
+	if resolved != 0 {
+		n.ResolveTime = time.UnixMicro(resolved).UTC()
+	}
+	return n, nil
+}
+
+func affected(r sql.Result, err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	n, err := r.RowsAffected()
+	return int(n), err
+}

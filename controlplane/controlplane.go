@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package controlplane is the composition root of the control plane: it makes the rooms, fills the interfaces they
+// declare, and runs them. It decides nothing itself.
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/run"
+	"github.com/penstockhq/penstock/sdk/kit/tlsx"
+
+	"github.com/penstockhq/penstock/controlplane/internal/adminapi"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
+	"github.com/penstockhq/penstock/controlplane/internal/distribute"
+	"github.com/penstockhq/penstock/controlplane/internal/enroll"
+	"github.com/penstockhq/penstock/controlplane/internal/feed"
+	"github.com/penstockhq/penstock/controlplane/internal/nodeapi"
+	"github.com/penstockhq/penstock/controlplane/internal/secrets"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore"
+)
+
+const (
+	serviceName  = "penstock-controlplane"
+	opsDrain     = time.Second
+	closeTimeout = 5 * time.Second
+)
+
+// ControlPlane is a control plane. Run is called once.
+type ControlPlane struct {
+	c     Config
+	local *localListener
+	ready chan struct{} // closed when everything listens
+}
+
+// New returns a control plane. It reads and starts nothing. The fault is Invalid, CONTROLPLANE_CONFIG_INVALID.
+func New(c Config) (*ControlPlane, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	return &ControlPlane{c: c, local: newLocalListener(), ready: make(chan struct{})}, nil
+}
+
+// Ready returns a channel that is closed when the admin API and the node stream listen.
+func (p *ControlPlane) Ready() <-chan struct{} { return p.ready }
+
+// rooms are the parts of a running control plane.
+type rooms struct {
+	store   *sqlstore.Store
+	catalog *catalog.Catalog
+	feed    *feed.Feed
+	streams *distribute.Server
+	nodes   *nodeapi.Server
+}
+
+// Run opens the store, then serves until ctx is canceled, asks the nodes to leave, finishes the calls in flight, and
+// returns nil.
+func (p *ControlPlane) Run(ctx context.Context) (err error) {
+	var closers run.Closers
+	defer func() { err = errors.Join(err, closers.Close(ctx, closeTimeout)) }()
+	listeners, err := p.listen(&closers)
+	if err != nil {
+		return err
+	}
+	r, err := p.open(ctx, &closers)
+	if err != nil {
+		return err
+	}
+	if err := p.bootstrap(ctx, r.catalog); err != nil {
+		return err
+	}
+	tasks, err := p.tasks(r, listeners)
+	if err != nil {
+		return err
+	}
+	p.c.Telemetry.Log.InfoContext(ctx, "control plane started", obs.AttrVersion, p.c.Version)
+	defer p.c.Telemetry.Log.InfoContext(ctx, "control plane stopped")
+	close(p.ready)
+	return run.Group(ctx, tasks...)
+}
+
+// open makes the rooms.
+func (p *ControlPlane) open(ctx context.Context, closers *run.Closers) (*rooms, error) {
+	log := p.c.Telemetry.Log
+	store, err := sqlstore.Open(ctx, p.c.Database.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	closers.Add("store", func(context.Context) error { return store.Close() })
+	client, err := p.credentialClient()
+	if err != nil {
+		return nil, err
+	}
+	vault, err := secrets.New(secrets.Config{HTTP: client, URL: p.c.Authserver.URL})
+	if err != nil {
+		return nil, err
+	}
+	status := &enforced{}
+	r := &rooms{store: store}
+	r.catalog = catalog.New(catalog.Config{
+		Store: store, Secrets: vault, Status: status,
+		GatewayURL: func(name string) string { return strings.TrimSuffix(p.c.Gateways.URL, "/") + "/v1/mcp/" + name },
+	})
+	r.feed = feed.New(feed.Config{Store: store, Log: log, Meter: p.c.Telemetry.Meter})
+	r.streams = distribute.New(distribute.Config{Feed: r.feed, Log: log, Now: time.Now, Notes: store, Meter: p.c.Telemetry.Meter})
+	status.streams = r.streams
+	r.nodes = nodeapi.New(r.streams, r.catalog, log)
+	return r, nil
+}
+
+// credentialClient returns the client of the credential API: in memory, or mutual TLS.
+func (p *ControlPlane) credentialClient() (*http.Client, error) {
+	if p.c.Credentials != nil {
+		return p.c.Credentials, nil
+	}
+	config, err := tlsx.Client(p.c.TLS.files(), p.c.TLS.TrustDomain, ident.RoleAuthserver)
+	if err != nil {
+		return nil, fmt.Errorf("set up mutual TLS to the authserver: %w", err)
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}, nil
+}
+
+// bootstrap makes the first administrator and writes the token to its file. An administrator that exists is left alone;
+// if the file is gone, a new token is made, because whoever may write that file may administer.
+func (p *ControlPlane) bootstrap(ctx context.Context, c *catalog.Catalog) error {
+	path := p.c.Bootstrap.TokenFile
+	if path == "" {
+		return nil
+	}
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	token, created, err := c.Bootstrap(ctx, p.c.Bootstrap.Email)
+	if err == nil && !created {
+		token, err = p.adminToken(ctx, c)
+	}
+	if err != nil {
+		return fmt.Errorf("make the first administrator: %w", err)
+	}
+	if err := writeSecret(path, token); err != nil {
+		return fmt.Errorf("write bootstrap.token_file: %w", err)
+	}
+	p.c.Telemetry.Log.InfoContext(ctx, "administrator token written", obs.AttrPath, path)
+	return nil
+}
+
+// adminToken makes another token for the administrator of the settings.
+func (p *ControlPlane) adminToken(ctx context.Context, c *catalog.Catalog) (string, error) {
+	written, err := c.Create(ctx, catalog.Caller{System: true}, &catalog.BearerToken{
+		DisplayName: "Administrator", Owner: &resource.Owner{User: p.c.Bootstrap.Email}, AdminAPI: true,
+	}, catalog.WriteOptions{})
+	return written.Token, err
+}
+
+// writeSecret writes a file that only its owner can read, wholly or not at all.
+func writeSecret(path, text string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, []byte(text+"\n"), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
+}
+
+// tasks lists what runs.
+func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
+	api, err := adminapi.New(adminapi.Config{
+		Catalog: r.catalog, Log: r.store, Fleet: fleet{r.streams}, Discoverer: discoverer{r.nodes}, Logger: p.c.Telemetry.Log,
+		Tracer: p.c.Telemetry.Tracer, Meter: p.c.Telemetry.Meter, Ready: readiness(r.feed), Origins: p.c.Admin.Origins,
+	})
+	if err != nil {
+		return nil, err
+	}
+	tasks := []run.Task{
+		{Name: "feed", Run: r.feed.Run},
+		{Name: "node ledger", Run: r.streams.Run},
+		run.HTTPServer("admin api", l.admin, adminapi.Server(api), p.c.Shutdown.Drain),
+		p.grpcServer("node stream in memory", p.local, enroll.Local(localNode(p.c.TLS.TrustDomain)), r),
+	}
+	if l.nodes != nil {
+		config, err := tlsx.Server(p.c.TLS.files(), p.c.TLS.TrustDomain, ident.RoleNode)
+		if err != nil {
+			return nil, fmt.Errorf("set up mutual TLS: %w", err)
+		}
+		tasks = append(tasks, p.grpcServer("node stream", l.nodes, credentials.NewTLS(config), r))
+	}
+	if l.ops != nil {
+		ready := readiness(r.feed)
+		tasks = append(tasks, run.HTTPServer("ops", l.ops, &http.Server{
+			ReadHeaderTimeout: 10 * time.Second,
+			Handler: obs.Ops(obs.OpsConfig{
+				Service: serviceName, Version: p.c.Version, Metrics: p.c.Telemetry.Metrics,
+				Checks: map[string]obs.Check{
+					"feed":     func() (string, error) { return fmt.Sprintf("revision %d", r.feed.Head().Revision), ready() },
+					"database": func() (string, error) { return "", ping(r.store) },
+				},
+			}),
+		}, opsDrain))
+	}
+	return tasks, nil
+}
+
+func ping(s *sqlstore.Store) error {
+	// A readiness check has no caller's context, and must end.
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_, err := s.Head(ctx)
+	return err
+}
+
+// readiness says whether the configuration is loaded.
+func readiness(f *feed.Feed) func() error {
+	return func() error {
+		if f.Ready() {
+			return nil
+		}
+		return fault.New(fault.Unavailable, "NOT_LOADED", "the configuration is not loaded yet")
+	}
+}
+
+// grpcServer serves the node stream and penstock.node.v1 on one listener.
+func (p *ControlPlane) grpcServer(name string, l net.Listener, creds credentials.TransportCredentials, r *rooms) run.Task {
+	server := grpc.NewServer(grpc.Creds(creds), grpc.ForceServerCodecV2(distribute.Codec()),
+		grpc.MaxRecvMsgSize(maxReport), grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
+	r.streams.Register(server)
+	r.nodes.Register(server)
+	return run.Task{Name: name, Run: func(ctx context.Context) error {
+		stopped := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() {
+			defer close(stopped)
+			r.streams.Drain()
+			hurry := time.AfterFunc(p.c.Shutdown.Drain, server.Stop)
+			defer hurry.Stop()
+			server.GracefulStop()
+		})
+		err := server.Serve(l)
+		if !stop() {
+			<-stopped
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}}
+}
+
+// maxReport is the largest message a node may send: a discovery of 10 MiB of tools.
+const maxReport = 64 << 20

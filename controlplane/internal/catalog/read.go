@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package catalog
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/filter"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+)
+
+const (
+	defaultPage = 100
+	maxPage     = 1000
+	scanPage    = 500
+)
+
+// Get returns one resource with its status; a tool with its definitions. What the caller may not see is NotFound, like
+// what does not exist.
+func (c *Catalog) Get(ctx context.Context, caller Caller, kind Kind, name string) (Object, error) {
+	if kind == KindAssignment {
+		return nil, resource.NotAResource(kind, "read by itself: get its gateway")
+	}
+	return c.read(ctx, caller, kind, name)
+}
+
+func (c *Catalog) read(ctx context.Context, caller Caller, kind Kind, name string) (Object, error) {
+	var o Object
+	err := c.cfg.Store.Read(ctx, func(_ Head, r Reader) (err error) {
+		d := c.desk(r, caller)
+		if o, err = d.visible(ctx, kind, name); err != nil {
+			return err
+		}
+		if t, ok := o.(*Tool); ok {
+			if err := d.definitions(ctx, t); err != nil {
+				return err
+			}
+		}
+		return d.status(ctx, o)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return o, c.annotate(ctx, kind, []Object{o})
+}
+
+// definitions fills in the bytes of a tool's definitions.
+func (d *desk) definitions(ctx context.Context, t *Tool) (err error) {
+	load := func(digits string) ([]byte, error) {
+		if digits == "" {
+			return nil, nil
+		}
+		hash, err := parseHash(digits)
+		if err != nil {
+			return nil, err
+		}
+		return d.r.Blob(ctx, hash)
+	}
+	if t.Definition, err = load(t.BodyHash); err != nil {
+		return err
+	}
+	t.PendingDefinition, err = load(t.PendingBodyHash)
+	return err
+}
+
+func parseHash(digits string) (h Hash, err error) {
+	if n, err := hex.Decode(h[:], []byte(digits)); err != nil || n != len(h) || len(digits) != 2*len(h) {
+		return h, fmt.Errorf("%q is not a SHA-256", digits)
+	}
+	return h, nil
+}
+
+// blobsOf returns the blobs that a tool needs: its accepted definition, and the pending one, so that nodes have it when
+// it is accepted.
+func blobsOf(t *Tool) ([]Hash, error) {
+	var out []Hash
+	for _, digits := range []string{t.BodyHash, t.PendingBodyHash} {
+		if digits == "" {
+			continue
+		}
+		h, err := parseHash(digits)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, h)
+	}
+	return out, nil
+}
+
+// List returns a page of what the caller may see, in name order, tools without definitions. Faults: Invalid for a filter
+// or page token that cannot be used.
+func (c *Catalog) List(ctx context.Context, caller Caller, kind Kind, opt ListOptions) (Page, error) {
+	if _, err := resource.New(kind); err != nil {
+		return Page{}, resource.NotAResource(kind, "listed")
+	}
+	switch {
+	case opt.PageSize < 0 || opt.PageSize > maxPage:
+		return Page{}, fault.Newf(fault.Invalid, resource.ReasonInvalidField, "The page size is %d; it is 1 to %d, or 0 for %d.", opt.PageSize, maxPage, defaultPage).
+			At("page_size", "out of range")
+	case opt.PageSize == 0:
+		opt.PageSize = defaultPage
+	}
+	f, err := filter.Parse(opt.Filter, func(field string) string { return resource.FilterProblem(kind, field) })
+	if err != nil {
+		return Page{}, err
+	}
+	of := filter.Request{Kind: string(kind), Filter: opt.Filter, Deleted: opt.ShowDeleted}
+	after, err := of.After(opt.PageToken)
+	if err != nil {
+		return Page{}, err
+	}
+	var page Page
+	err = c.cfg.Store.Read(ctx, func(_ Head, r Reader) error {
+		page = Page{}
+		l := lister{desk: c.desk(r, caller), kind: kind, filter: f, deleted: opt.ShowDeleted}
+		more, err := l.collect(ctx, after, opt.PageSize, &page)
+		if more {
+			page.NextPageToken = of.Token(page.Objects[len(page.Objects)-1].Metadata().Name)
+		}
+		return err
+	})
+	if err != nil {
+		return Page{}, err
+	}
+	return page, c.annotate(ctx, kind, page.Objects)
+}
+
+// lister collects a page.
+type lister struct {
+	*desk
+
+	kind    Kind
+	filter  filter.Filter
+	deleted bool
+}
+
+// collect fills a page and reports whether something follows it.
+func (l *lister) collect(ctx context.Context, after string, size int, page *Page) (more bool, err error) {
+	// The tools of one server lie together: their names begin with its name.
+	only, narrowed := l.filter.Equal("server")
+	if narrowed = narrowed && l.kind == KindTool; narrowed {
+		after = max(after, only+"/")
+	}
+	for {
+		recs, err := l.r.List(ctx, l.kind, after, scanPage, l.deleted)
+		if err != nil {
+			return false, err
+		}
+		for _, rec := range recs {
+			if narrowed && serverOf(rec.Name) != only {
+				return false, nil
+			}
+			o, err := l.match(ctx, rec)
+			if err != nil {
+				return false, err
+			}
+			if o == nil {
+				continue
+			}
+			if len(page.Objects) == size {
+				return true, nil
+			}
+			page.Objects = append(page.Objects, o)
+		}
+		if len(recs) < scanPage {
+			return false, nil
+		}
+		after = recs[len(recs)-1].Name
+	}
+}
+
+// match returns the resource of a record as callers see it, nil if it is not for the page.
+func (l *lister) match(ctx context.Context, rec *Record) (Object, error) {
+	if !rec.DeleteTime.IsZero() && rec.DeleteTime.Before(l.c.cfg.Now().Add(-KeepDeleted)) {
+		return nil, nil
+	}
+	o, err := l.object(rec)
+	if err != nil {
+		return nil, err
+	}
+	if ok, err := l.sees(ctx, o); err != nil || !ok {
+		return nil, err
+	}
+	if !l.filter.Matches(func(field string) string { return resource.Text(o, field) }) {
+		return nil, nil
+	}
+	if o, err = l.complete(ctx, o); err != nil {
+		return nil, err
+	}
+	return o, l.status(ctx, o)
+}
+
+// exported are the kinds that manifests have, in the order in which they depend on each other.
+func exported() []Kind { return []Kind{KindUser, KindTeam, KindServer, KindConnection, KindGateway} }
+
+// Export returns every resource that manifests have and the caller may see, in the form that Apply takes: without what
+// only the control plane writes, and without secrets.
+func (c *Catalog) Export(ctx context.Context, caller Caller) ([]Object, Revision, error) {
+	var out []Object
+	var rev Revision
+	err := c.cfg.Store.Read(ctx, func(h Head, r Reader) error {
+		out, rev = nil, h.Revision
+		d := c.desk(r, caller)
+		for _, kind := range exported() {
+			objects, err := all[Object](ctx, d, kind)
+			if err != nil {
+				return err
+			}
+			for _, o := range objects {
+				if ok, err := d.sees(ctx, o); err != nil || !ok {
+					if err != nil {
+						return err
+					}
+					continue
+				}
+				if o, err = d.complete(ctx, o); err != nil {
+					return err
+				}
+				resource.Strip(o)
+				out = append(out, o)
+			}
+		}
+		return nil
+	})
+	return out, rev, err
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resource
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Encode returns the stored form of a resource: canonical JSON — fields in their fixed order, maps sorted, defaults left
+// out — without name, UID, etag and times, which the record has, and without what is not stored with it: secrets, tool
+// definitions, a gateway's tools, and whatever is computed at a read.
+func Encode(o Object) ([]byte, error) {
+	var v any
+	switch o := o.(type) {
+	case *Server:
+		c := *o
+		c.Meta = stored(o.Meta)
+		if c.Status != nil {
+			c.Status = &ServerStatus{ProtocolVersion: o.Status.ProtocolVersion, ServerInfo: o.Status.ServerInfo, Tools: o.Status.Tools}
+			if *c.Status == (ServerStatus{}) {
+				c.Status = nil
+			}
+		}
+		v = c
+	case *Connection:
+		c := *o
+		c.Meta, c.SecretHeaders, c.SecretEnv, c.Status = stored(o.Meta), nil, nil, nil
+		v = c
+	case *Tool:
+		c := *o
+		c.Meta, c.Definition, c.PendingDefinition = stored(o.Meta), nil, nil
+		v = c
+	case *Gateway:
+		c := *o
+		c.Meta, c.Tools, c.Status = stored(o.Meta), nil, nil
+		v = c
+	case *Team:
+		c := *o
+		c.Meta = stored(o.Meta)
+		v = c
+	case *User:
+		c := *o
+		c.Meta = stored(o.Meta)
+		v = c
+	case *BearerToken:
+		c := *o
+		c.Meta, c.LastUseTime, c.SHA256, c.TTL = stored(o.Meta), time.Time{}, nil, nil
+		v = c
+	default:
+		return nil, fmt.Errorf("encode %T: it is not a resource", o)
+	}
+	return marshal(v)
+}
+
+// EncodeAssignment returns the stored form of one tool on a gateway.
+func EncodeAssignment(a ToolAssignment) ([]byte, error) { return marshal(a) }
+
+// stored keeps of the metadata what the body has.
+func stored(m Meta) Meta { return Meta{Labels: m.Labels} }
+
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode resource: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// Decode reads the stored form of a resource.
+func Decode(k Kind, body []byte) (Object, error) {
+	o, err := New(k)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(body, o); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", k, err)
+	}
+	return o, nil
+}
+
+// DecodeAssignment reads the stored form of one tool on a gateway.
+func DecodeAssignment(body []byte) (ToolAssignment, error) {
+	var a ToolAssignment
+	if err := json.Unmarshal(body, &a); err != nil {
+		return a, fmt.Errorf("decode assignment: %w", err)
+	}
+	return a, nil
+}
+
+// Clone returns a deep copy with everything that has a JSON form.
+func Clone(o Object) (Object, error) {
+	b, err := json.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("copy %s: %w", o.Kind(), err)
+	}
+	return Decode(o.Kind(), b)
+}

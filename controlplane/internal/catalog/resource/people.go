@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resource
+
+import "time"
+
+// Role is what a user may administer; empty means MEMBER.
+type Role string
+
+// The roles.
+const (
+	RoleMember Role = "ROLE_MEMBER"
+	RoleEditor Role = "ROLE_EDITOR"
+	RoleAdmin  Role = "ROLE_ADMIN"
+)
+
+// User is a person. Name is the e-mail address in lower case.
+type User struct {
+	Meta
+	DisplayName string `json:"display_name,omitempty"`
+	Role        Role   `json:"role,omitempty"`
+	Deactivated bool   `json:"deactivated,omitempty"`
+}
+
+// Team is a group of users.
+type Team struct {
+	Meta
+	DisplayName string       `json:"display_name,omitempty"`
+	Members     []TeamMember `json:"members,omitempty"`
+}
+
+// TeamMember is a user's place in a team. RoleAdmin manages the team; anything else is a plain member.
+type TeamMember struct {
+	User string `json:"user,omitempty"`
+	Role Role   `json:"role,omitempty"`
+}
+
+// BearerToken is a static bearer token, without the token. TTL is input only and becomes ExpireTime. SHA256 is never
+// filled in by the catalog: the stored form has the hash as its Lookup.
+type BearerToken struct {
+	Meta
+	DisplayName string    `json:"display_name,omitempty" field:"immutable"`
+	Owner       *Owner    `json:"owner,omitempty" field:"immutable"`
+	Gateways    []string  `json:"gateways,omitempty" field:"immutable"`
+	AdminAPI    bool      `json:"admin_api,omitempty" field:"immutable"`
+	Scopes      []string  `json:"scopes,omitempty" field:"immutable"`
+	ExpireTime  time.Time `json:"expire_time,omitzero" field:"output"`
+	Creator     string    `json:"creator,omitempty" field:"output"`
+	LastUseTime time.Time `json:"last_use_time,omitzero" field:"output"`
+	SHA256      []byte    `json:"sha256,omitempty" field:"output"`
+	TTL         *Duration `json:"ttl,omitempty" field:"immutable"`
+}
+
+// Visibility says who may see and use a resource. Exactly one is set.
+type Visibility struct {
+	Personal     *PersonalVisibility `json:"personal,omitempty" oneof:"kind"`
+	Team         *TeamVisibility     `json:"team,omitempty" oneof:"kind"`
+	Organization *struct{}           `json:"organization,omitempty" oneof:"kind"`
+}
+
+// PersonalVisibility restricts a resource to its owner, named by e-mail address.
+type PersonalVisibility struct {
+	Owner string `json:"owner,omitempty"`
+}
+
+// TeamVisibility restricts a resource to the members of teams, named.
+type TeamVisibility struct {
+	Teams []string `json:"teams,omitempty"`
+}
+
+// Owner names who owns a connection or a bearer token. Exactly one is set.
+type Owner struct {
+	User           string    `json:"user,omitempty" oneof:"kind"`
+	Team           string    `json:"team,omitempty" oneof:"kind"`
+	Organization   *struct{} `json:"organization,omitempty" oneof:"kind"`
+	ServiceAccount string    `json:"service_account,omitempty" oneof:"kind"`
+}

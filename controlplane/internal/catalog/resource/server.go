@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resource
+
+import "time"
+
+// Server is an MCP server approved for the organisation: the registry entry from which connections are installed.
+// Exactly one of StreamableHTTP, SSE and Stdio is set.
+type Server struct {
+	Meta
+	DisplayName      string            `json:"display_name,omitempty"`
+	Description      string            `json:"description,omitempty"`
+	StreamableHTTP   *StreamableHTTP   `json:"streamable_http,omitempty" oneof:"transport"`
+	SSE              *SSE              `json:"sse,omitempty" oneof:"transport"`
+	Stdio            *Stdio            `json:"stdio,omitempty" oneof:"transport"`
+	Credential       *ServerCredential `json:"credential,omitempty"`
+	Visibility       *Visibility       `json:"visibility,omitempty"`
+	CallTimeout      *Duration         `json:"call_timeout,omitempty"`
+	MaxConcurrency   uint32            `json:"max_concurrency,omitempty"`
+	MaxResponseBytes uint32            `json:"max_response_bytes,omitempty"`
+	Protocol         string            `json:"protocol,omitempty"`
+	Stateless        bool              `json:"stateless,omitempty"`
+	Affinity         Affinity          `json:"affinity,omitempty"`
+	ToolChanges      ToolChanges       `json:"tool_changes,omitempty"`
+	ExtraHeaders     map[string]string `json:"extra_headers,omitempty"`
+	Status           *ServerStatus     `json:"status,omitempty" field:"output"`
+}
+
+// StreamableHTTP is the transport of an HTTP MCP server.
+type StreamableHTTP struct {
+	URL string `json:"url,omitempty"`
+}
+
+// SSE is the transport of an HTTP+SSE server.
+type SSE struct {
+	URL string `json:"url,omitempty"`
+}
+
+// Stdio is the transport of a server that a node starts itself.
+type Stdio struct {
+	Command string            `json:"command,omitempty"`
+	Args    []string          `json:"args,omitempty"`
+	Env     map[string]string `json:"env,omitempty"`
+}
+
+// ServerCredential is the kind of credential a connection carries. Nothing set means none.
+type ServerCredential struct {
+	None          *struct{} `json:"none,omitempty" oneof:"kind"`
+	StaticHeaders *struct{} `json:"static_headers,omitempty" oneof:"kind"`
+	StaticEnv     *struct{} `json:"static_env,omitempty" oneof:"kind"`
+}
+
+// Affinity says where stateful upstream sessions or processes live; empty means the transport's default.
+type Affinity string
+
+// The affinities.
+const (
+	AffinityPrincipal Affinity = "AFFINITY_PRINCIPAL"
+	AffinityNone      Affinity = "AFFINITY_NONE"
+)
+
+// ToolChanges says what happens to a tool whose definition changed upstream; empty means REVIEW (G-16).
+type ToolChanges string
+
+// The ways to treat changed definitions.
+const (
+	ToolChangesReview ToolChanges = "TOOL_CHANGES_REVIEW"
+	ToolChangesHold   ToolChanges = "TOOL_CHANGES_HOLD"
+	ToolChangesAccept ToolChanges = "TOOL_CHANGES_ACCEPT"
+)
+
+// ServerStatus is what the last discovery learned. ProtocolVersion, ServerInfo and Tools are stored with the server,
+// because nodes need the first; the rest is kept outside the revision log.
+type ServerStatus struct {
+	ProtocolVersion string    `json:"protocol_version,omitempty"`
+	ServerInfo      string    `json:"server_info,omitempty"`
+	DiscoverTime    time.Time `json:"discover_time,omitzero"`
+	LastError       string    `json:"last_error,omitempty"`
+	Tools           uint32    `json:"tools,omitempty"`
+}
+
+// Tool is a tool discovered on a server. Name is "<server>/<upstream name>". Definitions are filled by Get only.
+type Tool struct {
+	Meta
+	Server            string    `json:"server,omitempty" field:"output"`
+	UpstreamName      string    `json:"upstream_name,omitempty" field:"output"`
+	State             ToolState `json:"state,omitempty" field:"output"`
+	DefinitionHash    string    `json:"definition_hash,omitempty" field:"output"`
+	BodyHash          string    `json:"body_hash,omitempty" field:"output"`
+	PendingBodyHash   string    `json:"pending_body_hash,omitempty" field:"output"`
+	Definition        []byte    `json:"definition,omitempty" field:"output"`
+	PendingDefinition []byte    `json:"pending_definition,omitempty" field:"output"`
+	Held              bool      `json:"held,omitempty" field:"output"`
+	Retryable         bool      `json:"retryable,omitempty" field:"output"`
+}
+
+// ToolState is the state of a tool's definition.
+type ToolState string
+
+// The states of a definition.
+const (
+	ToolActive  ToolState = "TOOL_STATE_ACTIVE"
+	ToolChanged ToolState = "TOOL_STATE_CHANGED"
+	ToolRemoved ToolState = "TOOL_STATE_REMOVED"
+)

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package catalog
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/access"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+)
+
+const (
+	defaultTTL   = 90 * 24 * time.Hour // ST-4
+	bootstrapTTL = 365 * 24 * time.Hour
+)
+
+// createToken mints a bearer token. The token itself is in the answer and nowhere else (ST-2, ST-3).
+func (c *Catalog) createToken(ctx context.Context, caller Caller, t *BearerToken, opt WriteOptions) (Written, error) {
+	o, err := resource.Clone(t)
+	if err != nil {
+		return Written{}, err
+	}
+	in := o.(*BearerToken) //nolint:forcetypeassert,errcheck // a clone has the type of its original
+	resource.Normalize(in)
+	if in.Name == "" {
+		in.Name = tokenName()
+	}
+	token, sha := ident.MintBearer(tokenKind(in.Owner))
+	var out Object
+	rev, changed, err := c.write(ctx, caller, opt.ValidateOnly, nil, func(d *draft) (err error) {
+		if err := d.mint(ctx, in, hex.EncodeToString(sha[:])); err != nil {
+			return err
+		}
+		out, err = d.full(ctx, KindBearerToken, in.Name)
+		return err
+	})
+	if err != nil {
+		return Written{}, err
+	}
+	w, err := c.written(ctx, out, rev, changed, opt)
+	if !opt.ValidateOnly {
+		w.Token = token
+	}
+	return w, err
+}
+
+// tokenName makes a name for a token without one.
+func tokenName() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return "token-" + hex.EncodeToString(b[:])
+}
+
+func tokenKind(o *resource.Owner) ident.Kind {
+	switch {
+	case o == nil, o.User != "":
+		return ident.KindUser
+	case o.Team != "":
+		return ident.KindTeam
+	case o.ServiceAccount != "":
+		return ident.KindServiceAccount
+	default:
+		return ident.KindOrganization
+	}
+}
+
+// mint stores a token's resource under the hash of the token.
+func (d *draft) mint(ctx context.Context, in *BearerToken, sha string) error {
+	who, err := d.who(ctx)
+	if err != nil {
+		return err
+	}
+	if err := who.Creates(in); err != nil {
+		return err
+	}
+	exists, err := find[*BearerToken](ctx, d.desk, KindBearerToken, in.Name)
+	if err != nil {
+		return err
+	}
+	if exists != nil {
+		return fault.Newf(fault.AlreadyExists, ReasonAlreadyExists, "There is a bearer token %q already; choose another name.", in.Name)
+	}
+	problems := resource.Check(in)
+	if err := d.admitToken(ctx, in, &problems); err != nil {
+		return err
+	}
+	if err := problems.Err(fmt.Sprintf("bearer token %q", in.Name)); err != nil {
+		return err
+	}
+	ttl := defaultTTL
+	if in.TTL != nil {
+		ttl = time.Duration(*in.TTL)
+	}
+	in.ExpireTime = d.c.cfg.Now().UTC().Add(ttl).Truncate(time.Second)
+	if in.Creator = d.caller.Email; d.caller.System {
+		in.Creator = "system"
+	}
+	return d.putRecord(ctx, in, uuid.NewString(), sha)
+}
+
+// admitToken checks that the owner is alive and has a right to each gateway (ST-5; nodes check it again at each use).
+func (d *draft) admitToken(ctx context.Context, t *BearerToken, p *resource.Problems) error {
+	if err := d.ownerExists(ctx, t.Owner, p); err != nil {
+		return err
+	}
+	if t.Owner != nil && t.Owner.User != "" {
+		u, err := find[*User](ctx, d.desk, KindUser, t.Owner.User)
+		if err != nil {
+			return err
+		}
+		if u != nil && u.Deactivated {
+			p.Add(resource.ReasonInvalidField, "owner.user", "%s is deactivated, so the token would be dead", u.Name)
+		}
+	}
+	for i, name := range t.Gateways {
+		path := fmt.Sprintf("gateways[%d]", i)
+		g, err := find[*Gateway](ctx, d.desk, KindGateway, name)
+		if err != nil {
+			return err
+		}
+		if g == nil {
+			p.Add(ReasonUnknownReference, path, "there is no gateway %q; create the gateway first", name)
+			continue
+		}
+		add(p, path, access.TokenReaches(t.Owner, g, d.isMember(ctx)))
+	}
+	return d.failed
+}
+
+// forgetOldTokens takes a new gateway's name out of the tokens that list a deleted one of that name: a token's audience
+// is a gateway, not a name. A token that is left without gateway goes.
+func (d *draft) forgetOldTokens(ctx context.Context, gateway string) error {
+	tokens, err := all[*BearerToken](ctx, d.desk, KindBearerToken)
+	if err != nil {
+		return err
+	}
+	for _, t := range tokens {
+		if !slices.Contains(t.Gateways, gateway) {
+			continue
+		}
+		rest := *t
+		rest.Gateways = slices.DeleteFunc(slices.Clone(t.Gateways), func(g string) bool { return g == gateway })
+		if len(rest.Gateways) == 0 {
+			if err := d.removeToken(ctx, t.Name); err != nil {
+				return err
+			}
+			continue
+		}
+		rec, err := d.r.Get(ctx, Key{Kind: KindBearerToken, Name: t.Name})
+		if err != nil {
+			return err
+		}
+		if err := d.putRecord(ctx, &rest, rec.UID, rec.Lookup); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Authenticate returns the administrator whose admin-API token it is. Every other token, and one whose owner is
+// deactivated, is fault.Unauthenticated with reason TOKEN_REFUSED.
+func (c *Catalog) Authenticate(ctx context.Context, token string) (Caller, error) {
+	refuse := fault.New(fault.Unauthenticated, ReasonTokenRefused, "The bearer token is not known; make one with: penstock token create --admin-api.")
+	_, sha, ok := ident.ParseBearer(token)
+	if !ok {
+		return Caller{}, refuse
+	}
+	var caller Caller
+	err := c.cfg.Store.Read(ctx, func(_ Head, r Reader) error {
+		d := c.desk(r, Caller{})
+		rec, err := r.Lookup(ctx, KindBearerToken, hex.EncodeToString(sha[:]))
+		if err != nil {
+			return err
+		}
+		if rec == nil {
+			return refuse
+		}
+		o, err := d.object(rec)
+		if err != nil {
+			return err
+		}
+		t := o.(*BearerToken) //nolint:forcetypeassert,errcheck // looked up by kind
+		switch {
+		case !t.AdminAPI:
+			return fault.New(fault.Unauthenticated, ReasonTokenRefused, "The bearer token is made for gateways and does not open the admin API.")
+		case !t.ExpireTime.After(c.cfg.Now()):
+			return fault.New(fault.Unauthenticated, ReasonTokenRefused, "The bearer token has expired; make a new one.")
+		}
+		u, err := find[*User](ctx, d, KindUser, t.Owner.User)
+		if err != nil {
+			return err
+		}
+		if u == nil || u.Deactivated {
+			return refuse
+		}
+		caller = Caller{UserUID: u.UID, Email: u.Name, Role: u.Role, TokenName: t.Name}
+		return nil
+	})
+	if err != nil {
+		return Caller{}, err
+	}
+	return caller, c.noteUse(ctx, caller.TokenName)
+}
+
+// Bootstrap makes the first administrator and a token for the admin API, which lives 365 days. It does so once: when an
+// active ADMIN exists, created is false and nothing is made.
+func (c *Catalog) Bootstrap(ctx context.Context, email string) (token string, created bool, err error) {
+	email = resource.NormalizeName(KindUser, email)
+	token, sha := ident.MintBearer(ident.KindUser)
+	_, _, err = c.write(ctx, Caller{System: true}, false, nil, func(d *draft) error {
+		created = false
+		users, err := all[*User](ctx, d.desk, KindUser)
+		if err != nil || slices.ContainsFunc(users, isAdmin) {
+			return err
+		}
+		created = true
+		admin := &User{Meta: Meta{Name: email}, Role: RoleAdmin}
+		if slices.ContainsFunc(users, func(u *User) bool { return u.Name == email }) {
+			_, err = d.update(ctx, admin, []string{"role", "deactivated"})
+		} else {
+			err = d.create(ctx, admin)
+		}
+		if err != nil {
+			return err
+		}
+		ttl := resource.Duration(bootstrapTTL)
+		name := "admin-" + strings.TrimPrefix(tokenName(), "token-")
+		return d.mint(ctx, &BearerToken{
+			Meta: Meta{Name: name}, DisplayName: "First administrator", Owner: &resource.Owner{User: email}, AdminAPI: true, TTL: &ttl,
+		}, hex.EncodeToString(sha[:]))
+	})
+	if err != nil || !created {
+		return "", false, err
+	}
+	return token, true, nil
+}

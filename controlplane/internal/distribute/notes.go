@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package distribute
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
+)
+
+const (
+	noteKind   = "node"
+	noteEvery  = 5 * time.Second
+	seenEvery  = time.Minute // how fresh the noted time of the last message is
+	flushLimit = 5 * time.Second
+	// forgetAfter is how long a node that does not come back is remembered.
+	forgetAfter = 7 * 24 * time.Hour
+)
+
+// note is what is kept of a node, for status after a restart and for post-mortems (D-51).
+type note struct {
+	Name     string           `json:"name"`
+	Region   string           `json:"region,omitempty"`
+	Build    string           `json:"build,omitempty"`
+	Epoch    string           `json:"epoch,omitempty"`
+	Enforced catalog.Revision `json:"enforced"`
+	Denied   catalog.Revision `json:"denied"`
+	Rejects  int              `json:"rejects,omitempty"`
+	Seen     time.Time        `json:"seen"`
+}
+
+// Run remembers the nodes of before a restart and notes what the present ones enforce, at most every 5 s and never per
+// ack. It ends with ctx, after the streams, and returns nil. Without Notes it only waits for the streams.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.wait()
+	if s.notes == nil {
+		<-ctx.Done()
+		return nil
+	}
+	s.remember(ctx)
+	tick := time.NewTicker(noteEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			// Detached: the last state is worth a moment of the stop.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushLimit)
+			defer cancel()
+			s.flush(last)
+			return nil
+		case <-tick.C:
+			s.flush(ctx)
+		}
+	}
+}
+
+// remember lists the nodes that were known, as disconnected.
+func (s *Server) remember(ctx context.Context) {
+	notes, err := s.notes.Notes(ctx, noteKind)
+	if err != nil {
+		s.log.WarnContext(ctx, "nodes of before cannot be read", obs.AttrError, err)
+		return
+	}
+	l := s.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, body := range notes {
+		var n note
+		if err := json.Unmarshal(body, &n); err != nil || s.now().Sub(n.Seen) > forgetAfter {
+			continue
+		}
+		if l.entries[id] == nil {
+			l.entries[id] = &entry{node: Node{
+				Name: n.Name, Region: n.Region, Build: n.Build, Epoch: n.Epoch, Enforced: n.Enforced, Denied: n.Denied, Seen: n.Seen,
+			}}
+		}
+	}
+	l.signal()
+}
+
+// flush notes what changed.
+func (s *Server) flush(ctx context.Context) {
+	l := s.ledger
+	l.mu.Lock()
+	dirty := make(map[string]note)
+	for id, e := range l.entries {
+		if !e.dirty {
+			continue
+		}
+		e.dirty, e.noted = false, e.node.Seen
+		n := &e.node
+		dirty[id] = note{
+			Name: n.Name, Region: n.Region, Build: n.Build, Epoch: n.Epoch, Enforced: n.Enforced, Denied: n.Denied,
+			Rejects: len(e.rejects), Seen: n.Seen,
+		}
+	}
+	l.mu.Unlock()
+	for id, n := range dirty {
+		body, err := json.Marshal(n)
+		if err == nil {
+			err = s.notes.Note(ctx, noteKind, id, body)
+		}
+		if err != nil {
+			s.log.WarnContext(ctx, "what a node enforces cannot be noted", obs.AttrNode, n.Name, obs.AttrError, err)
+			return
+		}
+	}
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package distribute
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"go.opentelemetry.io/otel/metric"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/enroll"
+	"github.com/penstockhq/penstock/controlplane/internal/feed"
+	"github.com/penstockhq/penstock/controlplane/internal/feed/scope"
+	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
+)
+
+// ReasonNoNode is the reason of a task that no node can be given: none is connected, or those that were asked left.
+const ReasonNoNode = "NO_NODE"
+
+const (
+	blobsAtOnce = 64        // bodies read together for FetchBlobs
+	blobsBytes  = 256 << 10 // bytes of one FetchBlobsResponse, unless one body is larger
+)
+
+// Notes keeps small facts across restarts. catalog.Store implements it.
+type Notes interface {
+	Note(ctx context.Context, kind, name string, body []byte) error
+	Notes(ctx context.Context, kind string) (map[string][]byte, error)
+}
+
+// Config is what a Server needs.
+type Config struct {
+	// Feed is what is sent. Required.
+	Feed *feed.Feed
+	// Log takes life-cycle lines. Required.
+	Log *slog.Logger
+	// Now is the wall clock; nil means time.Now.
+	Now func() time.Time
+	// Notes keeps what is known of nodes across restarts; nil keeps it in memory only.
+	Notes Notes
+	// Meter makes the metrics; nil makes none.
+	Meter metric.MeterProvider
+	// DrainWindow is the time over which nodes are asked to leave when this control plane stops (D-41); 0 asks all at once.
+	DrainWindow time.Duration
+	// MaxSnapshots is how many snapshots are sent at the same time; 0 means two for each core (D-42).
+	MaxSnapshots int
+}
+
+// Server serves penstock.distribution.v1. It is safe for concurrent use.
+type Server struct {
+	distributionv1.UnimplementedDistributionServiceServer
+	feed      *feed.Feed
+	log       *slog.Logger
+	now       func() time.Time
+	notes     Notes
+	metrics   *metrics
+	window    time.Duration
+	ledger    *ledger
+	pace      pace
+	snapshots chan struct{} // one token per snapshot that is sent
+	loops     sync.WaitGroup
+
+	mu       sync.Mutex
+	draining chan struct{} // closed by Drain
+	drained  bool
+	stopped  bool // Run waits for the loops: no more may begin
+	next     int  // round robin of Dispatch
+}
+
+// New returns a server without streams.
+func New(cfg Config) *Server {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.MaxSnapshots == 0 {
+		cfg.MaxSnapshots = 2 * runtime.GOMAXPROCS(0)
+	}
+	s := &Server{
+		feed: cfg.Feed, log: cfg.Log, now: cfg.Now, notes: cfg.Notes, window: cfg.DrainWindow, ledger: newLedger(),
+		snapshots: make(chan struct{}, cfg.MaxSnapshots), draining: make(chan struct{}),
+	}
+	s.metrics = newMetrics(cfg.Meter, s)
+	return s
+}
+
+// Register adds the service to a gRPC server, which must use [Codec].
+func (s *Server) Register(g grpc.ServiceRegistrar) {
+	distributionv1.RegisterDistributionServiceServer(g, s)
+}
+
+// Drain asks all nodes to leave, spread over the drain window, and then ends their streams: the first step of a stop
+// (D-41). New streams are refused.
+func (s *Server) Drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.drained {
+		s.drained = true
+		close(s.draining)
+	}
+}
+
+func (s *Server) isDraining() bool {
+	select {
+	case <-s.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// Follow implements DistributionService.
+func (s *Server) Follow(g distributionv1.DistributionService_FollowServer) error {
+	w, err := enroll.Peer(g.Context(), ident.RoleNode)
+	if err != nil {
+		return toStatus(err)
+	}
+	switch {
+	case s.isDraining():
+		return status.Error(codes.Unavailable, "this control plane is stopping")
+	case !s.feed.Ready():
+		return status.Error(codes.Unavailable, "this control plane is still loading its configuration")
+	}
+	class, err := s.feed.Class(scope.Scope{Region: w.Region})
+	if err != nil {
+		return toStatus(err)
+	}
+	st := newStream(s, g, w, class)
+	if !s.start(st) {
+		return status.Error(codes.Unavailable, "this control plane is stopping")
+	}
+	<-st.ctx.Done()
+	err = context.Cause(st.ctx)
+	if s.ledger.leave(st) {
+		s.log.InfoContext(g.Context(), "node left", obs.AttrNode, w.Name, obs.AttrRegion, w.Region, obs.AttrError, err)
+	}
+	return ended(err)
+}
+
+// start begins the loops of a stream. They may outlast Follow a little, because only its return makes gRPC let go of a
+// Send or Recv that hangs: Run waits for them.
+func (s *Server) start(st *stream) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return false
+	}
+	s.loops.Go(st.receive)
+	s.loops.Go(st.send)
+	return true
+}
+
+// wait ends when all loops have ended.
+func (s *Server) wait() {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	s.loops.Wait()
+}
+
+// ended maps what ended a stream to its status.
+func ended(err error) error {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, errLeft):
+		return nil
+	case errors.Is(err, errReplaced):
+		return status.Error(codes.Aborted, err.Error())
+	case errors.Is(err, errSlow), errors.Is(err, errSilent), errors.Is(err, errNoHello):
+		return status.Error(codes.DeadlineExceeded, err.Error())
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return toStatus(err)
+}
+
+// FetchBlobs implements DistributionService.
+func (s *Server) FetchBlobs(r *distributionv1.FetchBlobsRequest, g distributionv1.DistributionService_FetchBlobsServer) error {
+	w, err := enroll.Peer(g.Context(), ident.RoleNode)
+	if err != nil {
+		return toStatus(err)
+	}
+	if err := validate(r); err != nil {
+		return err
+	}
+	class, err := s.feed.Class(scope.Scope{Region: w.Region})
+	if err != nil {
+		return toStatus(err)
+	}
+	hashes := make([]catalog.Hash, 0, len(r.GetHashes()))
+	for _, h := range r.GetHashes() {
+		hash := catalog.Hash(h)
+		// What is out of scope does not exist for this node (D-82).
+		if !class.HoldsBlob(hash) {
+			return status.Errorf(codes.NotFound, "there is no body %x in the scope of this node", h)
+		}
+		hashes = append(hashes, hash)
+	}
+	for some := range slices.Chunk(hashes, blobsAtOnce) {
+		bodies, err := s.feed.Blobs(g.Context(), some)
+		if err != nil {
+			return toStatus(err)
+		}
+		if err := s.sendBlobs(g, bodies); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) sendBlobs(g distributionv1.DistributionService_FetchBlobsServer, bodies [][]byte) error {
+	m := &distributionv1.FetchBlobsResponse{}
+	size := 0
+	for i, b := range bodies {
+		m.Blobs = append(m.Blobs, b)
+		size += len(b)
+		if size < blobsBytes && i < len(bodies)-1 {
+			continue
+		}
+		if err := g.Send(m); err != nil {
+			return err
+		}
+		s.metrics.sent(g.Context(), laneBlobs, size)
+		m, size = &distributionv1.FetchBlobsResponse{}, 0
+	}
+	return nil
+}
+
+// Dispatch gives a task to one connected node, each time another one, and stays until ctx ends, which is no error: the
+// result goes to penstock.node.v1. If the node leaves before, the next one is asked. When there is none left the fault is
+// Unavailable, NO_NODE.
+func (s *Server) Dispatch(ctx context.Context, t *distributionv1.Task) error {
+	s.mu.Lock()
+	s.next++
+	first := s.next
+	s.mu.Unlock()
+	asked := make(map[string]bool)
+	for {
+		st := s.ledger.pick(first, asked)
+		if st == nil {
+			return noNode(len(asked) > 0)
+		}
+		asked[st.id] = true
+		if !st.task(t) {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-st.ctx.Done():
+		}
+	}
+}
+
+func noNode(asked bool) error {
+	text := "No node is connected that could do it. Start a data plane and try again."
+	if asked {
+		text = "The nodes that could do it left or are busy. Try again."
+	}
+	return fault.New(fault.Unavailable, ReasonNoNode, text)
+}
+
+// jitter returns a random part of a duration.
+func jitter(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return rand.N(d) //nolint:gosec // jitter is no secret
+}
+
+// validate checks a message against the rules of its contract.
+func validate(m proto.Message) error {
+	if err := protovalidate.Validate(m); err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	return nil
+}
+
+// toStatus maps a fault to a gRPC status; the cause stays here.
+func toStatus(err error) error {
+	f := fault.From(err)
+	return status.Error(codes.Code(f.Kind.ConnectCode()), f.Public) // the numbers of Connect are those of gRPC
+}

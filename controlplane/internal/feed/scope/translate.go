@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scope
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
+)
+
+// Entry is one resource as nodes receive it. Immutable, and shared by all classes, snapshots and deltas.
+type Entry struct {
+	Key     catalog.Key
+	Version catalog.Hash
+	Wire    []byte // encoded penstock.distribution.v1.Resource
+	Blobs   []catalog.Hash
+
+	needs   []catalog.Key // resources that come into scope with this one (D-12)
+	regions []string      // of a gateway
+}
+
+// Encode translates a stored record. It returns nil for a record that never goes to a node: a bearer token of the admin
+// API, a deleted record, a kind without a message.
+func Encode(rec *catalog.Record) (*Entry, error) {
+	if rec == nil {
+		return nil, nil
+	}
+	e := &Entry{Key: rec.Key, Version: rec.Version, Blobs: rec.Blobs}
+	r, err := message(rec, e)
+	if err != nil {
+		return nil, fmt.Errorf("translate %s %q of revision %d: %w", rec.Kind, rec.Name, rec.Revision, err)
+	}
+	if r == nil {
+		return nil, nil
+	}
+	r.Kind, r.Name, r.Version = string(rec.Kind), rec.Name, rec.Version[:]
+	for _, h := range rec.Blobs {
+		r.Blobs = append(r.Blobs, h[:])
+	}
+	if e.Wire, err = (proto.MarshalOptions{Deterministic: true}).Marshal(r); err != nil {
+		return nil, fmt.Errorf("encode %s %q: %w", rec.Kind, rec.Name, err)
+	}
+	return e, nil
+}
+
+// message decodes the stored JSON into the message of its kind, takes out what is not for nodes, and notes in e what
+// the resource needs.
+func message(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
+	switch rec.Kind {
+	case catalog.KindServer:
+		m := &resourcev1.Server{}
+		err := decode(rec, m)
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		if v := m.GetStatus().GetProtocolVersion(); v != "" {
+			m.Status = &resourcev1.ServerStatus{ProtocolVersion: v} // nodes choose the protocol by it (MCP M-3)
+		} else {
+			m.Status = nil
+		}
+		return &distributionv1.Resource{Body: &distributionv1.Resource_Server{Server: m}}, err
+	case catalog.KindConnection:
+		m := &resourcev1.Connection{}
+		err := decode(rec, m)
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime, m.Status = rec.Name, rec.UID, "", nil, nil, nil
+		m.SecretHeaders, m.SecretEnv = nil, nil // never stored; and never sent, whatever is stored (D-84)
+		e.needs = []catalog.Key{{Kind: catalog.KindServer, Name: m.GetServer()}}
+		return &distributionv1.Resource{Body: &distributionv1.Resource_Connection{Connection: m}}, err
+	case catalog.KindTool:
+		m := &resourcev1.Tool{}
+		err := decode(rec, m)
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		m.Definition, m.PendingDefinition = nil, nil
+		server, _, _ := strings.Cut(rec.Name, "/")
+		e.needs = []catalog.Key{{Kind: catalog.KindServer, Name: server}}
+		return &distributionv1.Resource{Body: &distributionv1.Resource_Tool{Tool: m}}, err
+	case catalog.KindGateway:
+		m := &resourcev1.Gateway{}
+		err := decode(rec, m)
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime, m.Status = rec.Name, rec.UID, "", nil, nil, nil
+		m.Tools = nil
+		e.regions = m.GetRegions()
+		return &distributionv1.Resource{Body: &distributionv1.Resource_Gateway{Gateway: m}}, err
+	case catalog.KindAssignment:
+		return assignment(rec, e)
+	default:
+		return person(rec)
+	}
+}
+
+func assignment(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
+	m := &resourcev1.ToolAssignment{}
+	err := decode(rec, m)
+	gateway, tool, _ := strings.Cut(rec.Name, "/")
+	m.Gateway, m.Tool = gateway, tool
+	e.needs = []catalog.Key{{Kind: catalog.KindTool, Name: tool}}
+	if c := m.GetPinned().GetConnection(); c != "" {
+		e.needs = append(e.needs, catalog.Key{Kind: catalog.KindConnection, Name: c})
+	}
+	return &distributionv1.Resource{Body: &distributionv1.Resource_Assignment{Assignment: m}}, err
+}
+
+// person translates the deployment-wide kinds.
+func person(rec *catalog.Record) (*distributionv1.Resource, error) {
+	switch rec.Kind {
+	case catalog.KindTeam:
+		m := &resourcev1.Team{}
+		err := decode(rec, m)
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		return &distributionv1.Resource{Body: &distributionv1.Resource_Team{Team: m}}, err
+	case catalog.KindUser:
+		m := &resourcev1.User{}
+		err := decode(rec, m)
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		return &distributionv1.Resource{Body: &distributionv1.Resource_User{User: m}}, err
+	case catalog.KindBearerToken:
+		m := &resourcev1.BearerToken{}
+		if err := decode(rec, m); err != nil {
+			return nil, err
+		}
+		if m.GetAdminApi() {
+			return nil, nil
+		}
+		sum, err := hex.DecodeString(rec.Lookup)
+		if err != nil || len(sum) != len(catalog.Hash{}) {
+			return nil, fmt.Errorf("the second key is not a SHA-256")
+		}
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		m.Sha256, m.LastUseTime, m.Ttl = sum, nil, nil
+		return &distributionv1.Resource{Body: &distributionv1.Resource_BearerToken{BearerToken: m}}, nil
+	default:
+		return nil, nil
+	}
+}
+
+// decode is strict: a field this build does not know may be a restriction, and a restriction must not be dropped.
+func decode(rec *catalog.Record, m proto.Message) error {
+	return protojson.UnmarshalOptions{}.Unmarshal(rec.Body, m)
+}
+
+// Everywhere reports whether resources of the kind go to every node (D-12).
+func Everywhere(k catalog.Kind) bool {
+	return k == catalog.KindTeam || k == catalog.KindUser || k == catalog.KindBearerToken
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/stage"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+)
+
+// detail is the stored form of a change's denials and operations.
+type detail struct {
+	Denials []keyRow `json:"denials,omitempty"`
+	Ops     []opRow  `json:"ops"`
+}
+
+type keyRow struct {
+	Kind catalog.Kind `json:"kind"`
+	Name string       `json:"name"`
+}
+
+// opRow is an operation. Bodies are base64: they must come back byte for byte, and JSON within JSON would be rewritten.
+type opRow struct {
+	keyRow
+	Delete  bool   `json:"delete,omitempty"`
+	UID     string `json:"uid,omitempty"`
+	Version []byte `json:"version,omitempty"`
+	Body    []byte `json:"body,omitempty"`
+	Blobs   []byte `json:"blobs,omitempty"`
+	Lookup  string `json:"lookup,omitempty"`
+	Created int64  `json:"created,omitempty"`
+	Updated int64  `json:"updated,omitempty"`
+}
+
+// appendChange gives the transaction its revision and stores its change: the last statements before the commit (D-1).
+func appendChange(ctx context.Context, tx *sql.Tx, id int64, actor string, plan stage.Plan) (rev catalog.Revision, err error) {
+	body, err := json.Marshal(toDetail(plan.Change(0, actor)))
+	if err != nil {
+		return 0, fmt.Errorf("encode change: %w", err)
+	}
+	err = tx.QueryRowContext(ctx, "UPDATE head SET revision = revision + 1 WHERE id = 1 RETURNING revision").Scan(&rev)
+	if err != nil {
+		return 0, classify("advance head", err)
+	}
+	atomic := 0
+	if plan.Atomic {
+		atomic = 1
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO change (id, revision, actor, at, atomic, detail) VALUES ($1, $2, $3, $4, $5, $6)",
+		id, rev, actor, fromTime(plan.Time), atomic, body)
+	return rev, classify("store change", err)
+}
+
+func toDetail(c catalog.Change) detail {
+	d := detail{Ops: make([]opRow, len(c.Ops))}
+	for _, k := range c.Denials {
+		d.Denials = append(d.Denials, keyRow(k))
+	}
+	for i, op := range c.Ops {
+		d.Ops[i] = opRow{keyRow: keyRow(op.Key), Delete: op.Delete}
+		if r := op.Record; r != nil {
+			d.Ops[i].UID, d.Ops[i].Version, d.Ops[i].Body, d.Ops[i].Blobs = r.UID, r.Version[:], r.Body, joinHashes(r.Blobs)
+			d.Ops[i].Lookup, d.Ops[i].Created, d.Ops[i].Updated = r.Lookup, fromTime(r.CreateTime), fromTime(r.UpdateTime)
+		}
+	}
+	return d
+}
+
+// fill adds a stored detail to a change.
+func (d detail) fill(c *catalog.Change) error {
+	for _, k := range d.Denials {
+		c.Denials = append(c.Denials, catalog.Key(k))
+	}
+	c.Ops = make([]catalog.Op, len(d.Ops))
+	for i, row := range d.Ops {
+		key := catalog.Key(row.keyRow)
+		if row.Delete {
+			c.Ops[i] = catalog.Op{Key: key, Delete: true}
+			continue
+		}
+		if len(row.Version) != len(catalog.Hash{}) || len(row.Blobs)%len(catalog.Hash{}) != 0 {
+			return fmt.Errorf("change %d has a damaged operation on %s %q", c.Revision, key.Kind, key.Name)
+		}
+		rec := &catalog.Record{
+			Key: key, UID: row.UID, Version: catalog.Hash(row.Version), Body: row.Body, Blobs: splitHashes(row.Blobs),
+			Lookup: row.Lookup, CreateTime: toTime(row.Created), UpdateTime: toTime(row.Updated), Revision: c.Revision,
+		}
+		c.Ops[i] = catalog.Op{Key: key, Version: rec.Version, Record: rec}
+	}
+	return nil
+}
+
+// Changes implements catalog.Store (D-7).
+func (s *Store) Changes(ctx context.Context, after catalog.Revision, limit int) (out []catalog.Change, err error) {
+	err = s.view(ctx, func(tx *sql.Tx, h catalog.Head) error {
+		out, err = changesAfter(ctx, tx, h, after, limit)
+		return err
+	})
+	return out, err
+}
+
+func changesAfter(ctx context.Context, tx *sql.Tx, h catalog.Head, after catalog.Revision, limit int) ([]catalog.Change, error) {
+	var floor catalog.Revision
+	if err := tx.QueryRowContext(ctx, "SELECT floor FROM head WHERE id = 1").Scan(&floor); err != nil {
+		return nil, classify("read floor", err)
+	}
+	if after < floor || after > h.Revision {
+		return nil, fault.Newf(fault.Stale, catalog.ReasonRevisionUnknown,
+			"The log has the changes after revision %d up to %d; it was asked for those after %d.", floor, h.Revision, after)
+	}
+	rows, err := tx.QueryContext(ctx, "SELECT revision, actor, at, atomic, detail FROM change WHERE revision > $1 ORDER BY revision LIMIT $2", after, limit)
+	if err != nil {
+		return nil, classify("read changes", err)
+	}
+	defer func() { _ = rows.Close() }() // read to the end or given up
+	var out []catalog.Change
+	for rows.Next() {
+		var c catalog.Change
+		var at int64
+		var body []byte
+		if err := rows.Scan(&c.Revision, &c.Actor, &at, &c.Atomic, &body); err != nil {
+			return nil, classify("read changes", err)
+		}
+		var d detail
+		if err := json.Unmarshal(body, &d); err != nil {
+			return nil, fmt.Errorf("decode change %d: %w", c.Revision, err)
+		}
+		c.Time = toTime(at)
+		if err := d.fill(&c); err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, classify("read changes", rows.Err())
+}
+
+// Snapshot implements catalog.Store (D-8).
+func (s *Store) Snapshot(ctx context.Context, yield func(*catalog.Record) error) (head catalog.Head, err error) {
+	err = s.view(ctx, func(tx *sql.Tx, h catalog.Head) error {
+		head = h
+		rows, err := tx.QueryContext(ctx, selectRows+"WHERE r.deleted_at = 0 ORDER BY r.kind, r.name")
+		if err != nil {
+			return classify("read snapshot", err)
+		}
+		defer func() { _ = rows.Close() }() // read to the end or given up
+		for rows.Next() {
+			rec, _, err := scanRow(rows.Scan)
+			if err != nil {
+				return classify("read snapshot", err)
+			}
+			if err := yield(rec); err != nil {
+				return err
+			}
+		}
+		return classify("read snapshot", rows.Err())
+	})
+	if err != nil {
+		return catalog.Head{}, err
+	}
+	return head, nil
+}
+
+// Blobs implements catalog.Store.
+func (s *Store) Blobs(ctx context.Context, hashes []catalog.Hash) ([][]byte, error) {
+	out := make([][]byte, len(hashes))
+	return out, s.view(ctx, func(tx *sql.Tx, _ catalog.Head) error {
+		b := &base{q: tx}
+		for i, h := range hashes {
+			body, err := b.Blob(ctx, h)
+			if err != nil {
+				return err
+			}
+			if body == nil {
+				return fault.Newf(fault.NotFound, catalog.ReasonBlobNotFound, "There is no blob %x.", h)
+			}
+			out[i] = body
+		}
+		return nil
+	})
+}

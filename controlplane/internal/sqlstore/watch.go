@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+)
+
+const (
+	pollEvery    = 250 * time.Millisecond // D-7
+	listenRetry  = 100 * time.Millisecond
+	listenAtMost = 5 * time.Second
+)
+
+// Watch implements catalog.Store. Hints come from commits of this process, from NOTIFY on PostgreSQL (D-6) — its
+// connection is made again when it is lost —, and from a look at the head every 250 ms, which needs neither.
+func (s *Store) Watch(ctx context.Context) (<-chan struct{}, error) {
+	if err := s.closing.Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.closing, cancel)
+	out := make(chan struct{}, 1)
+	hint := func() {
+		select {
+		case out <- struct{}{}:
+		default: // one waits to be taken
+		}
+	}
+	local := s.signal.Watch(ctx)
+	s.watchers.Go(func() {
+		defer close(out)
+		defer cancel()
+		defer stop()
+		var sources sync.WaitGroup
+		sources.Go(func() {
+			for range local {
+				hint()
+			}
+		})
+		sources.Go(func() { s.poll(ctx, hint) })
+		if s.pg != nil {
+			sources.Go(func() { s.listen(ctx, hint) })
+		}
+		sources.Wait()
+	})
+	return out, nil
+}
+
+// poll hints when the head has moved, also after the database was away.
+func (s *Store) poll(ctx context.Context, hint func()) {
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	var last catalog.Head
+	for {
+		// Any error is temporary here: the next look comes soon, and reading the log reports it.
+		if h, err := s.Head(ctx); err == nil && h != last {
+			last = h
+			hint()
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// listen hints at each notification and right after each LISTEN, since what was notified before is lost.
+func (s *Store) listen(ctx context.Context, hint func()) {
+	for delay := listenRetry; ctx.Err() == nil; delay = min(2*delay, listenAtMost) {
+		began := time.Now()
+		s.listenOnce(ctx, hint)
+		if time.Since(began) > listenAtMost {
+			delay = listenRetry
+		}
+		if wait(ctx, rand.N(delay)) != nil {
+			return
+		}
+	}
+}
+
+// listenOnce returns when its connection is lost.
+func (s *Store) listenOnce(ctx context.Context, hint func()) {
+	conn, err := pgx.ConnectConfig(ctx, s.pg.Copy())
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // lost or no longer wanted
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+		return
+	}
+	for {
+		hint()
+		if _, err := conn.WaitForNotification(ctx); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	nodev1 "github.com/penstockhq/penstock/proto/gen/penstock/node/v1"
+	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/node"
+
+	"github.com/penstockhq/penstock/dataplane/internal/credential"
+	"github.com/penstockhq/penstock/dataplane/internal/discover"
+	"github.com/penstockhq/penstock/dataplane/internal/seal"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio"
+	"github.com/penstockhq/penstock/dataplane/internal/usage"
+	"github.com/penstockhq/penstock/dataplane/internal/view"
+)
+
+// cursors seals the cursors of lists: the expiry in seconds since 1970, then the last name (M-86: 1 h).
+type cursors struct {
+	keys *seal.Keyset
+	now  func() time.Time
+}
+
+const cursorLife = time.Hour
+
+// SealCursor implements dispatch.Sealer.
+func (c cursors) SealCursor(gatewayUID, last string) string {
+	expires := c.now().Add(cursorLife).Unix()
+	plain := binary.BigEndian.AppendUint64(nil, uint64(expires)) //nolint:gosec // the time is after 1970
+	return string(c.keys.Seal(nil, seal.Cursor, gatewayUID, append(plain, last...)))
+}
+
+// OpenCursor implements dispatch.Sealer.
+func (c cursors) OpenCursor(gatewayUID, cursor string) (string, bool) {
+	plain, err := c.keys.Open(nil, seal.Cursor, gatewayUID, cursor)
+	if err != nil || len(plain) < 8 {
+		return "", false
+	}
+	expires := int64(binary.BigEndian.Uint64(plain)) //nolint:gosec // sealed by SealCursor
+	return string(plain[8:]), c.now().Unix() < expires
+}
+
+// denials drops the credentials of what a denial takes away.
+type denials struct {
+	holder      *view.Holder
+	credentials *credential.Client
+	stdio       *stdio.Pool
+}
+
+// Denied implements follow.Denials.
+func (d denials) Denied(keys []view.Key) {
+	now := d.holder.Load()
+	if now == nil {
+		return
+	}
+	for _, k := range keys {
+		switch k.Kind {
+		case "connection":
+			if c := now.Connection(k.Name); c != nil {
+				d.credentials.Deny(c.UID)
+			}
+			d.stdio.Drop(k.Name)
+		case "user":
+			if uid := now.UserUID(k.Name); uid != "" {
+				d.credentials.DenyPrincipal(ident.Principal{Kind: ident.KindUser, UID: uid})
+			}
+		default:
+		}
+	}
+}
+
+// reporter hands what the node found to the control plane it follows.
+type reporter struct{ follower *node.Client }
+
+// ReportDiscovery implements discover.Reporter.
+func (r reporter) ReportDiscovery(ctx context.Context, id string, l *discover.Listing, f *fault.Fault) error {
+	m := &nodev1.ReportDiscoveryRequest{TaskId: id}
+	if f != nil {
+		m.Result = &nodev1.ReportDiscoveryRequest_Failure{Failure: &nodev1.DiscoveryFailure{Reason: f.Reason, Detail: f.Public}}
+	} else {
+		m.Result = &nodev1.ReportDiscoveryRequest_Discovered{Discovered: &nodev1.Discovered{
+			ProtocolVersion: l.Version, ServerInfo: l.ServerInfo, Capabilities: l.Capabilities,
+			Instructions: l.Instructions, Tools: l.Tools,
+		}}
+	}
+	_, err := r.follower.NodeService().ReportDiscovery(ctx, m)
+	return err
+}
+
+// SendReport implements usage.Sender.
+func (r reporter) SendReport(ctx context.Context, report usage.Report) error {
+	m := &nodev1.ReportStatusRequest{}
+	for token, at := range report.TokenUses {
+		m.TokenUses = append(m.TokenUses, &nodev1.TokenUse{Token: token, Time: timestamppb.New(at)})
+	}
+	for name, check := range report.Connections {
+		m.Connections = append(m.Connections, &nodev1.ConnectionCheck{
+			Connection: name, Time: timestamppb.New(check.Time), Reason: check.Reason,
+		})
+	}
+	_, err := r.follower.NodeService().ReportStatus(ctx, m)
+	return err
+}
+
+// tasks runs the jobs that the control plane asks for.
+type tasks struct {
+	discoverer *discover.Discoverer
+	log        *slog.Logger
+}
+
+func (t *tasks) run(ctx context.Context, task *distributionv1.Task) {
+	d := task.GetDiscover()
+	if d == nil {
+		t.log.WarnContext(ctx, "unknown task from the control plane")
+		return
+	}
+	s, err := compile.MakeServer(d.GetServer())
+	if err != nil {
+		t.log.WarnContext(ctx, "server to discover does not compile", slog.Any(obs.AttrError, err))
+		return
+	}
+	if p := d.GetServer().GetProtocol(); p == "" || p == "AUTO" {
+		s.Protocol = "" // look anew
+	}
+	var c *view.Connection
+	if d.GetConnection() != nil {
+		c = compile.MakeConnection(d.GetConnection())
+	}
+	if err := t.discoverer.Run(ctx, task.GetId(), s, c); err != nil {
+		t.log.WarnContext(ctx, "discovery not reported", slog.Any(obs.AttrError, err))
+	}
+}
+
+// health says whether the node may serve.
+type health struct {
+	node     *Node
+	follower *node.Client
+}
+
+// StaleFor implements edge.Health.
+func (h health) StaleFor() time.Duration {
+	s := h.follower.Status()
+	if s.Connected || s.LastHeartbeat.IsZero() {
+		return 0
+	}
+	return time.Since(s.LastHeartbeat)
+}
+
+// Draining implements edge.Health.
+func (h health) Draining() bool { return h.node.draining.Load() }
+
+// opsHandler serves health and readiness. Ready needs a complete view and a clock that agrees with the control plane's,
+// not a control plane (D-61, D-54); that the node is stale shows as detail (D-62).
+func (n *Node) opsHandler(r *rooms) http.Handler {
+	return obs.Ops(obs.OpsConfig{
+		Service: serviceName, Version: n.c.Version, Metrics: n.c.Telemetry.Metrics,
+		Checks: map[string]obs.Check{
+			"view": func() (string, error) {
+				v := r.holder.Load()
+				if v == nil {
+					return "", fault.New(fault.Unavailable, "VIEW_NOT_LOADED", "no configuration is loaded yet")
+				}
+				gateways, tools := v.Counts()
+				return fmt.Sprintf("revision %d, %d gateways, %d tools", v.Revision, gateways, tools), nil
+			},
+			"control_plane": func() (string, error) {
+				switch s := r.follower.Status(); {
+				case s.Skew:
+					return "", fault.Newf(fault.Unavailable, "CLOCK_SKEW", "this clock differs from the control plane's by %s", s.SkewBy)
+				case s.Connected:
+					return "connected to " + s.Endpoint, nil
+				case s.Stale:
+					return "stale: no news for " + time.Since(s.LastHeartbeat).Truncate(time.Second).String(), nil
+				default:
+					return "not connected", nil
+				}
+			},
+			"draining": func() (string, error) {
+				if n.draining.Load() {
+					return "", fault.New(fault.Unavailable, "NODE_DRAINING", "the node is shutting down")
+				}
+				return "", nil
+			},
+		},
+	})
+}

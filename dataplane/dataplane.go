@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dataplane is the composition root of a node: it makes the rooms, fills the interfaces they declare, and runs
+// them. It decides nothing itself.
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/penstockhq/penstock/sdk/kit/egress"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/run"
+	"github.com/penstockhq/penstock/sdk/kit/tlsx"
+	"github.com/penstockhq/penstock/sdk/node"
+
+	"github.com/penstockhq/penstock/dataplane/internal/authn"
+	"github.com/penstockhq/penstock/dataplane/internal/credential"
+	"github.com/penstockhq/penstock/dataplane/internal/discover"
+	"github.com/penstockhq/penstock/dataplane/internal/dispatch"
+	"github.com/penstockhq/penstock/dataplane/internal/edge"
+	"github.com/penstockhq/penstock/dataplane/internal/follow"
+	"github.com/penstockhq/penstock/dataplane/internal/session"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio"
+	"github.com/penstockhq/penstock/dataplane/internal/usage"
+	"github.com/penstockhq/penstock/dataplane/internal/view"
+)
+
+const (
+	serviceName  = "penstock-dataplane"
+	tracerName   = "github.com/penstockhq/penstock/dataplane"
+	opsDrain     = time.Second
+	closeTimeout = 15 * time.Second
+	maxHeader    = 64 << 10 // mcp.md §2.1
+)
+
+// Node is a data-plane node. Run is called once.
+type Node struct {
+	c        Config
+	draining atomic.Bool
+	ready    chan struct{} // closed when everything listens
+}
+
+// New returns a node. It reads and starts nothing. The fault is Invalid, DATAPLANE_CONFIG_INVALID.
+func New(c Config) (*Node, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	return &Node{c: c, ready: make(chan struct{})}, nil
+}
+
+// Ready returns a channel that is closed when the node listens. It answers calls once it has a complete view.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
+
+// rooms are the parts of a running node.
+type rooms struct {
+	holder     *view.Holder
+	sessions   *session.Manager
+	http       *upstream.Pool
+	stdio      *stdio.Pool
+	credential *credential.Client
+	follower   *node.Client
+	usage      *usage.Recorder
+	edge       *edge.Handler
+}
+
+// Run loads the last known good configuration, follows a control plane and serves until ctx is canceled; then it refuses
+// new requests, finishes the calls in flight, and returns nil.
+func (n *Node) Run(ctx context.Context) (err error) {
+	var closers run.Closers
+	defer func() { err = errors.Join(err, closers.Close(ctx, closeTimeout)) }()
+	mcp, err := run.Listen(n.c.MCP.Listen, "mcp.listen")
+	if err != nil {
+		return err
+	}
+	closers.Add("mcp.listen", func(context.Context) error { return closeListener(mcp) })
+	var ops net.Listener
+	if n.c.Ops.Listen != "" {
+		if ops, err = run.Listen(n.c.Ops.Listen, "ops.listen"); err != nil {
+			return err
+		}
+		closers.Add("ops.listen", func(context.Context) error { return closeListener(ops) })
+	}
+	r, err := n.open(&closers)
+	if err != nil {
+		return err
+	}
+	n.c.Telemetry.Log.InfoContext(ctx, "node started", obs.AttrVersion, n.c.Version, obs.AttrAddress, mcp.Addr().String())
+	defer n.c.Telemetry.Log.InfoContext(ctx, "node stopped")
+	close(n.ready)
+	return n.run(ctx, r, mcp, ops)
+}
+
+// run starts the tasks. What calls need outlives the MCP server, which finishes its calls first.
+func (n *Node) run(ctx context.Context, r *rooms, mcp, ops net.Listener) error {
+	// Detached: the rooms behind calls are stopped when the MCP server has finished, not when ctx ends.
+	behind, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	server := &http.Server{Handler: r.edge, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	server.RegisterOnShutdown(r.edge.Drain)
+	serve := run.HTTPServer("mcp", mcp, server, n.c.Shutdown.Drain)
+	tasks := []run.Task{
+		{Name: "mcp", Run: func(context.Context) error {
+			defer stop()
+			drain := context.AfterFunc(ctx, func() { n.draining.Store(true) })
+			defer drain()
+			return serve.Run(ctx)
+		}},
+		{Name: "configuration", Run: r.follower.Run},
+		{Name: "sessions", Run: r.sessions.Run},
+		{Name: "http upstreams", Run: r.http.Run},
+		{Name: "stdio upstreams", Run: r.stdio.Run},
+		{Name: "credentials", Run: r.credential.Run},
+		{Name: "usage", Run: r.usage.Run},
+	}
+	if ops != nil {
+		tasks = append(tasks, run.HTTPServer("ops", ops, &http.Server{Handler: n.opsHandler(r), ReadHeaderTimeout: 10 * time.Second}, opsDrain))
+	}
+	return run.Group(behind, tasks...)
+}
+
+// open makes the rooms.
+func (n *Node) open(closers *run.Closers) (*rooms, error) {
+	t := n.c.Telemetry
+	keys, err := n.keys()
+	if err != nil {
+		return nil, err
+	}
+	r := &rooms{holder: view.NewHolder()}
+	if r.sessions, err = session.New(session.Config{Keys: keys.seal, Store: session.NewMemory(), Log: t.Log}); err != nil {
+		return nil, err
+	}
+	if err := n.openUpstreams(r, closers); err != nil {
+		return nil, err
+	}
+	client, err := n.credentialClient()
+	if err != nil {
+		return nil, err
+	}
+	r.credential, err = credential.New(credential.Config{
+		HTTP: client, URL: n.c.Authserver.URL, Log: t.Log, Tracer: t.Tracer, Meter: t.Meter, Propagator: t.Propagator,
+	})
+	if err != nil {
+		return nil, err
+	}
+	route := router{http: r.http, stdio: r.stdio, credentials: r.credential}
+	if err := n.openFollower(r, route, keys.state); err != nil {
+		return nil, err
+	}
+	route.checked = r.usage.ConnectionChecked
+	calls, err := dispatch.New(dispatch.Config{
+		Upstream: route, Credentials: route, Sealer: cursors{keys.seal, time.Now}, Log: t.Log,
+		Tracer: t.Tracer.Tracer(tracerName), Meter: t.Meter.Meter(tracerName),
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.edge, err = edge.New(edge.Config{
+		View: r.holder, Authenticator: authn.New(time.Now, r.usage.TokenUsed), Dispatcher: calls, Sessions: r.sessions,
+		Health: health{n, r.follower}, Telemetry: t,
+		Settings: edge.Settings{
+			PublicURLs: []string{n.c.MCP.URL}, Loopback: onLoopback(n.c.MCP.Listen), AllowedOrigins: n.c.MCP.Origins,
+			ChatGPTCompat: n.c.MCP.ChatGPTCompat, Build: n.c.Version,
+		},
+	})
+	return r, err
+}
+
+func (n *Node) openUpstreams(r *rooms, closers *run.Closers) (err error) {
+	guard := egress.Policy{AllowLoopback: n.c.Upstream.AllowLoopback, AllowPrivate: n.c.Upstream.AllowPrivate}
+	r.http, err = upstream.New(upstream.Config{
+		Dial: guard.DialContext, ClientVersion: n.c.Version, Log: n.c.Telemetry.Log, Meter: n.c.Telemetry.Meter,
+	})
+	if err != nil {
+		return err
+	}
+	closers.Add("http upstreams", r.http.Close)
+	r.stdio, err = stdio.New(stdio.Config{
+		ClientVersion: n.c.Version, Log: n.c.Telemetry.Log, Meter: n.c.Telemetry.Meter, MaxProcesses: n.c.Upstream.MaxProcesses,
+	})
+	if err != nil {
+		return err
+	}
+	closers.Add("stdio upstreams", r.stdio.Close)
+	return nil
+}
+
+// openFollower makes what follows the control plane and what reports to it.
+func (n *Node) openFollower(r *rooms, route router, stateKey []byte) (err error) {
+	dial, err := n.dialOptions()
+	if err != nil {
+		return err
+	}
+	compiler := follow.New(r.holder, denials{r.holder, r.credential, r.stdio})
+	jobs := &tasks{log: n.c.Telemetry.Log}
+	r.follower, err = node.New(node.Config{
+		Endpoints: n.c.ControlPlane.Endpoints, DialOptions: dial, Dir: filepath.Join(n.c.Data.Dir, "state"), SealKey: stateKey,
+		Applier: compiler, Tasks: jobs.run, Build: n.c.Version, Capabilities: []string{"bearer_token", "stdio", "streamable_http"},
+		Log: n.c.Telemetry.Log, Meter: n.c.Telemetry.Meter,
+	})
+	if err != nil {
+		return err
+	}
+	reports := reporter{r.follower}
+	jobs.discoverer = discover.New(route, reports)
+	r.usage = usage.New(reports, n.c.Telemetry.Log, time.Now)
+	return nil
+}
+
+// dialOptions returns how the control plane is dialed: in memory, or mutual TLS.
+func (n *Node) dialOptions() ([]grpc.DialOption, error) {
+	if n.c.DialControlPlane != nil {
+		return n.c.DialControlPlane, nil
+	}
+	config, err := tlsx.Client(n.c.TLS.files(), n.c.TLS.TrustDomain, ident.RoleControlPlane)
+	if err != nil {
+		return nil, fmt.Errorf("set up mutual TLS to the control plane: %w", err)
+	}
+	return []grpc.DialOption{grpc.WithTransportCredentials(credentials.NewTLS(config))}, nil
+}
+
+// credentialClient returns the client of the credential API: in memory, or mutual TLS.
+func (n *Node) credentialClient() (*http.Client, error) {
+	if n.c.Credentials != nil {
+		return n.c.Credentials, nil
+	}
+	config, err := tlsx.Client(n.c.TLS.files(), n.c.TLS.TrustDomain, ident.RoleAuthserver)
+	if err != nil {
+		return nil, fmt.Errorf("set up mutual TLS to the authserver: %w", err)
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}, nil
+}
+
+// closeListener closes a listener that its HTTP server has closed already, unless starting failed before.
+func closeListener(l net.Listener) error {
+	if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+func onLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || (ip != nil && ip.IsLoopback()))
+}

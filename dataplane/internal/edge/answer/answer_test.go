@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package answer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type guard func() bool
+
+func (g guard) MayGoOn() bool { return g() }
+
+func always() guard { return func() bool { return true } }
+
+func text(method, params string) []byte {
+	return []byte(`{"jsonrpc":"2.0","method":"` + method + `","params":{` + params + `}}`)
+}
+
+func progress(token string, n int) []byte {
+	return text("notifications/progress", fmt.Sprintf(`"progressToken":%s,"progress":%d`, token, n))
+}
+
+func logged(n int) []byte {
+	return text("notifications/message", fmt.Sprintf(`"level":"info","data":%d`, n))
+}
+
+// drain returns what of the queued messages tells them apart.
+func drain(q *queue) []string {
+	var out []string
+	for e := q.take(); e != nil; e = q.take() {
+		s := strings.TrimSuffix(string(e), "}}\n\n")
+		out = append(out, s[strings.LastIndexAny(s, ",{")+1:])
+	}
+	return out
+}
+
+// TestQueueOverflow is M-20, one rule a row. Each queue is filled with maxQueued messages, then gets more.
+func TestQueueOverflow(t *testing.T) {
+	other := text("notifications/unknown", `"x":1`)
+	changed := text("notifications/tools/list_changed", "")
+	for _, tt := range []struct {
+		name    string
+		fill    func(i int) []byte
+		more    [][]byte
+		want    []string // of the first ones left
+		length  int
+		dropped int
+		broken  bool
+	}{
+		{
+			"progress gives way to newer", func(i int) []byte { return progress("1", i) },
+			[][]byte{progress("1", 999)},
+			[]string{`"progress":999`},
+			1, 0, false,
+		},
+		{
+			"each call's progress by itself", func(i int) []byte { return progress(fmt.Sprint(i%2), i) },
+			[][]byte{progress("1", 999)},
+			[]string{`"progress":254`, `"progress":999`},
+			2, 0, false,
+		},
+		{
+			"a string token is another token", func(i int) []byte { return progress([]string{`1`, `"1"`}[i%2], i) },
+			[][]byte{progress("1", 999)},
+			[]string{`"progress":255`, `"progress":999`},
+			2, 0, false,
+		},
+		{
+			"list_changed too", func(int) []byte { return changed },
+			[][]byte{changed},
+			nil, 1, 0, false,
+		},
+		{
+			"a new log message is dropped", func(int) []byte { return other },
+			[][]byte{logged(1), logged(2)},
+			[]string{`"x":1`},
+			maxQueued, 2, false,
+		},
+		{
+			"old log messages make room", logged,
+			[][]byte{other, progress("1", 5)},
+			[]string{`"data":2`, `"data":3`},
+			maxQueued, 2, false,
+		},
+		{
+			"what must not be lost breaks the stream", func(int) []byte { return other },
+			[][]byte{other, progress("1", 5)},
+			nil, 0, 0, true,
+		},
+		{
+			"a message that cannot be read must not be lost", func(int) []byte { return other },
+			[][]byte{[]byte(`{"jsonrpc`)},
+			nil, 0, 0, true,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dropped := 0
+			q := queue{dropped: func() { dropped++ }}
+			for i := range maxQueued {
+				q.add(tt.fill(i))
+			}
+			if len(q.items) != maxQueued || dropped != 0 {
+				t.Fatalf("%d messages fit, want %d", len(q.items), maxQueued)
+			}
+			for _, m := range tt.more {
+				q.add(m)
+			}
+			if len(q.items) != tt.length || dropped != tt.dropped || q.broken != tt.broken {
+				t.Errorf("%d left, %d dropped, broken %v, want %d, %d, %v", len(q.items), dropped, q.broken, tt.length, tt.dropped, tt.broken)
+			}
+			q.last([]byte("response,response}}\n\n"))
+			got := drain(&q)
+			if tt.broken {
+				if len(got) != 0 {
+					t.Errorf("a broken stream still has %v", got)
+				}
+				return
+			}
+			if got[len(got)-1] != "response" {
+				t.Errorf("the response does not end %v", got)
+			}
+			if diff := cmp.Diff(tt.want, got[:len(tt.want)]); diff != "" && tt.want != nil {
+				t.Errorf("first ones left (-want +got):\n%s", diff)
+			}
+			if q.bytes != 0 {
+				t.Errorf("%d bytes counted in an empty queue", q.bytes)
+			}
+		})
+	}
+}
+
+func TestQueueBytes(t *testing.T) {
+	q := queue{}
+	big := text("notifications/unknown", `"x":"`+strings.Repeat("x", maxQueuedBytes/3)+`"`)
+	for range 3 {
+		q.add(big)
+	}
+	if !q.broken {
+		t.Errorf("%d bytes are queued, want at most %d", q.bytes, maxQueuedBytes)
+	}
+	q = queue{}
+	q.last(make([]byte, 2*maxQueuedBytes))
+	if q.broken || q.take() == nil {
+		t.Error("a large response is refused")
+	}
+}
+
+// slow is a client that takes nothing until it is released, and one that is gone afterwards if broken.
+type slow struct {
+	*httptest.ResponseRecorder
+	mu      sync.Mutex
+	release chan struct{}
+	err     error
+	flushes int
+}
+
+func (s *slow) Write(b []byte) (int, error) {
+	<-s.release
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return 0, s.err
+	}
+	return s.ResponseRecorder.Write(b)
+}
+
+func (s *slow) FlushError() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flushes++
+	return nil
+}
+
+// TestSlowClient: whoever sends is never held up, messages stay in order and are flushed one by one.
+func TestSlowClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &slow{ResponseRecorder: httptest.NewRecorder(), release: make(chan struct{})}
+		a := NewPool(nil).Start(w, Either, always())
+		start := time.Now()
+		for i := range 200 {
+			if err := a.Sink()(progress("1", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("sending took %v", took)
+		}
+		finished := make(chan struct{})
+		go func() {
+			a.Finish(http.StatusOK, Body{[]byte(`{"jsonrpc":"2.0",`), []byte(`"id":1,"result":{}`), []byte(`}`)})
+			close(finished)
+		}()
+		synctest.Wait()
+		select {
+		case <-finished:
+			t.Error("Finish returned before the client took the answer")
+		default:
+		}
+		close(w.release)
+		<-finished
+		events := strings.Split(strings.TrimSuffix(w.Body.String(), "\n\n"), "\n\n")
+		if len(events) != 201 || !strings.HasSuffix(events[0], `"progress":0}}`) || !strings.HasSuffix(events[199], `"progress":199}}`) ||
+			events[200] != `event: message`+"\n"+`data: {"jsonrpc":"2.0","id":1,"result":{}}` {
+			t.Errorf("%d events, the last is %q", len(events), events[len(events)-1])
+		}
+		if w.flushes != 202 { // and the head
+			t.Errorf("%d flushes, want 202", w.flushes)
+		}
+	})
+}
+
+// TestClientGone: after a failed write nothing is kept, and the answer still ends.
+func TestClientGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &slow{ResponseRecorder: httptest.NewRecorder(), release: make(chan struct{}), err: io.ErrClosedPipe}
+		close(w.release)
+		a := NewPool(nil).Start(w, Either, always())
+		a.Send(progress("1", 1))
+		synctest.Wait()
+		for i := range 1000 {
+			a.Send(progress("1", i))
+		}
+		if len(a.queue.items) != 0 {
+			t.Errorf("%d messages are kept for nobody", len(a.queue.items))
+		}
+		a.Finish(http.StatusOK, Body{[]byte("{}")})
+		if w.Body.Len() != 0 {
+			t.Errorf("the body is %q", w.Body)
+		}
+	})
+}
+
+// TestGuard: a stream is asked for every 3 s, and cut when it may not go on.
+func TestGuard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		var may atomic.Bool
+		may.Store(true)
+		rec := httptest.NewRecorder()
+		a := NewPool(nil).Start(rec, Either, guard(func() bool { asked.Add(1); return may.Load() }))
+		time.Sleep(Patience + 30*time.Second)
+		synctest.Wait()
+		if asked.Load() < 9 || strings.Count(rec.Body.String(), ": keep-alive") != 2 {
+			t.Errorf("asked %d times in 30 s, sent %q", asked.Load(), rec.Body)
+		}
+		may.Store(false)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		before := rec.Body.String()
+		a.Send(progress("1", 1))
+		time.Sleep(time.Minute)
+		a.Finish(http.StatusOK, Body{[]byte("{}")})
+		if rec.Body.String() != before {
+			t.Errorf("sent after the cut: %q", strings.TrimPrefix(rec.Body.String(), before))
+		}
+	})
+}
+
+// TestForms: what becomes of an answer by what the client takes.
+func TestForms(t *testing.T) {
+	const event = "event: message\ndata: {}\n\n"
+	for _, tt := range []struct {
+		name    string
+		form    Form
+		status  int
+		late    bool
+		sent    bool
+		abandon bool
+		code    int
+		body    string
+		kind    string
+	}{
+		{"JSON", Either, 200, false, false, false, 200, "{}", "application/json"},
+		{"error status", Either, 404, false, false, false, 404, "{}", "application/json"},
+		{"late", Either, 404, true, false, false, 200, event, "text/event-stream"},
+		{"message first", Either, 200, false, true, false, 200, "event: message\ndata: " + string(logged(1)) + "\n\n" + event, "text/event-stream"},
+		{"events only", Events, 200, false, false, false, 200, event, "text/event-stream"},
+		{"events only, error status", Events, 400, false, false, false, 400, "{}", "application/json"},
+		{"JSON only, late", JSON, 200, true, true, false, 200, "{}", "application/json"},
+		{"abandoned", Either, 0, false, false, true, 200, "", "text/event-stream"},
+		{"abandoned, late", Either, 0, true, false, true, 200, "", "text/event-stream"},
+		{"abandoned, JSON only", JSON, 0, true, false, true, 202, "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rec := httptest.NewRecorder()
+				a := NewPool(nil).Start(rec, tt.form, always())
+				a.Header("X-Early", "1")
+				if tt.late {
+					time.Sleep(Patience + time.Second)
+					synctest.Wait()
+				}
+				if tt.sent {
+					a.Send(logged(1))
+				}
+				a.Header("X-Late", "1")
+				if tt.abandon {
+					a.Abandon()
+				} else {
+					a.Finish(tt.status, Body{[]byte("{}")})
+				}
+				h := rec.Header()
+				if rec.Code != tt.code || rec.Body.String() != tt.body || h.Get("Content-Type") != tt.kind {
+					t.Errorf("%d %q %q, want %d %q %q", rec.Code, h.Get("Content-Type"), rec.Body, tt.code, tt.kind, tt.body)
+				}
+				late := tt.form&Events != 0 && (tt.late || tt.sent)
+				if (h.Get("X-Late") == "") != late || h.Get("X-Early") != "1" {
+					t.Errorf("headers %v: a header after the head is lost, one before is not", h)
+				}
+			})
+		})
+	}
+}
+
+// TestReuse runs answers of all forms on one pool, for the race detector and for state that leaks from one to the next.
+func TestReuse(t *testing.T) {
+	p := NewPool(nil)
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 300 {
+				rec := httptest.NewRecorder()
+				form := []Form{Either, JSON, Events}[(g+i)%3]
+				a := p.Start(rec, form, always())
+				if i%5 == 0 {
+					a.Send(logged(i))
+				}
+				want := fmt.Sprintf(`{"id":%d}`, i)
+				a.Finish(http.StatusOK, Body{[]byte(want)})
+				if !strings.Contains(rec.Body.String(), want) || strings.Count(rec.Body.String(), `"id"`) != 1 {
+					t.Errorf("answer %q, want %q", rec.Body, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestLength: a large document has its length, so that it is not sent in chunks and a cut is noticed.
+func TestLength(t *testing.T) {
+	big := []byte(strings.Repeat("x", 1<<20))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		NewPool(nil).JSON(w, http.StatusOK, Body{[]byte("<"), big, []byte(">")})
+	}))
+	defer server.Close()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.ContentLength != int64(len(big)+2) || len(body) != len(big)+2 || body[0] != '<' || body[len(body)-1] != '>' {
+		t.Errorf("length %d, %d bytes read, %v", resp.ContentLength, len(body), err)
+	}
+}
+
+// TestStreamErrors: a client that is gone is seen at the next write.
+func TestStreamErrors(t *testing.T) {
+	w := &slow{ResponseRecorder: httptest.NewRecorder(), release: make(chan struct{})}
+	close(w.release)
+	s, err := Open(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, write := range map[string]func() error{
+		"message": func() error { return s.Message([]byte("{}")) }, "comment": s.Comment, "retry": func() error { return s.Retry(time.Second) },
+	} {
+		if err := write(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.err = io.ErrClosedPipe
+	if err := s.Comment(); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("error %v, want that of the connection", err)
+	}
+	if _, err := Open(noFlush{}); err == nil {
+		t.Error("a writer that cannot flush is no stream")
+	}
+}
+
+type noFlush struct{}
+
+func (noFlush) Header() http.Header         { return http.Header{} }
+func (noFlush) Write(b []byte) (int, error) { return len(b), nil }
+func (noFlush) WriteHeader(int)             {}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package answer
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/penstockhq/penstock/dataplane/internal/wire/sse"
+)
+
+// Patience is how long an answer waits for the first message before it becomes a stream (M-18).
+const Patience = 5 * time.Second
+
+// Form is what a client takes as an answer.
+type Form uint8
+
+const (
+	// JSON clients take one JSON body only: messages before the response are dropped.
+	JSON Form = 1 << iota
+	// Events clients take an event stream.
+	Events
+	// Either is what MCP clients send.
+	Either = JSON | Events
+)
+
+// Body is a JSON document in up to three parts, so that a large result is not copied to be framed.
+type Body [3][]byte
+
+func (b *Body) size() int { return len(b[0]) + len(b[1]) + len(b[2]) }
+
+// Pool makes writers and takes them back, and holds what all answers share. It is safe for concurrent use.
+type Pool struct {
+	dropped func()
+	writers sync.Pool
+
+	// Header values that every answer uses: a slice for each would be made anew on each request.
+	jsonType, noStore []string
+}
+
+// NewPool returns a pool. dropped, which may be nil, is told of each log message that a full queue dropped.
+func NewPool(dropped func()) *Pool {
+	return &Pool{dropped: dropped, jsonType: []string{"application/json"}, noStore: []string{"no-store"}}
+}
+
+// Guard is asked, while a stream is open, whether its client may still have it.
+type Guard interface {
+	// MayGoOn is called every [GuardEvery] by the goroutine that writes the stream. After false it is not asked again
+	// and nothing more is sent.
+	MayGoOn() bool
+}
+
+// Writer answers one request. Send may be called from any goroutine; Finish or Abandon is called once, by the handler,
+// after the last Send.
+type Writer struct {
+	pool *Pool
+	w    http.ResponseWriter
+	form Form
+	who  Guard
+
+	timer *time.Timer // runs impatient
+	sink  func([]byte) error
+
+	mu    sync.Mutex
+	state state
+	queue queue
+	wake  chan struct{} // one signal: the queue or the state changed
+	done  chan struct{} // closed when the goroutine of a stream has ended
+}
+
+type state uint8
+
+const (
+	waiting   state = iota // nothing has been sent
+	streaming              // a goroutine writes events
+	closing                // it writes what is left, then ends
+	finished
+)
+
+// Start begins an answer. With form Events it is a stream from the start; with JSON it never is one, and who is not
+// asked.
+func (p *Pool) Start(w http.ResponseWriter, form Form, who Guard) *Writer {
+	a, _ := p.writers.Get().(*Writer)
+	if a == nil {
+		a = &Writer{}
+		a.sink = func(message []byte) error { a.Send(message); return nil }
+	}
+	a.mu.Lock() // the timer may run before Start returns
+	defer a.mu.Unlock()
+	a.pool, a.w, a.form, a.who, a.state = p, w, form, who, waiting
+	if form&Events != 0 {
+		if a.timer == nil {
+			a.timer = time.AfterFunc(Patience, a.impatient)
+		} else {
+			a.timer.Reset(Patience)
+		}
+	}
+	return a
+}
+
+// impatient makes a late answer a stream, so that the client sees a sign of life.
+func (a *Writer) impatient() { a.Stream() }
+
+// Stream makes the answer a stream now, if the client takes one and nothing was sent.
+func (a *Writer) Stream() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stream()
+}
+
+// stream starts the goroutine that writes events. The caller holds mu; Finish and Abandon wait for the goroutine.
+func (a *Writer) stream() {
+	if a.state != waiting || a.form&Events == 0 {
+		return
+	}
+	a.state = streaming
+	a.wake, a.done = make(chan struct{}, 1), make(chan struct{})
+	a.queue.dropped = a.pool.dropped
+	a.timer.Stop()
+	go a.write()
+}
+
+// Send queues a message that belongs before the response. It never waits for the client and keeps no reference to
+// message. A client that takes no stream, or is gone, or too slow, gets nothing.
+func (a *Writer) Send(message []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stream()
+	if a.state == streaming && a.queue.add(message) {
+		a.signal()
+	}
+}
+
+// Sink is [Writer.Send] as a function; it never fails. It is the same for every request of a writer.
+func (a *Writer) Sink() func(message []byte) error { return a.sink }
+
+// Header sets a header of the answer, if none was sent yet. It is for the goroutine that calls Finish.
+func (a *Writer) Header(key, value string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.state == waiting {
+		a.w.Header().Set(key, value)
+	}
+}
+
+// Finish sends the response: as a JSON body with the status, or as the last event of the stream. An error status is
+// JSON even to a client that takes events only, because a stream has none. Finish returns when everything is written or
+// the client is known to be gone.
+func (a *Writer) Finish(status int, body Body) {
+	a.mu.Lock()
+	if a.state == waiting && a.form&JSON == 0 && status == http.StatusOK {
+		a.stream()
+	}
+	if a.state == waiting {
+		a.state = finished
+		a.mu.Unlock()
+		a.pool.JSON(a.w, status, body)
+		a.recycle()
+		return
+	}
+	a.queue.last(sse.AppendEvent(nil, "message", "", flat(body)))
+	a.close()
+}
+
+// Respond queues a response of many, after [Writer.Stream] (M-43).
+func (a *Writer) Respond(body Body) {
+	event := sse.AppendEvent(nil, "message", "", flat(body))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.state == streaming {
+		a.queue.last(event)
+		a.signal()
+	}
+}
+
+// Abandon ends the answer without a response: an open stream ends, and a client that still waits gets an empty stream,
+// or 202 if it takes none.
+func (a *Writer) Abandon() {
+	a.mu.Lock()
+	if a.state != waiting {
+		a.close()
+		return
+	}
+	a.state = finished
+	a.mu.Unlock()
+	if a.form&Events != 0 {
+		_, _ = Open(a.w)
+	} else {
+		a.w.WriteHeader(http.StatusAccepted)
+	}
+	a.recycle()
+}
+
+// close waits for the goroutine of the stream. The caller holds mu.
+func (a *Writer) close() {
+	a.state = closing
+	a.signal()
+	done := a.done
+	a.mu.Unlock()
+	<-done
+}
+
+func (a *Writer) signal() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// recycle gives back a writer that never streamed. One whose timer has fired is left to the garbage collector: the
+// timer's goroutine may still look at it.
+func (a *Writer) recycle() {
+	if a.timer == nil || a.timer.Stop() || a.form&Events == 0 {
+		a.w, a.who = nil, nil
+		a.pool.writers.Put(a)
+	}
+}
+
+// GuardEvery is how often a [Guard] is asked: a revocation must close streams within 5 s (M-21).
+const GuardEvery = 3 * time.Second
+
+const commentTicks = int(Heartbeat / GuardEvery)
+
+var errCut = errors.New("the client may not have the answer any more")
+
+// write is the one goroutine that writes the stream: queued events one by one, comments while there are none.
+func (a *Writer) write() {
+	defer close(a.done)
+	stream, err := Open(a.w)
+	tick := time.NewTicker(GuardEvery)
+	defer tick.Stop()
+	for ticks := 1; err == nil; {
+		event, last := a.next()
+		switch {
+		case event != nil:
+			err = stream.Raw(event)
+		case last:
+			return
+		default:
+			select {
+			case <-a.wake:
+			case <-tick.C:
+				switch {
+				case !a.who.MayGoOn():
+					err = errCut
+				case ticks%commentTicks == 0:
+					err = stream.Comment()
+				}
+				ticks++
+			}
+		}
+	}
+	// The client is gone or shut out; a legacy call that nobody cancels goes on without it (M-41).
+	a.mu.Lock()
+	a.queue.discard()
+	a.mu.Unlock()
+}
+
+// next takes the oldest event, nil if there is none; last means that none will come.
+func (a *Writer) next() (event []byte, last bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	event = a.queue.take()
+	return event, event == nil && (a.state == closing || a.queue.broken)
+}
+
+func flat(b Body) []byte {
+	out := make([]byte, 0, b.size())
+	for _, part := range b {
+		out = append(out, part...)
+	}
+	return out
+}
+
+// lengthKnown is how much net/http buffers before it must be told the length or send chunks.
+const lengthKnown = 2 << 10
+
+// JSON answers with one JSON document, never to be cached (RS-18).
+func (p *Pool) JSON(w http.ResponseWriter, status int, body Body) {
+	h := w.Header()
+	h["Content-Type"], h["Cache-Control"] = p.jsonType, p.noStore
+	if n := body.size(); n > lengthKnown {
+		h["Content-Length"] = []string{strconv.Itoa(n)}
+	}
+	deadline(w)
+	w.WriteHeader(status)
+	for _, part := range body {
+		if len(part) > 0 {
+			if _, err := w.Write(part); err != nil {
+				return // the client is gone
+			}
+		}
+	}
+}
+
+// Empty answers with a status and no body, never to be cached.
+func (p *Pool) Empty(w http.ResponseWriter, status int) {
+	w.Header()["Cache-Control"] = p.noStore
+	deadline(w)
+	w.WriteHeader(status)
+}

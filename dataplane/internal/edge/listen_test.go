@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package edge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstockhq/penstock/dataplane/internal/edge"
+	"github.com/penstockhq/penstock/dataplane/internal/session"
+	"github.com/penstockhq/penstock/dataplane/internal/view"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+)
+
+// TestListChanged is M-71 and G-17: a change of what the caller sees is told within 250 ms, once, and nothing else is.
+func TestListChanged(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		get := l.get(l.open(newest))
+		revision := uint64(1)
+		publish := func(tools ...*view.Tool) {
+			revision++
+			l.withTools(revision, tools...)
+		}
+		same := engTools()
+		for _, c := range []struct {
+			name   string
+			change func()
+			told   bool
+		}{
+			{"the same tools compiled anew", func() { publish(same...) }, false},
+			{"one less", func() { publish(same[1:]...) }, true},
+			{"another definition", func() {
+				publish(append([]*view.Tool{tool("echo2", `{"type":"object","title":"x"}`)}, same[1:]...)...)
+			}, true},
+			{"held, still listed (G-16)", func() {
+				held := *same[2]
+				held.Held = true
+				publish(append([]*view.Tool{tool("echo2", `{"type":"object","title":"x"}`), same[1], &held}, same[3:]...)...)
+			}, false},
+			{"another description", func() {
+				described := *same[2]
+				described.Description = "better"
+				publish(append([]*view.Tool{tool("echo2", `{"type":"object","title":"x"}`), same[1], &described}, same[3:]...)...)
+			}, true},
+			{"a denial ahead of its revision", func() {
+				l.holder.Deny(revision+1, []view.Key{{Kind: "tool", Name: "srv/fail"}})
+			}, true},
+			{"the revision with what was denied", func() {
+				publish(append([]*view.Tool{tool("echo2", `{"type":"object","title":"x"}`)}, same[3:]...)...)
+			}, true}, // the description and one more tool went, too
+			{"another gateway", func() {
+				b := view.From(l.holder.Load().View)
+				b.DeleteGateway("sales")
+				revision++
+				l.holder.Publish(b.Build("e", revision))
+			}, false},
+			{"many at once", func() {
+				for n := range 10 {
+					publish(same[n:]...)
+				}
+			}, true},
+		} {
+			from := time.Now()
+			c.change()
+			if c.told {
+				for _, want := range []string{"event: message", listChanged} {
+					if got := get.next(); got != want {
+						t.Errorf("%s: the stream has %q, want %q", c.name, got, want)
+					}
+				}
+				if took := time.Since(from); took > 250*time.Millisecond {
+					t.Errorf("%s: told after %v", c.name, took)
+				}
+			}
+			time.Sleep(time.Second)
+			get.quiet()
+		}
+		_ = get.resp.Body.Close()
+	})
+}
+
+// TestStreamsSpread: not all streams are told at the same moment.
+func TestStreamsSpread(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		var all []*stream
+		for range 20 {
+			all = append(all, l.get(l.open(newest)))
+		}
+		from := time.Now()
+		l.withTools(2)
+		moments := map[time.Duration]bool{}
+		for range 250 {
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			for _, s := range all {
+				select {
+				case <-s.lines:
+					moments[time.Since(from)] = true
+				default:
+				}
+			}
+		}
+		if len(moments) < 5 {
+			t.Errorf("20 streams were told at %d moments: %v", len(moments), moments)
+		}
+		for _, s := range all {
+			_ = s.resp.Body.Close()
+		}
+	})
+}
+
+// TestStreamKeepsAlive is M-19: a comment every 15 s; and M-38: it is not idle, so the session lives on.
+func TestStreamKeepsAlive(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- l.sessions.Run(ctx) }()
+		get := l.get(l.open(newest))
+		time.Sleep(time.Hour + time.Second)
+		if got, want := len(get.lines), 240; got != want {
+			t.Errorf("%d comments in an hour, want %d", got, want)
+		}
+		get.quiet()
+		_ = get.resp.Body.Close()
+		<-get.ended
+		synctest.Wait()
+		time.Sleep(32 * time.Minute)
+		if n := l.sessions.Count(); n != 0 {
+			t.Errorf("%d sessions are left half an hour after the stream", n)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestStreamEnds is M-21, RS-11, M-38, M-95: what ends a GET stream, and how soon.
+func TestStreamEnds(t *testing.T) {
+	const soon = 250 * time.Millisecond
+	publish := func(l *live, change func(b *view.Builder)) {
+		b := view.From(l.holder.Load().View)
+		change(b)
+		l.holder.Publish(b.Build("e", l.holder.Load().Revision+1))
+	}
+	for _, tt := range []struct {
+		name   string
+		do     func(t *testing.T, l *live, session string)
+		within time.Duration
+	}{
+		{"token revoked", func(_ *testing.T, l *live, _ string) {
+			l.authn.revoke("ada")
+			publish(l, func(*view.Builder) {})
+		}, soon},
+		{"user deactivated", func(_ *testing.T, l *live, _ string) {
+			publish(l, func(b *view.Builder) {
+				b.PutUser("ada@example.com", &view.User{Name: "ada@example.com", UID: "u-ada", Deactivated: true})
+			})
+		}, soon},
+		{"user left the team", func(_ *testing.T, l *live, _ string) {
+			publish(l, func(b *view.Builder) { b.PutTeam("eng", &view.Team{Name: "eng", UID: "t-eng"}) })
+		}, soon},
+		{"denied ahead of its revision", func(_ *testing.T, l *live, _ string) {
+			l.holder.Deny(2, []view.Key{{Kind: "team_member", Name: "eng/ada@example.com"}})
+		}, soon},
+		{"gateway deleted", func(_ *testing.T, l *live, _ string) {
+			publish(l, func(b *view.Builder) { b.DeleteGateway("eng") })
+		}, soon},
+		{"authenticator away", func(_ *testing.T, l *live, _ string) {
+			l.authn.fail(fault.New(fault.Unavailable, "AWAY", "Away."))
+			publish(l, func(*view.Builder) {})
+		}, soon},
+		{"a newer stream", func(_ *testing.T, l *live, s string) { _ = l.get(s).resp.Body.Close() }, 0},
+		{"configuration too old", func(_ *testing.T, l *live, _ string) {
+			publish(l, func(b *view.Builder) {
+				g := engGateway(engTools()...)
+				g.MaxStale = time.Minute
+				b.PutGateway(g)
+			})
+			time.Sleep(time.Second)
+			l.health.stale.Store(int64(2 * time.Minute))
+		}, 15 * time.Second},
+		{"node draining by its health", func(_ *testing.T, l *live, _ string) { l.health.draining.Store(true) }, 15 * time.Second},
+		{"24 hours", func(*testing.T, *live, string) { time.Sleep(24*time.Hour - 5*time.Second) }, 5 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, options{}, func(t *testing.T, l *live) {
+				s := l.open(newest)
+				get := l.get(s)
+				synctest.Wait()
+				tt.do(t, l, s)
+				get.wantEnd(tt.within)
+			})
+		})
+	}
+}
+
+// TestStreamEndsWithToken is RS-11 and N139: the token expires, and nothing changes in the configuration.
+func TestStreamEndsWithToken(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		l.authn.expire("ada", time.Now().Add(10*time.Minute))
+		get := l.get(l.open(newest))
+		time.Sleep(10*time.Minute - time.Second)
+		get.quiet()
+		get.wantEnd(6 * time.Second)
+	})
+}
+
+// TestTokenRenewed: a stream follows a token whose end moves.
+func TestTokenRenewed(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		l.authn.expire("ada", time.Now().Add(10*time.Minute))
+		get := l.get(l.open(newest))
+		l.authn.expire("ada", time.Now().Add(20*time.Minute))
+		time.Sleep(15 * time.Minute)
+		get.quiet()
+		get.wantEnd(5*time.Minute + 5*time.Second)
+	})
+}
+
+// TestDrain is M-95: GET streams are asked to come back, calls in flight finish, new requests are refused.
+func TestDrain(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		s := l.open(newest)
+		get := l.get(s)
+		answer := l.background(t.Context(), callBody("1", "wait"), s)
+		<-l.calls.started
+		l.Drain()
+		if got := get.next(); got != "retry: 1000" {
+			t.Errorf("the stream has %q, want a time to reconnect", got)
+		}
+		get.wantEnd(0)
+		if got := l.do(http.MethodPost, callBody("2", "echo"), s); got.status != http.StatusServiceUnavailable {
+			t.Errorf("a new call while draining: %+v", got)
+		}
+		l.calls.release <- struct{}{}
+		if got := <-answer; got.status != http.StatusOK || !strings.Contains(got.body, `"content"`) {
+			t.Errorf("the call in flight: %+v", got)
+		}
+	})
+}
+
+// TestRunningCallOfRevoked is M-21: a call's stream outlives the expiry of its token, not its revocation.
+func TestRunningCallOfRevoked(t *testing.T) {
+	for _, era := range []string{"legacy", "modern", "batch"} {
+		t.Run(era, func(t *testing.T) {
+			inBubble(t, options{}, func(t *testing.T, l *live) {
+				body, headers := modernCall("wait")
+				switch era {
+				case "legacy":
+					body, headers = callBody("1", "wait"), []string{l.open(newest)}
+				case "batch":
+					body, headers = "["+callBody("1", "wait")+"]", []string{l.open("2025-03-26")}
+				}
+				l.authn.expire("ada", time.Now().Add(10*time.Second))
+				expired := l.background(t.Context(), body, headers...)
+				time.Sleep(time.Minute)
+				l.withTools(2, engTools()...)
+				time.Sleep(time.Minute)
+				l.calls.release <- struct{}{}
+				if got := <-expired; !strings.Contains(got.body, `"content":[]`) {
+					t.Errorf("a call that outlives its token: %+v", got)
+				}
+				if cause := <-l.calls.ended; cause != nil {
+					t.Errorf("the call that outlives its token ended with %v", cause)
+				}
+
+				l.authn.expire("ada", time.Time{})
+				revoked := l.background(t.Context(), body, headers...)
+				time.Sleep(10 * time.Second)
+				l.withTools(3, engTools()...)
+				time.Sleep(10 * time.Second)
+				if len(l.calls.ended) != 0 {
+					t.Fatal("a change that takes nothing away ends the call")
+				}
+				l.authn.revoke("ada")
+				l.withTools(4, engTools()...)
+				from := time.Now()
+				got := <-revoked
+				if took := time.Since(from); took > 5*time.Second || strings.Contains(got.body, "data:") {
+					t.Errorf("a call whose token was revoked ends %v later with %+v", took, got)
+				}
+				if cause := <-l.calls.ended; cause == nil || errors.Is(cause, context.Canceled) {
+					t.Errorf("the call ended with %v", cause)
+				}
+			})
+		})
+	}
+}
+
+// TestLimits is the table of mcp.md §2.1 on what one principal may have open.
+func TestLimits(t *testing.T) {
+	small := options{
+		settings: edge.Settings{Limits: edge.Limits{InFlight: 3, Streams: 2}}, limits: session.Limits{InFlight: 2, PerCaller: 3},
+	}
+	want := func(t *testing.T, what string, got reply, status int, part string) {
+		t.Helper()
+		if got.status != status || !strings.Contains(got.text, part) {
+			t.Errorf("%s: %+v, want %d %s", what, got, status, part)
+		}
+		if status == http.StatusTooManyRequests && got.header.Get("Retry-After") == "" {
+			t.Errorf("%s: no Retry-After", what)
+		}
+	}
+	t.Run("in flight", func(t *testing.T) {
+		inBubble(t, small, func(t *testing.T, l *live) {
+			s, other := l.open(newest), l.open(newest)
+			var answers []<-chan answered
+			start := func(id, session string) {
+				answers = append(answers, l.background(t.Context(), callBody(id, "wait"), session))
+				<-l.calls.started
+			}
+			start("1", s)
+			start("2", s)
+			want(t, "third of the session", l.do(http.MethodPost, callBody("3", "echo"), s), http.StatusTooManyRequests, "42901")
+			start("1", other)
+			body, headers := modernCall("echo")
+			want(t, "fourth of the principal, modern", l.do(http.MethodPost, body, headers...), http.StatusTooManyRequests, "42901")
+			want(t, "fourth of the principal, legacy", l.do(http.MethodPost, callBody("2", "echo"), other), http.StatusTooManyRequests, "42901")
+			for range 3 {
+				l.calls.release <- struct{}{}
+			}
+			for _, a := range answers {
+				if got := <-a; got.status != http.StatusOK {
+					t.Errorf("a call within the limits: %+v", got)
+				}
+			}
+			want(t, "after that", l.do(http.MethodPost, body, headers...), http.StatusOK, "content")
+		})
+	})
+	t.Run("streams", func(t *testing.T) {
+		inBubble(t, small, func(t *testing.T, l *live) {
+			a, b, c := l.open(newest), l.open(newest), l.open(newest)
+			first, second := l.get(a), l.get(b)
+			want(t, "third stream", l.do(http.MethodGet, "", c), http.StatusTooManyRequests, "42901")
+			_ = first.resp.Body.Close()
+			<-first.ended
+			synctest.Wait()
+			third := l.get(c)
+			for _, s := range []*stream{second, third} {
+				_ = s.resp.Body.Close()
+				<-s.ended
+			}
+		})
+	})
+	t.Run("sessions", func(t *testing.T) {
+		inBubble(t, small, func(t *testing.T, l *live) {
+			oldest := l.open(newest)
+			time.Sleep(time.Second)
+			busy := l.open(newest)
+			get := l.get(busy)
+			time.Sleep(time.Second)
+			l.open(newest)
+			l.open(newest)
+			want(t, "the oldest idle one", l.do(http.MethodPost, callBody("1", "echo"), oldest), http.StatusNotFound, "Invalid session ID")
+			want(t, "the one with a stream", l.do(http.MethodPost, callBody("1", "echo"), busy), http.StatusOK, "content")
+			_ = get.resp.Body.Close()
+			<-get.ended
+		})
+	})
+}
+
+// TestSlowBody: a body that does not come is given up.
+func TestSlowBody(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		s := l.open(newest)
+		body := &stalled{first: []byte(`{"jsonrpc":`), release: make(chan struct{})}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1/v1/mcp/eng", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, value, _ := strings.Cut(s, ": ")
+		r.Header = http.Header{name: {value}, "Authorization": {"Bearer ada"}, "Content-Type": {"application/json"}}
+		start := time.Now()
+		resp, err := l.client.Do(r)
+		if took := time.Since(start); took != 30*time.Second {
+			t.Errorf("given up after %v, want 30s", took)
+		}
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		close(body.release)
+	})
+}
+
+// stalled is a body whose end does not come.
+type stalled struct {
+	first   []byte
+	release chan struct{}
+}
+
+func (s *stalled) Read(p []byte) (int, error) {
+	if n := copy(p, s.first); n > 0 {
+		s.first = s.first[n:]
+		return n, nil
+	}
+	<-s.release
+	return 0, fmt.Errorf("released")
+}

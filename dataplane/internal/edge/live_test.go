@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package edge_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/penstockhq/penstock/dataplane/internal/session"
+	"github.com/penstockhq/penstock/dataplane/internal/view"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// live is a real HTTP server and client that talk over memory, so that they run on the clock of a synctest bubble.
+type live struct {
+	*world
+	t      *testing.T
+	client *http.Client
+}
+
+// memory is a listener whose connections are pipes.
+type memory struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func (m *memory) Accept() (net.Conn, error) {
+	select {
+	case c := <-m.conns:
+		return c, nil
+	case <-m.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (m *memory) Close() error   { close(m.done); return nil }
+func (m *memory) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80} }
+
+// inBubble runs f against a handler behind a server, in fake time.
+func inBubble(t *testing.T, o options, f func(t *testing.T, l *live)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		l := &live{world: newWorld(t, o), t: t}
+		listener := &memory{conns: make(chan net.Conn), done: make(chan struct{})}
+		server := &http.Server{Handler: l}
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(listener) }()
+		transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			here, there := net.Pipe()
+			select {
+			case listener.conns <- there:
+				return here, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}}
+		l.client = &http.Client{Transport: transport}
+		f(t, l)
+		transport.CloseIdleConnections()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+}
+
+// send starts a request; headers are "Name: value".
+func (l *live) send(ctx context.Context, method, body string, headers ...string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://127.0.0.1/v1/mcp/eng", strings.NewReader(body))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer ada")
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "application/json, text/event-stream")
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Set(name, value)
+	}
+	return l.client.Do(r)
+}
+
+// reply is a response that was read to its end.
+type reply struct {
+	status int
+	header http.Header
+	text   string
+}
+
+// do is send for requests that are answered.
+func (l *live) do(method, body string, headers ...string) reply {
+	l.t.Helper()
+	resp, err := l.send(l.t.Context(), method, body, headers...)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		l.t.Error(err)
+	}
+	return reply{resp.StatusCode, resp.Header, string(text)}
+}
+
+// open starts a session and returns its header.
+func (l *live) open(version string) string {
+	l.t.Helper()
+	got := l.do(http.MethodPost, `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"`+version+`","capabilities":{}}}`)
+	if got.status != http.StatusOK {
+		l.t.Fatalf("initialize: %+v", got)
+	}
+	return "Mcp-Session-Id: " + got.header.Get("Mcp-Session-Id")
+}
+
+func callBody(id, tool string) string {
+	return `{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"` + tool + `"}}`
+}
+
+func modernCall(tool string) (body string, headers []string) {
+	return `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"` + tool + `",` + metaModel + `}}`,
+		[]string{"MCP-Protocol-Version: " + modern, "Mcp-Method: tools/call", "Mcp-Name: " + tool}
+}
+
+// answered is what a request in the background came to.
+type answered struct {
+	status int
+	kind   string
+	body   string
+	after  time.Duration
+	err    error
+}
+
+// background sends a request and returns where its answer will be.
+func (l *live) background(ctx context.Context, body string, headers ...string) <-chan answered {
+	out := make(chan answered, 1)
+	start := time.Now()
+	go func() {
+		resp, err := l.send(ctx, http.MethodPost, body, headers...)
+		if err != nil {
+			out <- answered{err: err, after: time.Since(start)}
+			return
+		}
+		b, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		out <- answered{resp.StatusCode, resp.Header.Get("Content-Type"), string(b), time.Since(start), err}
+	}()
+	return out
+}
+
+// stream is an open GET stream; lines are those of the body with the time they came.
+type stream struct {
+	t     *testing.T
+	lines chan string
+	start time.Time
+	ended chan time.Duration
+	resp  *http.Response
+}
+
+func (l *live) get(headers ...string) *stream {
+	l.t.Helper()
+	resp, err := l.send(l.t.Context(), http.MethodGet, "", headers...) //nolint:bodyclose // the goroutine closes it
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if h := resp.Header; resp.StatusCode != http.StatusOK || h.Get("Content-Type") != "text/event-stream" ||
+		h.Get("Cache-Control") != "no-store" || h.Get("X-Accel-Buffering") != "no" {
+		l.t.Fatalf("GET: %d %v", resp.StatusCode, h)
+	}
+	s := &stream{t: l.t, lines: make(chan string, 1000), start: time.Now(), ended: make(chan time.Duration, 1), resp: resp}
+	go func() {
+		scan := bufio.NewScanner(resp.Body)
+		for scan.Scan() {
+			if scan.Text() != "" {
+				s.lines <- scan.Text()
+			}
+		}
+		_ = resp.Body.Close()
+		s.ended <- time.Since(s.start)
+	}()
+	return s
+}
+
+// quiet fails if anything but comments came.
+func (s *stream) quiet() {
+	s.t.Helper()
+	synctest.Wait()
+	for {
+		select {
+		case line := <-s.lines:
+			if !strings.HasPrefix(line, ":") {
+				s.t.Errorf("the stream has %q", line)
+			}
+		case after := <-s.ended:
+			s.t.Errorf("the stream ended after %v", after)
+			return
+		default:
+			return
+		}
+	}
+}
+
+const listChanged = `data: {"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`
+
+// next waits for the next line that is no comment.
+func (s *stream) next() string {
+	s.t.Helper()
+	for {
+		select {
+		case line := <-s.lines:
+			if !strings.HasPrefix(line, ":") {
+				return line
+			}
+		case after := <-s.ended:
+			return fmt.Sprintf("ended after %v", after)
+		}
+	}
+}
+
+// wantEnd fails unless the stream ends within d, without another line but comments.
+func (s *stream) wantEnd(d time.Duration) {
+	s.t.Helper()
+	from := time.Now()
+	for {
+		select {
+		case line := <-s.lines:
+			if !strings.HasPrefix(line, ":") {
+				s.t.Errorf("the stream has %q", line)
+			}
+		case <-s.ended:
+			if took := time.Since(from); took > d {
+				s.t.Errorf("the stream ended after %v, want within %v", took, d)
+			}
+			return
+		case <-time.After(time.Hour):
+			s.t.Fatal("the stream goes on")
+		}
+	}
+}
+
+// TestPatience is M-18 and M-19: after 5 s an answer becomes a stream, with a comment every 15 s.
+func TestPatience(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		s := l.open(newest)
+		early := l.background(t.Context(), callBody("1", "wait"), s)
+		time.Sleep(4900 * time.Millisecond)
+		l.calls.release <- struct{}{}
+		if got := <-early; got.kind != "application/json" || got.status != http.StatusOK {
+			t.Errorf("an answer after 4.9 s is %+v, want JSON", got)
+		}
+		late := l.background(t.Context(), callBody("1", "wait"), s)
+		time.Sleep(50 * time.Second)
+		l.calls.release <- struct{}{}
+		got := <-late
+		want := strings.Repeat(": keep-alive\n\n", 3) + "event: message\ndata: " + `{"jsonrpc":"2.0","id":1,"result":{"content":[]}}` + "\n\n"
+		if got.kind != "text/event-stream" || got.body != want {
+			t.Errorf("an answer after 50 s is %+v, want a stream %q", got, want)
+		}
+		plain := l.background(t.Context(), callBody("1", "wait"), s, "Accept: application/json")
+		time.Sleep(50 * time.Second)
+		l.calls.release <- struct{}{}
+		if got := <-plain; got.kind != "application/json" {
+			t.Errorf("a client without streams gets %+v", got)
+		}
+	})
+}
+
+// TestHeadersOfLateAnswer: the status line is sent at 5 s, not held until the result.
+func TestHeadersOfLateAnswer(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		start := time.Now()
+		body, headers := modernCall("wait")
+		resp, err := l.send(t.Context(), http.MethodPost, body, headers...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if took := time.Since(start); took != 5*time.Second {
+			t.Errorf("the head came after %v, want 5s", took)
+		}
+		l.calls.release <- struct{}{}
+		if text, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(text), `"resultType":"complete"`) {
+			t.Errorf("answer %q, %v", text, err)
+		}
+	})
+}
+
+// TestDisconnect is M-31 and M-41: to a modern call it is cancellation, to a legacy call it is not.
+func TestDisconnect(t *testing.T) {
+	for _, after := range []time.Duration{time.Second, 10 * time.Second} {
+		t.Run("modern "+after.String(), func(t *testing.T) {
+			inBubble(t, options{}, func(t *testing.T, l *live) {
+				ctx, leave := context.WithCancel(t.Context())
+				body, headers := modernCall("wait")
+				answer := l.background(ctx, body, headers...)
+				time.Sleep(after)
+				leave()
+				if cause := <-l.calls.ended; !errors.Is(cause, context.Canceled) {
+					t.Errorf("the call ended with %v, want it canceled", cause)
+				}
+				if got := <-answer; got.err == nil {
+					t.Errorf("the client that left got %+v", got)
+				}
+			})
+		})
+		t.Run("legacy "+after.String(), func(t *testing.T) {
+			inBubble(t, options{}, func(t *testing.T, l *live) {
+				s := l.open(newest)
+				ctx, leave := context.WithCancel(t.Context())
+				answer := l.background(ctx, callBody("1", "wait"), s)
+				time.Sleep(after)
+				leave()
+				<-answer
+				time.Sleep(time.Minute)
+				select {
+				case cause := <-l.calls.ended:
+					t.Errorf("the call ended with %v", cause)
+				default:
+				}
+				l.calls.release <- struct{}{}
+				if cause := <-l.calls.ended; cause != nil {
+					t.Errorf("the call ended with %v", cause)
+				}
+			})
+		})
+	}
+}
+
+// TestCancelled is M-51: by session and id, then no response.
+func TestCancelled(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		s, other := l.open(newest), l.open(newest)
+		cancel := func(session, id string) {
+			t.Helper()
+			got := l.do(http.MethodPost, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":`+id+`,"reason":"x"}}`, session)
+			if got.status != http.StatusAccepted || got.text != "" {
+				t.Errorf("cancelled: %+v", got)
+			}
+		}
+		for _, tt := range []struct {
+			name, accept, kind string
+			wait               time.Duration
+			status             int
+		}{
+			{"before the answer began", "application/json, text/event-stream", "text/event-stream", time.Second, http.StatusOK},
+			{"on an open stream", "application/json, text/event-stream", "text/event-stream", 6 * time.Second, http.StatusOK},
+			{"without streams", "application/json", "", time.Second, http.StatusAccepted},
+		} {
+			answer := l.background(t.Context(), callBody(`"a"`, "wait"), s, "Accept: "+tt.accept)
+			time.Sleep(tt.wait)
+			cancel(s, "1")
+			cancel(other, `"a"`)
+			synctest.Wait()
+			if len(l.calls.ended) != 0 {
+				t.Fatalf("%s: canceled by another id or session", tt.name)
+			}
+			cancel(s, `"a"`)
+			if cause := <-l.calls.ended; !errors.Is(cause, session.ErrCancelled) {
+				t.Errorf("%s: the call ended with %v", tt.name, cause)
+			}
+			if got := <-answer; got.status != tt.status || got.kind != tt.kind || strings.Contains(got.body, "data:") {
+				t.Errorf("%s: answer %+v, want none", tt.name, got)
+			}
+		}
+	})
+}
+
+// TestDelete is M-36: streams close, calls are canceled.
+func TestDelete(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		s := l.open(newest)
+		get := l.get(s)
+		answer := l.background(t.Context(), callBody("1", "wait"), s)
+		<-l.calls.started
+		if got := l.do(http.MethodDelete, "", s); got.status != http.StatusNoContent {
+			t.Errorf("DELETE: %+v", got)
+		}
+		get.wantEnd(0)
+		if cause := <-l.calls.ended; !errors.Is(cause, session.ErrEnded) {
+			t.Errorf("the call ended with %v", cause)
+		}
+		if got := <-answer; strings.Contains(got.body, "data:") {
+			t.Errorf("answer %+v, want none", got)
+		}
+	})
+}
+
+// TestDuplicateID is M-11.
+func TestDuplicateID(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		s := l.open(newest)
+		answer := l.background(t.Context(), callBody("1", "wait"), s)
+		<-l.calls.started
+		if got := l.do(http.MethodPost, callBody("1", "echo"), s); got.status != http.StatusBadRequest || !strings.Contains(got.text, "-32600") {
+			t.Errorf("a second request 1: %+v", got)
+		}
+		l.calls.release <- struct{}{}
+		if got := <-answer; got.status != http.StatusOK {
+			t.Errorf("the first: %+v", got)
+		}
+		if got := l.do(http.MethodPost, callBody("1", "echo"), s); got.status != http.StatusOK {
+			t.Errorf("request 1 after that: %+v", got)
+		}
+	})
+}
+
+// TestBatchRunsInParallel is M-43.
+func TestBatchRunsInParallel(t *testing.T) {
+	inBubble(t, options{}, func(t *testing.T, l *live) {
+		s := l.open("2025-03-26")
+		batch := "[" + callBody("1", "wait") + "," + callBody("2", "echo") + "," + callBody("3", "wait") + "," + callBody("1", "wait") + "]"
+		answer := l.background(t.Context(), batch, s)
+		<-l.calls.started
+		<-l.calls.started
+		l.do(http.MethodPost, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}`, s)
+		l.calls.release <- struct{}{}
+		got := <-answer
+		for _, want := range []string{`"id":1,"result"`, `"id":2,"result"`, `"id":1,"error":{"code":-32600`} {
+			if strings.Count(got.body, want) != 1 {
+				t.Errorf("the answer has not one %s:\n%s", want, got.body)
+			}
+		}
+		if strings.Contains(got.body, `"id":3`) || strings.Count(got.body, "data:") != 3 {
+			t.Errorf("the answer is\n%s", got.body)
+		}
+	})
+}
+
+// withTools publishes eng with other tools.
+func (l *live) withTools(revision uint64, tools ...*view.Tool) {
+	b := view.From(l.holder.Load().View)
+	b.PutGateway(engGateway(tools...))
+	l.holder.Publish(b.Build("e", revision))
+}

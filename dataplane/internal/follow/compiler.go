@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package follow
+
+import (
+	"context"
+	"crypto/sha256"
+	"strings"
+
+	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/node"
+
+	"github.com/penstockhq/penstock/dataplane/internal/view"
+)
+
+// Kinds of resources on the node stream.
+const (
+	kindServer     = "server"
+	kindConnection = "connection"
+	kindTool       = "tool"
+	kindGateway    = "gateway"
+	kindAssignment = "assignment"
+	kindTeam       = "team"
+	kindUser       = "user"
+	kindToken      = "bearer_token"
+)
+
+// Denials are told what a denial takes away, so that credentials and upstream sessions of it can be dropped.
+type Denials interface {
+	Denied(keys []view.Key)
+}
+
+// Compiler makes views out of states and publishes them. Apply and Deny are called by one goroutine at a time.
+type Compiler struct {
+	holder  *view.Holder
+	denials Denials
+
+	current *view.View
+	tokens  map[string][sha256.Size]byte   // token name to hash, so that a tombstone finds its entry
+	waiting map[string]map[string]struct{} // gateway to tools of its assignments that show nothing yet
+}
+
+// New returns a compiler that publishes to holder and tells denials what was taken away.
+func New(holder *view.Holder, denials Denials) *Compiler {
+	return &Compiler{holder: holder, denials: denials}
+}
+
+// Apply implements node.Applier: when it returns, new calls are decided by s. touched is nil for a full state. In an
+// atomic change with a reject, all resources keep their previous form and only removals apply (D-35).
+func (c *Compiler) Apply(_ context.Context, s node.State, touched []node.Key, atomic bool) []node.Reject {
+	if touched == nil {
+		return c.applyAll(s)
+	}
+	p := c.newPass(s, c.current)
+	p.apply(touched)
+	if atomic && len(p.rejects) > 0 {
+		rejects := p.rejects
+		p = c.newPass(s, c.current)
+		p.apply(removed(s, touched))
+		p.rejects = rejects
+	}
+	c.publish(p)
+	return p.rejects
+}
+
+func (c *Compiler) applyAll(s node.State) []node.Reject {
+	c.tokens, c.waiting = nil, nil
+	p := c.newPass(s, nil)
+	var touched []node.Key
+	for _, kind := range []string{kindUser, kindTeam, kindServer, kindConnection, kindToken, kindGateway} {
+		s.Range(kind, func(r *distributionv1.Resource) bool {
+			touched = append(touched, node.Key{Kind: kind, Name: r.GetName()})
+			return true
+		})
+	}
+	s.Range(kindAssignment, func(r *distributionv1.Resource) bool {
+		gateway, tool, _ := strings.Cut(r.GetName(), "/")
+		p.assign(gateway, tool)
+		return true
+	})
+	p.apply(touched)
+	p.keepRejected(c.current)
+	c.publish(p)
+	return p.rejects
+}
+
+func (c *Compiler) publish(p *pass) {
+	c.tokens, c.waiting = p.tokens, p.waiting
+	c.current = p.builder.Build(p.state.Epoch(), p.state.Revision())
+	c.holder.Publish(c.current)
+}
+
+// Deny implements node.Applier: it takes the keys away from new calls at once (D-30).
+func (c *Compiler) Deny(_ context.Context, revision uint64, keys []node.Key) {
+	denied := make([]view.Key, len(keys))
+	for i, k := range keys {
+		denied[i] = view.Key{Kind: k.Kind, Name: k.Name}
+	}
+	c.holder.Deny(revision, denied)
+	c.denials.Denied(denied)
+}
+
+// removed returns the touched keys that the state no longer has.
+func removed(s node.State, touched []node.Key) []node.Key {
+	var gone []node.Key
+	for _, k := range touched {
+		if s.Get(k.Kind, k.Name) == nil {
+			gone = append(gone, k)
+		}
+	}
+	return gone
+}
+
+func reject(r *distributionv1.Resource, err error) node.Reject {
+	f := fault.From(err)
+	return node.Reject{
+		Key: node.Key{Kind: r.GetKind(), Name: r.GetName()}, Version: r.GetVersion(), Reason: f.Reason, Detail: f.Public,
+	}
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package follow
+
+import (
+	"crypto/sha256"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/node"
+
+	"github.com/penstockhq/penstock/dataplane/internal/view"
+)
+
+// pass is one compile run: a builder on the view before, and what the run changes beside it. Nothing outside sees it
+// before it is published.
+type pass struct {
+	state   node.State
+	before  *view.View
+	builder *view.Builder
+	tokens  map[string][sha256.Size]byte
+	waiting map[string]map[string]struct{}
+	rejects []node.Reject
+
+	gateways map[string]struct{}            // gateways to compile
+	assigned map[string]map[string]struct{} // gateway to tools whose assignment was touched
+}
+
+func (c *Compiler) newPass(s node.State, before *view.View) *pass {
+	p := &pass{
+		state: s, before: before, builder: view.From(before),
+		tokens: maps.Clone(c.tokens), waiting: make(map[string]map[string]struct{}, len(c.waiting)),
+		gateways: make(map[string]struct{}), assigned: make(map[string]map[string]struct{}),
+	}
+	if p.tokens == nil {
+		p.tokens = make(map[string][sha256.Size]byte)
+	}
+	for gateway, tools := range c.waiting {
+		p.waiting[gateway] = maps.Clone(tools)
+	}
+	return p
+}
+
+// assign notes that the assignment of a tool to a gateway was touched.
+func (p *pass) assign(gateway, tool string) {
+	p.gateways[gateway] = struct{}{}
+	set := p.assigned[gateway]
+	if set == nil {
+		set = make(map[string]struct{})
+		p.assigned[gateway] = set
+	}
+	set[tool] = struct{}{}
+}
+
+func (p *pass) apply(touched []node.Key) {
+	tools := make(map[string]struct{})
+	for _, k := range touched {
+		switch k.Kind {
+		case kindGateway:
+			p.gateways[k.Name] = struct{}{}
+		case kindAssignment:
+			gateway, tool, _ := strings.Cut(k.Name, "/")
+			p.assign(gateway, tool)
+		case kindTool:
+			tools[k.Name] = struct{}{}
+		default:
+			p.putFlat(k)
+		}
+	}
+	p.touchShowing(tools)
+	for _, name := range slices.Sorted(maps.Keys(p.gateways)) {
+		p.compileGateway(name)
+	}
+}
+
+// putFlat compiles a resource that stands in the view under its own name.
+func (p *pass) putFlat(k node.Key) {
+	r := p.state.Get(k.Kind, k.Name)
+	switch k.Kind {
+	case kindServer:
+		if r == nil {
+			p.builder.PutServer(k.Name, nil)
+		} else if s, err := compile.MakeServer(r.GetServer()); err != nil {
+			p.rejects = append(p.rejects, reject(r, err))
+		} else {
+			p.builder.PutServer(k.Name, s)
+		}
+	case kindConnection:
+		if r == nil {
+			p.builder.PutConnection(k.Name, nil)
+		} else {
+			p.builder.PutConnection(k.Name, compile.MakeConnection(r.GetConnection()))
+		}
+	case kindTeam:
+		if r == nil {
+			p.builder.PutTeam(k.Name, nil)
+		} else {
+			p.builder.PutTeam(k.Name, compile.MakeTeam(r.GetTeam()))
+		}
+	case kindUser:
+		if r == nil {
+			p.builder.PutUser(k.Name, nil)
+		} else {
+			p.builder.PutUser(k.Name, compile.MakeUser(r.GetUser()))
+		}
+	case kindToken:
+		p.putToken(k)
+	}
+}
+
+func (p *pass) putToken(k node.Key) {
+	r := p.state.Get(k.Kind, k.Name)
+	if r != nil {
+		hash, t, err := compile.MakeToken(r.GetBearerToken())
+		if err != nil {
+			p.rejects = append(p.rejects, reject(r, err))
+			return
+		}
+		p.dropToken(k.Name)
+		p.tokens[k.Name] = hash
+		p.builder.PutToken(hash, t)
+		return
+	}
+	p.dropToken(k.Name)
+}
+
+func (p *pass) dropToken(name string) {
+	if hash, ok := p.tokens[name]; ok {
+		p.builder.DeleteToken(hash)
+		delete(p.tokens, name)
+	}
+}
+
+// touchShowing adds the gateways that show, or wait for, one of the tools. It scans all of them: a tool changes rarely,
+// and an index from tools to gateways would cost every node memory for it.
+func (p *pass) touchShowing(tools map[string]struct{}) {
+	if len(tools) == 0 || p.before == nil {
+		return
+	}
+	p.before.Gateways(func(g *view.Gateway) bool {
+		for _, t := range g.Tools {
+			if _, ok := tools[t.Name]; ok {
+				p.gateways[g.Name] = struct{}{}
+				return true
+			}
+		}
+		return true
+	})
+	for gateway, waiting := range p.waiting {
+		for tool := range waiting {
+			if _, ok := tools[tool]; ok {
+				p.gateways[gateway] = struct{}{}
+			}
+		}
+	}
+}
+
+// compileGateway compiles one gateway with its tools. Its assignments are those it showed or waited for and those that
+// were touched.
+func (p *pass) compileGateway(name string) {
+	r := p.state.Get(kindGateway, name)
+	if r == nil {
+		p.builder.DeleteGateway(name)
+		delete(p.waiting, name)
+		return
+	}
+	base, err := compile.MakeGateway(r.GetGateway())
+	if err != nil {
+		p.rejects = append(p.rejects, reject(r, err))
+		p.wait(name, p.assigned[name])
+		return
+	}
+	g := &view.Gateway{Gateway: *base}
+	var old map[string]*view.Tool
+	tools := maps.Clone(p.waiting[name])
+	if tools == nil {
+		tools = make(map[string]struct{})
+	}
+	delete(p.waiting, name)
+	if p.before != nil {
+		if before := p.before.Gateway(name); before != nil && before.Name == name {
+			old = make(map[string]*view.Tool, len(before.Tools))
+			for _, t := range before.Tools {
+				old[t.Name] = t
+				tools[t.Name] = struct{}{}
+			}
+		}
+	}
+	maps.Copy(tools, p.assigned[name])
+	g.Tools = make([]*view.Tool, 0, len(tools))
+	for tool := range tools {
+		p.addTool(g, tool, old[tool])
+	}
+	p.builder.PutGateway(g)
+}
+
+// addTool adds one assignment's tool to the gateway; one that does not compile keeps its previous form.
+func (p *pass) addTool(g *view.Gateway, tool string, old *view.Tool) {
+	a := p.state.Get(kindAssignment, g.Name+"/"+tool)
+	if a == nil {
+		return
+	}
+	t := p.state.Get(kindTool, tool)
+	var body []byte
+	if t != nil && len(t.GetBlobs()) == 1 && len(t.GetBlobs()[0]) == sha256.Size {
+		body = p.state.Blob([sha256.Size]byte(t.GetBlobs()[0]))
+	}
+	compiled, err := compile.MakeTool(a.GetAssignment(), t, body)
+	switch {
+	case err != nil:
+		if _, touched := p.assigned[g.Name][tool]; touched { // told once, when it came (D-38)
+			p.rejects = append(p.rejects, reject(a, err))
+		}
+		if old != nil {
+			g.Tools = append(g.Tools, old)
+		}
+	case compiled == nil:
+		p.wait(g.Name, map[string]struct{}{tool: {}})
+	default:
+		g.Tools = append(g.Tools, compiled)
+	}
+}
+
+// wait notes assignments that show nothing yet, so that a later pass looks at them again.
+func (p *pass) wait(gateway string, tools map[string]struct{}) {
+	if len(tools) == 0 {
+		return
+	}
+	if p.waiting[gateway] == nil {
+		p.waiting[gateway] = make(map[string]struct{})
+	}
+	maps.Copy(p.waiting[gateway], tools)
+}
+
+// keepRejected carries the previous form of gateways and servers that a full state could not compile over to the new
+// view, so that one bad resource takes nothing away (D-35).
+func (p *pass) keepRejected(previous *view.View) {
+	if previous == nil {
+		return
+	}
+	for _, r := range p.rejects {
+		switch r.Key.Kind {
+		case kindGateway:
+			if g := previous.Gateway(r.Key.Name); g != nil {
+				p.builder.PutGateway(g)
+			}
+		case kindServer:
+			if s := previous.Server(r.Key.Name); s != nil {
+				p.builder.PutServer(r.Key.Name, s)
+			}
+		}
+	}
+}

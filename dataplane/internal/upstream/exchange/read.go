@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package exchange
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/httpclient"
+	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/dataplane/internal/wire/sse"
+)
+
+// read reads the answer in whatever form it comes.
+func (x *Exchange) read(ctx context.Context, resp *httpclient.Response) (a Answer, err error) {
+	a.Status = resp.Status
+	a.Session = string(resp.Header("Mcp-Session-Id"))
+	kind, coding := resp.Header("Content-Type"), resp.Header("Content-Encoding")
+	switch {
+	case len(coding) > 0 && !bytes.EqualFold(coding, []byte("identity")):
+		err = &Garbage{What: "it is compressed, which was not asked for"}
+	case resp.Status == http.StatusOK && mediaType(kind, "text/event-stream"):
+		err = x.readStream(ctx, resp, &a)
+	case mediaType(kind, "application/json"):
+		err = x.readJSON(ctx, resp, &a)
+	case resp.Status == http.StatusOK:
+		err = &Garbage{What: "its content type is neither JSON nor an event stream"}
+	default:
+		x.out, _ = resp.ReadAll(x.out[:0], refusalText)
+	}
+	return a, err
+}
+
+// mediaType compares a Content-Type without its parameters.
+func mediaType(value []byte, want string) bool {
+	value, _, _ = bytes.Cut(value, []byte{';'})
+	return bytes.EqualFold(bytes.TrimSpace(value), []byte(want))
+}
+
+// readJSON reads an answer that is one document: a message, or, from servers
+// of 2025-03-26, an array of them.
+func (x *Exchange) readJSON(ctx context.Context, resp *httpclient.Response, a *Answer) error {
+	text, err := resp.ReadAll(nil, x.Limit)
+	if errors.Is(err, httpclient.ErrTooLarge) {
+		return ErrTooLarge
+	}
+	if err != nil {
+		return err
+	}
+	if resp.Status >= 300 && !wire.Valid(text) {
+		return nil // a refusal in words
+	}
+	if !wire.IsBatch(text) {
+		if _, err := x.message(ctx, resp, text, a); err != nil {
+			return err
+		}
+	} else if err := x.batch(ctx, resp, text, a); err != nil {
+		return err
+	}
+	if resp.Status < 300 && a.Result == nil && a.Error == nil {
+		return &Garbage{What: "it does not belong to the request"}
+	}
+	return nil
+}
+
+func (x *Exchange) batch(ctx context.Context, resp *httpclient.Response, text []byte, a *Answer) error {
+	spans, err := wire.Elements(nil, text)
+	if err != nil {
+		return &Garbage{What: "it is no JSON", Cause: err}
+	}
+	for _, s := range spans {
+		if end, err := x.message(ctx, resp, s.Of(text), a); end || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readStream reads events until the response to the request comes.
+func (x *Exchange) readStream(ctx context.Context, resp *httpclient.Response, a *Answer) error {
+	x.events.Reset(resp, int(x.Limit))
+	for {
+		e, err := x.events.Next()
+		switch {
+		case errors.Is(err, sse.ErrTooLarge):
+			return ErrTooLarge
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			// A clean end of HTTP, but not of MCP: the response is missing.
+			return &httpclient.Error{Op: "body", Sent: true, Err: httpclient.ErrTruncated}
+		case err != nil:
+			return err
+		}
+		if len(e.Data) == 0 || !e.IsMessage() {
+			continue
+		}
+		end, err := x.message(ctx, resp, e.Data, a)
+		if err != nil {
+			return err
+		}
+		if end {
+			a.Result, a.Error = bytes.Clone(a.Result), bytes.Clone(a.Error)
+			resp.Release()
+			return nil
+		}
+	}
+}
+
+// message handles one message of the upstream and reports whether it is the
+// response, which it then puts into a.
+func (x *Exchange) message(ctx context.Context, resp *httpclient.Response, text []byte, a *Answer) (bool, error) {
+	m := &x.msg
+	if err := wire.Scan(text, m); err != nil {
+		if resp.Status >= 300 {
+			return false, nil // JSON, but of another protocol: the status says it
+		}
+		return false, &Garbage{What: "a message is broken", Cause: err}
+	}
+	switch m.Kind {
+	case wire.Notification:
+		return false, x.relay(ctx, resp, text)
+	case wire.Request:
+		return false, x.question(ctx, text)
+	case wire.Response, wire.ErrorResponse:
+		// An error without an id can only mean this request: nothing else is
+		// asked on this connection.
+		if m.ID.Present() && string(m.ID.Of(text)) != string(x.idText()) {
+			x.Receiver.Dropped(ctx)
+			return false, nil
+		}
+	case wire.Invalid:
+	}
+	if m.Kind == wire.ErrorResponse {
+		a.Error = m.Error.Of(text)
+		return true, nil
+	}
+	if resp.Status >= 300 {
+		return false, nil // the status contradicts the result
+	}
+	if a.Result = m.Result.Of(text); !wire.IsObject(a.Result) {
+		return false, &Garbage{What: "its result is no object"}
+	}
+	return true, nil
+}
+
+// relay passes a notification on. Progress restarts the timeout (M-49) and
+// gets the client's token back; progress of anything else is dropped.
+func (x *Exchange) relay(ctx context.Context, resp *httpclient.Response, text []byte) error {
+	m := &x.msg
+	method, _ := wire.DecodeString(m.Method.Of(text))
+	switch method {
+	case "notifications/cancelled": // of a question that was answered at once
+		return nil
+	case "notifications/progress":
+		if x.Token == nil || string(m.P.ProgressToken.Of(text)) != string(x.idText()) {
+			x.Receiver.Dropped(ctx)
+			return nil
+		}
+		resp.SetDeadline(x.deadline())
+		x.edits.Reset()
+		x.edits.Replace(m.P.ProgressToken.Span, x.Token)
+		x.out = x.edits.AppendTo(x.out[:0], text)
+		text = x.out
+	}
+	x.Relayed = true
+	if err := x.Receiver.Notification(method, text); err != nil {
+		return &SinkError{err}
+	}
+	return nil
+}
+
+// question hands on a request of the upstream. Modern ones must not ask at all.
+func (x *Exchange) question(ctx context.Context, text []byte) error {
+	if x.Version.Era() == wire.Modern {
+		x.Receiver.Dropped(ctx)
+		return nil
+	}
+	method, _ := wire.DecodeString(x.msg.Method.Of(text))
+	return x.Receiver.Question(ctx, method, x.msg.ID.Of(text))
+}

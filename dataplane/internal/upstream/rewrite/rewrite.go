@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rewrite makes the params and headers that an upstream gets out of
+// those that a client sent: reserved _meta keys removed or made anew (mcp.md
+// M-61), the progress token replaced (M-12), the trace context set (M-56),
+// Mcp-Name (M-63), and header fields filtered (gateway.md G-41, G-42).
+//
+// Called by upstream. It must never know connections, sessions or where bytes
+// go.
+package rewrite
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strings"
+
+	"github.com/penstockhq/penstock/dataplane/internal/wire"
+)
+
+// relatedTask is a key of the reserved prefix that legacy requests carry
+// themselves (2025-11-25 tasks).
+const relatedTask = wire.ReservedPrefix + "related-task"
+
+// Input is what a request says before it is rewritten.
+type Input struct {
+	// Method and Params are those of the request; Params is raw, nil if absent.
+	Method string
+	Params []byte
+	// To is the upstream's version, From the client's.
+	To, From wire.Version
+	// Token is the raw progress token to send, nil for none; whatever the
+	// client sent is replaced or removed.
+	Token []byte
+	// ClientInfo is the raw clientInfo that modern upstreams see.
+	ClientInfo []byte
+	// Traceparent goes into _meta of modern requests; empty for none.
+	Traceparent string
+}
+
+// Rewriter holds the memory of rewriting, for use again and again by one
+// goroutine. The zero value is ready.
+type Rewriter struct {
+	msg   wire.Message
+	edits wire.Edits
+	buf   []byte
+}
+
+// Params returns the params to send, nil if there are none, and the value of
+// Mcp-Name for a modern upstream, "" if the method has none. The params are
+// valid until the next call. It returns a fault of Kind Invalid if the params
+// are no object or have a key twice where they are read.
+func (w *Rewriter) Params(in *Input) (params []byte, name string, err error) {
+	raw, modern := in.Params, in.To.Era() == wire.Modern
+	if raw == nil {
+		if !modern && in.Token == nil {
+			return nil, "", nil
+		}
+		raw = []byte(`{}`)
+	}
+	m, e := &w.msg, &w.edits
+	if err := wire.ScanParams(raw, m); err != nil {
+		return nil, "", err
+	}
+	e.Reset()
+	if err := w.strip(raw, in, modern); err != nil {
+		return nil, "", err
+	}
+	w.meta(in, modern)
+	if modern {
+		name = nameOf(in.Method, m, raw)
+	}
+	if e.Len() == 0 {
+		return raw, name, nil
+	}
+	w.buf = e.AppendSpan(w.buf[:0], raw, m.Params.Span)
+	return w.buf, name, nil
+}
+
+// strip removes the keys of _meta that only a client's own hop may see.
+func (w *Rewriter) strip(raw []byte, in *Input, modern bool) error {
+	if w.msg.Meta.Reserved+w.msg.Meta.Own == 0 {
+		return nil
+	}
+	keep := relatedTask
+	if modern {
+		keep = ""
+		if in.From.Era() == wire.Modern {
+			keep = wire.MetaLogLevel
+		}
+	}
+	return wire.StripMeta(&w.edits, raw, w.msg.P.Meta.Span, keep, wire.ReservedPrefix, wire.OwnPrefix)
+}
+
+// meta adds what the upstream needs in _meta, making the object if there is
+// none.
+func (w *Rewriter) meta(in *Input, modern bool) {
+	m, meta := &w.msg, w.msg.P.Meta.Span
+	var fresh []byte // members of a _meta that must be made
+	set := func(old wire.Member, key string, value []byte) {
+		if meta.Present() {
+			w.edits.Set(meta, old, key, value)
+			return
+		}
+		fresh = append(append(wire.AppendString(append(fresh, ','), key), ':'), value...)
+	}
+	if modern {
+		// What the client sent under these keys was removed.
+		set(wire.Member{}, wire.MetaProtocolVersion, []byte(`"`+string(in.To)+`"`))
+		set(wire.Member{}, wire.MetaClientInfo, in.ClientInfo)
+		set(wire.Member{}, wire.MetaClientCapabilities, []byte(`{}`))
+		if in.Traceparent != "" {
+			set(m.Meta.Traceparent, "traceparent", wire.Quote(in.Traceparent))
+		}
+	}
+	if in.Token != nil {
+		set(m.Meta.ProgressToken, "progressToken", in.Token)
+	} else {
+		w.edits.Delete(m.Meta.ProgressToken)
+	}
+	if len(fresh) > 0 {
+		fresh[0] = '{'
+		w.edits.Insert(m.Params.Span, "_meta", append(fresh, '}'))
+	}
+}
+
+// Reset drops what the last request left, and large memory with it.
+func (w *Rewriter) Reset() {
+	w.edits.Reset()
+	if cap(w.buf) > keptBuffer {
+		w.buf = nil
+	}
+}
+
+const keptBuffer = 64 << 10
+
+// nameOf returns the value of Mcp-Name for a request (M-24).
+func nameOf(method string, m *wire.Message, raw []byte) string {
+	var value wire.Member
+	switch method {
+	case "tools/call", "prompts/get":
+		value = m.P.Name
+	case "resources/read":
+		value = m.P.URI
+	case "tasks/get", "tasks/update", "tasks/cancel":
+		value = m.P.TaskID
+	}
+	s, _ := wire.DecodeString(value.Of(raw))
+	return headerText(s)
+}
+
+const (
+	base64Start = "=?base64?"
+	base64End   = "?="
+)
+
+// headerText returns s as it may stand in a header: itself if it is printable
+// ASCII without outer white space and not like the encoded form, else encoded
+// (MCP 2026-07-28 basic/transports/streamable-http, Value Encoding).
+func headerText(s string) string {
+	plain := !strings.HasPrefix(s, base64Start) && s == strings.TrimSpace(s)
+	for i := 0; plain && i < len(s); i++ {
+		plain = s[i] >= ' ' && s[i] < 0x7f
+	}
+	if plain {
+		return s
+	}
+	return base64Start + base64.StdEncoding.EncodeToString([]byte(s)) + base64End
+}
+
+// Setter takes header fields.
+type Setter interface {
+	Values(name string, values []string)
+}
+
+// Headers writes the header fields that come from the server's settings and
+// from the client. Fields that the MCP client writes itself, and those a client
+// must not decide (G-41), are left out; the credential wins a conflict (G-42).
+func Headers(to Setter, fixed, passed http.Header) {
+	for name, values := range fixed {
+		if !written(name) {
+			to.Values(name, values)
+		}
+	}
+	for name, values := range passed {
+		if len(fixed.Values(name)) == 0 && !written(name) && !forbidden(name) {
+			to.Values(name, values)
+		}
+	}
+}
+
+// written reports whether a field is the MCP client's or the HTTP client's own.
+func written(name string) bool {
+	if len(name) > 4 && strings.EqualFold(name[:4], "mcp-") {
+		return true
+	}
+	switch http.CanonicalHeaderKey(name) {
+	case "Accept", "Content-Type", "Traceparent", "Last-Event-Id",
+		"Host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Proxy-Connection",
+		"Te", "Trailer", "Upgrade", "Expect", "Accept-Encoding":
+		return true
+	}
+	return false
+}
+
+// forbidden reports whether a field may never come from a client (G-41).
+func forbidden(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	switch name {
+	case "Authorization", "Proxy-Authorization", "Cookie", "Dpop", "X-Api-Key", "Forwarded", "X-Real-Ip", "Tracestate":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Forwarded-")
+}

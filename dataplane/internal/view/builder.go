@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"crypto/sha256"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Builder makes the next [View] out of one before. Only the maps that are written are copied, so a change to one
+// gateway costs one map copy, not a copy of everything. It is not safe for concurrent use.
+type Builder struct {
+	next   View
+	copied [kinds]bool
+}
+
+const (
+	gatewayMaps = iota
+	serverMap
+	connectionMap
+	tokenMap
+	userMap
+	teamMap
+	kinds
+)
+
+// From starts a builder on a view; nil means an empty one.
+func From(prev *View) *Builder {
+	b := &Builder{}
+	if prev != nil {
+		b.next = *prev
+	}
+	return b
+}
+
+// own copies a map before its first write.
+func own[K comparable, V any](b *Builder, kind int, m *map[K]V) {
+	if b.copied[kind] {
+		return
+	}
+	b.copied[kind] = true
+	if *m == nil {
+		*m = make(map[K]V)
+		return
+	}
+	*m = maps.Clone(*m)
+}
+
+func put[V any](b *Builder, kind int, m *map[string]*V, name string, value *V) {
+	own(b, kind, m)
+	if value == nil {
+		delete(*m, name)
+		return
+	}
+	(*m)[name] = value
+}
+
+// PutGateway stores a gateway under its name; the tools are sorted by exposed name and indexed here. The builder owns
+// the gateway from now on.
+func (b *Builder) PutGateway(g *Gateway) {
+	if g.byName == nil { // a gateway of an earlier view is already published: it must not be written
+		slices.SortFunc(g.Tools, func(x, y *Tool) int { return strings.Compare(x.Exposed, y.Exposed) })
+		g.byName = make(map[string]*Tool, len(g.Tools))
+		for _, t := range g.Tools {
+			g.byName[t.Exposed] = t
+		}
+	}
+	b.ownGateways()
+	if old := b.next.gateways[g.Name]; old != nil {
+		delete(b.next.gatewayUIDs, old.UID)
+	}
+	b.next.gateways[g.Name] = g
+	b.next.gatewayUIDs[g.UID] = g.Name
+}
+
+// DeleteGateway removes a gateway.
+func (b *Builder) DeleteGateway(name string) {
+	old := b.next.gateways[name]
+	if old == nil {
+		return
+	}
+	b.ownGateways()
+	delete(b.next.gateways, name)
+	delete(b.next.gatewayUIDs, old.UID)
+}
+
+func (b *Builder) ownGateways() {
+	if b.copied[gatewayMaps] {
+		return
+	}
+	own(b, gatewayMaps, &b.next.gateways)
+	b.copied[gatewayMaps] = false
+	own(b, gatewayMaps, &b.next.gatewayUIDs)
+}
+
+// PutServer stores a server; nil removes it.
+func (b *Builder) PutServer(name string, s *Server) { put(b, serverMap, &b.next.servers, name, s) }
+
+// PutConnection stores a connection; nil removes it.
+func (b *Builder) PutConnection(name string, c *Connection) {
+	put(b, connectionMap, &b.next.connections, name, c)
+}
+
+// PutUser stores a user; nil removes it.
+func (b *Builder) PutUser(name string, u *User) { put(b, userMap, &b.next.users, name, u) }
+
+// PutTeam stores a team; nil removes it.
+func (b *Builder) PutTeam(name string, t *Team) { put(b, teamMap, &b.next.teams, name, t) }
+
+// PutToken stores a bearer token under the SHA-256 of its text.
+func (b *Builder) PutToken(hash [sha256.Size]byte, t *Token) {
+	own(b, tokenMap, &b.next.tokens)
+	b.next.tokens[hash] = t
+}
+
+// DeleteToken removes a bearer token.
+func (b *Builder) DeleteToken(hash [sha256.Size]byte) {
+	own(b, tokenMap, &b.next.tokens)
+	delete(b.next.tokens, hash)
+}
+
+// Build returns the view at a revision. The builder must not be used afterwards.
+func (b *Builder) Build(epoch string, revision uint64) *View {
+	v := b.next
+	v.Epoch, v.Revision = epoch, revision
+	return &v
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"crypto/sha256"
+	"sync/atomic"
+
+	"github.com/penstockhq/penstock/sdk/kit/compile"
+)
+
+// View is one immutable compiled state. Its maps are shared with the views before and after it and are never written
+// after publication. The zero View is empty and valid.
+type View struct {
+	Epoch    string // lineage of Revision; empty before the first state
+	Revision uint64 // revision of the control plane's log this view enforces
+
+	gateways    map[string]*Gateway
+	gatewayUIDs map[string]string // uid to name
+	servers     map[string]*Server
+	connections map[string]*Connection
+	tokens      map[[sha256.Size]byte]*Token
+	users       map[string]*User
+	teams       map[string]*Team
+}
+
+// The compiled forms are kit/compile's, so that admission and nodes cannot differ.
+type (
+	// Server is what a node needs to reach a server.
+	Server = compile.Server
+	// Connection is an installed server, without its secret.
+	Connection = compile.Connection
+	// Tool is one tool assignment with the tool it shows.
+	Tool = compile.Tool
+	// Token is a static bearer token.
+	Token = compile.Token
+	// User is a person.
+	User = compile.User
+	// Team is a group of people.
+	Team = compile.Team
+	// Visibility says who may use a gateway.
+	Visibility = compile.Visibility
+)
+
+// Gateway is one compiled gateway with its tools. Everything but the list cache is immutable.
+type Gateway struct {
+	compile.Gateway
+	Tools []*Tool // sorted by exposed name
+
+	byName map[string]*Tool
+	lists  [listSlots]atomic.Pointer[[][]byte]
+}
+
+// listSlots is the number of different renderings of a gateway's tool list: one per published protocol version.
+const listSlots = 8
+
+// Gateway returns the gateway with a name or uid, nil if there is none.
+func (v *View) Gateway(nameOrUID string) *Gateway {
+	if g := v.gateways[nameOrUID]; g != nil {
+		return g
+	}
+	if name, ok := v.gatewayUIDs[nameOrUID]; ok {
+		return v.gateways[name]
+	}
+	return nil
+}
+
+// Gateways calls fn for every gateway, in no order, until it returns false.
+func (v *View) Gateways(fn func(*Gateway) bool) {
+	for _, g := range v.gateways {
+		if !fn(g) {
+			return
+		}
+	}
+}
+
+// Server returns a server, nil if there is none.
+func (v *View) Server(name string) *Server { return v.servers[name] }
+
+// Connection returns a connection, nil if there is none.
+func (v *View) Connection(name string) *Connection { return v.connections[name] }
+
+// Counts returns the numbers of gateways and of tools on them.
+func (v *View) Counts() (gateways, tools int) {
+	for _, g := range v.gateways {
+		tools += len(g.Tools)
+	}
+	return len(v.gateways), tools
+}
+
+// List returns the gateway's prepared tool list of a slot, one element per page, made by build at first use. A slot
+// stands for one rendering; two callers racing at first use may both build, one result is kept.
+func (g *Gateway) List(slot int, build func() [][]byte) [][]byte {
+	if pages := g.lists[slot].Load(); pages != nil {
+		return *pages
+	}
+	pages := build()
+	g.lists[slot].CompareAndSwap(nil, &pages)
+	return *g.lists[slot].Load()
+}

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e_test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/penstockhq/penstock/deploy/e2e/testenv"
+	"github.com/penstockhq/penstock/deploy/e2e/testenv/rawclient"
+	"github.com/penstockhq/penstock/deploy/e2e/testenv/recorder"
+	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
+	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
+)
+
+// conditionCase breaks one condition of the gateway "g" and mends it.
+type conditionCase struct {
+	condition  string
+	says       string // what the message must name, so that a person can mend it
+	spoil, fix func(t *testing.T)
+	answers    func(t *testing.T, c *rawclient.Client) // how the gateway that is not ready answers; nil if calls go on
+}
+
+// TestConditions makes each status condition of a gateway false and true again, as the API and `penstock describe` show them,
+// and asks the gateway meanwhile: one that is not ready answers with what is missing (G-3, G-13).
+func TestConditions(t *testing.T) {
+	env := testenv.Start(t, testenv.Config{})
+	cli := buildCLI(t)
+	upstream := recorder.Start(t)
+	env.Apply(t, users("ada@penstock.test")+"---\nkind: Team\nname: eng\nmembers: [{user: ada@penstock.test}]\n")
+	install(t, env, "rec", upstream.URL)
+	const team = "{team: {teams: [eng]}}"
+	gateway(t, env, "g", team, "rec/echo")
+	token := env.Token(t, testenv.OfUser("ada@penstock.test"), "g")
+	env.WaitEnforced(t)
+
+	for _, tc := range conditionCases(env, team) {
+		t.Run(tc.condition, func(t *testing.T) {
+			checkConditions(t, env, cli, "", "")
+			c := client(env, env.Nodes[0], "g", token.Text)
+			works(t, "before", c.Call(t, "rec__echo", `{"message":"hello"}`), "hello")
+			tc.spoil(t)
+			checkConditions(t, env, cli, tc.condition, tc.says)
+			if tc.answers != nil {
+				env.WaitEnforced(t)
+				tc.answers(t, c)
+			}
+			tc.fix(t)
+			env.WaitEnforced(t)
+			checkConditions(t, env, cli, "", "")
+			works(t, "after", c.Call(t, "rec__echo", `{"message":"hello"}`), "hello")
+		})
+	}
+}
+
+func conditionCases(env *testenv.Env, team string) []conditionCase {
+	whole := func(t *testing.T) { gateway(t, env, "g", team, "rec/echo") }
+	return []conditionCase{
+		{
+			condition: "HasTools", says: "tool", fix: whole,
+			spoil: func(t *testing.T) { gateway(t, env, "g", team) },
+			answers: func(t *testing.T, c *rawclient.Client) {
+				if got := names(t, c.Modern(t, "tools/list", noArguments, nil)); len(got) > 0 {
+					t.Errorf("lists %v", got)
+				}
+				unknownTool("rec__echo").check(t, "call", c.Modern(t, "tools/call", callEcho, nil))
+			},
+		},
+		{
+			condition: "HasClientAuth", says: "authentication", fix: whole,
+			spoil: func(t *testing.T) {
+				env.Apply(t, strings.Replace(gatewayYAML("g", team, "rec/echo"), "authentication: {bearer_token: {}}", "authentication: {}", 1))
+			},
+			answers: func(t *testing.T, c *rawclient.Client) {
+				// With a token exactly as with an unknown one (ST-12), but never a challenge that sends a client looking.
+				want{401, "Bearer", strings.Replace(badToken, "}", `,"reason":"gateway_not_ready"}`, 1)}.
+					check(t, "with a token", c.Modern(t, "tools/list", noArguments, nil))
+				c.Token = ""
+				want{401, "Bearer", strings.Replace(noToken, "}", `,"reason":"gateway_not_ready"}`, 1)}.
+					check(t, "without a token", c.Modern(t, "tools/list", noArguments, nil))
+			},
+		},
+		{
+			condition: "Visible", says: "eng",
+			spoil: func(t *testing.T) { env.Apply(t, "kind: Team\nname: eng\nmembers: []\n") },
+			fix:   func(t *testing.T) { env.Apply(t, "kind: Team\nname: eng\nmembers: [{user: ada@penstock.test}]\n") },
+			answers: func(t *testing.T, c *rawclient.Client) {
+				wantAccessDenied.check(t, "list", c.Modern(t, "tools/list", noArguments, nil))
+			},
+		},
+		{
+			condition: "CredentialsResolvable", says: "rec",
+			spoil: func(t *testing.T) {
+				if _, err := env.Admin.Connections.DeleteConnection(t.Context(), &adminv1.DeleteConnectionRequest{Name: "rec"}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			fix: func(t *testing.T) {
+				env.Apply(t, "kind: Connection\nname: rec\nserver: rec\nowner: {organization: {}}\n")
+			},
+			answers: func(t *testing.T, c *rawclient.Client) {
+				r := resultOf(t, c.Call(t, "rec__echo", noArguments))
+				if !r.Result.IsError || !strings.Contains(r.text(), `connection "rec"`) || r.Result.StructuredContent.Error.Type != "CONNECTION_MISSING" {
+					t.Errorf("a call without connection gives %+v", r)
+				}
+			},
+		},
+		{
+			condition: "Enforced", says: "node",
+			spoil: func(t *testing.T) { env.Nodes[0].Stop(t) },
+			fix: func(t *testing.T) {
+				env.Nodes[0].Start(t)
+				env.Nodes[0].WaitReady(t)
+			},
+		},
+	}
+}
+
+// checkConditions checks that all conditions hold, or all but one and Ready, as the API says it and as the CLI shows it.
+func checkConditions(t *testing.T, env *testenv.Env, cli, broken, says string) {
+	t.Helper()
+	all := []string{"HasTools", "HasClientAuth", "Visible", "CredentialsResolvable", "Enforced", "Ready"}
+	got, err := env.Admin.Gateways.GetGateway(t.Context(), &adminv1.GetGatewayRequest{Name: "g"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := env.Nodes[0].Gateway("g"); got.GetGateway().GetStatus().GetUrl() != want {
+		t.Errorf("url is %q, want %q", got.GetGateway().GetStatus().GetUrl(), want)
+	}
+	described := describe(t, env, cli, "g")
+	conditions := got.GetGateway().GetStatus().GetConditions()
+	if len(conditions) != len(all) {
+		t.Errorf("%d conditions: %v", len(conditions), conditions)
+	}
+	for _, name := range all {
+		i := slices.IndexFunc(conditions, func(c *resourcev1.Condition) bool { return c.GetType() == name })
+		if i < 0 {
+			t.Errorf("no condition %s", name)
+			continue
+		}
+		c, holds, word := conditions[i], broken == "" || (name != broken && name != "Ready"), "yes"
+		if !holds {
+			word = "no"
+		}
+		if c.GetStatus() != holds || !regexp.MustCompile(`^[A-Z][A-Za-z]+$`).MatchString(c.GetReason()) {
+			t.Errorf("with %s broken: %s is %t (%s: %s)", broken, name, c.GetStatus(), c.GetReason(), c.GetMessage())
+		}
+		if name == broken && !strings.Contains(c.GetMessage(), says) {
+			t.Errorf("%s does not name %q: %s", name, says, c.GetMessage())
+		}
+		if !regexp.MustCompile(`(?m)^` + name + ` +` + word + ` +` + c.GetReason() + ` `).MatchString(described) {
+			t.Errorf("penstock describe does not show %s %s %s:\n%s", name, word, c.GetReason(), described)
+		}
+	}
+}
+
+// buildCLI builds the penstock command.
+func buildCLI(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "penstock")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, "github.com/penstockhq/penstock/sdk/cmd/penstock").CombinedOutput(); err != nil {
+		t.Fatalf("build the CLI: %v\n%s", err, out)
+	}
+	return path
+}
+
+func describe(t *testing.T, env *testenv.Env, cli, gateway string) string {
+	t.Helper()
+	command := exec.CommandContext(t.Context(), cli, "describe", "gateway", gateway)
+	command.Env = environment(map[string]string{"PENSTOCK_ADDR": env.AdminURL, "PENSTOCK_TOKEN": env.AdminToken, "HOME": t.TempDir()})
+	out, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("penstock describe: %v\n%s", err, out)
+	}
+	return string(out)
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import "slices"
+
+// plannedFields are fields of the manifest contract that this version knows by name only, by message. A manifest that sets one
+// is refused: it would look protected and not be.
+func plannedFields(message string) []string {
+	switch message {
+	case "Gateway":
+		return []string{
+			"icon", "server_features", "untrusted_context", "rate_limits", "default_action", "resource_uris", "extensions",
+		}
+	case "Authentication":
+		return []string{"oauth", "id_jag", "jwks"}
+	case "ServerCredential":
+		return []string{"oauth", "oauth_client_credentials", "token_exchange", "caller_idp_token"}
+	default:
+		return nil
+	}
+}
+
+// plannedKinds are kinds of the contract that this version knows by name only.
+func plannedKinds() []string {
+	return []string{"Policy", "ResultPolicy", "IdentityProvider", "OAuthClient"}
+}
+
+// outputOnly are the fields that Penstock sets itself, by message.
+func outputOnly(message, field string) bool {
+	switch message {
+	case "ToolAssignment":
+		return slices.Contains([]string{"resolved_name", "gateway"}, field)
+	case "Connection":
+		if slices.Contains([]string{"secret_names", "credential_version"}, field) {
+			return true
+		}
+	}
+	return slices.Contains([]string{"uid", "create_time", "update_time", "status"}, field)
+}

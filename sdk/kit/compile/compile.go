@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package compile
+
+import (
+	"crypto/sha256"
+	"time"
+
+	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+)
+
+// Defaults of settings that a server or gateway leaves out (gateway.md G-51, mcp.md M-27).
+const (
+	defaultCallTimeout    = 60 * time.Second
+	defaultMaxConcurrency = 64
+	defaultMaxResponse    = 10 << 20
+	defaultListTTL        = 60 * time.Second
+)
+
+// MakeServer reads what a node needs of a server. A transport this node does not know is Invalid with reason
+// UNKNOWN_TRANSPORT: it was made for newer nodes.
+func MakeServer(r *resourcev1.Server) (*Server, error) {
+	s := &Server{
+		Name:           r.GetName(),
+		DisplayName:    r.GetDisplayName(),
+		Headers:        r.GetExtraHeaders(),
+		Protocol:       r.GetProtocol(),
+		Stateless:      r.GetStateless(),
+		CallTimeout:    defaultCallTimeout,
+		MaxConcurrency: defaultMaxConcurrency,
+		MaxResponse:    defaultMaxResponse,
+	}
+	switch t := r.GetTransport().(type) {
+	case *resourcev1.Server_StreamableHttp:
+		s.URL = t.StreamableHttp.GetUrl()
+	case *resourcev1.Server_Stdio:
+		s.Command, s.Args, s.Env = t.Stdio.GetCommand(), t.Stdio.GetArgs(), t.Stdio.GetEnv()
+	default:
+		return nil, fault.New(fault.Invalid, "UNKNOWN_TRANSPORT", "the server's transport is not known to this node; update the node")
+	}
+	switch r.GetCredential().GetKind().(type) {
+	case nil, *resourcev1.ServerCredential_None:
+	case *resourcev1.ServerCredential_StaticHeaders, *resourcev1.ServerCredential_StaticEnv:
+		s.NeedsSecret = true
+	default:
+		return nil, fault.New(fault.Invalid, "UNKNOWN_CREDENTIAL", "the server's credential kind is not known to this node; update the node")
+	}
+	if s.Protocol == "" || s.Protocol == "AUTO" {
+		s.Protocol = r.GetStatus().GetProtocolVersion()
+	}
+	if d := r.GetCallTimeout(); d != nil {
+		s.CallTimeout = d.AsDuration()
+	}
+	if n := r.GetMaxConcurrency(); n > 0 {
+		s.MaxConcurrency = int(n)
+	}
+	if n := r.GetMaxResponseBytes(); n > 0 {
+		s.MaxResponse = int64(n)
+	}
+	return s, nil
+}
+
+// MakeConnection reads what a node needs of a connection.
+func MakeConnection(r *resourcev1.Connection) *Connection {
+	return &Connection{
+		Name: r.GetName(), UID: r.GetUid(), Server: r.GetServer(), CredentialVersion: r.GetCredentialVersion(),
+	}
+}
+
+// MakeToken reads a bearer token. A hash of another length than SHA-256's is Invalid with reason BAD_TOKEN_HASH.
+func MakeToken(r *resourcev1.BearerToken) (hash [sha256.Size]byte, t *Token, err error) {
+	if len(r.GetSha256()) != sha256.Size {
+		return hash, nil, fault.New(fault.Invalid, "BAD_TOKEN_HASH", "the token's hash is not a SHA-256")
+	}
+	copy(hash[:], r.GetSha256())
+	t = &Token{
+		Name: r.GetName(), UID: r.GetUid(), Scopes: r.GetScopes(),
+		Gateways: make(map[string]struct{}, len(r.GetGateways())),
+	}
+	for _, g := range r.GetGateways() {
+		t.Gateways[g] = struct{}{}
+	}
+	if r.GetExpireTime() != nil {
+		t.Expires = r.GetExpireTime().AsTime()
+	}
+	switch o := r.GetOwner().GetKind().(type) {
+	case *resourcev1.Owner_User:
+		t.OwnerKind, t.Owner = OwnerUser, o.User
+	case *resourcev1.Owner_Team:
+		t.OwnerKind, t.Owner = OwnerTeam, o.Team
+	case *resourcev1.Owner_Organization:
+		t.OwnerKind = OwnerOrganization
+	case *resourcev1.Owner_ServiceAccount:
+		t.OwnerKind, t.Owner = OwnerServiceAccount, o.ServiceAccount
+	default:
+		return hash, nil, fault.New(fault.Invalid, "UNKNOWN_OWNER", "the token's owner is not known to this node; update the node")
+	}
+	return hash, t, nil
+}
+
+// MakeTeam reads a team with its members.
+func MakeTeam(r *resourcev1.Team) *Team {
+	t := &Team{Name: r.GetName(), UID: r.GetUid(), Members: make(map[string]struct{}, len(r.GetMembers()))}
+	for _, m := range r.GetMembers() {
+		t.Members[m.GetUser()] = struct{}{}
+	}
+	return t
+}
+
+// MakeUser reads a user.
+func MakeUser(r *resourcev1.User) *User {
+	return &User{Name: r.GetName(), UID: r.GetUid(), Deactivated: r.GetDeactivated()}
+}
+
+// MakeGateway reads a gateway without its tools.
+func MakeGateway(r *resourcev1.Gateway) (*Gateway, error) {
+	g := &Gateway{
+		Name: r.GetName(), UID: r.GetUid(), DisplayName: r.GetDisplayName(), Instructions: r.GetInstructions(),
+		BearerTokens: r.GetAuthentication().GetBearerToken() != nil,
+		Disabled:     r.GetDisabled(),
+		ListTTL:      defaultListTTL,
+	}
+	switch v := r.GetVisibility().GetKind().(type) {
+	case *resourcev1.Visibility_Personal:
+		g.Visibility.Owner = v.Personal.GetOwner()
+	case *resourcev1.Visibility_Team:
+		g.Visibility.Teams = v.Team.GetTeams()
+	case *resourcev1.Visibility_Organization:
+		g.Visibility.Organization = true
+	default:
+		return nil, fault.New(fault.Invalid, "UNKNOWN_VISIBILITY", "the gateway's visibility is not known to this node; update the node")
+	}
+	if r.GetMaxStale() != nil {
+		g.MaxStale = r.GetMaxStale().AsDuration()
+	}
+	if r.GetListTtl() != nil {
+		g.ListTTL = r.GetListTtl().AsDuration()
+	}
+	return g, nil
+}
+
+// MakeTool joins an assignment with its tool and the tool's body. It returns nil without an error if the tool or its
+// body is not in the state: the assignment then shows nothing.
+func MakeTool(a *resourcev1.ToolAssignment, tool *distributionv1.Resource, body []byte) (*Tool, error) {
+	if tool == nil || body == nil {
+		return nil, nil
+	}
+	pinned, ok := a.GetMode().(*resourcev1.ToolAssignment_Pinned)
+	if !ok {
+		return nil, fault.New(fault.Invalid, "UNKNOWN_MODE", "the assignment's credential mode is not known to this node; update the node")
+	}
+	if a.GetResolvedName() == "" {
+		return nil, fault.New(fault.Invalid, "NO_NAME", "the assignment has no exposed name")
+	}
+	t := tool.GetTool()
+	return &Tool{
+		Exposed: a.GetResolvedName(), Upstream: t.GetUpstreamName(), Name: t.GetName(), Server: t.GetServer(),
+		Connection: pinned.Pinned.GetConnection(), Description: a.GetDescription(), Body: body,
+		Held: t.GetHeld(), Retryable: t.GetRetryable(),
+	}, nil
+}

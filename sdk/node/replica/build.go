@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package replica
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/penstockhq/penstock/sdk/node/digest"
+)
+
+// Builder makes a new state beside the old one, which serves until the new one is complete (D-21).
+type Builder struct {
+	state *State
+	old   *State // may be nil
+	pool  map[Hash][]byte
+}
+
+// NewBuilder begins a state at a revision. What the old state, which may be nil, already holds is shared with it; pool
+// holds further bodies, from disk. A revision below the old one in the same epoch is ErrCursor (D-23).
+func NewBuilder(old *State, pool map[Hash][]byte, epoch string, revision uint64) (*Builder, error) {
+	if old != nil && old.epoch == epoch && revision < old.revision {
+		return nil, fmt.Errorf("%w: at revision %d, snapshot at %d", ErrCursor, old.revision, revision)
+	}
+	s := &State{epoch: epoch, revision: revision, kinds: make(map[string]map[string][]byte), blobs: make(map[Hash]blob)}
+	return &Builder{state: s, old: old, pool: pool}, nil
+}
+
+// Add adds a resource; the builder keeps no memory of the message r aliases. The same key twice is ErrMalformed.
+func (b *Builder) Add(r Resource) error {
+	if _, double := b.state.kinds[r.Key.Kind][r.Key.Name]; double {
+		return fmt.Errorf("%w: a snapshot names a resource twice", ErrMalformed)
+	}
+	var before []byte
+	if b.old != nil {
+		before = b.old.kinds[r.Key.Kind][r.Key.Name]
+	}
+	if bytes.Equal(before, r.Wire) {
+		r.Wire = before
+	} else {
+		r.Wire = bytes.Clone(r.Wire)
+	}
+	for _, h := range r.Blobs {
+		held := b.state.blobs[h]
+		held.refs++
+		b.state.blobs[h] = held
+	}
+	b.state.put(r)
+	return nil
+}
+
+// AddEncoded is Add for a resource that was in a state before and is owned by the caller: it is neither copied nor
+// decoded.
+func (b *Builder) AddEncoded(wire []byte) error {
+	r, err := scanResource(wire)
+	if err != nil {
+		return err
+	}
+	for _, h := range r.Blobs {
+		held := b.state.blobs[h]
+		held.refs++
+		b.state.blobs[h] = held
+	}
+	b.state.put(r)
+	return nil
+}
+
+// Missing returns the bodies that neither the old state nor the pool has. The ones it finds are taken over, so it is
+// called once, after the last Add.
+func (b *Builder) Missing() []Hash {
+	var missing []Hash
+	for h, held := range b.state.blobs {
+		if held.body != nil {
+			continue
+		}
+		var ok bool
+		if b.old != nil {
+			held.body, ok = b.old.body(h, b.pool)
+		} else {
+			held.body, ok = b.pool[h]
+		}
+		if !ok {
+			missing = append(missing, h)
+			continue
+		}
+		b.state.blobs[h] = held
+	}
+	return missing
+}
+
+// PutBlob gives a missing body, of which the builder becomes the owner. A body that no resource needs is ErrMalformed.
+func (b *Builder) PutBlob(body []byte) error {
+	h := sha256.Sum256(body)
+	held, ok := b.state.blobs[h]
+	if !ok {
+		return fmt.Errorf("%w: a body that nobody asked for", ErrMalformed)
+	}
+	held.body = body
+	if body == nil {
+		held.body = []byte{}
+	}
+	b.state.blobs[h] = held
+	return nil
+}
+
+// Verify compares the digest of what was added with the control plane's: ErrDrift if they differ.
+func (b *Builder) Verify(sum []byte) error {
+	if !b.state.digest.Equal(sum) {
+		return fmt.Errorf("%w: snapshot at revision %d", ErrDrift, b.state.revision)
+	}
+	return nil
+}
+
+// Build returns the state. A body that is still missing is ErrMissingBlob.
+func (b *Builder) Build() (*State, error) {
+	for h, held := range b.state.blobs {
+		if held.body == nil {
+			return nil, fmt.Errorf("%w: %x", ErrMissingBlob, h)
+		}
+	}
+	return b.state, nil
+}
+
+// Digest returns the digest of what was added.
+func (b *Builder) Digest() digest.Digest { return b.state.digest }
+
+// Frozen is what a state held at one moment, for writing it to disk while the state goes on. Its slices are shared
+// with the state and must not be changed.
+type Frozen struct {
+	Epoch    string
+	Revision uint64
+	Digest   []byte
+	Wires    [][]byte // encoded resources, in no order
+	Blobs    map[Hash][]byte
+}
+
+// Freeze copies references only: about 24 bytes for each resource and 56 for each body.
+func (s *State) Freeze() *Frozen {
+	f := &Frozen{
+		Epoch: s.epoch, Revision: s.revision, Digest: s.digest.Bytes(),
+		Wires: make([][]byte, 0, s.size), Blobs: make(map[Hash][]byte, len(s.blobs)),
+	}
+	for _, names := range s.kinds {
+		for _, wire := range names {
+			f.Wires = append(f.Wires, wire)
+		}
+	}
+	for h, b := range s.blobs {
+		f.Blobs[h] = b.body
+	}
+	return f
+}
