@@ -22,7 +22,7 @@ import (
 
 	"github.com/penstockhq/penstock/authserver"
 	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
-	"github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
+	credentialv1connect "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"

@@ -102,5 +102,5 @@ func (c Config) validate() error {
 	if c.CredentialListener != nil && c.Credential.Listen == "" {
 		c.Credential.Listen = c.CredentialListener.Addr().String() // so that TLS is demanded
 	}
-	return c.Settings.Validate()
+	return c.Validate()
 }

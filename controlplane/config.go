@@ -99,6 +99,5 @@ func (c Config) validate() error {
 	if c.Telemetry == nil {
 		return errors.New("the control plane needs telemetry")
 	}
-	return c.Settings.Validate()
+	return c.Validate()
 }
-

@@ -19,12 +19,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
-	"github.com/penstockhq/penstock/sdk/kit/fault"
-	"github.com/penstockhq/penstock/sdk/kit/ident"
-	"github.com/penstockhq/penstock/sdk/kit/obs"
-	"github.com/penstockhq/penstock/sdk/kit/run"
-	"github.com/penstockhq/penstock/sdk/kit/tlsx"
-
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
@@ -34,6 +28,11 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/nodeapi"
 	"github.com/penstockhq/penstock/controlplane/internal/secrets"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/run"
+	"github.com/penstockhq/penstock/sdk/kit/tlsx"
 )
 
 const (
@@ -46,7 +45,7 @@ const (
 type ControlPlane struct {
 	c     Config
 	local *localListener
-	ready chan struct{} // closed when everything listens
+	ready chan struct{} // closed when everything listens and the configuration is loaded
 }
 
 // New returns a control plane. It reads and starts nothing. The fault is Invalid, CONTROLPLANE_CONFIG_INVALID.
@@ -57,7 +56,7 @@ func New(c Config) (*ControlPlane, error) {
 	return &ControlPlane{c: c, local: newLocalListener(), ready: make(chan struct{})}, nil
 }
 
-// Ready returns a channel that is closed when the admin API and the node stream listen.
+// Ready returns a channel that is closed when the admin API and the node stream listen and the configuration is loaded.
 func (p *ControlPlane) Ready() <-chan struct{} { return p.ready }
 
 // rooms are the parts of a running control plane.
@@ -91,8 +90,27 @@ func (p *ControlPlane) Run(ctx context.Context) (err error) {
 	}
 	p.c.Telemetry.Log.InfoContext(ctx, "control plane started", obs.AttrVersion, p.c.Version)
 	defer p.c.Telemetry.Log.InfoContext(ctx, "control plane stopped")
-	close(p.ready)
+	tasks = append(tasks, run.Task{Name: "start", Run: func(ctx context.Context) error {
+		p.announce(ctx, r.feed)
+		return nil
+	}})
 	return run.Group(ctx, tasks...)
+}
+
+// announce closes ready when the configuration is loaded: before, nodes are sent away.
+func (p *ControlPlane) announce(ctx context.Context, f *feed.Feed) {
+	for {
+		changed := f.Changed()
+		if f.Ready() {
+			close(p.ready)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+	}
 }
 
 // open makes the rooms.
@@ -257,10 +275,10 @@ func (p *ControlPlane) grpcServer(name string, l net.Listener, creds credentials
 		if !stop() {
 			<-stopped
 		}
-		if ctx.Err() != nil {
-			return nil
+		if ctx.Err() == nil {
+			return err
 		}
-		return err
+		return nil // stopped as asked
 	}}
 }
 

@@ -10,10 +10,9 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/penstockhq/penstock/controlplane/internal/enroll"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/run"
-
-	"github.com/penstockhq/penstock/controlplane/internal/enroll"
 )
 
 // LocalEndpoint is the endpoint of the node stream for a node in the same process, together with [ControlPlane.Local].

@@ -17,13 +17,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	"github.com/penstockhq/penstock/sdk/kit/egress"
-	"github.com/penstockhq/penstock/sdk/kit/ident"
-	"github.com/penstockhq/penstock/sdk/kit/obs"
-	"github.com/penstockhq/penstock/sdk/kit/run"
-	"github.com/penstockhq/penstock/sdk/kit/tlsx"
-	"github.com/penstockhq/penstock/sdk/node"
-
 	"github.com/penstockhq/penstock/dataplane/internal/authn"
 	"github.com/penstockhq/penstock/dataplane/internal/credential"
 	"github.com/penstockhq/penstock/dataplane/internal/discover"
@@ -35,6 +28,12 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio"
 	"github.com/penstockhq/penstock/dataplane/internal/usage"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
+	"github.com/penstockhq/penstock/sdk/kit/egress"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/run"
+	"github.com/penstockhq/penstock/sdk/kit/tlsx"
+	"github.com/penstockhq/penstock/sdk/node"
 )
 
 const (
@@ -166,8 +165,12 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 	if err != nil {
 		return nil, err
 	}
+	refused, err := authFailures(t)
+	if err != nil {
+		return nil, err
+	}
 	r.edge, err = edge.New(edge.Config{
-		View: r.holder, Authenticator: authn.New(time.Now, r.usage.TokenUsed), Dispatcher: calls, Sessions: r.sessions,
+		View: r.holder, Authenticator: authn.New(time.Now, r.usage.TokenUsed, refused), Dispatcher: calls, Sessions: r.sessions,
 		Health: health{n, r.follower}, Telemetry: t,
 		Settings: edge.Settings{
 			PublicURLs: []string{n.c.MCP.URL}, Loopback: onLoopback(n.c.MCP.Listen), AllowedOrigins: n.c.MCP.Origins,

@@ -12,9 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/penstockhq/penstock/sdk/kit/obs"
-
 	"github.com/penstockhq/penstock/dataplane/internal/seal"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
 // keyset is what this node seals with: session ids and cursors, with the fleet's keys, and its own copy of the
@@ -52,7 +51,7 @@ func (n *Node) keys() (keyset, error) {
 // fileKey returns the key in a file of the data folder, which is made with a new key if it is missing.
 func (n *Node) fileKey(name string) (string, error) {
 	path := filepath.Join(n.c.Data.Dir, name)
-	text, err := os.ReadFile(path) //nolint:gosec // the folder is the operator's setting
+	text, err := os.ReadFile(path)
 	if err == nil {
 		return strings.TrimSpace(string(text)), nil
 	}

@@ -6,9 +6,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/penstockhq/penstock/sdk/kit/fault"
-	"github.com/penstockhq/penstock/sdk/kit/ident"
-
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/credential"
 	"github.com/penstockhq/penstock/dataplane/internal/discover"
@@ -17,6 +14,8 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
 // router leads calls and discoveries to the pool that speaks the server's transport, and credentials to those who ask.

@@ -202,10 +202,10 @@ func (w *badWorld) messages(t *testing.T) {
 		request rawclient.Request
 		want    want
 	}{
-		{"empty body", rawclient.Request{}, rpcError(http.StatusBadRequest, "", -32700, "invalid JSON", "")},
-		{"malformed JSON", rawclient.Request{Body: `{"jsonrpc":`}, rpcError(http.StatusBadRequest, "", -32700, "invalid JSON", "")},
-		{"no request", rawclient.Request{Body: `{"id":1,"method":"ping"}`}, rpcError(http.StatusBadRequest, "1", -32600, "", "")},
-		{"duplicate method", rawclient.Request{Body: `{"jsonrpc":"2.0","id":1,"method":"ping","method":"ping"}`}, rpcError(http.StatusBadRequest, "1", -32600, "", "")},
+		{"empty body", rawclient.Request{}, rpcError(http.StatusBadRequest, "", -32700, "not valid JSON at byte 0", "")},
+		{"malformed JSON", rawclient.Request{Body: `{"jsonrpc":`}, rpcError(http.StatusBadRequest, "", -32700, "not valid JSON at byte 11", "")},
+		{"no request", rawclient.Request{Body: `{"id":1,"method":"ping"}`}, rpcError(http.StatusBadRequest, "1", -32600, `jsonrpc must be "2.0"`, "")},
+		{"duplicate method", rawclient.Request{Body: `{"jsonrpc":"2.0","id":1,"method":"ping","method":"ping"}`}, rpcError(http.StatusBadRequest, "1", -32600, "a key stands twice in one object", "")},
 		{"unknown method", rawclient.Request{Body: `{"jsonrpc":"2.0","id":1,"method":"no/such"}`}, rpcError(http.StatusOK, "1", -32601, "Method not found", "")},
 		{"unknown tool", rawclient.Request{Body: `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"never-was"}}`}, unknownTool("never-was")},
 		{"hidden tool", rawclient.Request{Body: `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"rec__steps"}}`}, unknownTool("rec__steps")},

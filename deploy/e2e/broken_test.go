@@ -106,6 +106,7 @@ func (w *badWorld) checkBroken(t *testing.T, text, reason string, retryable bool
 // noSecretAnywhere searches for tokens and upstream secrets in all that the servers said, sent and stored (SE-4, ST-2, AU-4). For
 // each place it first checks that it would be found there: what is no secret is.
 func (w *badWorld) noSecretAnywhere(t *testing.T, sink *collector.Collector) {
+	testenv.Until(t, "the traces", func() bool { return strings.Contains(sink.Text(), "rec__echo") })
 	var metrics strings.Builder
 	for _, p := range []*testenv.Part{w.env.ControlPlane, w.env.Authserver, w.env.Nodes[0].Part} {
 		for _, path := range []string{"/metrics", "/readyz", "/debug/pprof/goroutine?debug=2", "/debug/pprof/cmdline"} {

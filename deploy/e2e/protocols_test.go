@@ -305,7 +305,7 @@ func byGRPCWeb(t *testing.T, env *testenv.Env) adminCall {
 // startGRPCWeb starts the program and returns a function that has it make a call.
 func startGRPCWeb(t *testing.T, settings map[string]string) func(line string) string {
 	t.Helper()
-	command := exec.CommandContext(within(t, 2*time.Minute), "node", "grpc-web.mjs")
+	command := exec.CommandContext(context.WithoutCancel(t.Context()), "node", "grpc-web.mjs") // the clean-up ends it
 	command.Dir, command.Env, command.WaitDelay = clientsDir(t), environment(settings), 5*time.Second
 	var diagnostics bytes.Buffer
 	command.Stderr = &diagnostics

@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,14 +35,17 @@ func TestTelemetry(t *testing.T) {
 		header := http.Header{"Traceparent": {"00-" + trace + "-00f067aa0ba902b7-01"}, "Tracestate": {"vendor=1"}}
 		upstream.Forget()
 		works(t, "call", c.Modern(t, "tools/call", callEcho, header), "hello")
-		checkTrace(t, sink, upstream, trace, "00f067aa0ba902b7")
+		checkTrace(t, sink, upstream, trace, "00f067aa0ba902b7", true)
+		if got := upstream.Calls()[0].Header.Get("Tracestate"); got != "vendor=1" {
+			t.Errorf("the upstream got tracestate %q", got)
+		}
 	})
 	t.Run("trace from _meta", func(t *testing.T) {
 		const trace = "0af7651916cd43dd8448eb211c80319c"
 		upstream.Forget()
 		works(t, "call", c.Legacy(t, "tools/call",
 			`{"name":"rec__echo","arguments":{"message":"hello"},"_meta":{"traceparent":"00-`+trace+`-b7ad6b7169203331-01"}}`), "hello")
-		checkTrace(t, sink, upstream, trace, "b7ad6b7169203331")
+		checkTrace(t, sink, upstream, trace, "b7ad6b7169203331", false)
 	})
 	t.Run("metrics", func(t *testing.T) {
 		bad := client(env, env.Nodes[0], "g", "garbage")
@@ -52,29 +54,33 @@ func TestTelemetry(t *testing.T) {
 	})
 }
 
-// checkTrace waits for the spans of one call and looks at their order. parent is the client's span.
-func checkTrace(t *testing.T, sink *collector.Collector, upstream *recorder.Server, trace, parent string) {
+// checkTrace waits for the spans of one call and looks at who called whom. parent is the client's span; remote says that the
+// authserver was asked.
+func checkTrace(t *testing.T, sink *collector.Collector, upstream *recorder.Server, trace, parent string, remote bool) {
 	t.Helper()
-	var spans []collector.Span
-	named := func(service, prefix string) (collector.Span, bool) {
-		i := slices.IndexFunc(spans, func(s collector.Span) bool {
-			return s.Service == service && strings.HasPrefix(s.GetName(), prefix)
-		})
-		if i < 0 {
-			return collector.Span{}, false
-		}
-		return spans[i], true
-	}
-	testenv.Until(t, "the spans of the call", func() bool {
-		spans = sink.Spans(trace)
-		_, ok := named("penstock-dataplane", "mcp tools/call")
-		return ok
-	})
 	const node = "penstock-dataplane"
-	edge, _ := named(node, "mcp tools/call")
-	dispatch, ok := named(node, "dispatch ")
-	if edge.Parent() != parent || !ok || dispatch.Parent() != edge.ID() {
-		t.Fatalf("edge has parent %s, want %s; dispatch has parent %s, want %s; all: %s", edge.Parent(), parent, dispatch.Parent(), edge.ID(), show(spans))
+	parents := map[string]string{ // by service and name
+		node + " authn": node + " mcp tools/call", node + " dispatch": node + " mcp tools/call",
+		node + " credential": node + " dispatch", node + " upstream tools/call": node + " dispatch",
+	}
+	if remote {
+		parents["penstock-authserver credential resolve"] = node + " credential"
+	}
+	spans := map[string]collector.Span{}
+	testenv.Until(t, "the spans of the call", func() bool {
+		for _, s := range sink.Spans(trace) {
+			spans[s.Service+" "+s.GetName()] = s
+		}
+		return len(spans) > len(parents)
+	})
+	edge := spans[node+" mcp tools/call"]
+	if edge.Parent() != parent || len(spans) != len(parents)+1 {
+		t.Errorf("the edge's span has parent %s, want %s; all: %s", edge.Parent(), parent, show(spans))
+	}
+	for child, want := range parents {
+		if got := spans[child].Parent(); got == "" || got != spans[want].ID() {
+			t.Errorf("the parent of %s is not %s; all: %s", child, want, show(spans))
+		}
 	}
 	for name, want := range map[string]string{
 		"mcp.method.name": "tools/call", "gen_ai.tool.name": "rec__echo", "gen_ai.operation.name": "execute_tool", "penstock.gateway": "g",
@@ -84,24 +90,20 @@ func checkTrace(t *testing.T, sink *collector.Collector, upstream *recorder.Serv
 			t.Errorf("the edge's span has %s = %q, want %q", name, edge.Attributes[name], want)
 		}
 	}
-	out, ok := named(node, "upstream ")
-	if !ok || out.Parent() != dispatch.ID() {
-		t.Fatalf("the upstream's span has parent %q, want %s; all: %s", out.Parent(), dispatch.ID(), show(spans))
+	calls := upstream.Calls()
+	if len(calls) != 1 {
+		t.Fatalf("%d calls reached the upstream", len(calls))
 	}
-	for _, r := range upstream.Calls() {
-		if got, want := r.Header.Get("Traceparent"), "00-"+trace+"-"+out.ID()+"-01"; got != want {
-			t.Errorf("the upstream got traceparent %q, want %q", got, want)
-		}
-	}
-	if len(upstream.Calls()) != 1 {
-		t.Errorf("%d calls reached the upstream", len(upstream.Calls()))
+	want := "00-" + trace + "-" + spans[node+" upstream tools/call"].ID() + "-01"
+	if got := calls[0].Header.Get("Traceparent"); got != want || !strings.Contains(string(calls[0].Body), want) {
+		t.Errorf("the upstream got traceparent %q and %s, want %q in both", got, calls[0].Body, want)
 	}
 }
 
-func show(spans []collector.Span) string {
+func show(spans map[string]collector.Span) string {
 	var b strings.Builder
-	for _, s := range spans {
-		b.WriteString("\n" + s.Service + " " + s.GetName() + " " + s.ID() + " <- " + s.Parent())
+	for name, s := range spans {
+		b.WriteString("\n" + name + " " + s.ID() + " <- " + s.Parent())
 	}
 	return b.String()
 }

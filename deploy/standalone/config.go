@@ -7,11 +7,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/penstockhq/penstock/sdk/kit/obs"
-
 	"github.com/penstockhq/penstock/authserver"
 	"github.com/penstockhq/penstock/controlplane"
 	"github.com/penstockhq/penstock/dataplane"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
 // Settings are what a person sets; the tags are those of kit/conf. PENSTOCK_DATA_DIR is data_dir.

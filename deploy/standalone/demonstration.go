@@ -11,13 +11,12 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/penstockhq/penstock/deploy/standalone/demo"
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	"github.com/penstockhq/penstock/sdk/admin"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/run"
-
-	"github.com/penstockhq/penstock/deploy/standalone/demo"
 )
 
 // demonstration is the demo MCP server and its configuration, made through the admin API as a user would.
@@ -77,26 +76,31 @@ func (d *demonstration) configure(ctx context.Context) error {
 	return err
 }
 
-// discover asks for the tools; the node may need a moment to connect.
+// discover asks for the tools, as soon as the node is connected.
 func discover(ctx context.Context, client *admin.Client) ([]*resourcev1.Tool, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		found, err := client.Servers.DiscoverServer(ctx, &adminv1.DiscoverServerRequest{Name: demoGateway})
-		if err == nil {
-			return found.GetTools(), nil
-		}
-		if !admin.IsUnavailable(err) {
-			return nil, err
-		}
+	for !connected(ctx, client) {
 		select {
 		case <-ctx.Done():
-			return nil, err
+			return nil, fmt.Errorf("wait for the node to connect: %w", ctx.Err())
 		case <-tick.C:
 		}
 	}
+	found, err := client.Servers.DiscoverServer(ctx, &adminv1.DiscoverServerRequest{Name: demoGateway})
+	return found.GetTools(), err
+}
+
+// connected reports whether a node follows the control plane.
+func connected(ctx context.Context, client *admin.Client) bool {
+	for n, err := range client.Nodes.All(ctx, nil) {
+		if err == nil && n.GetConnected() {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *demonstration) server() []*adminv1.ManifestResource {

@@ -11,13 +11,12 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/penstockhq/penstock/sdk/kit/fault"
-	"github.com/penstockhq/penstock/sdk/kit/ident"
-	"github.com/penstockhq/penstock/sdk/kit/run"
-
 	"github.com/penstockhq/penstock/authserver"
 	"github.com/penstockhq/penstock/controlplane"
 	"github.com/penstockhq/penstock/dataplane"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/run"
 )
 
 // Standalone is one process with everything. Run is called once.
@@ -59,7 +58,7 @@ func (s *Standalone) Run(ctx context.Context) (err error) {
 	tasks := []run.Task{
 		{Name: "authserver", Run: p.authserver.Run},
 		{Name: "control plane", Run: p.controlplane.Run},
-		{Name: "node", Run: p.node.Run},
+		{Name: "node", Run: p.runNode},
 	}
 	d := &demonstration{c: s.c}
 	if s.c.Demo {
@@ -73,6 +72,17 @@ func (s *Standalone) Run(ctx context.Context) (err error) {
 		return s.setUp(ctx, p, d)
 	}})
 	return run.Group(ctx, tasks...)
+}
+
+// runNode runs the node once the control plane takes nodes: in one process nothing is gained by serving before, and a
+// person who starts Penstock for the first time would read of a stream that failed.
+func (p parts) runNode(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-p.controlplane.Ready():
+		return p.node.Run(ctx)
+	}
 }
 
 // parts makes the three servers, which reach each other through memory.

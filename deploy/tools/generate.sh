@@ -10,7 +10,7 @@ shift
   cd proto
   go run ./internal/vendorproto vendored
   "$buf" format -w vendored
-  "$buf" generate .. --template ../buf.gen.yaml
+  "$buf" generate .. --path ../proto/penstock --template ../buf.gen.yaml
 )
 for module in "$@"; do
   mapfile -t files < <(grep -rl --include='*.go' --exclude-dir=node_modules '^//go:generate ' "$module" | sort)

@@ -110,14 +110,14 @@ func (o options) client(base, token string) *Client {
 	}
 }
 
-// defaultHTTPClient has no overall timeout: WaitEnforced may rightly take minutes, and the caller's context bounds each call.
+// defaultHTTPClient bounds each step of a call; the caller's context bounds the whole.
 func defaultHTTPClient() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
 			DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 			TLSHandshakeTimeout:   10 * time.Second,
-			ExpectContinueTimeout: time.Second,
+			ResponseHeaderTimeout: 6 * time.Minute, // the longest call, WaitEnforced, takes at most 5
 			IdleConnTimeout:       90 * time.Second,
 			MaxIdleConnsPerHost:   8,
 			ForceAttemptHTTP2:     true,

@@ -77,10 +77,15 @@ func New(cfg Config) (*Client, error) {
 
 // Run loads the last known good state, has it enforced, and then follows a control plane until ctx ends, which is no
 // error. It fails only if the folder cannot be used. Run is called once.
-func (c *Client) Run(ctx context.Context) error {
+func (c *Client) Run(ctx context.Context) (err error) {
 	c.mu.Lock()
 	c.started = time.Now()
 	c.mu.Unlock()
+	watch, err := c.metrics.watch(c.silentFor)
+	if err != nil {
+		return fmt.Errorf("watch the age of the last news: %w", err)
+	}
+	defer func() { err = errors.Join(err, watch.Unregister()) }()
 	var writer sync.WaitGroup
 	if c.cfg.Dir != "" {
 		if err := c.load(ctx); err != nil {
@@ -103,15 +108,30 @@ func (c *Client) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.status
-	since := s.LastHeartbeat
-	if since.IsZero() {
-		since = c.started
-	}
-	s.Stale = !since.IsZero() && time.Since(since) > staleAfter
+	s.Stale = c.sinceNews() > staleAfter
 	s.Connected = s.Connected && time.Since(s.LastHeartbeat) <= silence
 	s.Skew = s.SkewBy.Abs() > maxSkew
 	s.Rejects = len(c.rejects)
 	return s
+}
+
+// sinceNews returns how long ago a control plane was last heard, or since when one was looked for; 0 before Run. The
+// caller holds mu.
+func (c *Client) sinceNews() time.Duration {
+	since := c.status.LastHeartbeat
+	if since.IsZero() {
+		since = c.started
+	}
+	if since.IsZero() {
+		return 0
+	}
+	return time.Since(since)
+}
+
+func (c *Client) silentFor() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sinceNews()
 }
 
 // NodeService returns a client of penstock.node.v1 at the control plane that is followed at the time of each call;

@@ -3,7 +3,9 @@
 package node
 
 import (
+	"context"
 	"errors"
+	"time"
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
@@ -17,6 +19,8 @@ type metrics struct {
 	snapshots  metric.Int64Counter
 	reconnects metric.Int64Counter
 	diskErrors metric.Int64Counter
+	stale      metric.Float64ObservableGauge
+	meter      metric.Meter
 }
 
 func newMetrics(p metric.MeterProvider) (*metrics, error) {
@@ -24,8 +28,8 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 		p = noop.NewMeterProvider()
 	}
 	meter := p.Meter("github.com/penstockhq/penstock/sdk/node")
-	m := &metrics{}
-	var errs [7]error
+	m := &metrics{meter: meter}
+	var errs [8]error
 	m.revision, errs[0] = meter.Int64Gauge("penstock_follow_revision",
 		metric.WithDescription("Revision that this node enforces."))
 	m.apply, errs[1] = meter.Float64Histogram("penstock_follow_apply_seconds", metric.WithUnit("s"),
@@ -40,5 +44,15 @@ func newMetrics(p metric.MeterProvider) (*metrics, error) {
 		metric.WithDescription("Streams that ended."))
 	m.diskErrors, errs[6] = meter.Int64Counter("penstock_follow_disk_errors_total", metric.WithUnit("{write}"),
 		metric.WithDescription("Writes of the last known good state that went wrong."))
+	m.stale, errs[7] = meter.Float64ObservableGauge("penstock_follow_stale_seconds", metric.WithUnit("s"),
+		metric.WithDescription("Time since the last news of a control plane."))
 	return m, errors.Join(errs[:]...)
+}
+
+// watch shows how long ago the last news came (D-62), until the registration is undone.
+func (m *metrics) watch(silent func() time.Duration) (metric.Registration, error) {
+	return m.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveFloat64(m.stale, silent().Seconds())
+		return nil
+	}, m.stale)
 }

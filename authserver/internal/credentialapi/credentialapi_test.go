@@ -27,7 +27,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/credentialapi"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
-	"github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
+	credentialv1connect "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
@@ -154,8 +154,8 @@ func TestPutResolveDelete(t *testing.T) {
 	// D-85: each release is audited, with who and what and without the value, the principal's uid or a name.
 	log := b.log.String()
 	for _, want := range []string{
-		`"method":"put","service":"controlplane","node":"the-controlplane","region":"eu","connection":"c1"`,
-		`"method":"resolve","service":"node","node":"the-node","region":"eu","connection":"c1"`,
+		`"method":"put","role":"controlplane","node":"the-controlplane","region":"eu","connection":"c1"`,
+		`"method":"resolve","role":"node","node":"the-node","region":"eu","connection":"c1"`,
 		`"principal_hash":"` + ident.Principal{Kind: ident.KindUser, UID: "u1"}.Hash() + `"`,
 		`"method":"delete"`, `"count":1`, `"fault_reason":"CREDENTIAL_MISSING"`,
 	} {

@@ -68,7 +68,7 @@ func (r reporter) audit(ctx context.Context, c *call, took time.Duration, err er
 	caller := callerOf(ctx).workload
 	attrs := []slog.Attr{
 		slog.String(obs.AttrMethod, c.operation),
-		slog.String(obs.AttrService, string(caller.Role)),
+		slog.String(obs.AttrRole, string(caller.Role)),
 		slog.String(obs.AttrNode, caller.Name),
 		slog.String(obs.AttrRegion, caller.Region),
 		slog.String(obs.AttrConnection, c.connection),

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/penstockhq/penstock/controlplane/internal/adminapi/port"
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi/rules"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	adminv1connect "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1/adminv1connect"
@@ -111,7 +112,7 @@ func New(c Config) (http.Handler, error) {
 	var names []string
 	for _, s := range services {
 		protected.Handle(s.path, s.handler)
-		mux.Handle(s.path, bounded(guarded))
+		mux.Handle(s.path, port.Bounded(guarded))
 		names = append(names, s.name)
 	}
 	// Health and reflection say nothing that the published contracts do not: they need no token.
@@ -119,8 +120,11 @@ func New(c Config) (http.Handler, error) {
 	all := append(names, grpchealth.HealthV1ServiceName)
 	mux.Handle(grpcreflect.NewHandlerV1(grpcreflect.NewStaticReflector(all...), options))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(grpcreflect.NewStaticReflector(all...), options))
-	return identified(crossOrigin(c.Origins, mux)), nil
+	return port.Identified(port.CrossOrigin(c.Origins, mux)), nil
 }
+
+// Server returns an HTTP server for the handler, as the three protocols need it (see [port.Server]). The caller serves it.
+func Server(h http.Handler) *http.Server { return port.Server(h) }
 
 // mounted is one service.
 type mounted struct {
@@ -164,7 +168,7 @@ func (c Config) handlerOptions() (connect.HandlerOption, error) {
 		return nil, err
 	}
 	return connect.WithHandlerOptions(
-		connect.WithReadMaxBytes(maxRequestBytes),
+		connect.WithReadMaxBytes(maxRequestBytes), port.StrictJSON(),
 		connect.WithInterceptors(traced, answering(c.Logger)),
 		connect.WithRecover(recovered),
 		connect.WithInterceptors(valid),

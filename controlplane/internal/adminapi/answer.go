@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/penstockhq/penstock/controlplane/internal/adminapi/port"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
@@ -49,7 +50,7 @@ func logFailure(ctx context.Context, logger *slog.Logger, procedure string, err 
 	default:
 	}
 	logger.LogAttrs(ctx, level, "admin call failed",
-		slog.String(obs.AttrMethod, procedure), slog.String(obs.AttrRequestID, requestID(ctx)),
+		slog.String(obs.AttrMethod, procedure), slog.String(obs.AttrRequestID, port.RequestID(ctx)),
 		slog.String(obs.AttrFaultKind, f.Kind.String()), slog.String(obs.AttrFaultReason, f.Reason),
 		slog.String(obs.AttrError, err.Error()))
 }
@@ -76,7 +77,7 @@ func toConnect(ctx context.Context, err error) *connect.Error {
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(f.Retry)})
 		ce.Meta().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.Retry.Seconds()))))
 	}
-	if id := requestID(ctx); id != "" {
+	if id := port.RequestID(ctx); id != "" {
 		details = append(details, &errdetails.RequestInfo{RequestId: id})
 	}
 	if f.Kind == fault.Unauthenticated {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -20,12 +21,9 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/penstockhq/penstock/controlplane/internal/adminapi/port"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
-
-func withRequestID(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, requestIDKey{}, id)
-}
 
 func details(t *testing.T, e *connect.Error) []proto.Message {
 	t.Helper()
@@ -80,7 +78,7 @@ func TestToConnect(t *testing.T) {
 
 func TestDetails(t *testing.T) {
 	f := fault.New(fault.Exhausted, "STORE_BUSY", "Busy.").After(1500*time.Millisecond).At("gateway.tools[2].tool", "is unknown")
-	got := toConnect(withRequestID(t.Context(), "id-1"), f)
+	got := toConnect(port.WithRequestID(t.Context(), "id-1"), f)
 	want := []proto.Message{
 		&errdetails.ErrorInfo{Reason: "STORE_BUSY", Domain: "penstock"},
 		&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: "gateway.tools[2].tool", Description: "is unknown"}}},
@@ -95,6 +93,22 @@ func TestDetails(t *testing.T) {
 	}
 }
 
+// TestChallenge: HTTP forbids the challenge in a trailer, which is where gRPC puts metadata.
+func TestChallenge(t *testing.T) {
+	a := &api{logger: slog.New(slog.DiscardHandler)}
+	for contentType, want := range map[string]bool{
+		"application/json": true, "application/proto": true, "application/grpc": false, "application/grpc+proto": false, "application/grpc-web+proto": false,
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/p.S/M", nil)
+		r.Header.Set("Content-Type", contentType)
+		_, err := a.authenticate(t.Context(), r)
+		var ce *connect.Error
+		if !errors.As(err, &ce) || ce.Code() != connect.CodeUnauthenticated || (ce.Meta().Get("WWW-Authenticate") != "") != want {
+			t.Errorf("%s: got %v with %v", contentType, err, ce.Meta())
+		}
+	}
+}
+
 // TestLogFailure: what somebody must act on is loud, once; the caller's own mistakes are not.
 func TestLogFailure(t *testing.T) {
 	for level, err := range map[string]error{
@@ -102,7 +116,7 @@ func TestLogFailure(t *testing.T) {
 	} {
 		var log bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		logFailure(withRequestID(t.Context(), "id-1"), logger, "/p.S/M", err)
+		logFailure(port.WithRequestID(t.Context(), "id-1"), logger, "/p.S/M", err)
 		for _, want := range []string{"level=" + level, "request_id=id-1", "method=/p.S/M", "error="} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("got %s, want %s in it", log.String(), want)
@@ -118,8 +132,9 @@ func TestPanic(t *testing.T) {
 	handler := connect.NewUnaryHandlerSimple("/t.T/Panic",
 		func(context.Context, *errdetails.ErrorInfo) (*errdetails.ErrorInfo, error) { panic("s3cret") },
 		connect.WithInterceptors(answering(logger)), connect.WithRecover(recovered))
-	url := serve(t, identified(handler))
-	client := connect.NewClient[errdetails.ErrorInfo, errdetails.ErrorInfo](http.DefaultClient, url+"/t.T/Panic")
+	server := httptest.NewServer(port.Identified(handler))
+	defer server.Close()
+	client := connect.NewClient[errdetails.ErrorInfo, errdetails.ErrorInfo](http.DefaultClient, server.URL+"/t.T/Panic")
 	_, err := client.CallUnary(t.Context(), connect.NewRequest(&errdetails.ErrorInfo{}))
 	if connect.CodeOf(err) != connect.CodeInternal || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("got %v, want internal without what was panicked", err)

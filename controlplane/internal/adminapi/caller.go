@@ -5,6 +5,7 @@ package adminapi
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"connectrpc.com/authn"
 
@@ -16,20 +17,25 @@ import (
 func (a *api) authenticate(ctx context.Context, r *http.Request) (any, error) {
 	token, ok := authn.BearerToken(r)
 	if !ok || token == "" {
-		return nil, a.answer(ctx, r.URL.Path, fault.New(fault.Unauthenticated, "TOKEN_MISSING",
+		return nil, a.answer(ctx, r, fault.New(fault.Unauthenticated, "TOKEN_MISSING",
 			"Send a bearer token made for the admin API: Authorization: Bearer pst_…"))
 	}
 	caller, err := a.catalog.Authenticate(ctx, token)
 	if err != nil {
-		return nil, a.answer(ctx, r.URL.Path, err)
+		return nil, a.answer(ctx, r, err)
 	}
 	return caller, nil
 }
 
 // answer maps and logs an error outside the interceptors.
-func (a *api) answer(ctx context.Context, procedure string, err error) error {
-	logFailure(ctx, a.logger, procedure, err)
-	return toConnect(ctx, err)
+func (a *api) answer(ctx context.Context, r *http.Request, err error) error {
+	logFailure(ctx, a.logger, r.URL.Path, err)
+	ce := toConnect(ctx, err)
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") {
+		// gRPC would send it as a trailer, which RFC 9110 section 6.5.1 forbids: net/http drops it and complains.
+		ce.Meta().Del("WWW-Authenticate")
+	}
+	return ce
 }
 
 // callerOf returns who makes the call. Without authentication it is the zero Caller, who may do nothing.

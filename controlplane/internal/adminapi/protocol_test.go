@@ -147,13 +147,16 @@ func TestCurl(t *testing.T) {
 		code                                   string
 	}{
 		{"right", "GatewayService/GetGateway", "application/json", own, `{"name":"eng"}`, 200, ""},
+		{"lowerCamel", "GatewayService/ListGateways", "application/json", own, `{"pageSize":1}`, 200, ""},
 		{"scheme in small letters", "GatewayService/GetGateway", "application/json", "bearer " + w.tokens[adminUser], `{"name":"eng"}`, 200, ""},
 		{"no token", "GatewayService/GetGateway", "application/json", "", `{"name":"eng"}`, 401, "unauthenticated"},
 		{"basic", "GatewayService/GetGateway", "application/json", "Basic YTpi", `{"name":"eng"}`, 401, "unauthenticated"},
 		{"empty token", "GatewayService/GetGateway", "application/json", "Bearer ", `{"name":"eng"}`, 401, "unauthenticated"},
 		{"garbled token", "GatewayService/GetGateway", "application/json", own + "x", `{"name":"eng"}`, 401, "unauthenticated"},
 		{"no such gateway", "GatewayService/GetGateway", "application/json", own, `{"name":"nope"}`, 404, "not_found"},
-		{"unknown field", "GatewayService/GetGateway", "application/json", own, `{"nam":"eng"}`, 400, "invalid_argument"},
+		{"unknown field", "GatewayService/GetGateway", "application/json", own, `{"name":"eng","nam":"eng"}`, 400, "invalid_argument"},
+		{"unknown field, charset", "GatewayService/GetGateway", "application/json; charset=utf-8", own, `{"name":"eng","nam":"eng"}`, 400, "invalid_argument"},
+		{"misspelt field of a resource", "GatewayService/CreateGateway", "application/json", own, `{"gateway":{"name":"x","visibility":{"organization":{}},"disabeld":true}}`, 400, "invalid_argument"},
 		{"not JSON", "GatewayService/GetGateway", "application/json", own, `{"name":`, 400, "invalid_argument"},
 		{"too large", "GatewayService/GetGateway", "application/json", own, huge, 429, "resource_exhausted"},
 		{"page size out of range", "GatewayService/ListGateways", "application/json", own, `{"page_size":1001}`, 400, "invalid_argument"},
@@ -171,8 +174,8 @@ func TestCurl(t *testing.T) {
 			if status != tt.status || code != tt.code {
 				t.Errorf("got %d %q (%v), want %d %q", status, code, out["message"], tt.status, tt.code)
 			}
-			if header.Get("X-Request-Id") == "" {
-				t.Error("no X-Request-Id")
+			if header.Get("X-Request-Id") == "" || header.Get("Cache-Control") != "no-store" {
+				t.Errorf("got headers %v", header)
 			}
 			if challenge := header.Get("WWW-Authenticate"); (status == 401) != (challenge != "") {
 				t.Errorf("status %d with WWW-Authenticate %q", status, challenge)

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -126,7 +125,7 @@ func newWorld(t *testing.T, change ...func(*adminapi.Config)) *world {
 		GatewayURL: func(name string) string { return "http://127.0.0.1:8080/v1/mcp/" + name },
 	})
 	config := adminapi.Config{
-		Catalog: w.catalog, Log: w.store, Fleet: w.fleet, Discoverer: w.upstream, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Catalog: w.catalog, Log: w.store, Fleet: w.fleet, Discoverer: w.upstream, Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, c := range change {
 		c(&config)

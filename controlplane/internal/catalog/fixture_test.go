@@ -85,13 +85,7 @@ func mail(name string) string { return name + "@example.com" }
 
 func newOrg(t *testing.T) *org {
 	t.Helper()
-	o := &org{t: t, vault: &vault{secrets: make(map[string]map[string]string)}, fleet: &fleet{enforced: 1 << 40}, now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}
-	clock := func() time.Time { return o.now }
-	o.store = memstore.New(clock)
-	o.Catalog = catalog.New(catalog.Config{
-		Store: o.store, Secrets: o.vault, Status: o.fleet, Now: clock,
-		GatewayURL: func(name string) string { return "https://mcp.example.com/v1/mcp/" + name },
-	})
+	o := emptyOrg(t)
 	roles := map[string]catalog.Role{"root": catalog.RoleAdmin, "edna": catalog.RoleEditor}
 	for _, name := range people {
 		o.create(&catalog.User{Meta: named(mail(name)), Role: roles[name], Deactivated: name == "ghost"})
@@ -100,6 +94,19 @@ func newOrg(t *testing.T) *org {
 		{User: mail("ada"), Role: catalog.RoleAdmin}, {User: mail("bob")}, {User: mail("ghost")},
 	}})
 	o.create(&catalog.Team{Meta: named("ops"), Members: []resource.TeamMember{{User: mail("eve"), Role: catalog.RoleAdmin}}})
+	return o
+}
+
+// emptyOrg is an organisation without people.
+func emptyOrg(t *testing.T) *org {
+	t.Helper()
+	o := &org{t: t, vault: &vault{secrets: make(map[string]map[string]string)}, fleet: &fleet{enforced: 1 << 40}, now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}
+	clock := func() time.Time { return o.now }
+	o.store = memstore.New(clock)
+	o.Catalog = catalog.New(catalog.Config{
+		Store: o.store, Secrets: o.vault, Status: o.fleet, Now: clock,
+		GatewayURL: func(name string) string { return "https://mcp.example.com/v1/mcp/" + name },
+	})
 	return o
 }
 

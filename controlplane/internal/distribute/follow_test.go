@@ -246,6 +246,7 @@ func TestSlowApplier(t *testing.T) {
 				t.Errorf("at revision %d with denials %v", n.view.at, n.view.denied)
 			}
 		})
+		time.Sleep(time.Second)
 		if e := p.server.Enforcement(last); e.Enforced || !slices.Equal(e.Lagging, []string{"slow"}) {
 			t.Errorf("the burst: %+v", e)
 		}
@@ -315,7 +316,7 @@ func TestSlowReader(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := startPlane(t, memstore.New(nil), func(c *distribute.Config) { c.MaxSnapshots = 1 })
 		old := startNode(t, p, "old", "eu", nil)
-		first := p.write(append(feedtest.Shop(), feedtest.Tools("big", 3000)...)...)
+		first := p.write(append(feedtest.Shop(), feedtest.Tools("big", 800)...)...)
 		old.at(first)
 		healed := false
 		start := time.Now()

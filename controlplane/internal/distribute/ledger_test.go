@@ -62,7 +62,7 @@ func TestReject(t *testing.T) {
 			}
 		})
 		// Neither time, nor other changes, nor a new stream send it again; the reject is still known.
-		time.Sleep(10 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		p.wait(p.write(feedtest.User("eve@example.com", "Eve")))
 		picky.move(p)
 		p.wait(p.write(feedtest.User("eve@example.com", "Eva")))

@@ -48,9 +48,6 @@ func (st *stream) send() {
 }
 
 func (st *stream) follow(hello *distributionv1.Hello) error {
-	if old := st.server.ledger.join(st, hello, st.server.now()); old != nil {
-		old.end(errReplaced)
-	}
 	st.server.log.InfoContext(st.ctx, "node follows", obs.AttrNode, st.node.Name, obs.AttrRegion, st.node.Region,
 		obs.AttrRevision, hello.GetRevision())
 	st.again = time.NewTimer(time.Hour)

@@ -204,6 +204,9 @@ func (s *Server) FetchBlobs(r *distributionv1.FetchBlobsRequest, g distributionv
 	}
 	hashes := make([]catalog.Hash, 0, len(r.GetHashes()))
 	for _, h := range r.GetHashes() {
+		if len(h) != len(catalog.Hash{}) {
+			return status.Error(codes.InvalidArgument, "a hash has 32 bytes")
+		}
 		hash := catalog.Hash(h)
 		// What is out of scope does not exist for this node (D-82).
 		if !class.HoldsBlob(hash) {

@@ -97,6 +97,10 @@ func (st *stream) take(m *distributionv1.FollowRequest, first bool) error {
 		return status.Errorf(codes.FailedPrecondition, "protocol %d is not spoken here, only %d: update the older side",
 			m.GetHello().GetProtocol(), protocol)
 	case first:
+		// Before anything else is read: an Ack may be right behind.
+		if old := st.server.ledger.join(st, m.GetHello(), st.server.now()); old != nil {
+			old.end(errReplaced)
+		}
 		st.hello <- m.GetHello() // has room for one
 	case m.GetAck() != nil:
 		st.server.ledger.ack(st, m.GetAck())

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
-	"github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
+	credentialv1connect "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 

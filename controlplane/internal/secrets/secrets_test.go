@@ -20,7 +20,7 @@ import (
 
 	"github.com/penstockhq/penstock/controlplane/internal/secrets"
 	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
-	"github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
+	credentialv1connect "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 

@@ -3,16 +3,16 @@
 package authn
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
-
-	"github.com/penstockhq/penstock/dataplane/internal/view"
 )
 
 // Reasons of the faults that Authenticate returns.
@@ -29,20 +29,29 @@ const MethodBearerToken = "bearer_token"
 
 // Authenticator authenticates requests. It is stateless and safe for concurrent use.
 type Authenticator struct {
-	now func() time.Time
-	use func(token string) // told the name of each token used
+	now  func() time.Time
+	use  func(token string)                       // told the name of each token used
+	fail func(ctx context.Context, reason string) // told the reason of each refusal
 }
 
-// New returns an Authenticator. used is called with the name of the token of every accepted request; it must be quick
-// and safe for concurrent use.
-func New(now func() time.Time, used func(token string)) *Authenticator {
-	return &Authenticator{now: now, use: used}
+// New returns an Authenticator. used is called with the name of the token of every accepted request, failed with the
+// reason of every refusal, one of those above; both must be quick and safe for concurrent use.
+func New(now func() time.Time, used func(token string), failed func(ctx context.Context, reason string)) *Authenticator {
+	return &Authenticator{now: now, use: used, fail: failed}
 }
 
 // Authenticate returns the principal of a request to a gateway of the snapshot, checked in the order of RS-9: malformed
 // credentials are Invalid, missing or wrong ones Unauthenticated, a principal that may not use the gateway Denied. The
 // texts are the error_description of the challenge; none of them holds a part of the token.
 func (a *Authenticator) Authenticate(s *view.Snapshot, g *view.Gateway, r *http.Request) (ident.Principal, error) {
+	p, err := a.authenticate(s, g, r)
+	if err != nil {
+		a.fail(r.Context(), fault.From(err).Reason)
+	}
+	return p, err
+}
+
+func (a *Authenticator) authenticate(s *view.Snapshot, g *view.Gateway, r *http.Request) (ident.Principal, error) {
 	token, err := bearer(r)
 	if err != nil {
 		return ident.Principal{}, err

@@ -3,18 +3,19 @@
 package authn
 
 import (
+	"context"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
-
-	"github.com/penstockhq/penstock/dataplane/internal/view"
 )
 
 // house is a view with one gateway for the team eng and tokens of every kind.
@@ -24,7 +25,7 @@ type house struct {
 	used   []string
 }
 
-var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+func now() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
@@ -51,7 +52,7 @@ func newHouse(t *testing.T) *house {
 	for _, name := range []string{"ada", "bob", "gone"} {
 		h.token(b, name, ident.KindUser, compile.OwnerUser, name, time.Time{})
 	}
-	h.token(b, "old", ident.KindUser, compile.OwnerUser, "ada", now)
+	h.token(b, "old", ident.KindUser, compile.OwnerUser, "ada", now())
 	h.token(b, "team", ident.KindTeam, compile.OwnerTeam, "eng", time.Time{})
 	h.token(b, "other-team", ident.KindTeam, compile.OwnerTeam, "ops", time.Time{})
 	h.token(b, "org", ident.KindOrganization, compile.OwnerOrganization, "", time.Time{})
@@ -124,7 +125,9 @@ func TestAuthenticate(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h.used = nil
-			a := New(func() time.Time { return now }, func(token string) { h.used = append(h.used, token) })
+			var failures []string
+			a := New(now, func(token string) { h.used = append(h.used, token) },
+				func(_ context.Context, reason string) { failures = append(failures, reason) })
 			r := httptest.NewRequest("POST", "/v1/mcp/"+tt.gateway+"?"+h.fill(tt.query), nil)
 			for _, v := range tt.header {
 				r.Header.Add("Authorization", h.fill(v))
@@ -147,6 +150,9 @@ func TestAuthenticate(t *testing.T) {
 			if accepted := err == nil; accepted != (len(h.used) == 1) {
 				t.Errorf("accepted %v, but noted uses %v", accepted, h.used)
 			}
+			if err != nil != slices.Equal(failures, []string{got}) {
+				t.Errorf("refused with %s, but counted %v (G-61)", got, failures)
+			}
 		})
 	}
 }
@@ -162,7 +168,7 @@ func (h *house) fill(text string) string {
 // RS-4 and case 145: every wrong token gets the same answer.
 func TestInvalidTokensLookAlike(t *testing.T) {
 	h := newHouse(t)
-	a := New(func() time.Time { return now }, func(string) {})
+	a := New(now, func(string) {}, func(context.Context, string) {})
 	s := h.holder.Load()
 	var first *fault.Fault
 	for _, name := range []string{"unknown", "wrong-crc", "garbled", "old", "gone", "refresh"} {
@@ -197,7 +203,7 @@ func TestDenials(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHouse(t)
 			h.holder.Deny(2, []view.Key{tt.key})
-			a := New(func() time.Time { return now }, func(string) {})
+			a := New(now, func(string) {}, func(context.Context, string) {})
 			r := httptest.NewRequest("POST", "/v1/mcp/eng", nil)
 			r.Header.Set("Authorization", "Bearer "+h.tokens["ada"])
 			s := h.holder.Load()

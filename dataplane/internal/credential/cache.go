@@ -41,7 +41,7 @@ func newEntry(s *credentialv1.StaticSecret, now, expires time.Time) *entry {
 	for name, value := range s.GetEnv() {
 		e.env = append(e.env, e.add(name, value))
 	}
-	life := max(expires.Sub(now), 0) // clocks differ: what came may be over already
+	life := max(expires.Sub(now), 0)               // clocks differ: what came may be over already
 	e.renew = now.Add(life*3/4 + rand.N(life/8+1)) //nolint:gosec // spreads load; nothing secret about it
 	return e
 }

@@ -11,9 +11,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/penstockhq/penstock/sdk/kit/fault"
-
 	"github.com/penstockhq/penstock/dataplane/internal/view"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
 // timeout of one discovery, all pages included.

@@ -10,15 +10,15 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/penstockhq/penstock/sdk/kit/fault"
-	"github.com/penstockhq/penstock/sdk/kit/ident"
-	"github.com/penstockhq/penstock/sdk/kit/obs"
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
 // Upstream sends one tools/call to the server behind a connection. Its faults are Unavailable, Timeout, Exhausted or
@@ -115,11 +115,14 @@ func (d *Dispatcher) CallTool(ctx context.Context, c call.Caller, k call.Call, s
 	if tool == nil {
 		return call.Reply{}, fault.Newf(fault.NotFound, ReasonUnknownTool, "Unknown tool: %s", k.Name)
 	}
-	ctx, span := d.Tracer.Start(ctx, "dispatch "+tool.Exposed, trace.WithAttributes(
-		attribute.String(obs.PenstockGateway, c.Gateway.Name), attribute.String(obs.PenstockServer, tool.Server),
-		attribute.String(obs.PenstockConnection, tool.Connection), attribute.String(obs.GenAIToolName, tool.Exposed),
-		attribute.Int64(obs.PenstockRevision, int64(c.Snapshot.Revision)))) //nolint:gosec // a revision is far below 2^63
+	ctx, span := d.Tracer.Start(ctx, "dispatch")
 	defer span.End()
+	if span.IsRecording() {
+		span.SetAttributes(
+			attribute.String(obs.PenstockGateway, c.Gateway.Name), attribute.String(obs.PenstockServer, tool.Server),
+			attribute.String(obs.PenstockConnection, tool.Connection), attribute.String(obs.GenAIToolName, tool.Exposed),
+			attribute.Int64(obs.PenstockRevision, int64(c.Snapshot.Revision)))
+	}
 
 	var waited time.Duration
 	reply, err := d.run(ctx, c, k, tool, sink, &waited)
@@ -127,12 +130,14 @@ func (d *Dispatcher) CallTool(ctx context.Context, c call.Caller, k call.Call, s
 	if err != nil {
 		outcome = outcomeFault
 		f := fault.From(err)
-		span.SetAttributes(attribute.String(obs.ErrorType, f.Reason))
+		if span.IsRecording() {
+			span.SetAttributes(attribute.String(obs.ErrorType, f.Reason))
+		}
 		if reply, err = d.answer(c, tool, f); err != nil {
 			d.Log.ErrorContext(ctx, "call failed", slog.String(obs.AttrFaultReason, f.Reason),
 				slog.String(obs.AttrServer, tool.Server), slog.String(obs.AttrRequestID, c.RequestID), slog.Any(obs.AttrError, f))
 		}
-	} else if reply.Error != nil {
+	} else if reply.Error != nil || reply.IsError {
 		outcome = outcomeToolError
 	}
 	d.upstream.Record(ctx, waited.Seconds(), d.outcomes[outcome])
@@ -160,17 +165,54 @@ func (d *Dispatcher) run(
 	edits.Replace(k.Message.P.Name.Span, wire.Quote(tool.Upstream))
 	params := edits.AppendSpan(make([]byte, 0, len(k.Params)+len(tool.Upstream)), k.Body, k.Message.Params.Span)
 
-	sent := time.Now()
-	reply, err := d.Upstream.CallTool(ctx, UpstreamCall{
+	reply, err := d.send(ctx, UpstreamCall{
 		Server: server, Connection: connection, Credential: credential, Principal: c.Principal, Version: c.Version,
-		Params: params, ProgressToken: k.ProgressToken, Traceparent: c.Traceparent, Tracestate: c.Tracestate,
-		Retryable: tool.Retryable,
-	}, sink)
-	*waited = time.Since(sent)
+		Params: params, ProgressToken: k.ProgressToken, Retryable: tool.Retryable,
+	}, sink, waited)
 	if err != nil {
 		return call.Reply{}, err
 	}
 	return convertReply(reply, c.Version)
+}
+
+// send asks the upstream under a client span of its own, whose context the upstream gets (M-56), and measures the wait.
+func (d *Dispatcher) send(
+	ctx context.Context, u UpstreamCall, sink func([]byte) error, waited *time.Duration,
+) (call.Reply, error) {
+	ctx, span := d.Tracer.Start(ctx, "upstream tools/call", trace.WithSpanKind(trace.SpanKindClient))
+	defer span.End()
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String(obs.MCPMethodName, "tools/call"), attribute.String(obs.PenstockServer, u.Server.Name))
+	}
+	var carrier traceHeaders
+	propagation.TraceContext{}.Inject(ctx, &carrier)
+	u.Traceparent, u.Tracestate = carrier.parent, carrier.state
+	sent := time.Now()
+	reply, err := d.Upstream.CallTool(ctx, u, sink)
+	*waited = time.Since(sent)
+	if err != nil && span.IsRecording() {
+		span.SetAttributes(attribute.String(obs.ErrorType, fault.From(err).Reason))
+	}
+	return reply, err
+}
+
+// traceHeaders takes the two headers of W3C trace context without a map.
+type traceHeaders struct{ parent, state string }
+
+// Get implements propagation.TextMapCarrier.
+func (*traceHeaders) Get(string) string { return "" }
+
+// Keys implements propagation.TextMapCarrier.
+func (*traceHeaders) Keys() []string { return nil }
+
+// Set implements propagation.TextMapCarrier.
+func (t *traceHeaders) Set(key, value string) {
+	switch key {
+	case "traceparent":
+		t.parent = value
+	case "tracestate":
+		t.state = value
+	}
 }
 
 // locate finds the server and the pinned connection of a tool. A deleted connection leaves the assignment in place; the

@@ -15,13 +15,12 @@ import (
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/penstockhq/penstock/sdk/kit/compile"
-	"github.com/penstockhq/penstock/sdk/kit/fault"
-	"github.com/penstockhq/penstock/sdk/kit/ident"
-
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
 // world is an upstream, a credential store and a sealer that remember what they were asked.
@@ -93,7 +92,7 @@ func toolCall(t *testing.T, name string) call.Call {
 	if err := wire.Scan(raw, m); err != nil {
 		t.Fatal(err)
 	}
-	return call.Call{Name: name, Params: m.Params.Span.Of(raw), Message: m, Body: raw}
+	return call.Call{Name: name, Params: m.Params.Of(raw), Message: m, Body: raw}
 }
 
 // M-9, M-63: only the name changes on the way up.

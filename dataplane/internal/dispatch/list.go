@@ -7,13 +7,12 @@ import (
 	"log/slog"
 	"sort"
 
-	"github.com/penstockhq/penstock/sdk/kit/fault"
-	"github.com/penstockhq/penstock/sdk/kit/obs"
-
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/dataplane/internal/wire/convert"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
 // pageSize is the number of tools in one page of tools/list (G-15).
@@ -63,12 +62,13 @@ func (d *Dispatcher) prepared(ctx context.Context, c call.Caller, tools []*view.
 }
 
 func slotOf(v wire.Version) int {
-	for i, known := range wire.Supported() {
+	versions := wire.Supported()
+	for i, known := range versions {
 		if v == known {
 			return i
 		}
 	}
-	return len(wire.Supported())
+	return len(versions)
 }
 
 // render writes {"tools":[…] without the closing brace. A definition leaves exactly as the upstream sent it but for its

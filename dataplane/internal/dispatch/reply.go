@@ -5,12 +5,11 @@ package dispatch
 import (
 	"strconv"
 
-	"github.com/penstockhq/penstock/sdk/kit/fault"
-
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/dataplane/internal/wire/convert"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
 // Reasons of refusals that dispatch itself makes.
@@ -32,7 +31,7 @@ func held(t *view.Tool) error {
 func (d *Dispatcher) answer(c call.Caller, tool *view.Tool, f *fault.Fault) (call.Reply, error) {
 	switch f.Kind {
 	case fault.Precondition, fault.Unavailable, fault.Timeout, fault.Exhausted:
-		return call.Reply{Result: toolError(c.Version, tool.Server, f)}, nil
+		return call.Reply{Result: toolError(c.Version, tool.Server, f), IsError: true}, nil
 	default:
 		return call.Reply{}, f
 	}
@@ -73,13 +72,14 @@ func convertReply(r call.Reply, to wire.Version) (call.Reply, error) {
 		return call.Reply{Error: convertError(r.Error)}, nil
 	}
 	var edits wire.Edits
-	if err := convert.Result(&edits, r.Result, convert.Options{To: to}); err != nil {
+	var err error
+	if r.IsError, err = convert.Result(&edits, r.Result, convert.Options{To: to}); err != nil {
 		return call.Reply{}, err
 	}
-	if edits.Len() == 0 {
-		return r, nil
+	if edits.Len() > 0 {
+		r.Result = edits.AppendTo(make([]byte, 0, len(r.Result)+64), r.Result)
 	}
-	return call.Reply{Result: edits.AppendTo(make([]byte, 0, len(r.Result)+64), r.Result)}, nil
+	return r, nil
 }
 
 // convertError replaces codes that the specification gives a meaning between one client and its server: passed on, they

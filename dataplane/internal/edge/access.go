@@ -70,7 +70,9 @@ func (h *Handler) stale(g *view.Gateway) bool {
 
 // authenticate finds out who sends the request and whether they may use the gateway; if not, it answers by auth.md §9.
 func (x *request) authenticate() bool {
+	x.asked = time.Now()
 	p, err := x.h.authn.Authenticate(x.snapshot, x.gateway, x.r)
+	x.known = time.Now()
 	if err == nil {
 		x.principal = p
 		return true

@@ -133,10 +133,6 @@ func (x *request) accept202() { x.empty(http.StatusAccepted) }
 // fail answers with an error before anything was done for the request.
 func (x *request) fail(err error) {
 	e := x.toMCP(err)
-	if e.Silent {
-		x.empty(http.StatusAccepted)
-		return
-	}
 	if e.Retry > 0 {
 		x.retryAfter(e.Retry)
 	}

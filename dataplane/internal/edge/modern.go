@@ -10,7 +10,6 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/edge/profile"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/rpcerror"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
-	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
 // modern answers one message of 2026-07-28 (M-22): every request stands for itself, sessions do not exist.
@@ -41,7 +40,7 @@ func (x *request) executeModern(ctx context.Context, sink func([]byte) error) (o
 			err = wire.ScanResult(o.result, &x.result)
 			if err != nil {
 				// dispatch relays objects only; anything else must not reach a client.
-				err = fault.New(fault.Bug, fault.ReasonInternal, "").Because(err)
+				err = bug(err)
 			}
 		}
 		return o, err

@@ -5,8 +5,10 @@ package edge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
@@ -165,7 +167,7 @@ func (x *request) perform(ctx context.Context, sink func([]byte) error) outcome 
 		o = outcome{failure: &rpcerror.Error{Silent: true}}
 	} else if err != nil {
 		if fault.KindOf(err) == fault.Canceled && ctx.Err() == nil {
-			err = fault.New(fault.Bug, fault.ReasonInternal, "").Because(err) // the client still waits
+			err = bug(err) // the client still waits
 		}
 		o = x.failed(err)
 	}
@@ -178,12 +180,25 @@ func isFinal(cause error) bool {
 	return errors.Is(cause, session.ErrCancelled) || errors.Is(cause, session.ErrEnded) || errors.Is(cause, errRevoked)
 }
 
-func (x *request) execute(ctx context.Context, sink func([]byte) error) (outcome, error) {
+// execute runs the method of the era. What breaks in it, a panic included, is one request's error and no more.
+func (x *request) execute(ctx context.Context, sink func([]byte) error) (o outcome, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = bug(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
 	if x.version.Era() == wire.Modern {
-		return x.executeModern(ctx, sink)
+		o, err = x.executeModern(ctx, sink)
+	} else {
+		o, err = x.executeLegacy(ctx, sink)
 	}
-	return x.executeLegacy(ctx, sink)
+	if err == nil && o.object == nil && !wire.IsObject(o.result) {
+		err = bug(errors.New("the answer has no result"))
+	}
+	return o, err
 }
+
+func bug(cause error) error { return fault.New(fault.Bug, fault.ReasonInternal, "").Because(cause) }
 
 // listTools answers tools/list of both eras.
 func (x *request) listTools(ctx context.Context) (outcome, error) {

@@ -28,8 +28,10 @@ type request struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	started time.Time
-	id      string // see requestID
-	status  int    // sent; 0 as long as nothing was, or a stream
+	asked   time.Time // when authn was asked who calls,
+	known   time.Time // and when it had answered
+	id      string    // see requestID
+	status  int       // sent; 0 as long as nothing was, or a stream
 
 	snapshot  *view.Snapshot
 	gateway   *view.Gateway
@@ -74,6 +76,7 @@ func (x *request) member(body []byte) *request {
 	m.h, m.w, m.r, m.started = x.h, x.w, x.r, x.started
 	m.snapshot, m.gateway, m.principal, m.session = x.snapshot, x.gateway, x.principal, x.session
 	m.form, m.version, m.body = x.form, x.version, body
+	m.asked, m.known = x.asked, x.known
 	return m
 }
 

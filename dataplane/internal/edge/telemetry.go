@@ -34,6 +34,9 @@ func (x *request) start(ctx context.Context) (context.Context, operation) {
 		ctx, x.trace, links = measure.Continue(ctx, outer, meta)
 	}
 	ctx, span := x.h.measure.Start(ctx, measure.SpanName(x.method), links...)
+	if span.IsRecording() {
+		x.h.measure.Past(ctx, "authn", x.asked, x.known) // before the body said whose child the span is
+	}
 	return ctx, operation{span, time.Now()}
 }
 

@@ -53,6 +53,29 @@ func attributes(kv []attribute.KeyValue) map[string]string {
 	return out
 }
 
+// served returns the spans of requests, after a look at those of authn that belong to them.
+func served(t *testing.T, spans *tracetest.SpanRecorder) []sdktrace.ReadOnlySpan {
+	t.Helper()
+	var out []sdktrace.ReadOnlySpan
+	children := map[trace.SpanID]int{}
+	for _, s := range spans.Ended() {
+		if s.Name() != "authn" {
+			out = append(out, s)
+			continue
+		}
+		children[s.Parent().SpanID()]++
+		if s.StartTime().IsZero() || s.EndTime().Before(s.StartTime()) {
+			t.Errorf("authn lasted from %v to %v", s.StartTime(), s.EndTime())
+		}
+	}
+	for _, s := range out {
+		if children[s.SpanContext().SpanID()] != 1 {
+			t.Errorf("span %s has %d spans of authn", s.Name(), children[s.SpanContext().SpanID()])
+		}
+	}
+	return out
+}
+
 func TestSpan(t *testing.T) {
 	tel, spans, _, _ := recorded(t, slog.LevelInfo)
 	w := newWorld(t, options{telemetry: tel})
@@ -63,7 +86,10 @@ func TestSpan(t *testing.T) {
 	ask(w, http.MethodPost, callBody("3", "raw-error"), session)
 	ask(w, http.MethodPost, callBody("4", "bug"), session)
 	ask(w, http.MethodPost, `{"jsonrpc":"2.0","id":5,"method":"tools/secret"}`, session)
-	ended := spans.Ended()
+	session = "Mcp-Session-Id: " + ask(w, http.MethodPost,
+		`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-03-26"}}`).Header().Get("Mcp-Session-Id")
+	ask(w, http.MethodPost, `[{"jsonrpc":"2.0","id":6,"method":"ping"}]`, session)
+	ended := served(t, spans)
 	want := []struct {
 		name, kind string
 		attributes map[string]string
@@ -77,6 +103,8 @@ func TestSpan(t *testing.T) {
 		{"mcp tools/call", "-32042", nil},
 		{"mcp tools/call", "-32603", map[string]string{"rpc.response.status_code": "-32603", "penstock.fault.reason": "INTERNAL"}},
 		{"mcp other", "-32601", map[string]string{"mcp.method.name": "tools/secret"}},
+		{"mcp initialize", "", map[string]string{"mcp.protocol.version": "2025-03-26"}},
+		{"mcp ping", "", map[string]string{"jsonrpc.request.id": "6"}},
 	}
 	if len(ended) != len(want) {
 		t.Fatalf("%d spans, want %d", len(ended), len(want))
@@ -137,7 +165,7 @@ func TestTraceParent(t *testing.T) {
 			if got := ask(w, http.MethodPost, body, headers...); got.Code != http.StatusOK {
 				t.Fatalf("%d %s", got.Code, got.Body)
 			}
-			span := spans.Ended()[0]
+			span := served(t, spans)[0]
 			parent := ""
 			if p := span.Parent(); p.IsValid() {
 				parent = "00-" + p.TraceID().String() + "-" + p.SpanID().String() + "-01"

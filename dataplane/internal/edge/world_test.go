@@ -109,7 +109,7 @@ const anyObject = `{"type":"object"}`
 func engTools() []*view.Tool {
 	tools := []*view.Tool{tool("region", `{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"},`+
 		`"n":{"type":"integer","x-mcp-header":"N"},"o":{"type":"object","properties":{"b":{"type":"boolean","x-mcp-header":"B"}}}}}`)}
-	for _, name := range []string{"echo", "fail", "progress", "raw-error", "meta", "wait", "down", "slow", "bug", "flood", "denied", "größe"} {
+	for _, name := range []string{"echo", "fail", "progress", "raw-error", "meta", "wait", "down", "slow", "bug", "flood", "denied", "größe", "panic", "nothing", "canceled"} {
 		tools = append(tools, tool(name, anyObject))
 	}
 	return tools
@@ -273,6 +273,12 @@ func (d *dispatcher) CallTool(ctx context.Context, c call.Caller, t call.Call, s
 			`"io.modelcontextprotocol/serverInfo":{"name":"upstream","version":"9"}}, "resultType":"complete", "content":[], "extra":1.0 }`)}, nil
 	case "wait":
 		return d.wait(ctx)
+	case "panic":
+		panic("tool panics")
+	case "nothing":
+		return call.Reply{}, nil
+	case "canceled":
+		return call.Reply{}, fault.New(fault.Canceled, "CANCELED", "An upstream canceled.")
 	case "down":
 		return call.Reply{}, fault.New(fault.Unavailable, "UPSTREAM_UNAVAILABLE", "The server srv cannot be reached.")
 	case "slow":

@@ -7,11 +7,10 @@ import (
 	"crypto/sha256"
 	"strings"
 
+	"github.com/penstockhq/penstock/dataplane/internal/view"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/node"
-
-	"github.com/penstockhq/penstock/dataplane/internal/view"
 )
 
 // Kinds of resources on the node stream.

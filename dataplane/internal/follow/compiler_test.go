@@ -9,11 +9,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/penstockhq/penstock/dataplane/internal/view"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	"github.com/penstockhq/penstock/sdk/node"
-
-	"github.com/penstockhq/penstock/dataplane/internal/view"
 )
 
 // state is a node.State that a test writes to.

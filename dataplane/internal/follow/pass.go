@@ -8,10 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/node"
-
-	"github.com/penstockhq/penstock/dataplane/internal/view"
 )
 
 // pass is one compile run: a builder on the view before, and what the run changes beside it. Nothing outside sees it

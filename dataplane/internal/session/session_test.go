@@ -220,43 +220,51 @@ func TestLifeAndIdle(t *testing.T) {
 	})
 }
 
+// TestSessionsPerCaller: beyond the limit the oldest idle session is ended; if none is idle there is no new one.
 func TestSessionsPerCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newFleet(t).node(t, session.Limits{PerCaller: 3})
 		var ids []string
-		var sessions []*session.Session
-		for range 3 {
+		make1 := func() *session.Session {
 			id, s := create(t, m, user("u1"))
-			ids, sessions = append(ids, id), append(sessions, s)
+			ids = append(ids, id)
 			time.Sleep(time.Second)
+			return s
 		}
-		if err := sessions[0].Begin([]byte("1"), nil); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := m.Open(t.Context(), eng, user("u1"), ids[1]); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Second)
-		newest, _ := create(t, m, user("u1")) // ends the third: the first is busy, the second was used later
-		create(t, m, user("u2"))              // others count for themselves
-		for i, want := range []bool{true, true, false} {
-			if _, err := m.Open(t.Context(), eng, user("u1"), ids[i]); (err == nil) != want {
-				t.Errorf("session %d open: %v, want it to be %v", i, err, want)
+		opens := func(i int) *session.Session {
+			s, err := m.Open(t.Context(), eng, user("u1"), ids[i])
+			if err != nil {
+				wantFault(t, err, fault.NotFound, session.ReasonNotFound)
+				return nil
 			}
+			time.Sleep(time.Second)
+			return s
 		}
-		_, s1, _ := m.Create(t.Context(), eng, user("u1"), wire.V20250618) // ends another idle one
-		for _, s := range []*session.Session{sessions[1], s1} {
-			_ = s.Begin([]byte("1"), nil)
+		first, second := make1(), make1()
+		make1()
+		if err := first.Begin([]byte("1"), nil); err != nil {
+			t.Fatal(err)
 		}
-		if _, err := m.Open(t.Context(), eng, user("u1"), newest); err == nil {
-			if s, _ := m.Open(t.Context(), eng, user("u1"), newest); s != nil {
-				_ = s.Begin([]byte("1"), nil)
+		opens(1)
+		fourth := make1()        // the first is busy, the second was used later
+		create(t, m, user("u2")) // others count for themselves
+		if opens(0) == nil || opens(1) == nil || opens(2) != nil || opens(3) == nil {
+			t.Error("another session than the oldest idle one was ended")
+		}
+		for _, s := range []*session.Session{second, fourth} {
+			if err := s.Begin([]byte("1"), nil); err != nil {
+				t.Fatal(err)
 			}
 		}
 		_, _, err := m.Create(t.Context(), eng, user("u1"), wire.V20250618)
 		wantFault(t, err, fault.Exhausted, session.ReasonLimit)
 		if f := fault.From(err); f.Retry <= 0 {
 			t.Error("no time to wait is given")
+		}
+		first.Done([]byte("1"))
+		make1()
+		if opens(0) != nil || opens(4) == nil {
+			t.Error("a session that became idle does not make room")
 		}
 	})
 }

@@ -24,7 +24,7 @@ import (
 // both ports; and a node refuses who is no control plane.
 func checkMutualTLS(t *testing.T, f *fleet) {
 	strangers := tlsxtest.NewCA(t, trustDomain)
-	elsewhere := ident.Workload{TrustDomain: "elsewhere.example", Role: ident.RoleNode, Name: "node-a"}
+	elsewhere := ident.Workload{TrustDomain: "elsewhere.example", Region: "eu", Role: ident.RoleNode, Name: "node-a"}
 	past := tlsxtest.Valid(time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour))
 	role := func(r ident.Role) *tlsx.Files {
 		files := f.ca.Files(t, ident.Workload{Region: "eu", Role: r, Name: "somebody"})
@@ -54,12 +54,12 @@ func checkMutualTLS(t *testing.T, f *fleet) {
 		g := *f
 		g.t, g.dir = t, t.TempDir()
 		g.certs = map[string]tlsx.Files{"node-a": *role(ident.RoleAuthserver)}
-		neverReady(t, &g, address(8082+f.offset))
+		neverReady(t, &g, address(8082+f.offset), "remote error: tls")
 	})
 	t.Run("node at what is no control plane", func(t *testing.T) {
 		g := *f
 		g.t, g.dir = t, t.TempDir()
-		neverReady(t, &g, address(8085+f.offset))
+		neverReady(t, &g, address(8085+f.offset), "TLS_PEER_REFUSED")
 	})
 }
 
@@ -106,12 +106,12 @@ func handshake(t *testing.T, f *fleet, port int, files *tlsx.Files) error {
 
 // neverReady starts a third node, on ports of its own, that must not get a configuration: it tries, says why in the log,
 // and stays unready.
-func neverReady(t *testing.T, f *fleet, endpoint string) {
+func neverReady(t *testing.T, f *fleet, endpoint, reason string) {
 	t.Helper()
 	f.offset = freeOffset(t)
 	p := f.startNode("node-a", "--control_plane.endpoints", endpoint)
 	p.said(p.stderr, "stream ended")
-	p.said(p.stderr, "tls:")
+	p.said(p.stderr, reason)
 	if status, body := get(t, f.ops(9080)+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "VIEW_NOT_LOADED") {
 		t.Errorf("/readyz: status %d, want 503: %s", status, body)
 	}

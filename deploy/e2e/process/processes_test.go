@@ -33,7 +33,7 @@ func TestIntegrationProcesses(t *testing.T) {
 }
 
 func testProcesses(t *testing.T, f *fleet) {
-	control, _, _ := f.startAll()
+	control, auth, first := f.startAll()
 	second := f.startNode("node-b")
 	ready(t, f.ops(secondOps))
 	open, locked := newUpstream(t, ""), newUpstream(t, "s3cret")
@@ -76,7 +76,7 @@ func testProcesses(t *testing.T, f *fleet) {
 		t.Errorf("the command line without a control plane: exit code %d, %s", got.code, got.stderr)
 	}
 
-	f.startControl()
+	again := f.startControl()
 	eventually(t, startTimeout+15*time.Second, func() error { // the nodes' longest backoff (D-40)
 		if got := connected(t, f); !slices.Equal(got, []string{"node-a", "node-b"}) {
 			return fmt.Errorf("connected nodes: %q", got)
@@ -94,6 +94,46 @@ func testProcesses(t *testing.T, f *fleet) {
 	}
 	deletedGateway(t, f, plain, plainSecond, open)
 	t.Run("mutual TLS", func(t *testing.T) { checkMutualTLS(t, f) })
+	for _, p := range []*program{control, again, auth, first, second} {
+		checkLog(t, p, "s3cret", token, readFile(t, f.path("admin.token")))
+	}
+}
+
+// checkLog: each line is a JSON object with a level and no member twice; nothing needs somebody to act; no secret is in it.
+func checkLog(t *testing.T, p *program, secrets ...string) {
+	t.Helper()
+	text := p.stderr.String()
+	for _, secret := range secrets {
+		if strings.Contains(text, secret) || strings.Contains(p.stdout.String(), secret) {
+			t.Errorf("a secret is in the output of %s", p.name)
+		}
+	}
+	for line := range strings.Lines(text) {
+		d := json.NewDecoder(strings.NewReader(line))
+		members := map[string]bool{}
+		if start, err := d.Token(); err != nil || start != json.Delim('{') {
+			t.Errorf("%s: no JSON object: %s", p.name, line)
+			continue
+		}
+		for d.More() {
+			name, err := d.Token()
+			var value any
+			if err == nil {
+				err = d.Decode(&value)
+			}
+			if err != nil {
+				t.Errorf("%s: %v in %s", p.name, err, line)
+				break
+			}
+			if key := fmt.Sprint(name); members[key] {
+				t.Errorf("%s: %s is there twice in %s", p.name, key, line)
+			}
+			members[fmt.Sprint(name)] = true
+			if name == "level" && value == "ERROR" {
+				t.Errorf("%s: %s", p.name, line)
+			}
+		}
+	}
 }
 
 // restartFromDisk starts node-b and measures until its first call is answered. The machine is shared, so the best of three

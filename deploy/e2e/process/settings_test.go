@@ -139,21 +139,23 @@ func TestPortInUse(t *testing.T) {
 
 // TestInterruptedStart: Ctrl-C before everything is up is a clean stop too, and the next start finds nothing broken.
 func TestInterruptedStart(t *testing.T) {
-	a := newAlone(t)
-	for _, file := range []string{"lock", "vault.keyset", "controlplane.db", "admin.token"} {
-		p := start(t, a.options(), "penstock-standalone", "--demo")
-		eventually(t, startTimeout, func() error {
-			_, err := os.Stat(filepath.Join(a.data, file))
-			return err
+	for _, file := range []string{"lock", "vault.keyset", "controlplane.db", "admin.token", "endpoints.json"} {
+		t.Run("when "+file+" is there", func(t *testing.T) {
+			a := newAlone(t)
+			p := start(t, a.options(), "penstock-standalone", "--demo")
+			eventually(t, startTimeout, func() error {
+				_, err := os.Stat(filepath.Join(a.data, file))
+				return err
+			})
+			p.signal(syscall.SIGINT)
+			if code := p.wait(); code != 0 || p.stderr.String() != "" {
+				t.Errorf("exit code %d, want 0 and no word: %s", code, p.stderr)
+			}
+			p = a.start()
+			if err := a.demo().echo(t.Context(), "demo__echo"); err != nil {
+				t.Error(err)
+			}
+			p.stop()
 		})
-		p.signal(syscall.SIGINT)
-		if code := p.wait(); code != 0 {
-			t.Errorf("interrupted when %s was there: exit code %d, %s", file, code, p.stderr)
-		}
 	}
-	p := a.start()
-	if err := a.demo().echo(t.Context(), "demo__echo"); err != nil {
-		t.Error(err)
-	}
-	p.stop()
 }

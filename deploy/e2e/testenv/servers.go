@@ -18,6 +18,7 @@ import (
 
 const (
 	trustDomain = "penstock.test"
+	region      = "eu"
 	drain       = 5 * time.Second
 )
 
@@ -26,7 +27,7 @@ func nodeName(i int) string { return fmt.Sprintf("node-%d", i) }
 // issue makes the certificate of a server once; later starts find it.
 func (e *Env) issue(t testing.TB, role ident.Role, name string) tlsx.Files {
 	t.Helper()
-	return e.ca.Issue(t, filepath.Join(e.Dir, "tls", name), ident.Workload{Role: role, Name: name})
+	return e.ca.Issue(t, filepath.Join(e.Dir, "tls", name), ident.Workload{Region: region, Role: role, Name: name})
 }
 
 func sqlite(path string) obs.Secret { return obs.Secret("sqlite://" + filepath.ToSlash(path)) }

@@ -80,10 +80,10 @@ func add(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) 
 
 func currentTime(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 	zone, err := time.LoadLocation(r.GetString("zone", "UTC"))
-	if err != nil {
-		return mcp.NewToolResultErrorf("%q is not a time zone; try Europe/Berlin or America/New_York", r.GetString("zone", "")), nil
+	if err == nil {
+		return mcp.NewToolResultText(time.Now().In(zone).Format(time.RFC3339)), nil
 	}
-	return mcp.NewToolResultText(time.Now().In(zone).Format(time.RFC3339)), nil
+	return mcp.NewToolResultErrorf("%q is not a time zone; try Europe/Berlin or America/New_York", r.GetString("zone", "")), nil
 }
 
 func wordCount(_ context.Context, r mcp.CallToolRequest) (*mcp.CallToolResult, error) {

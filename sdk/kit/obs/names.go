@@ -31,6 +31,7 @@ const (
 	AttrAttempt     = "attempt"
 	AttrService     = "service"
 	AttrVersion     = "version"
+	AttrRole        = "role" // of a peer: node, authserver, controlplane
 	AttrTraceID     = "trace_id"
 	AttrSpanID      = "span_id"
 )

@@ -23,7 +23,7 @@ import (
 
 var packName = regexp.MustCompile(`^blobs\.([0-9]{1,9})$`)
 
-// minDead is how many dead bytes a folder may hold before it is worth writing the packs anew.
+// minDead is minDead of a new store.
 const minDead = 16 << 20
 
 // packs are the files that hold bodies. Bodies are appended to the newest one.
@@ -39,6 +39,7 @@ type packs struct {
 	rewrite  bool                     // a pack has a broken part: write all anew at the next save
 	total    int                      // plain bytes in all packs, also dead ones
 	obsolete []int                    // packs that only the older of the two states may need
+	minDead  int                      // dead bytes that are worth writing the packs anew
 }
 
 // stored is one body on disk. Save is the number of the last save whose state needs it.
@@ -146,7 +147,7 @@ func (p *packs) save(bodies map[replica.Hash][]byte, number uint64) error {
 			live += e.size
 		}
 	}
-	if dead := p.total - live; (p.rewrite || dead > max(live, minDead)) && len(p.obsolete) == 0 {
+	if dead := p.total - live; (p.rewrite || dead > max(live, p.minDead)) && len(p.obsolete) == 0 {
 		p.obsolete = p.numbers
 		p.index, p.total, p.damaged, p.rewrite = make(map[replica.Hash]*stored), 0, true, false
 		fresh = fresh[:0]

@@ -70,7 +70,7 @@ func Open(dir string, key []byte, log *slog.Logger) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder of the last known good state: %w", err)
 	}
-	p := &packs{dir: dir, sealer: sealer, log: log, index: make(map[replica.Hash]*stored)}
+	p := &packs{dir: dir, sealer: sealer, log: log, index: make(map[replica.Hash]*stored), minDead: minDead}
 	// Two, so that nothing on disk counts as needed by the save before the first.
 	return &Store{dir: dir, sealer: sealer, log: log, packs: p, saves: kept}, nil
 }
@@ -124,10 +124,22 @@ func (s *Store) scan() (states []stateFile, numbers []int, err error) {
 		}
 	}
 	slices.Sort(numbers)
-	slices.SortFunc(states, func(a, b stateFile) int {
-		return cmp.Or(b.written.Compare(a.written), cmp.Compare(b.revision, a.revision), cmp.Compare(a.epoch, b.epoch))
-	})
+	sortStates(states)
 	return states, numbers, nil
+}
+
+// sortStates puts the newest first: the lineage that was written last, and within it the highest revision, because a
+// folder that was copied has its files' times in any order.
+func sortStates(states []stateFile) {
+	newest := make(map[string]time.Time)
+	for _, f := range states {
+		if f.written.After(newest[f.epoch]) {
+			newest[f.epoch] = f.written
+		}
+	}
+	slices.SortFunc(states, func(a, b stateFile) int {
+		return cmp.Or(newest[b.epoch].Compare(newest[a.epoch]), cmp.Compare(a.epoch, b.epoch), cmp.Compare(b.revision, a.revision))
+	})
 }
 
 func (s *Store) loadState(f stateFile) (*Loaded, error) {

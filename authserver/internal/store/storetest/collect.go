@@ -25,21 +25,25 @@ func collect(t *testing.T, s store.Store) {
 		{"what was never committed beside one in use goes", []version{{1, 0}, {2, 900}, {100, 0}, {110, 0}}, []string{"v_1", "v_2", "v_3"}},
 		{
 			"the one in use outlives two that were never committed",
-			[]version{{1, 900}, {100, 0}, {110, 0}}, []string{"v_0", "v_1", "v_2"},
+			[]version{{1, 900}, {100, 0}, {110, 0}},
+			[]string{"v_0", "v_1", "v_2"},
 		},
 		{"what was resolved within the grace stays", []version{{1, 950}, {100, 0}, {200, 990}}, []string{"v_0", "v_1", "v_2"}},
 		{"what was made within the grace stays", []version{{941, 0}, {942, 0}, {943, 999}}, []string{"v_0", "v_1", "v_2"}},
 		{
 			"a version resolved right after another was made proves nothing",
-			[]version{{100, 130}, {101, 0}, {102, 0}, {103, 0}}, []string{"v_0", "v_1", "v_2", "v_3"},
+			[]version{{100, 130}, {101, 0}, {102, 0}, {103, 0}},
+			[]string{"v_0", "v_1", "v_2", "v_3"},
 		},
 		{
 			"beyond the most nothing stays",
-			[]version{{1, 0}, {2, 0}, {3, 0}, {4, 0}, {5, 0}, {6, 0}, {7, 0}}, []string{"v_2", "v_3", "v_4", "v_5", "v_6"},
+			[]version{{1, 0}, {2, 0}, {3, 0}, {4, 0}, {5, 0}, {6, 0}, {7, 0}},
+			[]string{"v_2", "v_3", "v_4", "v_5", "v_6"},
 		},
 		{
 			"beyond the most, what is in use stays",
-			[]version{{1, 950}, {2, 0}, {895, 0}, {896, 0}, {897, 0}, {898, 0}, {899, 0}}, []string{"v_0", "v_2", "v_3", "v_4", "v_5", "v_6"},
+			[]version{{1, 950}, {2, 0}, {895, 0}, {896, 0}, {897, 0}, {898, 0}, {899, 0}},
+			[]string{"v_0", "v_2", "v_3", "v_4", "v_5", "v_6"},
 		},
 	}
 	minute := func(n int) time.Time { return epoch().Add(time.Duration(n) * time.Minute) }

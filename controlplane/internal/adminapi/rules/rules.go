@@ -3,6 +3,7 @@
 package rules
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,11 @@ func NewInterceptor() (connect.UnaryInterceptorFunc, error) {
 	return func(next connect.UnaryFunc) connect.UnaryFunc {
 		return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
 			if m, ok := req.Any().(proto.Message); ok {
+				if path, found := unknown(m.ProtoReflect()); found {
+					return nil, fault.New(fault.Invalid, "FIELD_UNKNOWN",
+						"The request has a field that this version does not know; the client is newer than the control plane.").
+						At(cmp.Or(path, "request"), "has an unknown field")
+				}
 				if err := invalid(m, v.Validate(m)); err != nil {
 					return nil, err
 				}
@@ -40,6 +46,32 @@ func NewInterceptor() (connect.UnaryInterceptorFunc, error) {
 			return next(ctx, req)
 		}
 	}, nil
+}
+
+// unknown returns the path of a message that holds fields this version does not know, "" for the request itself. They come from
+// clients with a newer contract, and dropping them would leave something unenforced that its writer believes in.
+func unknown(m protoreflect.Message) (path string, found bool) {
+	if len(m.GetUnknown()) > 0 {
+		return "", true
+	}
+	inside := func(at string, m protoreflect.Message) {
+		if path, found = unknown(m); found {
+			path = strings.TrimSuffix(at+"."+path, ".")
+		}
+	}
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Kind() != protoreflect.MessageKind || f.IsMap(): // maps of the contracts hold strings
+		case f.IsList():
+			for i := 0; i < v.List().Len() && !found; i++ {
+				inside(fmt.Sprintf("%s[%d]", f.Name(), i), v.List().Get(i).Message())
+			}
+		default:
+			inside(string(f.Name()), v.Message())
+		}
+		return !found
+	})
+	return path, found
 }
 
 // invalid turns violations into a fault that names each field; nil if nothing is left to complain about.

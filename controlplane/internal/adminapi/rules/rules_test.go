@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
@@ -146,6 +147,30 @@ func TestWords(t *testing.T) {
 		if f == nil || !strings.Contains(f.Public, want) || strings.Contains(f.Public, "^") {
 			t.Errorf("got %v, want %q", f, want)
 		}
+	}
+}
+
+// TestUnknownFields: what a newer client sends is refused, not dropped, however deep it is.
+func TestUnknownFields(t *testing.T) {
+	newer := protowire.AppendVarint(protowire.AppendTag(nil, 5000, protowire.VarintType), 1)
+	tool := &resourcev1.ToolAssignment{
+		Tool: "a/b", Mode: &resourcev1.ToolAssignment_Pinned{Pinned: &resourcev1.Pinned{Connection: "c"}},
+	}
+	req := &adminv1.CreateGatewayRequest{Gateway: &resourcev1.Gateway{
+		Name: "eng", Visibility: organization(), Labels: map[string]string{"a": "b"}, Tools: []*resourcev1.ToolAssignment{tool},
+	}}
+	if f, _ := check(t, req); f != nil {
+		t.Fatalf("without unknown fields: got %v", f)
+	}
+	for want, m := range map[string]proto.Message{
+		"request": req, "gateway.tools[0]": tool, "gateway.tools[0].pinned": tool.GetPinned(), "gateway.visibility": req.GetGateway().GetVisibility(),
+	} {
+		m.ProtoReflect().SetUnknown(newer)
+		f, paths := check(t, req)
+		if f == nil || f.Reason != "FIELD_UNKNOWN" || len(paths) != 1 || paths[0] != want {
+			t.Errorf("got %v at %v, want it at %s", f, paths, want)
+		}
+		m.ProtoReflect().SetUnknown(nil)
 	}
 }
 

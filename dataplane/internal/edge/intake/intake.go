@@ -15,14 +15,13 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/edge/answer"
-	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
 // bodyTimeout is how long a client may take to send its body.
 const bodyTimeout = 30 * time.Second
 
 // Read checks the content headers and reads the body whole, before anything is sent (M-16, M-17), into room if it fits.
-// The error is a [Refusal] with 415, 406 or 413, or a Canceled fault if the body does not come.
+// The error is a [Refusal]: 415, 406, 413, or 408 if the body does not come within 30 s.
 func Read(w http.ResponseWriter, r *http.Request, room []byte, limit int64) (body []byte, form answer.Form, err error) {
 	if !isJSON(r.Header["Content-Type"]) || len(r.Header["Content-Encoding"]) > 0 {
 		return nil, 0, Refuse(http.StatusUnsupportedMediaType, "The body must be application/json without a content encoding.")
@@ -55,7 +54,7 @@ func readAll(r *http.Request, b []byte, limit int64) ([]byte, error) {
 		case err == io.EOF:
 			return b, nil
 		case err != nil:
-			return nil, fault.New(fault.Canceled, fault.ReasonCanceled, "The body could not be read.").Because(err)
+			return nil, Refuse(http.StatusRequestTimeout, "The body did not come.")
 		}
 	}
 }

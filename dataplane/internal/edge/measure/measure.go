@@ -101,6 +101,12 @@ func (t *Instruments) Start(ctx context.Context, name string, links ...trace.Lin
 	return t.tracer.Start(ctx, name, options...)
 }
 
+// Past records a span under ctx for something that is over.
+func (t *Instruments) Past(ctx context.Context, name string, from, to time.Time) {
+	_, span := t.tracer.Start(ctx, name, trace.WithTimestamp(from))
+	span.End(trace.WithTimestamp(to))
+}
+
 // option is the attributes of labels in the forms that instruments take: a slice for each measurement would be made anew.
 type option struct {
 	add    []metric.AddOption

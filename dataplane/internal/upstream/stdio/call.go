@@ -23,7 +23,7 @@ import (
 // the call, and Invalid for params that are no object. A request that no process got, and an idempotent one that relayed
 // nothing yet, is sent once more.
 func (p *Pool) Call(ctx context.Context, t Target, r upstream.Request, sink func(upstream.Event) error) (upstream.Result, error) {
-	s, leave, err := p.enter(&t)
+	s, leave, err := p.enter(&t, p.keyOf(&t))
 	if err != nil {
 		return upstream.Result{}, err
 	}
@@ -129,7 +129,7 @@ func (e *exchange) wait(ctx context.Context, w *waiting) error {
 		case <-timer.C:
 			e.cancel(w.id, "timeout")
 			e.x.probe(e.t)
-			return e.t.fault(fault.Timeout, reasonTimeout, "did not answer in time")
+			return e.t.fault(fault.Timeout, upstream.ReasonTimeout, "did not answer in time")
 		case <-ctx.Done():
 			e.cancel(w.id, "cancelled by the client")
 			return e.t.givenUp(ctx)

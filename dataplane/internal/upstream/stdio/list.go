@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"github.com/penstockhq/penstock/dataplane/internal/upstream"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/era"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 )
 
@@ -29,7 +30,7 @@ func (x *process) initialize(ctx context.Context, t *Target) (upstream.ServerInf
 		return upstream.ServerInfo{}, err
 	}
 	if a.Error != nil {
-		return upstream.ServerInfo{}, t.unreachable("refused to initialize").Because(rpcError(a.Error))
+		return upstream.ServerInfo{}, t.unreachable("refused to initialize").Because(era.Error(a.Error))
 	}
 	var m wire.Message
 	if err := wire.ScanResult(a.Raw, &m); err != nil {
@@ -60,10 +61,12 @@ func (x *process) ask(ctx context.Context, t *Target, method string, params []by
 }
 
 // ListTools asks the server of a target for what it is and for all its tools, each raw, byte for byte, in the server's
-// order. At most 100 pages are read; a cursor that comes again ends the list (M-70). Errors are those of [Pool.Call]; a
+// order. It asks a process of its own, which ends afterwards: what is installed may have changed since another started. At most 100 pages are read; a cursor that comes again ends the list (M-70). Errors are those of [Pool.Call]; a
 // server that answers tools/list with a JSON-RPC error is Unavailable with UPSTREAM_PROTOCOL.
 func (p *Pool) ListTools(ctx context.Context, t Target) ([][]byte, upstream.ServerInfo, error) {
-	s, leave, err := p.enter(&t)
+	k := p.keyOf(&t)
+	k.listing = true
+	s, leave, err := p.enter(&t, k)
 	if err != nil {
 		return nil, upstream.ServerInfo{}, err
 	}
@@ -91,7 +94,7 @@ func (x *process) listTools(ctx context.Context, t *Target) ([][]byte, error) {
 			return nil, err
 		}
 		if a.Error != nil {
-			return nil, t.garbage("it refuses to list its tools").Because(rpcError(a.Error))
+			return nil, t.garbage("it refuses to list its tools").Because(era.Error(a.Error))
 		}
 		page, next, err := readPage(t, a.Raw)
 		if err != nil {

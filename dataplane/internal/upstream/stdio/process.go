@@ -200,7 +200,7 @@ func (x *process) handshake(ctx context.Context, t *Target) error {
 	cause := fmt.Errorf("%w%s", err, words)
 	f := fault.From(err)
 	switch {
-	case f.Reason == reasonProtocol:
+	case f.Reason == upstream.ReasonProtocol:
 		return f.Because(cause)
 	case x.messages.Load() == 0 && x.junk.Load() > 0:
 		return t.garbage(fmt.Sprintf("it wrote %d lines to standard output, none of them a message; logs belong to standard error", x.junk.Load())).

@@ -29,7 +29,7 @@ func modes() map[string]func() {
 		"good": good,
 		"exit": func() { fmt.Fprintf(os.Stderr, "starting\ncannot log in with %s\n", os.Getenv("API_KEY")); os.Exit(7) },
 		"garbage": func() {
-			fmt.Print("Welcome!\nlistening on stdio\n{\"not\":\"a message\"}\n")
+			fmt.Fprint(os.Stdout, "Welcome!\nlistening on stdio\n{\"not\":\"a message\"}\n")
 			_, _ = io.Copy(io.Discard, os.Stdin)
 		},
 		"mute":     func() { _, _ = io.Copy(io.Discard, os.Stdin) },
@@ -60,7 +60,7 @@ type scripted struct {
 	calls int
 }
 
-func (s *scripted) line(format string, a ...any) { fmt.Printf(format+"\n", a...) }
+func (s *scripted) line(format string, a ...any) { fmt.Fprintf(os.Stdout, format+"\n", a...) }
 
 func (s *scripted) result(m message, result string) {
 	s.line(`{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID, result)
@@ -141,11 +141,11 @@ func scripts() map[string]script {
 		"crash-once": then(crashOnce),
 		"last-words": then(func(s *scripted, m message) { s.text(m, "goodbye"); os.Exit(3) }),
 		"half": then(func(s *scripted, m message) {
-			fmt.Printf(`{"jsonrpc":"2.0","id":%s,"result":{"content":[`, m.ID)
+			fmt.Fprintf(os.Stdout, `{"jsonrpc":"2.0","id":%s,"result":{"content":[`, m.ID)
 			os.Exit(0)
 		}),
 		"unended": then(func(s *scripted, m message) {
-			fmt.Printf(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"unended"}]}}`, m.ID)
+			fmt.Fprintf(os.Stdout, `{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"unended"}]}}`, m.ID)
 			os.Exit(0)
 		}),
 		"silent":    then(func(*scripted, message) {}),

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/penstockhq/penstock/dataplane/internal/upstream"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio/child"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -26,6 +27,7 @@ const (
 type siteKey struct {
 	key, principal, connection string
 	print                      uint64
+	listing                    bool // for one listing of tools, which must not ask a process of yesterday
 }
 
 // keyOf returns the site of a target.
@@ -78,14 +80,13 @@ type launch struct {
 	err     error
 }
 
-// enter counts a call in at the site of its target, and out by the function it returns.
-func (p *Pool) enter(t *Target) (*site, func(), error) {
+// enter counts a call in at a site, and out by the function it returns.
+func (p *Pool) enter(t *Target, k siteKey) (*site, func(), error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, nil, t.fault(fault.Unavailable, reasonUnreachable, notStarted)
+		return nil, nil, t.fault(fault.Unavailable, upstream.ReasonUnreachable, notStarted)
 	}
-	k := p.keyOf(t)
 	s := p.sites[k]
 	if s == nil {
 		s = &site{pauses: backoff.NewExponentialBackOff()}
@@ -101,6 +102,9 @@ func (p *Pool) enter(t *Target) (*site, func(), error) {
 		defer p.mu.Unlock()
 		s.users--
 		s.used = time.Now()
+		if k.listing && s.users == 0 && s.process != nil {
+			p.end(s, "its tools are listed")
+		}
 	}, nil
 }
 
@@ -136,7 +140,7 @@ func (p *Pool) lookup(ctx context.Context, s *site, t *Target) (*process, *launc
 		return nil, s.start, nil
 	}
 	if p.closed {
-		return nil, nil, t.fault(fault.Unavailable, reasonUnreachable, notStarted)
+		return nil, nil, t.fault(fault.Unavailable, upstream.ReasonUnreachable, notStarted)
 	}
 	if wait := time.Until(s.notBefore); wait > 0 {
 		return nil, nil, t.paused(wait, s.last)

@@ -226,8 +226,12 @@ func (p *Pool) killAll() {
 // for the reason of a failure. Secrets of its environment are redacted. It may hold arguments and results of calls, so it
 // must not be logged.
 func (p *Pool) Stderr(t Target) string {
+	k := p.keyOf(&t)
 	p.mu.Lock()
-	s := p.sites[p.keyOf(&t)]
+	s := p.sites[k]
+	if k.listing = true; s == nil {
+		s = p.sites[k]
+	}
 	p.mu.Unlock()
 	if s == nil {
 		return ""

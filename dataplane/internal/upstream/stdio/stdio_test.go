@@ -106,7 +106,7 @@ func textOf(t *testing.T, r upstream.Result) string {
 }
 
 // refused runs a tool that must fail and checks how.
-func refused(t *testing.T, p *Pool, to Target, kind fault.Kind, reason, says string) *fault.Fault {
+func refused(t *testing.T, p *Pool, to Target, kind fault.Kind, reason, says string) fault.Fault {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
@@ -114,7 +114,7 @@ func refused(t *testing.T, p *Pool, to Target, kind fault.Kind, reason, says str
 	return wantFault(t, r, err, kind, reason, says)
 }
 
-func wantFault(t *testing.T, r upstream.Result, err error, kind fault.Kind, reason, says string) *fault.Fault {
+func wantFault(t *testing.T, r upstream.Result, err error, kind fault.Kind, reason, says string) fault.Fault {
 	t.Helper()
 	f := fault.From(err)
 	if f == nil {
@@ -126,7 +126,7 @@ func wantFault(t *testing.T, r upstream.Result, err error, kind fault.Kind, reas
 	if strings.Contains(err.Error(), canary) {
 		t.Errorf("the secret is in the error: %v", err)
 	}
-	return f
+	return *f
 }
 
 func until(t *testing.T, what string, ok func() bool) {
@@ -353,14 +353,14 @@ func TestProgressKeepsACallAlive(t *testing.T) {
 	p := newPool(t, nil)
 	to := target(t, "good")
 	call(t, p, to, "echo", "so that it runs")
-	to.CallTimeout = 600 * time.Millisecond
+	to.CallTimeout = 2 * time.Second
 	r := upstream.Request{
-		Method: "tools/call", Params: []byte(`{"name":"steps","arguments":{"pause":250},"_meta":{"progressToken":1}}`), ProgressToken: []byte(`1`),
+		Method: "tools/call", Params: []byte(`{"name":"steps","arguments":{"pause":900},"_meta":{"progressToken":1}}`), ProgressToken: []byte(`1`),
 	}
 	if res, err := p.Call(t.Context(), to, r, func(upstream.Event) error { return nil }); err != nil || textOf(t, res) != "done" {
 		t.Errorf("result %s, error %v", res.Raw, err)
 	}
-	p.cfg.CallCeiling = 700 * time.Millisecond
+	p.cfg.CallCeiling = 2500 * time.Millisecond
 	_, err := p.Call(t.Context(), to, r, func(upstream.Event) error { return nil })
 	wantFault(t, upstream.Result{}, err, fault.Timeout, upstream.ReasonTimeout, "in time")
 }
@@ -432,6 +432,7 @@ func TestListTools(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("tools differ (-want +got):\n%s", diff)
 	}
+	until(t, "the process ended", func() bool { return len(p.room) == 0 })
 	tools, info, err := p.ListTools(t.Context(), target(t, "no-tools"))
 	if err != nil || len(tools) != 0 || info.Instructions != "read" {
 		t.Errorf("without tools: %v, %+v, %v", tools, info, err)

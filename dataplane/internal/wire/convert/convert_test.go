@@ -131,7 +131,7 @@ func TestResult(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var e wire.Edits
-			if err := Result(&e, []byte(tt.raw), Options{To: tt.to, ServerInfo: []byte(info)}); err != nil {
+			if _, err := Result(&e, []byte(tt.raw), Options{To: tt.to, ServerInfo: []byte(info)}); err != nil {
 				t.Fatal(err)
 			}
 			got := string(e.AppendTo(nil, []byte(tt.raw)))
@@ -159,13 +159,13 @@ func TestResultRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var e wire.Edits
-		if err := Result(&e, []byte(tt.raw), tt.o); fault.KindOf(err) != tt.kind {
+		if _, err := Result(&e, []byte(tt.raw), tt.o); fault.KindOf(err) != tt.kind {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 	var e wire.Edits
 	o := Options{To: wire.V20260728, InputRequired: true}
-	if err := Result(&e, []byte(`{"resultType":"input_required"}`), o); err != nil || e.Len() != 0 {
+	if _, err := Result(&e, []byte(`{"resultType":"input_required"}`), o); err != nil || e.Len() != 0 {
 		t.Errorf("input_required: %v, %d edits", err, e.Len())
 	}
 }

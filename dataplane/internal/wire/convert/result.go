@@ -35,24 +35,25 @@ type Options struct {
 // cacheScope, reserved _meta keys, structuredContent that is no object, and
 // content kinds that the version does not know changed for legacy ones. If e
 // stays empty, raw can be sent as it is. The room of spliced values belongs to
-// e.
+// e. failed tells whether the result says isError.
 //
 // It returns a fault of Kind Invalid if raw is no object or has a key twice
 // where it is read, and one of Kind Unavailable with [ReasonResultType] for a
 // resultType that is neither "complete" nor allowed.
-func Result(e *wire.Edits, raw []byte, o Options) error {
+func Result(e *wire.Edits, raw []byte, o Options) (failed bool, err error) {
 	var m wire.Message
 	if err := wire.ScanResult(raw, &m); err != nil {
-		return fmt.Errorf("read result: %w", err)
+		return false, fmt.Errorf("read result: %w", err)
 	}
 	if err := checkType(raw, &m, o); err != nil {
-		return err
+		return false, err
 	}
+	failed = string(m.R.IsError.Of(raw)) == "true"
 	e.Delete(m.R.PenstockError)
 	if o.To.Era() == wire.Modern {
-		return toModern(e, raw, &m, o)
+		return failed, toModern(e, raw, &m, o)
 	}
-	return toLegacy(e, raw, &m, o)
+	return failed, toLegacy(e, raw, &m, o)
 }
 
 func checkType(raw []byte, m *wire.Message, o Options) error {

@@ -10,11 +10,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/penstockhq/penstock/deploy/standalone"
 	"github.com/penstockhq/penstock/sdk/kit/conf"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 	"github.com/penstockhq/penstock/sdk/kit/run"
-
-	"github.com/penstockhq/penstock/deploy/standalone"
 )
 
 // version is set by the linker.

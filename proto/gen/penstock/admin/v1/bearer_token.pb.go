@@ -9,6 +9,7 @@
 package adminv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	v1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -478,30 +479,33 @@ var File_penstock_admin_v1_bearer_token_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_bearer_token_proto_rawDesc = "" +
 	"\n" +
-	"$penstock/admin/v1/bearer_token.proto\x12\x11penstock.admin.v1\x1a!penstock/resource/v1/people.proto\"\x85\x01\n" +
-	"\x18CreateBearerTokenRequest\x12D\n" +
-	"\fbearer_token\x18\x01 \x01(\v2!.penstock.resource.v1.BearerTokenR\vbearerToken\x12#\n" +
+	"$penstock/admin/v1/bearer_token.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a!penstock/resource/v1/people.proto\"\x8d\x01\n" +
+	"\x18CreateBearerTokenRequest\x12L\n" +
+	"\fbearer_token\x18\x01 \x01(\v2!.penstock.resource.v1.BearerTokenB\x06\xbaH\x03\xc8\x01\x01R\vbearerToken\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x98\x01\n" +
 	"\x19CreateBearerTokenResponse\x12D\n" +
 	"\fbearer_token\x18\x01 \x01(\v2!.penstock.resource.v1.BearerTokenR\vbearerToken\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x19\n" +
-	"\x05token\x18\x03 \x01(\tB\x03\x80\x01\x01R\x05token\"+\n" +
-	"\x15GetBearerTokenRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"^\n" +
+	"\x05token\x18\x03 \x01(\tB\x03\x80\x01\x01R\x05token\"7\n" +
+	"\x15GetBearerTokenRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\"^\n" +
 	"\x16GetBearerTokenResponse\x12D\n" +
-	"\fbearer_token\x18\x01 \x01(\v2!.penstock.resource.v1.BearerTokenR\vbearerToken\"\x90\x01\n" +
-	"\x17ListBearerTokensRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\fbearer_token\x18\x01 \x01(\v2!.penstock.resource.v1.BearerTokenR\vbearerToken\"\xb0\x01\n" +
+	"\x17ListBearerTokensRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
-	"\x06filter\x18\x03 \x01(\tR\x06filter\x12!\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12 \n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06filter\x12!\n" +
 	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\"\x8a\x01\n" +
 	"\x18ListBearerTokensResponse\x12F\n" +
 	"\rbearer_tokens\x18\x01 \x03(\v2!.penstock.resource.v1.BearerTokenR\fbearerTokens\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"g\n" +
-	"\x18DeleteBearerTokenRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"}\n" +
+	"\x18DeleteBearerTokenRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\x12\x1c\n" +
+	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"7\n" +
 	"\x19DeleteBearerTokenResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision2\xd2\x03\n" +

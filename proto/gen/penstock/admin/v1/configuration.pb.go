@@ -13,6 +13,7 @@
 package adminv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	v1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -685,7 +686,7 @@ var File_penstock_admin_v1_configuration_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_configuration_proto_rawDesc = "" +
 	"\n" +
-	"%penstock/admin/v1/configuration.proto\x12\x11penstock.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/server.proto\"\xb9\x02\n" +
+	"%penstock/admin/v1/configuration.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/server.proto\"\xc0\x02\n" +
 	"\x10ManifestResource\x126\n" +
 	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerH\x00R\x06server\x12B\n" +
 	"\n" +
@@ -693,11 +694,10 @@ const file_penstock_admin_v1_configuration_proto_rawDesc = "" +
 	"connection\x129\n" +
 	"\agateway\x18\x03 \x01(\v2\x1d.penstock.resource.v1.GatewayH\x00R\agateway\x120\n" +
 	"\x04team\x18\x04 \x01(\v2\x1a.penstock.resource.v1.TeamH\x00R\x04team\x120\n" +
-	"\x04user\x18\x05 \x01(\v2\x1a.penstock.resource.v1.UserH\x00R\x04userB\n" +
-	"\n" +
-	"\bresource\"\x8c\x01\n" +
-	"\fApplyRequest\x12A\n" +
-	"\tresources\x18\x01 \x03(\v2#.penstock.admin.v1.ManifestResourceR\tresources\x12\x14\n" +
+	"\x04user\x18\x05 \x01(\v2\x1a.penstock.resource.v1.UserH\x00R\x04userB\x11\n" +
+	"\bresource\x12\x05\xbaH\x02\b\x01\"\x97\x01\n" +
+	"\fApplyRequest\x12L\n" +
+	"\tresources\x18\x01 \x03(\v2#.penstock.admin.v1.ManifestResourceB\t\xbaH\x06\x92\x01\x03\x10\x90NR\tresources\x12\x14\n" +
 	"\x05prune\x18\x02 \x01(\bR\x05prune\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"m\n" +
 	"\rApplyResponse\x12@\n" +
@@ -715,10 +715,11 @@ const file_penstock_admin_v1_configuration_proto_rawDesc = "" +
 	"\x0eGetHeadRequest\"C\n" +
 	"\x0fGetHeadResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"f\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"u\n" +
 	"\x13WaitEnforcedRequest\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision\x123\n" +
-	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xcb\x01\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12B\n" +
+	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xac\x022\x00R\atimeout\"\xcb\x01\n" +
 	"\x14WaitEnforcedResponse\x12\x1a\n" +
 	"\benforced\x18\x01 \x01(\bR\benforced\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12#\n" +

@@ -9,6 +9,7 @@
 package adminv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	v1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -590,35 +591,37 @@ var File_penstock_admin_v1_connection_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_connection_proto_rawDesc = "" +
 	"\n" +
-	"\"penstock/admin/v1/connection.proto\x12\x11penstock.admin.v1\x1a google/protobuf/field_mask.proto\x1a%penstock/resource/v1/connection.proto\"\x80\x01\n" +
-	"\x17CreateConnectionRequest\x12@\n" +
+	"\"penstock/admin/v1/connection.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a%penstock/resource/v1/connection.proto\"\x88\x01\n" +
+	"\x17CreateConnectionRequest\x12H\n" +
 	"\n" +
-	"connection\x18\x01 \x01(\v2 .penstock.resource.v1.ConnectionR\n" +
+	"connection\x18\x01 \x01(\v2 .penstock.resource.v1.ConnectionB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"connection\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"x\n" +
 	"\x18CreateConnectionResponse\x12@\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\v2 .penstock.resource.v1.ConnectionR\n" +
 	"connection\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"*\n" +
-	"\x14GetConnectionRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"Y\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"6\n" +
+	"\x14GetConnectionRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\"Y\n" +
 	"\x15GetConnectionResponse\x12@\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\v2 .penstock.resource.v1.ConnectionR\n" +
-	"connection\"\x8f\x01\n" +
-	"\x16ListConnectionsRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"connection\"\xaf\x01\n" +
+	"\x16ListConnectionsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
-	"\x06filter\x18\x03 \x01(\tR\x06filter\x12!\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12 \n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06filter\x12!\n" +
 	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\"\x85\x01\n" +
 	"\x17ListConnectionsResponse\x12B\n" +
 	"\vconnections\x18\x01 \x03(\v2 .penstock.resource.v1.ConnectionR\vconnections\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbd\x01\n" +
-	"\x17UpdateConnectionRequest\x12@\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc5\x01\n" +
+	"\x17UpdateConnectionRequest\x12H\n" +
 	"\n" +
-	"connection\x18\x01 \x01(\v2 .penstock.resource.v1.ConnectionR\n" +
+	"connection\x18\x01 \x01(\v2 .penstock.resource.v1.ConnectionB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"connection\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12#\n" +
@@ -627,10 +630,11 @@ const file_penstock_admin_v1_connection_proto_rawDesc = "" +
 	"\n" +
 	"connection\x18\x01 \x01(\v2 .penstock.resource.v1.ConnectionR\n" +
 	"connection\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"f\n" +
-	"\x17DeleteConnectionRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"|\n" +
+	"\x17DeleteConnectionRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\x12\x1c\n" +
+	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"6\n" +
 	"\x18DeleteConnectionResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision2\xb2\x04\n" +

@@ -9,6 +9,7 @@
 package adminv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	v1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -919,49 +920,53 @@ var File_penstock_admin_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpenstock/admin/v1/gateway.proto\x12\x11penstock.admin.v1\x1a google/protobuf/field_mask.proto\x1a\"penstock/resource/v1/gateway.proto\"t\n" +
-	"\x14CreateGatewayRequest\x127\n" +
-	"\agateway\x18\x01 \x01(\v2\x1d.penstock.resource.v1.GatewayR\agateway\x12#\n" +
+	"\x1fpenstock/admin/v1/gateway.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\"penstock/resource/v1/gateway.proto\"|\n" +
+	"\x14CreateGatewayRequest\x12?\n" +
+	"\agateway\x18\x01 \x01(\v2\x1d.penstock.resource.v1.GatewayB\x06\xbaH\x03\xc8\x01\x01R\agateway\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"l\n" +
 	"\x15CreateGatewayResponse\x127\n" +
 	"\agateway\x18\x01 \x01(\v2\x1d.penstock.resource.v1.GatewayR\agateway\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"'\n" +
-	"\x11GetGatewayRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"M\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"3\n" +
+	"\x11GetGatewayRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\"M\n" +
 	"\x12GetGatewayResponse\x127\n" +
-	"\agateway\x18\x01 \x01(\v2\x1d.penstock.resource.v1.GatewayR\agateway\"\x8c\x01\n" +
-	"\x13ListGatewaysRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\agateway\x18\x01 \x01(\v2\x1d.penstock.resource.v1.GatewayR\agateway\"\xac\x01\n" +
+	"\x13ListGatewaysRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
-	"\x06filter\x18\x03 \x01(\tR\x06filter\x12!\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12 \n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06filter\x12!\n" +
 	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\"y\n" +
 	"\x14ListGatewaysResponse\x129\n" +
 	"\bgateways\x18\x01 \x03(\v2\x1d.penstock.resource.v1.GatewayR\bgateways\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb1\x01\n" +
-	"\x14UpdateGatewayRequest\x127\n" +
-	"\agateway\x18\x01 \x01(\v2\x1d.penstock.resource.v1.GatewayR\agateway\x12;\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb9\x01\n" +
+	"\x14UpdateGatewayRequest\x12?\n" +
+	"\agateway\x18\x01 \x01(\v2\x1d.penstock.resource.v1.GatewayB\x06\xbaH\x03\xc8\x01\x01R\agateway\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"l\n" +
 	"\x15UpdateGatewayResponse\x127\n" +
 	"\agateway\x18\x01 \x01(\v2\x1d.penstock.resource.v1.GatewayR\agateway\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"c\n" +
-	"\x14DeleteGatewayRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"y\n" +
+	"\x14DeleteGatewayRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\x12\x1c\n" +
+	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"3\n" +
 	"\x15DeleteGatewayResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision\"Q\n" +
-	"\x16UndeleteGatewayRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"]\n" +
+	"\x16UndeleteGatewayRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"n\n" +
 	"\x17UndeleteGatewayResponse\x127\n" +
 	"\agateway\x18\x01 \x01(\v2\x1d.penstock.resource.v1.GatewayR\agateway\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"Q\n" +
-	"\x1dGetConnectInstructionsRequest\x12\x18\n" +
-	"\agateway\x18\x01 \x01(\tR\agateway\x12\x16\n" +
-	"\x06client\x18\x02 \x01(\tR\x06client\"\xa4\x01\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"e\n" +
+	"\x1dGetConnectInstructionsRequest\x12#\n" +
+	"\agateway\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\agateway\x12\x1f\n" +
+	"\x06client\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\x06client\"\xa4\x01\n" +
 	"\x1eGetConnectInstructionsResponse\x12\x10\n" +
 	"\x03url\x18\x01 \x01(\tR\x03url\x12%\n" +
 	"\x0etoken_required\x18\x02 \x01(\bR\rtokenRequired\x12I\n" +

@@ -9,6 +9,7 @@
 package adminv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	v1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -857,52 +858,57 @@ var File_penstock_admin_v1_server_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_server_proto_rawDesc = "" +
 	"\n" +
-	"\x1epenstock/admin/v1/server.proto\x12\x11penstock.admin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a!penstock/resource/v1/server.proto\x1a\x1fpenstock/resource/v1/tool.proto\"p\n" +
-	"\x13CreateServerRequest\x124\n" +
-	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerR\x06server\x12#\n" +
+	"\x1epenstock/admin/v1/server.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a!penstock/resource/v1/server.proto\x1a\x1fpenstock/resource/v1/tool.proto\"x\n" +
+	"\x13CreateServerRequest\x12<\n" +
+	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerB\x06\xbaH\x03\xc8\x01\x01R\x06server\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"h\n" +
 	"\x14CreateServerResponse\x124\n" +
 	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerR\x06server\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"&\n" +
-	"\x10GetServerRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"I\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"2\n" +
+	"\x10GetServerRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\"I\n" +
 	"\x11GetServerResponse\x124\n" +
-	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerR\x06server\"\x8b\x01\n" +
-	"\x12ListServersRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerR\x06server\"\xab\x01\n" +
+	"\x12ListServersRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
-	"\x06filter\x18\x03 \x01(\tR\x06filter\x12!\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12 \n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06filter\x12!\n" +
 	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\"u\n" +
 	"\x13ListServersResponse\x126\n" +
 	"\aservers\x18\x01 \x03(\v2\x1c.penstock.resource.v1.ServerR\aservers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xad\x01\n" +
-	"\x13UpdateServerRequest\x124\n" +
-	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerR\x06server\x12;\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb5\x01\n" +
+	"\x13UpdateServerRequest\x12<\n" +
+	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerB\x06\xbaH\x03\xc8\x01\x01R\x06server\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"h\n" +
 	"\x14UpdateServerResponse\x124\n" +
 	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerR\x06server\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"b\n" +
-	"\x13DeleteServerRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"x\n" +
+	"\x13DeleteServerRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\x12\x1c\n" +
+	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"2\n" +
 	"\x14DeleteServerResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision\"P\n" +
-	"\x15UndeleteServerRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"\\\n" +
+	"\x15UndeleteServerRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"j\n" +
 	"\x16UndeleteServerResponse\x124\n" +
 	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerR\x06server\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\x80\x01\n" +
-	"\x15DiscoverServerRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xa3\x01\n" +
+	"\x15DiscoverServerRequest\x12\x1d\n" +
+	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x04name\x12'\n" +
 	"\n" +
-	"connection\x18\x02 \x01(\tR\n" +
-	"connection\x123\n" +
-	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\xe6\x01\n" +
+	"connection\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18?R\n" +
+	"connection\x12B\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xac\x02*\x00R\atimeout\"\xe6\x01\n" +
 	"\x16DiscoverServerResponse\x124\n" +
 	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerR\x06server\x120\n" +
 	"\x05tools\x18\x02 \x03(\v2\x1a.penstock.resource.v1.ToolR\x05tools\x12\x14\n" +

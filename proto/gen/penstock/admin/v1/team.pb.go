@@ -9,6 +9,7 @@
 package adminv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	v1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -590,37 +591,40 @@ var File_penstock_admin_v1_team_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_team_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpenstock/admin/v1/team.proto\x12\x11penstock.admin.v1\x1a google/protobuf/field_mask.proto\x1a!penstock/resource/v1/people.proto\"h\n" +
-	"\x11CreateTeamRequest\x12.\n" +
-	"\x04team\x18\x01 \x01(\v2\x1a.penstock.resource.v1.TeamR\x04team\x12#\n" +
+	"\x1cpenstock/admin/v1/team.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a!penstock/resource/v1/people.proto\"p\n" +
+	"\x11CreateTeamRequest\x126\n" +
+	"\x04team\x18\x01 \x01(\v2\x1a.penstock.resource.v1.TeamB\x06\xbaH\x03\xc8\x01\x01R\x04team\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"`\n" +
 	"\x12CreateTeamResponse\x12.\n" +
 	"\x04team\x18\x01 \x01(\v2\x1a.penstock.resource.v1.TeamR\x04team\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"$\n" +
-	"\x0eGetTeamRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"A\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"0\n" +
+	"\x0eGetTeamRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\"A\n" +
 	"\x0fGetTeamResponse\x12.\n" +
-	"\x04team\x18\x01 \x01(\v2\x1a.penstock.resource.v1.TeamR\x04team\"\x89\x01\n" +
-	"\x10ListTeamsRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x04team\x18\x01 \x01(\v2\x1a.penstock.resource.v1.TeamR\x04team\"\xa9\x01\n" +
+	"\x10ListTeamsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
-	"\x06filter\x18\x03 \x01(\tR\x06filter\x12!\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12 \n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06filter\x12!\n" +
 	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\"m\n" +
 	"\x11ListTeamsResponse\x120\n" +
 	"\x05teams\x18\x01 \x03(\v2\x1a.penstock.resource.v1.TeamR\x05teams\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa5\x01\n" +
-	"\x11UpdateTeamRequest\x12.\n" +
-	"\x04team\x18\x01 \x01(\v2\x1a.penstock.resource.v1.TeamR\x04team\x12;\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xad\x01\n" +
+	"\x11UpdateTeamRequest\x126\n" +
+	"\x04team\x18\x01 \x01(\v2\x1a.penstock.resource.v1.TeamB\x06\xbaH\x03\xc8\x01\x01R\x04team\x12;\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
 	"updateMask\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"`\n" +
 	"\x12UpdateTeamResponse\x12.\n" +
 	"\x04team\x18\x01 \x01(\v2\x1a.penstock.resource.v1.TeamR\x04team\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"`\n" +
-	"\x11DeleteTeamRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag\x12#\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"v\n" +
+	"\x11DeleteTeamRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\x12\x1c\n" +
+	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"0\n" +
 	"\x12DeleteTeamResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision2\xd2\x03\n" +

@@ -9,6 +9,7 @@
 package adminv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	v1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -368,23 +369,26 @@ var File_penstock_admin_v1_tool_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_tool_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpenstock/admin/v1/tool.proto\x12\x11penstock.admin.v1\x1a\x1fpenstock/resource/v1/tool.proto\"$\n" +
-	"\x0eGetToolRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\"A\n" +
+	"\x1cpenstock/admin/v1/tool.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fpenstock/resource/v1/tool.proto\"0\n" +
+	"\x0eGetToolRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\"A\n" +
 	"\x0fGetToolResponse\x12.\n" +
-	"\x04tool\x18\x01 \x01(\v2\x1a.penstock.resource.v1.ToolR\x04tool\"\x89\x01\n" +
-	"\x10ListToolsRequest\x12\x1b\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\x04tool\x18\x01 \x01(\v2\x1a.penstock.resource.v1.ToolR\x04tool\"\xa9\x01\n" +
+	"\x10ListToolsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x16\n" +
-	"\x06filter\x18\x03 \x01(\tR\x06filter\x12!\n" +
+	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\tpageToken\x12 \n" +
+	"\x06filter\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06filter\x12!\n" +
 	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\"m\n" +
 	"\x11ListToolsResponse\x120\n" +
 	"\x05tools\x18\x01 \x03(\v2\x1a.penstock.resource.v1.ToolR\x05tools\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"x\n" +
-	"\x11AcceptToolRequest\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
-	"\x11pending_body_hash\x18\x02 \x01(\tR\x0fpendingBodyHash\x12#\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8e\x01\n" +
+	"\x11AcceptToolRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x03\x18\xc0\x02R\x04name\x124\n" +
+	"\x11pending_body_hash\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x98\x01@R\x0fpendingBodyHash\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"`\n" +
 	"\x12AcceptToolResponse\x12.\n" +
 	"\x04tool\x18\x01 \x01(\v2\x1a.penstock.resource.v1.ToolR\x04tool\x12\x1a\n" +

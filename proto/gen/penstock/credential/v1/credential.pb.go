@@ -12,6 +12,7 @@
 package credentialv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -444,30 +445,30 @@ var File_penstock_credential_v1_credential_proto protoreflect.FileDescriptor
 
 const file_penstock_credential_v1_credential_proto_rawDesc = "" +
 	"\n" +
-	"'penstock/credential/v1/credential.proto\x12\x16penstock.credential.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x02\n" +
-	"\fStaticSecret\x12P\n" +
-	"\aheaders\x18\x01 \x03(\v21.penstock.credential.v1.StaticSecret.HeadersEntryB\x03\x80\x01\x01R\aheaders\x12D\n" +
-	"\x03env\x18\x02 \x03(\v2-.penstock.credential.v1.StaticSecret.EnvEntryB\x03\x80\x01\x01R\x03env\x1a:\n" +
+	"'penstock/credential/v1/credential.proto\x12\x16penstock.credential.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x02\n" +
+	"\fStaticSecret\x12X\n" +
+	"\aheaders\x18\x01 \x03(\v21.penstock.credential.v1.StaticSecret.HeadersEntryB\v\xbaH\x05\x9a\x01\x02\x10\x14\x80\x01\x01R\aheaders\x12L\n" +
+	"\x03env\x18\x02 \x03(\v2-.penstock.credential.v1.StaticSecret.EnvEntryB\v\xbaH\x05\x9a\x01\x02\x10@\x80\x01\x01R\x03env\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"w\n" +
-	"\x10PutSecretRequest\x12%\n" +
-	"\x0econnection_uid\x18\x01 \x01(\tR\rconnectionUid\x12<\n" +
-	"\x06secret\x18\x02 \x01(\v2$.penstock.credential.v1.StaticSecretR\x06secret\"-\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8a\x01\n" +
+	"\x10PutSecretRequest\x120\n" +
+	"\x0econnection_uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\rconnectionUid\x12D\n" +
+	"\x06secret\x18\x02 \x01(\v2$.penstock.credential.v1.StaticSecretB\x06\xbaH\x03\xc8\x01\x01R\x06secret\"-\n" +
 	"\x11PutSecretResponse\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\tR\aversion\"=\n" +
-	"\x14DeleteSecretsRequest\x12%\n" +
-	"\x0econnection_uid\x18\x01 \x01(\tR\rconnectionUid\"\x17\n" +
-	"\x15DeleteSecretsResponse\"8\n" +
-	"\x10ResolvePrincipal\x12\x12\n" +
-	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
-	"\x03uid\x18\x02 \x01(\tR\x03uid\"\x99\x01\n" +
-	"\x0eResolveRequest\x12%\n" +
-	"\x0econnection_uid\x18\x01 \x01(\tR\rconnectionUid\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\tR\aversion\x12F\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\"H\n" +
+	"\x14DeleteSecretsRequest\x120\n" +
+	"\x0econnection_uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\rconnectionUid\"\x17\n" +
+	"\x15DeleteSecretsResponse\"J\n" +
+	"\x10ResolvePrincipal\x12\x1b\n" +
+	"\x04kind\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x04kind\x12\x19\n" +
+	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\"\xaf\x01\n" +
+	"\x0eResolveRequest\x120\n" +
+	"\x0econnection_uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\rconnectionUid\x12#\n" +
+	"\aversion\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aversion\x12F\n" +
 	"\tprincipal\x18\x03 \x01(\v2(.penstock.credential.v1.ResolvePrincipalR\tprincipal\"\x8c\x01\n" +
 	"\x0fResolveResponse\x12<\n" +
 	"\x06secret\x18\x01 \x01(\v2$.penstock.credential.v1.StaticSecretR\x06secret\x12;\n" +

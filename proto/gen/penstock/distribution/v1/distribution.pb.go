@@ -12,6 +12,7 @@
 package distributionv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	v1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -1599,34 +1600,34 @@ var File_penstock_distribution_v1_distribution_proto protoreflect.FileDescriptor
 
 const file_penstock_distribution_v1_distribution_proto_rawDesc = "" +
 	"\n" +
-	"+penstock/distribution/v1/distribution.proto\x12\x18penstock.distribution.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/server.proto\x1a\x1fpenstock/resource/v1/tool.proto\"\xbf\x01\n" +
+	"+penstock/distribution/v1/distribution.proto\x12\x18penstock.distribution.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/server.proto\x1a\x1fpenstock/resource/v1/tool.proto\"\xc6\x01\n" +
 	"\rFollowRequest\x127\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1f.penstock.distribution.v1.HelloH\x00R\x05hello\x121\n" +
 	"\x03ack\x18\x02 \x01(\v2\x1d.penstock.distribution.v1.AckH\x00R\x03ack\x12:\n" +
-	"\x06reject\x18\x03 \x01(\v2 .penstock.distribution.v1.RejectH\x00R\x06rejectB\x06\n" +
-	"\x04kind\"\xcc\x01\n" +
-	"\x05Hello\x12\x1a\n" +
-	"\bprotocol\x18\x01 \x01(\rR\bprotocol\x12\x14\n" +
-	"\x05build\x18\x02 \x01(\tR\x05build\x12\"\n" +
-	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\x12\x14\n" +
-	"\x05epoch\x18\x04 \x01(\tR\x05epoch\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\x04R\brevision\x12\x16\n" +
-	"\x06digest\x18\x06 \x01(\fR\x06digest\x12#\n" +
-	"\rdeny_revision\x18\a \x01(\x04R\fdenyRevision\"\\\n" +
-	"\x03Ack\x12\x14\n" +
-	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x1a\n" +
+	"\x06reject\x18\x03 \x01(\v2 .penstock.distribution.v1.RejectH\x00R\x06rejectB\r\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xfc\x01\n" +
+	"\x05Hello\x12#\n" +
+	"\bprotocol\x18\x01 \x01(\rB\a\xbaH\x04*\x02(\x01R\bprotocol\x12\x1e\n" +
+	"\x05build\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05build\x12-\n" +
+	"\fcapabilities\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x01R\fcapabilities\x12\x1d\n" +
+	"\x05epoch\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05epoch\x12\x1a\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision\x12\x1f\n" +
+	"\x06digest\x18\x06 \x01(\fB\a\xbaH\x04z\x02\x18\x10R\x06digest\x12#\n" +
+	"\rdeny_revision\x18\a \x01(\x04R\fdenyRevision\"e\n" +
+	"\x03Ack\x12\x1d\n" +
+	"\x05epoch\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05epoch\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12#\n" +
-	"\rdeny_revision\x18\x03 \x01(\x04R\fdenyRevision\"`\n" +
+	"\rdeny_revision\x18\x03 \x01(\x04R\fdenyRevision\"k\n" +
 	"\x06Reject\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision\x12:\n" +
-	"\x05items\x18\x02 \x03(\v2$.penstock.distribution.v1.RejectItemR\x05items\"~\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12E\n" +
+	"\x05items\x18\x02 \x03(\v2$.penstock.distribution.v1.RejectItemB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x05items\"\xae\x01\n" +
 	"\n" +
-	"RejectItem\x12\x12\n" +
-	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\fR\aversion\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06detail\x18\x05 \x01(\tR\x06detail\"\xa8\x04\n" +
+	"RejectItem\x12\x1b\n" +
+	"\x04kind\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\x04kind\x12\x1c\n" +
+	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x04name\x12!\n" +
+	"\aversion\x18\x03 \x01(\fB\a\xbaH\x04z\x02\x18 R\aversion\x12 \n" +
+	"\x06reason\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06reason\x12 \n" +
+	"\x06detail\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06detail\"\xa8\x04\n" +
 	"\x0eFollowResponse\x12P\n" +
 	"\x0esnapshot_begin\x18\x01 \x01(\v2'.penstock.distribution.v1.SnapshotBeginH\x00R\rsnapshotBegin\x12M\n" +
 	"\rsnapshot_part\x18\x02 \x01(\v2&.penstock.distribution.v1.SnapshotPartH\x00R\fsnapshotPart\x12J\n" +
@@ -1700,9 +1701,9 @@ const file_penstock_distribution_v1_distribution_proto_rawDesc = "" +
 	"connection\"@\n" +
 	"\x05Drain\x12\x19\n" +
 	"\bafter_ms\x18\x01 \x01(\rR\aafterMs\x12\x1c\n" +
-	"\tendpoints\x18\x02 \x03(\tR\tendpoints\"+\n" +
-	"\x11FetchBlobsRequest\x12\x16\n" +
-	"\x06hashes\x18\x01 \x03(\fR\x06hashes\"*\n" +
+	"\tendpoints\x18\x02 \x03(\tR\tendpoints\">\n" +
+	"\x11FetchBlobsRequest\x12)\n" +
+	"\x06hashes\x18\x01 \x03(\fB\x11\xbaH\x0e\x92\x01\v\b\x01\x10\xe8\a\"\x04z\x02h R\x06hashes\"*\n" +
 	"\x12FetchBlobsResponse\x12\x14\n" +
 	"\x05blobs\x18\x01 \x03(\fR\x05blobs2\xe1\x01\n" +
 	"\x13DistributionService\x12_\n" +

@@ -11,6 +11,7 @@
 package nodev1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -511,39 +512,40 @@ var File_penstock_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_penstock_node_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x1bpenstock/node/v1/node.proto\x12\x10penstock.node.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x01\n" +
-	"\x16ReportDiscoveryRequest\x12\x17\n" +
-	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12>\n" +
+	"\x1bpenstock/node/v1/node.proto\x12\x10penstock.node.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x01\n" +
+	"\x16ReportDiscoveryRequest\x12\"\n" +
+	"\atask_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06taskId\x12>\n" +
 	"\n" +
 	"discovered\x18\x02 \x01(\v2\x1c.penstock.node.v1.DiscoveredH\x00R\n" +
 	"discovered\x12>\n" +
-	"\afailure\x18\x03 \x01(\v2\".penstock.node.v1.DiscoveryFailureH\x00R\afailureB\b\n" +
-	"\x06result\"\xb6\x01\n" +
+	"\afailure\x18\x03 \x01(\v2\".penstock.node.v1.DiscoveryFailureH\x00R\afailureB\x0f\n" +
+	"\x06result\x12\x05\xbaH\x02\b\x01\"\xec\x01\n" +
 	"\n" +
-	"Discovered\x12)\n" +
-	"\x10protocol_version\x18\x01 \x01(\tR\x0fprotocolVersion\x12\x1f\n" +
-	"\vserver_info\x18\x02 \x01(\fR\n" +
-	"serverInfo\x12\"\n" +
-	"\fcapabilities\x18\x03 \x01(\fR\fcapabilities\x12\"\n" +
-	"\finstructions\x18\x04 \x01(\tR\finstructions\x12\x14\n" +
-	"\x05tools\x18\x05 \x03(\fR\x05tools\"B\n" +
-	"\x10DiscoveryFailure\x12\x16\n" +
-	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06detail\x18\x02 \x01(\tR\x06detail\"\x19\n" +
-	"\x17ReportDiscoveryResponse\"\x95\x01\n" +
-	"\x13ReportStatusRequest\x129\n" +
+	"Discovered\x122\n" +
+	"\x10protocol_version\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x0fprotocolVersion\x12*\n" +
+	"\vserver_info\x18\x02 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\n" +
+	"serverInfo\x12-\n" +
+	"\fcapabilities\x18\x03 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\fcapabilities\x12-\n" +
+	"\finstructions\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80@R\finstructions\x12 \n" +
+	"\x05tools\x18\x05 \x03(\fB\n" +
+	"\xbaH\a\x92\x01\x04\x10І\x03R\x05tools\"V\n" +
+	"\x10DiscoveryFailure\x12 \n" +
+	"\x06reason\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06reason\x12 \n" +
+	"\x06detail\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06detail\"\x19\n" +
+	"\x17ReportDiscoveryResponse\"\xab\x01\n" +
+	"\x13ReportStatusRequest\x12D\n" +
 	"\n" +
-	"token_uses\x18\x01 \x03(\v2\x1a.penstock.node.v1.TokenUseR\ttokenUses\x12C\n" +
-	"\vconnections\x18\x02 \x03(\v2!.penstock.node.v1.ConnectionCheckR\vconnections\"P\n" +
-	"\bTokenUse\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"y\n" +
-	"\x0fConnectionCheck\x12\x1e\n" +
+	"token_uses\x18\x01 \x03(\v2\x1a.penstock.node.v1.TokenUseB\t\xbaH\x06\x92\x01\x03\x10\x90NR\ttokenUses\x12N\n" +
+	"\vconnections\x18\x02 \x03(\v2!.penstock.node.v1.ConnectionCheckB\t\xbaH\x06\x92\x01\x03\x10\x90NR\vconnections\"Y\n" +
+	"\bTokenUse\x12\x1d\n" +
+	"\x05token\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\x05token\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x8c\x01\n" +
+	"\x0fConnectionCheck\x12'\n" +
 	"\n" +
-	"connection\x18\x01 \x01(\tR\n" +
+	"connection\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\n" +
 	"connection\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x16\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12 \n" +
+	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06reason\"\x16\n" +
 	"\x14ReportStatusResponse2\xd4\x01\n" +
 	"\vNodeService\x12f\n" +
 	"\x0fReportDiscovery\x12(.penstock.node.v1.ReportDiscoveryRequest\x1a).penstock.node.v1.ReportDiscoveryResponse\x12]\n" +

@@ -13,6 +13,7 @@
 package resourcev1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -496,30 +497,32 @@ var File_penstock_resource_v1_common_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_common_proto_rawDesc = "" +
 	"\n" +
-	"!penstock/resource/v1/common.proto\x12\x14penstock.resource.v1\"\xec\x01\n" +
+	"!penstock/resource/v1/common.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\"\xf3\x01\n" +
 	"\n" +
 	"Visibility\x12F\n" +
 	"\bpersonal\x18\x01 \x01(\v2(.penstock.resource.v1.PersonalVisibilityH\x00R\bpersonal\x12:\n" +
 	"\x04team\x18\x02 \x01(\v2$.penstock.resource.v1.TeamVisibilityH\x00R\x04team\x12R\n" +
-	"\forganization\x18\x03 \x01(\v2,.penstock.resource.v1.OrganizationVisibilityH\x00R\forganizationB\x06\n" +
-	"\x04kind\"*\n" +
-	"\x12PersonalVisibility\x12\x14\n" +
-	"\x05owner\x18\x01 \x01(\tR\x05owner\"&\n" +
-	"\x0eTeamVisibility\x12\x14\n" +
-	"\x05teams\x18\x01 \x03(\tR\x05teams\"\x18\n" +
-	"\x16OrganizationVisibility\"\xb5\x01\n" +
-	"\x05Owner\x12\x14\n" +
-	"\x04user\x18\x01 \x01(\tH\x00R\x04user\x12\x14\n" +
-	"\x04team\x18\x02 \x01(\tH\x00R\x04team\x12M\n" +
-	"\forganization\x18\x03 \x01(\v2'.penstock.resource.v1.OrganizationOwnerH\x00R\forganization\x12)\n" +
-	"\x0fservice_account\x18\x04 \x01(\tH\x00R\x0eserviceAccountB\x06\n" +
-	"\x04kind\"\x13\n" +
-	"\x11OrganizationOwner\"i\n" +
-	"\tCondition\x12\x12\n" +
-	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
-	"\x06status\x18\x02 \x01(\bR\x06status\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x04 \x01(\tR\amessageB\xe3\x01\n" +
+	"\forganization\x18\x03 \x01(\v2,.penstock.resource.v1.OrganizationVisibilityH\x00R\forganizationB\r\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"6\n" +
+	"\x12PersonalVisibility\x12 \n" +
+	"\x05owner\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x03\x18\xfe\x01R\x05owner\"]\n" +
+	"\x0eTeamVisibility\x12K\n" +
+	"\x05teams\x18\x01 \x03(\tB5\xbaH2\x92\x01/\b\x01\x10d\x18\x01\"'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x05teams\"\x18\n" +
+	"\x16OrganizationVisibility\"\xa0\x02\n" +
+	"\x05Owner\x12 \n" +
+	"\x04user\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x03\x18\xfe\x01H\x00R\x04user\x12@\n" +
+	"\x04team\x18\x02 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$H\x00R\x04team\x12M\n" +
+	"\forganization\x18\x03 \x01(\v2'.penstock.resource.v1.OrganizationOwnerH\x00R\forganization\x12U\n" +
+	"\x0fservice_account\x18\x04 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$H\x00R\x0eserviceAccountB\r\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"\x13\n" +
+	"\x11OrganizationOwner\"\x85\x01\n" +
+	"\tCondition\x12\x1b\n" +
+	"\x04type\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\x04type\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\bR\x06status\x12\x1f\n" +
+	"\x06reason\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18?R\x06reason\x12\"\n" +
+	"\amessage\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\amessageB\xe3\x01\n" +
 	"\x18com.penstock.resource.v1B\vCommonProtoP\x01ZHgithub.com/penstockhq/penstock/proto/gen/penstock/resource/v1;resourcev1\xa2\x02\x03PRX\xaa\x02\x14Penstock.Resource.V1\xca\x02\x14Penstock\\Resource\\V1\xe2\x02 Penstock\\Resource\\V1\\GPBMetadata\xea\x02\x16Penstock::Resource::V1b\x06proto3"
 
 var (

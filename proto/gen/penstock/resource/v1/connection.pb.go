@@ -9,6 +9,7 @@
 package resourcev1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -305,25 +306,25 @@ var File_penstock_resource_v1_connection_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_connection_proto_rawDesc = "" +
 	"\n" +
-	"%penstock/resource/v1/connection.proto\x12\x14penstock.resource.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xd4\x06\n" +
+	"%penstock/resource/v1/connection.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xa3\b\n" +
 	"\n" +
-	"Connection\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
-	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x12\n" +
-	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"Connection\x12>\n" +
+	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
+	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
+	"\x04etag\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x12D\n" +
-	"\x06labels\x18\x06 \x03(\v2,.penstock.resource.v1.Connection.LabelsEntryR\x06labels\x12\x16\n" +
-	"\x06server\x18\a \x01(\tR\x06server\x121\n" +
-	"\x05owner\x18\b \x01(\v2\x1b.penstock.resource.v1.OwnerR\x05owner\x12_\n" +
-	"\x0esecret_headers\x18\t \x03(\v23.penstock.resource.v1.Connection.SecretHeadersEntryB\x03\x80\x01\x01R\rsecretHeaders\x12S\n" +
+	"updateTime\x12]\n" +
+	"\x06labels\x18\x06 \x03(\v2,.penstock.resource.v1.Connection.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\xff\x01R\x06labels\x12!\n" +
+	"\x06server\x18\a \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x06server\x129\n" +
+	"\x05owner\x18\b \x01(\v2\x1b.penstock.resource.v1.OwnerB\x06\xbaH\x03\xc8\x01\x01R\x05owner\x12z\n" +
+	"\x0esecret_headers\x18\t \x03(\v23.penstock.resource.v1.Connection.SecretHeadersEntryB\x1e\xbaH\x18\x9a\x01\x15\x10\x14\"\ar\x05\x10\x01\x18\x80\x01*\br\x06\x10\x01\x18\x80\x80\x01\x80\x01\x01R\rsecretHeaders\x12\x88\x01\n" +
 	"\n" +
 	"secret_env\x18\n" +
-	" \x03(\v2/.penstock.resource.v1.Connection.SecretEnvEntryB\x03\x80\x01\x01R\tsecretEnv\x12!\n" +
-	"\fsecret_names\x18\v \x03(\tR\vsecretNames\x12-\n" +
-	"\x12credential_version\x18\f \x01(\tR\x11credentialVersion\x12>\n" +
+	" \x03(\v2/.penstock.resource.v1.Connection.SecretEnvEntryB8\xbaH2\x9a\x01/\x10@\"!r\x1f\x10\x01\x18\x80\x012\x18^[A-Za-z_][A-Za-z0-9_]*$*\br\x06\x10\x01\x18\x80\x80\x01\x80\x01\x01R\tsecretEnv\x12+\n" +
+	"\fsecret_names\x18\v \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\vsecretNames\x126\n" +
+	"\x12credential_version\x18\f \x01(\tB\a\xbaH\x04r\x02\x18@R\x11credentialVersion\x12>\n" +
 	"\x06status\x18\r \x01(\v2&.penstock.resource.v1.ConnectionStatusR\x06status\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -333,13 +334,13 @@ const file_penstock_resource_v1_connection_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a<\n" +
 	"\x0eSecretEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa9\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb3\x01\n" +
 	"\x10ConnectionStatus\x12;\n" +
 	"\x05state\x18\x01 \x01(\x0e2%.penstock.resource.v1.ConnectionStateR\x05state\x129\n" +
 	"\n" +
-	"check_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcheckTime\x12\x1d\n" +
+	"check_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcheckTime\x12'\n" +
 	"\n" +
-	"last_error\x18\x03 \x01(\tR\tlastError*\x92\x01\n" +
+	"last_error\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\tlastError*\x92\x01\n" +
 	"\x0fConnectionState\x12 \n" +
 	"\x1cCONNECTION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CONNECTION_STATE_READY\x10\x01\x12\x1f\n" +

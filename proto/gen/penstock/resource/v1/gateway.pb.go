@@ -9,6 +9,7 @@
 package resourcev1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -722,62 +723,65 @@ var File_penstock_resource_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\"penstock/resource/v1/gateway.proto\x12\x14penstock.resource.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xed\a\n" +
-	"\aGateway\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
-	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x12\n" +
-	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\"penstock/resource/v1/gateway.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xd1\t\n" +
+	"\aGateway\x12>\n" +
+	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
+	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
+	"\x04etag\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x12A\n" +
-	"\x06labels\x18\x06 \x03(\v2).penstock.resource.v1.Gateway.LabelsEntryR\x06labels\x12!\n" +
-	"\fdisplay_name\x18\a \x01(\tR\vdisplayName\x12 \n" +
-	"\vdescription\x18\b \x01(\tR\vdescription\x12\"\n" +
-	"\finstructions\x18\t \x01(\tR\finstructions\x12@\n" +
+	"updateTime\x12Z\n" +
+	"\x06labels\x18\x06 \x03(\v2).penstock.resource.v1.Gateway.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\xff\x01R\x06labels\x12+\n" +
+	"\fdisplay_name\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vdisplayName\x12*\n" +
+	"\vdescription\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x12-\n" +
+	"\finstructions\x18\t \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x01R\finstructions\x12H\n" +
 	"\n" +
 	"visibility\x18\n" +
-	" \x01(\v2 .penstock.resource.v1.VisibilityR\n" +
+	" \x01(\v2 .penstock.resource.v1.VisibilityB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"visibility\x12L\n" +
-	"\x0eauthentication\x18\v \x01(\v2$.penstock.resource.v1.AuthenticationR\x0eauthentication\x12:\n" +
-	"\x05tools\x18\f \x03(\v2$.penstock.resource.v1.ToolAssignmentR\x05tools\x124\n" +
+	"\x0eauthentication\x18\v \x01(\v2$.penstock.resource.v1.AuthenticationR\x0eauthentication\x12E\n" +
+	"\x05tools\x18\f \x03(\v2$.penstock.resource.v1.ToolAssignmentB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x05tools\x124\n" +
 	"\x06naming\x18\r \x01(\v2\x1c.penstock.resource.v1.NamingR\x06naming\x12\x1a\n" +
-	"\bdisabled\x18\x0e \x01(\bR\bdisabled\x12\x18\n" +
-	"\aregions\x18\x0f \x03(\tR\aregions\x126\n" +
-	"\tmax_stale\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\bmaxStale\x124\n" +
-	"\blist_ttl\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\alistTtl\x12;\n" +
+	"\bdisabled\x18\x0e \x01(\bR\bdisabled\x12M\n" +
+	"\aregions\x18\x0f \x03(\tB3\xbaH0\x92\x01-\x10@\x18\x01\"'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\aregions\x12B\n" +
+	"\tmax_stale\x18\x10 \x01(\v2\x19.google.protobuf.DurationB\n" +
+	"\xbaH\a\xaa\x01\x042\x02\b<R\bmaxStale\x12C\n" +
+	"\blist_ttl\x18\x11 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xac\x022\x00R\alistTtl\x12;\n" +
 	"\x06status\x18\x12 \x01(\v2#.penstock.resource.v1.GatewayStatusR\x06status\x123\n" +
-	"\x16load_tools_when_needed\x18\x13 \x01(\bR\x13loadToolsWhenNeeded\x12/\n" +
-	"\x13passthrough_headers\x18\x14 \x03(\tR\x12passthroughHeaders\x1a9\n" +
+	"\x16load_tools_when_needed\x18\x13 \x01(\bR\x13loadToolsWhenNeeded\x129\n" +
+	"\x13passthrough_headers\x18\x14 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x14R\x12passthroughHeaders\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"d\n" +
 	"\x0eAuthentication\x12R\n" +
 	"\fbearer_token\x18\x01 \x01(\v2/.penstock.resource.v1.BearerTokenAuthenticationR\vbearerToken\"\x1b\n" +
-	"\x19BearerTokenAuthentication\"D\n" +
-	"\x06Naming\x12:\n" +
-	"\x06prefix\x18\x01 \x01(\x0e2\".penstock.resource.v1.NamingPrefixR\x06prefix\"\xaf\x03\n" +
-	"\x0eToolAssignment\x12\x12\n" +
-	"\x04tool\x18\x01 \x01(\tR\x04tool\x126\n" +
+	"\x19BearerTokenAuthentication\"N\n" +
+	"\x06Naming\x12D\n" +
+	"\x06prefix\x18\x01 \x01(\x0e2\".penstock.resource.v1.NamingPrefixB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06prefix\"\x84\x04\n" +
+	"\x0eToolAssignment\x12\x1e\n" +
+	"\x04tool\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x03\x18\xc0\x02R\x04tool\x126\n" +
 	"\x06pinned\x18\x02 \x01(\v2\x1c.penstock.resource.v1.PinnedH\x00R\x06pinned\x12Z\n" +
-	"\x14resolve_at_call_time\x18\x03 \x01(\v2'.penstock.resource.v1.ResolveAtCallTimeH\x00R\x11resolveAtCallTime\x12!\n" +
-	"\fexposed_name\x18\x04 \x01(\tR\vexposedName\x12 \n" +
-	"\vdescription\x18\x05 \x01(\tR\vdescription\x12@\n" +
-	"\x0ffixed_arguments\x18\x06 \x01(\v2\x17.google.protobuf.StructR\x0efixedArguments\x12'\n" +
-	"\x0frequired_scopes\x18\a \x03(\tR\x0erequiredScopes\x12\x18\n" +
-	"\agateway\x18\b \x01(\tR\agateway\x12#\n" +
-	"\rresolved_name\x18\t \x01(\tR\fresolvedNameB\x06\n" +
-	"\x04mode\"(\n" +
-	"\x06Pinned\x12\x1e\n" +
+	"\x14resolve_at_call_time\x18\x03 \x01(\v2'.penstock.resource.v1.ResolveAtCallTimeH\x00R\x11resolveAtCallTime\x12<\n" +
+	"\fexposed_name\x18\x04 \x01(\tB\x19\xbaH\x16r\x14\x18@2\x10^[A-Za-z0-9_-]*$R\vexposedName\x12+\n" +
+	"\vdescription\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80\x01R\vdescription\x12@\n" +
+	"\x0ffixed_arguments\x18\x06 \x01(\v2\x17.google.protobuf.StructR\x0efixedArguments\x121\n" +
+	"\x0frequired_scopes\x18\a \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x10R\x0erequiredScopes\x12!\n" +
+	"\agateway\x18\b \x01(\tB\a\xbaH\x04r\x02\x18?R\agateway\x12,\n" +
+	"\rresolved_name\x18\t \x01(\tB\a\xbaH\x04r\x02\x18@R\fresolvedNameB\r\n" +
+	"\x04mode\x12\x05\xbaH\x02\b\x01\"3\n" +
+	"\x06Pinned\x12)\n" +
 	"\n" +
-	"connection\x18\x01 \x01(\tR\n" +
+	"connection\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\n" +
 	"connection\"\x13\n" +
-	"\x11ResolveAtCallTime\"b\n" +
-	"\rGatewayStatus\x12?\n" +
+	"\x11ResolveAtCallTime\"v\n" +
+	"\rGatewayStatus\x12I\n" +
 	"\n" +
-	"conditions\x18\x01 \x03(\v2\x1f.penstock.resource.v1.ConditionR\n" +
-	"conditions\x12\x10\n" +
-	"\x03url\x18\x02 \x01(\tR\x03url*\x7f\n" +
+	"conditions\x18\x01 \x03(\v2\x1f.penstock.resource.v1.ConditionB\b\xbaH\x05\x92\x01\x02\x10\x10R\n" +
+	"conditions\x12\x1a\n" +
+	"\x03url\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x03url*\x7f\n" +
 	"\fNamingPrefix\x12\x1d\n" +
 	"\x19NAMING_PREFIX_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14NAMING_PREFIX_ALWAYS\x10\x01\x12\x1d\n" +

@@ -9,6 +9,7 @@
 package resourcev1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -549,61 +550,62 @@ var File_penstock_resource_v1_people_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_people_proto_rawDesc = "" +
 	"\n" +
-	"!penstock/resource/v1/people.proto\x12\x14penstock.resource.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xaa\x03\n" +
-	"\x04User\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
-	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x12\n" +
-	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"!penstock/resource/v1/people.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\x8b\x04\n" +
+	"\x04User\x123\n" +
+	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x03\x18\xfe\x012\x13^[^@\\s/]+@[^@\\s/]+$R\x04name\x12\x19\n" +
+	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
+	"\x04etag\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x12>\n" +
-	"\x06labels\x18\x06 \x03(\v2&.penstock.resource.v1.User.LabelsEntryR\x06labels\x12!\n" +
-	"\fdisplay_name\x18\a \x01(\tR\vdisplayName\x12.\n" +
-	"\x04role\x18\b \x01(\x0e2\x1a.penstock.resource.v1.RoleR\x04role\x12 \n" +
+	"updateTime\x12W\n" +
+	"\x06labels\x18\x06 \x03(\v2&.penstock.resource.v1.User.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\xff\x01R\x06labels\x12+\n" +
+	"\fdisplay_name\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vdisplayName\x128\n" +
+	"\x04role\x18\b \x01(\x0e2\x1a.penstock.resource.v1.RoleB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04role\x12 \n" +
 	"\vdeactivated\x18\t \x01(\bR\vdeactivated\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x94\x03\n" +
-	"\x04Team\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
-	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x12\n" +
-	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x81\x04\n" +
+	"\x04Team\x12>\n" +
+	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
+	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
+	"\x04etag\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x12>\n" +
-	"\x06labels\x18\x06 \x03(\v2&.penstock.resource.v1.Team.LabelsEntryR\x06labels\x12!\n" +
-	"\fdisplay_name\x18\a \x01(\tR\vdisplayName\x12:\n" +
-	"\amembers\x18\b \x03(\v2 .penstock.resource.v1.TeamMemberR\amembers\x1a9\n" +
+	"updateTime\x12W\n" +
+	"\x06labels\x18\x06 \x03(\v2&.penstock.resource.v1.Team.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\xff\x01R\x06labels\x12+\n" +
+	"\fdisplay_name\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vdisplayName\x12E\n" +
+	"\amembers\x18\b \x03(\v2 .penstock.resource.v1.TeamMemberB\t\xbaH\x06\x92\x01\x03\x10\x90NR\amembers\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"P\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"f\n" +
 	"\n" +
-	"TeamMember\x12\x12\n" +
-	"\x04user\x18\x01 \x01(\tR\x04user\x12.\n" +
-	"\x04role\x18\x02 \x01(\x0e2\x1a.penstock.resource.v1.RoleR\x04role\"\xc6\x05\n" +
-	"\vBearerToken\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
-	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x12\n" +
-	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"TeamMember\x12\x1e\n" +
+	"\x04user\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x03\x18\xfe\x01R\x04user\x128\n" +
+	"\x04role\x18\x02 \x01(\x0e2\x1a.penstock.resource.v1.RoleB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04role\"\xfc\x06\n" +
+	"\vBearerToken\x12?\n" +
+	"\x04name\x18\x01 \x01(\tB+\xbaH(r&\x18?2\"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$R\x04name\x12\x19\n" +
+	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
+	"\x04etag\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x12E\n" +
-	"\x06labels\x18\x06 \x03(\v2-.penstock.resource.v1.BearerToken.LabelsEntryR\x06labels\x12!\n" +
-	"\fdisplay_name\x18\a \x01(\tR\vdisplayName\x121\n" +
-	"\x05owner\x18\b \x01(\v2\x1b.penstock.resource.v1.OwnerR\x05owner\x12\x1a\n" +
-	"\bgateways\x18\t \x03(\tR\bgateways\x12\x1b\n" +
+	"updateTime\x12^\n" +
+	"\x06labels\x18\x06 \x03(\v2-.penstock.resource.v1.BearerToken.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\xff\x01R\x06labels\x12+\n" +
+	"\fdisplay_name\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vdisplayName\x129\n" +
+	"\x05owner\x18\b \x01(\v2\x1b.penstock.resource.v1.OwnerB\x06\xbaH\x03\xc8\x01\x01R\x05owner\x12.\n" +
+	"\bgateways\x18\t \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\x18\x01\"\x06r\x04\x10\x01\x18?R\bgateways\x12\x1b\n" +
 	"\tadmin_api\x18\n" +
-	" \x01(\bR\badminApi\x12\x16\n" +
-	"\x06scopes\x18\v \x03(\tR\x06scopes\x12;\n" +
+	" \x01(\bR\badminApi\x12)\n" +
+	"\x06scopes\x18\v \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x10\"\ar\x05\x10\x01\x18\x80\x01R\x06scopes\x12;\n" +
 	"\vexpire_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\x12\x18\n" +
-	"\acreator\x18\r \x01(\tR\acreator\x12>\n" +
-	"\rlast_use_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\vlastUseTime\x12\x16\n" +
-	"\x06sha256\x18\x0f \x01(\fR\x06sha256\x12+\n" +
-	"\x03ttl\x18\x10 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x1a9\n" +
+	"expireTime\x12\"\n" +
+	"\acreator\x18\r \x01(\tB\b\xbaH\x05r\x03\x18\xfe\x01R\acreator\x12>\n" +
+	"\rlast_use_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\vlastUseTime\x12\x1f\n" +
+	"\x06sha256\x18\x0f \x01(\fB\a\xbaH\x04z\x02\x18 R\x06sha256\x12<\n" +
+	"\x03ttl\x18\x10 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xe7\x84\x0f*\x00R\x03ttl\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*N\n" +

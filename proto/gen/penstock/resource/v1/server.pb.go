@@ -9,6 +9,7 @@
 package resourcev1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -868,18 +869,18 @@ var File_penstock_resource_v1_server_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\n" +
-	"!penstock/resource/v1/server.proto\x12\x14penstock.resource.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xed\t\n" +
-	"\x06Server\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
-	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x12\n" +
-	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"!penstock/resource/v1/server.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\x81\f\n" +
+	"\x06Server\x12>\n" +
+	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
+	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
+	"\x04etag\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x12@\n" +
-	"\x06labels\x18\x06 \x03(\v2(.penstock.resource.v1.Server.LabelsEntryR\x06labels\x12!\n" +
-	"\fdisplay_name\x18\a \x01(\tR\vdisplayName\x12 \n" +
-	"\vdescription\x18\b \x01(\tR\vdescription\x12O\n" +
+	"updateTime\x12Y\n" +
+	"\x06labels\x18\x06 \x03(\v2(.penstock.resource.v1.Server.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\xff\x01R\x06labels\x12+\n" +
+	"\fdisplay_name\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vdisplayName\x12*\n" +
+	"\vdescription\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\vdescription\x12O\n" +
 	"\x0fstreamable_http\x18\t \x01(\v2$.penstock.resource.v1.StreamableHttpH\x00R\x0estreamableHttp\x12-\n" +
 	"\x03sse\x18\n" +
 	" \x01(\v2\x19.penstock.resource.v1.SseH\x00R\x03sse\x123\n" +
@@ -889,31 +890,40 @@ const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"credential\x12@\n" +
 	"\n" +
 	"visibility\x18\r \x01(\v2 .penstock.resource.v1.VisibilityR\n" +
-	"visibility\x12<\n" +
-	"\fcall_timeout\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\vcallTimeout\x12'\n" +
-	"\x0fmax_concurrency\x18\x0f \x01(\rR\x0emaxConcurrency\x12,\n" +
-	"\x12max_response_bytes\x18\x10 \x01(\rR\x10maxResponseBytes\x12\x1a\n" +
-	"\bprotocol\x18\x11 \x01(\tR\bprotocol\x12\x1c\n" +
-	"\tstateless\x18\x12 \x01(\bR\tstateless\x12:\n" +
-	"\baffinity\x18\x13 \x01(\x0e2\x1e.penstock.resource.v1.AffinityR\baffinity\x12D\n" +
-	"\ftool_changes\x18\x14 \x01(\x0e2!.penstock.resource.v1.ToolChangesR\vtoolChanges\x12S\n" +
-	"\rextra_headers\x18\x15 \x03(\v2..penstock.resource.v1.Server.ExtraHeadersEntryR\fextraHeaders\x12:\n" +
+	"visibility\x12M\n" +
+	"\fcall_timeout\x18\x0e \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x03\b\x84\a2\x02\b\x01R\vcallTimeout\x121\n" +
+	"\x0fmax_concurrency\x18\x0f \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\x0emaxConcurrency\x129\n" +
+	"\x12max_response_bytes\x18\x10 \x01(\rB\v\xbaH\b*\x06\x18\x80\x80\x80\x80\x04R\x10maxResponseBytes\x12e\n" +
+	"\bprotocol\x18\x11 \x01(\tBI\xbaHFrDR\x00R\x04AUTOR\n" +
+	"2024-11-05R\n" +
+	"2025-03-26R\n" +
+	"2025-06-18R\n" +
+	"2025-11-25R\n" +
+	"2026-07-28R\bprotocol\x12\x1c\n" +
+	"\tstateless\x18\x12 \x01(\bR\tstateless\x12D\n" +
+	"\baffinity\x18\x13 \x01(\x0e2\x1e.penstock.resource.v1.AffinityB\b\xbaH\x05\x82\x01\x02\x10\x01R\baffinity\x12N\n" +
+	"\ftool_changes\x18\x14 \x01(\x0e2!.penstock.resource.v1.ToolChangesB\b\xbaH\x05\x82\x01\x02\x10\x01R\vtoolChanges\x12m\n" +
+	"\rextra_headers\x18\x15 \x03(\v2..penstock.resource.v1.Server.ExtraHeadersEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x14\"\ar\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80 R\fextraHeaders\x12:\n" +
 	"\x06status\x18\x16 \x01(\v2\".penstock.resource.v1.ServerStatusR\x06status\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
 	"\x11ExtraHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\v\n" +
-	"\ttransport\"\"\n" +
-	"\x0eStreamableHttp\x12\x10\n" +
-	"\x03url\x18\x01 \x01(\tR\x03url\"\x17\n" +
-	"\x03Sse\x12\x10\n" +
-	"\x03url\x18\x01 \x01(\tR\x03url\"\xa5\x01\n" +
-	"\x05Stdio\x12\x18\n" +
-	"\acommand\x18\x01 \x01(\tR\acommand\x12\x12\n" +
-	"\x04args\x18\x02 \x03(\tR\x04args\x126\n" +
-	"\x03env\x18\x03 \x03(\v2$.penstock.resource.v1.Stdio.EnvEntryR\x03env\x1a6\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x12\n" +
+	"\ttransport\x12\x05\xbaH\x02\b\x01\".\n" +
+	"\x0eStreamableHttp\x12\x1c\n" +
+	"\x03url\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03url\"#\n" +
+	"\x03Sse\x12\x1c\n" +
+	"\x03url\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03url\"\xf8\x01\n" +
+	"\x05Stdio\x12$\n" +
+	"\acommand\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80 R\acommand\x12$\n" +
+	"\x04args\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\x80\x01\"\x05r\x03\x18\x80@R\x04args\x12k\n" +
+	"\x03env\x18\x03 \x03(\v2$.penstock.resource.v1.Stdio.EnvEntryB3\xbaH0\x9a\x01-\x10\x80\x01\"!r\x1f\x10\x01\x18\x80\x012\x18^[A-Za-z_][A-Za-z0-9_]*$*\x05r\x03\x18\x80@R\x03env\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe4\x01\n" +
@@ -925,14 +935,14 @@ const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\x04kind\"\x0e\n" +
 	"\fNoCredential\"\x0f\n" +
 	"\rStaticHeaders\"\v\n" +
-	"\tStaticEnv\"\xd0\x01\n" +
-	"\fServerStatus\x12)\n" +
-	"\x10protocol_version\x18\x01 \x01(\tR\x0fprotocolVersion\x12\x1f\n" +
-	"\vserver_info\x18\x02 \x01(\tR\n" +
+	"\tStaticEnv\"\xed\x01\n" +
+	"\fServerStatus\x122\n" +
+	"\x10protocol_version\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x0fprotocolVersion\x12)\n" +
+	"\vserver_info\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\n" +
 	"serverInfo\x12?\n" +
-	"\rdiscover_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\fdiscoverTime\x12\x1d\n" +
+	"\rdiscover_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\fdiscoverTime\x12'\n" +
 	"\n" +
-	"last_error\x18\x04 \x01(\tR\tlastError\x12\x14\n" +
+	"last_error\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\tlastError\x12\x14\n" +
 	"\x05tools\x18\x05 \x01(\rR\x05tools*O\n" +
 	"\bAffinity\x12\x18\n" +
 	"\x14AFFINITY_UNSPECIFIED\x10\x00\x12\x16\n" +

@@ -9,6 +9,7 @@
 package resourcev1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -258,26 +259,29 @@ var File_penstock_resource_v1_tool_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_tool_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpenstock/resource/v1/tool.proto\x12\x14penstock.resource.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x04\n" +
-	"\x04Tool\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
-	"\x03uid\x18\x02 \x01(\tR\x03uid\x12\x12\n" +
-	"\x04etag\x18\x03 \x01(\tR\x04etag\x12;\n" +
+	"\x1fpenstock/resource/v1/tool.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x05\n" +
+	"\x04Tool\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x03\x18\xc0\x02R\x04name\x12\x19\n" +
+	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
+	"\x04etag\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12;\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\x12\x16\n" +
-	"\x06server\x18\x06 \x01(\tR\x06server\x12#\n" +
-	"\rupstream_name\x18\a \x01(\tR\fupstreamName\x125\n" +
-	"\x05state\x18\b \x01(\x0e2\x1f.penstock.resource.v1.ToolStateR\x05state\x12'\n" +
-	"\x0fdefinition_hash\x18\t \x01(\tR\x0edefinitionHash\x12\x1b\n" +
+	"updateTime\x12\x1f\n" +
+	"\x06server\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18?R\x06server\x12-\n" +
+	"\rupstream_name\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\fupstreamName\x125\n" +
+	"\x05state\x18\b \x01(\x0e2\x1f.penstock.resource.v1.ToolStateR\x05state\x120\n" +
+	"\x0fdefinition_hash\x18\t \x01(\tB\a\xbaH\x04r\x02\x18@R\x0edefinitionHash\x12$\n" +
 	"\tbody_hash\x18\n" +
-	" \x01(\tR\bbodyHash\x12*\n" +
-	"\x11pending_body_hash\x18\v \x01(\tR\x0fpendingBodyHash\x12\x1e\n" +
+	" \x01(\tB\a\xbaH\x04r\x02\x18@R\bbodyHash\x123\n" +
+	"\x11pending_body_hash\x18\v \x01(\tB\a\xbaH\x04r\x02\x18@R\x0fpendingBodyHash\x12*\n" +
 	"\n" +
-	"definition\x18\f \x01(\fR\n" +
-	"definition\x12-\n" +
-	"\x12pending_definition\x18\r \x01(\fR\x11pendingDefinition\x12\x12\n" +
+	"definition\x18\f \x01(\fB\n" +
+	"\xbaH\az\x05\x18\x80\x80\x80\x05R\n" +
+	"definition\x129\n" +
+	"\x12pending_definition\x18\r \x01(\fB\n" +
+	"\xbaH\az\x05\x18\x80\x80\x80\x05R\x11pendingDefinition\x12\x12\n" +
 	"\x04held\x18\x0e \x01(\bR\x04held\x12\x1c\n" +
 	"\tretryable\x18\x0f \x01(\bR\tretryable*n\n" +
 	"\tToolState\x12\x1a\n" +

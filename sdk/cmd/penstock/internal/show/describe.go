@@ -37,13 +37,11 @@ func Describe(w io.Writer, m proto.Message, tools []*resourcev1.Tool) error {
 		sections = append(sections, s)
 	}
 	width := 0
+	fields = slices.DeleteFunc(fields, func(f [2]string) bool { return f[1] == "" })
 	for _, f := range fields {
 		width = max(width, len(f[0])+1)
 	}
 	for _, f := range fields {
-		if f[1] == "" {
-			continue
-		}
 		if _, err := fmt.Fprintf(w, "%-*s  %s\n", width, f[0]+":", Safe(f[1])); err != nil {
 			return err
 		}

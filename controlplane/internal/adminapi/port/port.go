@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package adminapi
+package port
 
 import (
 	"context"
@@ -37,9 +37,9 @@ func Server(h http.Handler) *http.Server {
 	}
 }
 
-// bounded gives a request 30 s to arrive. http.Server.ReadTimeout would also end calls that have long been read and wait for
+// Bounded gives a request 30 s to arrive. http.Server.ReadTimeout would also end calls that have long been read and wait for
 // their answer.
-func bounded(next http.Handler) http.Handler {
+func Bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := http.NewResponseController(w)
 		if c.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil { // not every writer has one: tests' recorders, for instance
@@ -70,22 +70,28 @@ type requestIDKey struct{}
 // plausibleID is what a caller may choose as request id: it goes into logs.
 var plausibleID = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
 
-// identified gives each request an id, the caller's own if it is plausible, and returns it in X-Request-Id.
-func identified(next http.Handler) http.Handler {
+// Identified gives each request an id, the caller's own if it is plausible, and returns it in X-Request-Id.
+func Identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
 		if !plausibleID.MatchString(id) {
 			id = rand.Text()
 		}
 		w.Header().Set(requestIDHeader, id)
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id)))
+		w.Header().Set("Cache-Control", "no-store") // answers hold tokens, and Connect allows GET
+		next.ServeHTTP(w, r.WithContext(WithRequestID(r.Context(), id)))
 	})
 }
 
-// requestID returns the id of the request that ctx belongs to.
-func requestID(ctx context.Context) string {
+// RequestID returns the id of the request that ctx belongs to, empty outside of one.
+func RequestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestIDKey{}).(string)
 	return id
+}
+
+// WithRequestID returns a context of a request with this id.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestIDKey{}, id)
 }
 
 // Headers of the three protocols: what a page may send and what it may read.
@@ -95,9 +101,9 @@ const (
 	corsResponse = "Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin, Retry-After, " + requestIDHeader
 )
 
-// crossOrigin lets pages of the given origins call, and no others. Callers authenticate by a header that no browser sends by
+// CrossOrigin lets pages of the given origins call, and no others. Callers authenticate by a header that no browser sends by
 // itself, so there is nothing to protect from pages of other origins; they just cannot read the answers.
-func crossOrigin(origins []string, next http.Handler) http.Handler {
+func CrossOrigin(origins []string, next http.Handler) http.Handler {
 	if len(origins) == 0 {
 		return next
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package adminapi
+package port
 
 import (
 	"errors"
@@ -34,7 +34,7 @@ func serve(t *testing.T, h http.Handler) string {
 
 func TestRequestID(t *testing.T) {
 	var seen string
-	h := identified(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = requestID(r.Context()) }))
+	h := Identified(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen = RequestID(r.Context()) }))
 	for given, kept := range map[string]bool{
 		"abc-1": true, "": false, "a b": false, strings.Repeat("x", 65): false, "line\nbreak": false, "é": false,
 	} {
@@ -74,7 +74,7 @@ func TestCORS(t *testing.T) {
 			if tt.preflight {
 				r.Header.Set("Access-Control-Request-Method", "POST")
 			}
-			crossOrigin(tt.origins, inner).ServeHTTP(w, r)
+			CrossOrigin(tt.origins, inner).ServeHTTP(w, r)
 			if w.Code != tt.status || w.Header().Get("Access-Control-Allow-Origin") != tt.allowed {
 				t.Errorf("got %d, origin %q; want %d, %q", w.Code, w.Header().Get("Access-Control-Allow-Origin"), tt.status, tt.allowed)
 			}
@@ -89,7 +89,7 @@ func TestCORS(t *testing.T) {
 func TestBodyDeadlineEndsWithTheBody(t *testing.T) {
 	var set []time.Time
 	setter := deadlineWriter{httptest.NewRecorder(), func(at time.Time) { set = append(set, at) }}
-	h := bounded(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	h := Bounded(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if _, err := io.ReadAll(r.Body); err != nil {
 			t.Error(err)
 		}
