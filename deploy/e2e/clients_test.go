@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/penstockhq/penstock/deploy/e2e/testenv"
@@ -40,39 +41,48 @@ func TestClients(t *testing.T) {
 	}
 	env.WaitEnforced(t)
 
-	t.Run("drivers", func(t *testing.T) {
-		for _, row := range clientMatrix() {
-			for _, server := range row.servers {
-				name := strings.TrimSpace(fmt.Sprintf("%s %s %s", row.driver, row.era, server))
-				t.Run(name, func(t *testing.T) {
-					t.Parallel()
-					drive(t, row.driver, row.era, settings[server])
-				})
-			}
+	runClients(t, settings)
+	for line := range strings.Lines(env.Log.String()) {
+		if strings.Contains(line, `"level":"ERROR"`) {
+			t.Errorf("a server logged %s", line)
 		}
-	})
-	if strings.Contains(env.Log.String(), `"level":"ERROR"`) {
-		t.Errorf("a server logged errors; the log ends with\n%s", env.Log.Tail(20))
 	}
+}
+
+// runClients runs the drivers at each server one after the other, at different servers at the same time: the memory server loses
+// entities when two clients write to it at once. Most of a driver's time is the start of its programs.
+func runClients(t *testing.T, settings map[string]map[string]string) {
+	t.Helper()
+	var servers sync.WaitGroup
+	for server := range settings {
+		servers.Go(func() {
+			for _, row := range clientMatrix() {
+				if !row.httpOnly || server == "everything" || server == "fidelity" {
+					t.Run(strings.TrimSpace(row.driver+" "+row.era)+" "+server, func(t *testing.T) {
+						drive(t, row.driver, row.era, settings[server])
+					})
+				}
+			}
+		})
+	}
+	servers.Wait()
 }
 
 type clientRow struct {
 	driver, era string // the era that the client asks for, where it can choose
-	servers     []string
+	httpOnly    bool   // asks only the HTTP servers: the way to a stdio server is the same from here on
 }
 
 func clientMatrix() []clientRow {
-	all := []string{"everything", "filesystem", "memory", "fidelity"}
-	http := []string{"everything", "fidelity"}
 	return []clientRow{
-		{"ts-v1.mjs", "", all},
-		{"ts-v2.mjs", "", all},
-		{"ts-v2.mjs", "auto", http},
-		{"ts-v2.mjs", "modern", all},
-		{"inspector.mjs", "", all},
-		{"inspector.mjs", "modern", http},
-		{"mcp-remote.mjs", "", all},
-		{"raw.mjs", "", all},
+		{"ts-v1.mjs", "", false},
+		{"ts-v2.mjs", "", false},
+		{"ts-v2.mjs", "auto", true},
+		{"ts-v2.mjs", "modern", false},
+		{"inspector.mjs", "", false},
+		{"inspector.mjs", "modern", true},
+		{"mcp-remote.mjs", "", false},
+		{"raw.mjs", "", false},
 	}
 }
 

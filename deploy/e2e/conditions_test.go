@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -38,30 +39,32 @@ func TestConditions(t *testing.T) {
 	token := env.Token(t, testenv.OfUser("ada@penstock.test"), "g")
 	env.WaitEnforced(t)
 
-	for _, tc := range conditionCases(env, team) {
-		t.Run(tc.condition, func(t *testing.T) {
-			checkConditions(t, env, cli, "", "")
+	cases := slices.Concat(clientConditions(env, team), credentialConditions(env, team), []conditionCase{nodeCondition(env)})
+	for _, tc := range cases {
+		t.Run(tc.condition+" "+tc.reason, func(t *testing.T) {
+			checkConditions(t, env, cli, conditionCase{})
 			c := client(env, env.Nodes[0], "g", token.Text)
 			works(t, "before", c.Call(t, "rec__echo", `{"message":"hello"}`), "hello")
 			tc.spoil(t)
-			checkConditions(t, env, cli, tc.condition, tc.says)
+			checkConditions(t, env, cli, tc)
 			if tc.answers != nil {
 				env.WaitEnforced(t)
 				tc.answers(t, c)
 			}
 			tc.fix(t)
 			env.WaitEnforced(t)
-			checkConditions(t, env, cli, "", "")
+			checkConditions(t, env, cli, conditionCase{})
 			works(t, "after", c.Call(t, "rec__echo", `{"message":"hello"}`), "hello")
 		})
 	}
 }
 
-func conditionCases(env *testenv.Env, team string) []conditionCase {
+// clientConditions are those of the gateway's clients.
+func clientConditions(env *testenv.Env, team string) []conditionCase {
 	whole := func(t *testing.T) { gateway(t, env, "g", team, "rec/echo") }
 	return []conditionCase{
 		{
-			condition: "HasTools", says: "tool", fix: whole,
+			condition: "HasTools", reason: "NoToolsAssigned", says: "tool", fix: whole,
 			spoil: func(t *testing.T) { gateway(t, env, "g", team) },
 			answers: func(t *testing.T, c *rawclient.Client) {
 				if got := names(t, c.Modern(t, "tools/list", noArguments, nil)); len(got) > 0 {
@@ -71,7 +74,7 @@ func conditionCases(env *testenv.Env, team string) []conditionCase {
 			},
 		},
 		{
-			condition: "HasClientAuth", says: "authentication", fix: whole,
+			condition: "HasClientAuth", reason: "NoClientAuthentication", says: "authentication", fix: whole,
 			spoil: func(t *testing.T) {
 				env.Apply(t, strings.Replace(gatewayYAML("g", team, "rec/echo"), "authentication: {bearer_token: {}}", "authentication: {}", 1))
 			},
@@ -85,15 +88,21 @@ func conditionCases(env *testenv.Env, team string) []conditionCase {
 			},
 		},
 		{
-			condition: "Visible", says: "eng",
+			condition: "Visible", reason: "NoMembers", says: "eng",
 			spoil: func(t *testing.T) { env.Apply(t, "kind: Team\nname: eng\nmembers: []\n") },
 			fix:   func(t *testing.T) { env.Apply(t, "kind: Team\nname: eng\nmembers: [{user: ada@penstock.test}]\n") },
 			answers: func(t *testing.T, c *rawclient.Client) {
 				wantAccessDenied.check(t, "list", c.Modern(t, "tools/list", noArguments, nil))
 			},
 		},
+	}
+}
+
+// credentialConditions are those of what calls run with.
+func credentialConditions(env *testenv.Env, team string) []conditionCase {
+	return []conditionCase{
 		{
-			condition: "CredentialsResolvable", says: "rec",
+			condition: "CredentialsResolvable", reason: "ConnectionMissing", says: "rec",
 			spoil: func(t *testing.T) {
 				if _, err := env.Admin.Connections.DeleteConnection(t.Context(), &adminv1.DeleteConnectionRequest{Name: "rec"}); err != nil {
 					t.Fatal(err)
@@ -110,20 +119,56 @@ func conditionCases(env *testenv.Env, team string) []conditionCase {
 			},
 		},
 		{
-			condition: "Enforced", says: "node",
-			spoil: func(t *testing.T) { env.Nodes[0].Stop(t) },
-			fix: func(t *testing.T) {
-				env.Nodes[0].Start(t)
-				env.Nodes[0].WaitReady(t)
+			condition: "CredentialsResolvable", reason: "CredentialMissing", says: "rec",
+			spoil: func(t *testing.T) { serverIs(t, env, "{organization: {}}", "static_headers") },
+			fix:   func(t *testing.T) { serverIs(t, env, "{organization: {}}", "none") },
+			answers: func(t *testing.T, c *rawclient.Client) {
+				r := resultOf(t, c.Call(t, "rec__echo", noArguments))
+				if !r.Result.IsError || !strings.Contains(r.text(), `"rec"`) || r.Result.StructuredContent.Error.Type != "CREDENTIAL_MISSING" {
+					t.Errorf("a call without credential gives %+v", r)
+				}
+			},
+		},
+		{ // G-18: what was assigned stays
+			condition: "WithinServerVisibility", reason: "ServerNarrowed", says: "rec", warns: true,
+			spoil: func(t *testing.T) { serverIs(t, env, team, "none") },
+			fix:   func(t *testing.T) { serverIs(t, env, "{organization: {}}", "none") },
+			answers: func(t *testing.T, c *rawclient.Client) {
+				works(t, "call", c.Call(t, "rec__echo", `{"message":"hello"}`), "hello")
 			},
 		},
 	}
 }
 
-// checkConditions checks that all conditions hold, or all but one and Ready, as the API says it and as the CLI shows it.
-func checkConditions(t *testing.T, env *testenv.Env, cli, broken, says string) {
+func nodeCondition(env *testenv.Env) conditionCase {
+	return conditionCase{
+		condition: "Enforced", reason: "NoNode", says: "node",
+		spoil: func(t *testing.T) { env.Nodes[0].Stop(t) },
+		fix: func(t *testing.T) {
+			env.Nodes[0].Start(t)
+			env.Nodes[0].WaitReady(t)
+		},
+	}
+}
+
+// serverIs changes the server's visibility and the kind of its credential.
+func serverIs(t *testing.T, env *testenv.Env, visibility, credential string) {
+	t.Helper()
+	got, err := env.Admin.Servers.GetServer(t.Context(), &adminv1.GetServerRequest{Name: "rec"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.Apply(t, fmt.Sprintf("kind: Server\nname: rec\nstreamable_http: {url: %q}\nvisibility: %s\ncredential: {%s: {}}\n",
+		got.GetServer().GetStreamableHttp().GetUrl(), visibility, credential))
+}
+
+// checkConditions checks that all conditions hold, or all but the broken one and Ready, as the API says it and as the CLI shows it.
+func checkConditions(t *testing.T, env *testenv.Env, cli string, broken conditionCase) {
 	t.Helper()
 	all := []string{"HasTools", "HasClientAuth", "Visible", "CredentialsResolvable", "Enforced", "Ready"}
+	if broken.warns {
+		all = append(all, broken.condition)
+	}
 	got, err := env.Admin.Gateways.GetGateway(t.Context(), &adminv1.GetGatewayRequest{Name: "g"})
 	if err != nil {
 		t.Fatal(err)
@@ -142,18 +187,21 @@ func checkConditions(t *testing.T, env *testenv.Env, cli, broken, says string) {
 			t.Errorf("no condition %s", name)
 			continue
 		}
-		c, holds, word := conditions[i], broken == "" || (name != broken && name != "Ready"), "yes"
-		if !holds {
-			word = "no"
+		c, reason, word := conditions[i], "OK", "yes"
+		switch {
+		case name == broken.condition:
+			reason, word = broken.reason, "no"
+		case name == "Ready" && broken.condition != "" && !broken.warns:
+			reason, word = "NotReady", "no"
 		}
-		if c.GetStatus() != holds || !regexp.MustCompile(`^[A-Z][A-Za-z]+$`).MatchString(c.GetReason()) {
-			t.Errorf("with %s broken: %s is %t (%s: %s)", broken, name, c.GetStatus(), c.GetReason(), c.GetMessage())
+		if c.GetStatus() != (word == "yes") || c.GetReason() != reason {
+			t.Errorf("with %s broken: %s is %t (%s: %s)", broken.condition, name, c.GetStatus(), c.GetReason(), c.GetMessage())
 		}
-		if name == broken && !strings.Contains(c.GetMessage(), says) {
-			t.Errorf("%s does not name %q: %s", name, says, c.GetMessage())
+		if name == broken.condition && !strings.Contains(c.GetMessage(), broken.says) {
+			t.Errorf("%s does not name %q: %s", name, broken.says, c.GetMessage())
 		}
-		if !regexp.MustCompile(`(?m)^` + name + ` +` + word + ` +` + c.GetReason() + ` `).MatchString(described) {
-			t.Errorf("penstock describe does not show %s %s %s:\n%s", name, word, c.GetReason(), described)
+		if !regexp.MustCompile(`(?m)^` + name + ` +` + word + ` +` + reason + ` `).MatchString(described) {
+			t.Errorf("penstock describe does not show %s %s %s:\n%s", name, word, reason, described)
 		}
 	}
 }

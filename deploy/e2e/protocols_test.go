@@ -243,6 +243,21 @@ func reflectService(t *testing.T, connection *grpc.ClientConn) protoreflect.Serv
 			t.Errorf("reflection lists no %sService, but %v", name, services)
 		}
 	}
+	set := fetchFiles(t, ask)
+	files, err := protodesc.NewFiles(set)
+	if err != nil {
+		t.Fatalf("the descriptors that reflection gave do not fit together: %v", err)
+	}
+	found, err := files.FindDescriptorByName(teamService)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found.(protoreflect.ServiceDescriptor)
+}
+
+// fetchFiles asks for the file of the service and for what it imports.
+func fetchFiles(t *testing.T, ask func(*reflectionv1.ServerReflectionRequest) *reflectionv1.ServerReflectionResponse) *descriptorpb.FileDescriptorSet {
+	t.Helper()
 	set := &descriptorpb.FileDescriptorSet{}
 	seen := map[string]bool{}
 	var fetch func(*reflectionv1.ServerReflectionRequest)
@@ -265,15 +280,7 @@ func reflectService(t *testing.T, connection *grpc.ClientConn) protoreflect.Serv
 		}
 	}
 	fetch(&reflectionv1.ServerReflectionRequest{MessageRequest: &reflectionv1.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: teamService}})
-	files, err := protodesc.NewFiles(set)
-	if err != nil {
-		t.Fatalf("the descriptors that reflection gave do not fit together: %v", err)
-	}
-	found, err := files.FindDescriptorByName(teamService)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found.(protoreflect.ServiceDescriptor)
+	return set
 }
 
 // byGRPCWeb has connect-web make the calls: one process per token.

@@ -5,7 +5,9 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/penstockhq/penstock/deploy/e2e/testenv"
 	"github.com/penstockhq/penstock/deploy/e2e/testenv/rawclient"
 	"github.com/penstockhq/penstock/deploy/e2e/testenv/recorder"
+	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 )
 
 // TestVisibility checks who may use a gateway of each visibility, to the last byte of each answer (G-2, G-4, RS-6, RS-9). All
@@ -38,15 +41,7 @@ members: [{user: stranger@penstock.test}]
 	for name := range visibilities {
 		gateway(t, env, name, organization, "rec/echo")
 	}
-	tokens := map[string]testenv.Token{
-		"owner":                  env.Token(t, testenv.OfUser("owner@penstock.test"), "personal", "team", "organization"),
-		"member":                 env.Token(t, testenv.OfUser("member@penstock.test"), "personal", "team", "organization"),
-		"other team":             env.Token(t, testenv.OfUser("stranger@penstock.test"), "personal", "team", "organization"),
-		"admin who is no member": env.Token(t, testenv.OfUser(testenv.AdminEmail), "personal", "team", "organization"),
-		"deactivated":            env.Token(t, testenv.OfUser("gone@penstock.test"), "personal", "team", "organization"),
-		"team token":             env.Token(t, testenv.OfTeam("eng"), "personal", "team", "organization"),
-		"organisation token":     env.Token(t, testenv.OfOrganization(), "personal", "team", "organization"),
-	}
+	tokens := visibilityTokens(t, env, slices.Collect(maps.Keys(visibilities)))
 	env.WaitEnforced(t)
 	clients := make(map[string]*rawclient.Client) // by gateway and principal, each with a session
 	for name := range visibilities {
@@ -80,6 +75,20 @@ members: [{user: stranger@penstock.test}]
 		want{status: http.StatusNotFound, body: `{"jsonrpc":"2.0","id":1,"error":{"code":-32600,"message":"Invalid session ID"}}`}.check(t, "list", a)
 	})
 	t.Run("two gateways of one server", func(t *testing.T) { checkTwoGateways(t, env) })
+}
+
+// visibilityTokens makes a token for all gateways for each principal of the table.
+func visibilityTokens(t *testing.T, env *testenv.Env, gateways []string) map[string]testenv.Token {
+	t.Helper()
+	tokens := make(map[string]testenv.Token)
+	for principal, owner := range map[string]*resourcev1.Owner{
+		"owner": testenv.OfUser("owner@penstock.test"), "member": testenv.OfUser("member@penstock.test"),
+		"other team": testenv.OfUser("stranger@penstock.test"), "admin who is no member": testenv.OfUser(testenv.AdminEmail),
+		"deactivated": testenv.OfUser("gone@penstock.test"), "team token": testenv.OfTeam("eng"), "organisation token": testenv.OfOrganization(),
+	} {
+		tokens[principal] = env.Token(t, owner, gateways...)
+	}
+	return tokens
 }
 
 type visibilityRow struct{ principal, personal, team, organization string }

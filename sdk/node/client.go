@@ -11,6 +11,7 @@ import (
 	"time"
 
 	nodev1 "github.com/penstockhq/penstock/proto/gen/penstock/node/v1"
+	"github.com/penstockhq/penstock/sdk/node/bodies"
 	"github.com/penstockhq/penstock/sdk/node/lastgood"
 	"github.com/penstockhq/penstock/sdk/node/replica"
 )
@@ -31,6 +32,7 @@ const (
 type Client struct {
 	cfg     Config
 	metrics *metrics
+	bodies  *bodies.Store
 	disk    *disk // nil without a folder
 	link    *link
 	tasks   chan struct{} // one token per task that runs
@@ -39,7 +41,7 @@ type Client struct {
 	// therefore reads it without the lock.
 	stateMu sync.Mutex
 	state   *replica.State
-	pool    map[replica.Hash][]byte // bodies without a state, from disk or an unfinished snapshot
+	pool    map[replica.Hash]*bodies.Body // bodies without a state, from disk or an unfinished snapshot
 
 	mu        sync.Mutex
 	started   time.Time
@@ -69,8 +71,12 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make node client: %w", err)
 	}
+	store, err := bodies.New()
+	if err != nil {
+		return nil, fmt.Errorf("make node client: %w", err)
+	}
 	return &Client{
-		cfg: cfg, metrics: m, link: &link{}, tasks: make(chan struct{}, maxTasks),
+		cfg: cfg, bodies: store, metrics: m, link: &link{}, tasks: make(chan struct{}, maxTasks),
 		rejects: make(map[Key]Reject),
 	}, nil
 }
@@ -140,7 +146,7 @@ func (c *Client) NodeService() nodev1.NodeServiceClient { return nodev1.NewNodeS
 
 // load brings the last known good state into force (D-61).
 func (c *Client) load(ctx context.Context) error {
-	store, err := lastgood.Open(c.cfg.Dir, c.cfg.SealKey, c.cfg.Log)
+	store, err := lastgood.Open(c.cfg.Dir, c.cfg.SealKey, c.bodies, c.cfg.Log)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	"github.com/penstockhq/penstock/sdk/node/bodies"
 	"github.com/penstockhq/penstock/sdk/node/replica"
 )
 
@@ -57,7 +58,7 @@ func (s *stream) snapshotBegin(m *distributionv1.SnapshotBegin) error {
 	if s.builder != nil || s.pending.Open() {
 		return fmt.Errorf("%w: a snapshot begins inside another message", replica.ErrMalformed)
 	}
-	b, err := replica.NewBuilder(s.c.state, s.c.pool, m.GetEpoch(), m.GetRevision())
+	b, err := replica.NewBuilder(s.c.bodies, s.c.state, m.GetEpoch(), m.GetRevision())
 	if err != nil {
 		return err
 	}
@@ -90,13 +91,17 @@ func (s *stream) snapshotEnd(ctx, outer context.Context, m *distributionv1.Snaps
 	if err := b.Verify(m.GetDigest()); err != nil {
 		return err
 	}
-	err := s.fetch(ctx, b.Missing(), func(hash replica.Hash, body []byte) error {
-		// Kept for the next try should the stream break.
-		if s.c.pool == nil {
-			s.c.pool = make(map[replica.Hash][]byte)
+	err := s.fetch(ctx, b.Missing(s.c.pool), func(hash replica.Hash, body []byte) error {
+		kept, err := b.PutBlob(body)
+		if err != nil {
+			return err
 		}
-		s.c.pool[hash] = body
-		return b.PutBlob(body)
+		// For the next try should the stream break.
+		if s.c.pool == nil {
+			s.c.pool = make(map[replica.Hash]*bodies.Body)
+		}
+		s.c.pool[hash] = kept
+		return nil
 	})
 	if err != nil {
 		return err
@@ -127,14 +132,14 @@ func (s *stream) delta(ctx, outer context.Context, part *replica.Delta, size int
 		return err
 	}
 	// Nothing is missing unless the control plane counted wrong; then asking is better than starting over.
-	bodies := make(map[replica.Hash][]byte, len(missing))
+	fetched := make(map[replica.Hash][]byte, len(missing))
 	if err := s.fetch(ctx, missing, func(h replica.Hash, body []byte) error {
-		bodies[h] = body
+		fetched[h] = body
 		return nil
 	}); err != nil {
 		return err
 	}
-	rejects, err := s.c.change(outer, d, bodies)
+	rejects, err := s.c.change(outer, d, fetched)
 	if err != nil {
 		return err
 	}

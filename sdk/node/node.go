@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	"github.com/penstockhq/penstock/sdk/node/bodies"
 	"github.com/penstockhq/penstock/sdk/node/replica"
 )
 
@@ -21,16 +22,19 @@ import (
 // assignment's is "<gateway>/<tool>".
 type Key = replica.Key
 
+// Body is a tool's definition, kept compressed until somebody asks for its bytes.
+type Body = bodies.Body
+
 // State is a read-only set of resources at one revision. It may be read until the [Applier.Apply] that was given it
-// returns; what Get, Range and Blob returned may be kept for ever, and must not be changed.
+// returns, by several goroutines; what Get, Range and Blob returned may be kept for ever, and must not be changed.
 type State interface {
 	// Get returns a resource, nil if there is none. Each call decodes it anew: the state holds encoded bytes only.
 	Get(kind, name string) *distributionv1.Resource
 	// Range calls fn for every resource of a kind, in no order, until fn returns false.
 	Range(kind string, fn func(*distributionv1.Resource) bool)
-	// Blob returns the body with that SHA-256, nil if no resource of the state needs it. The bytes are held once,
-	// whatever the number of resources and states that need them.
-	Blob(hash [sha256.Size]byte) []byte
+	// Blob returns the body with that SHA-256, nil if no resource of the state needs it. It is held once, compressed,
+	// whatever the number of resources and states that need it: keep the Body, not its bytes.
+	Blob(hash [sha256.Size]byte) *Body
 	// Epoch returns the lineage of the revision log, a UUID.
 	Epoch() string
 	// Revision returns the revision of the state.

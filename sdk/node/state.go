@@ -80,10 +80,10 @@ func (c *Client) swap(ctx context.Context, next *replica.State) []Reject {
 }
 
 // change brings a checked delta into force and returns what newly did not compile.
-func (c *Client) change(ctx context.Context, d *replica.Delta, bodies map[replica.Hash][]byte) ([]Reject, error) {
+func (c *Client) change(ctx context.Context, d *replica.Delta, fetched map[replica.Hash][]byte) ([]Reject, error) {
 	start := time.Now()
 	c.stateMu.Lock()
-	touched, err := c.state.Apply(d, bodies)
+	touched, err := c.state.Apply(d, fetched)
 	c.stateMu.Unlock()
 	if err != nil {
 		return nil, err

@@ -67,6 +67,11 @@ func prepareSQLite(ctx context.Context, db *sql.DB) (release func() error, err e
 	if health != "ok" {
 		return nil, unusable("The database file is damaged: restore it from a backup.", errors.New(health))
 	}
+	// Not before the file is known to be ours: the mode is kept in its header. It may be a newer release's still, which
+	// uses the same.
+	if _, err := db.ExecContext(ctx, `PRAGMA journal_mode = WAL`); err != nil {
+		return nil, fmt.Errorf("turn on the write-ahead log: %w", err)
+	}
 	return func() error { return nil }, nil
 }
 

@@ -73,21 +73,23 @@ func openSQLite(ctx context.Context, rawURL string) (*Store, error) {
 	// SQLite would make the file with the umask's mode, and gives its side files the mode of the file.
 	f, err := os.OpenFile(u.Path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, unusable("The database file cannot be opened for writing.", err)
+		return nil, unusable("The database file "+u.Path+" cannot be opened for writing: check that its folder exists, its permissions and the disk.", err)
 	}
 	if err := f.Close(); err != nil {
-		return nil, unusable("The database file cannot be opened for writing.", err)
+		return nil, unusable("The database file "+u.Path+" cannot be written.", err)
 	}
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": {
-		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(1)",
-	}}
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": {"busy_timeout(5000)", "synchronous(FULL)", "secure_delete(1)"}}
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: u.Path}).EscapedPath()+"?"+q.Encode())
 	if err != nil {
 		return nil, fmt.Errorf("open sqlite: %w", err)
 	}
 	// One connection: SQLite has one writer anyway, and a waiting Go call is cheaper than a busy loop in the driver.
 	db.SetMaxOpenConns(1)
-	return start(ctx, db, dialect{name: "sqlite3", prepare: prepareSQLite})
+	opened, err := start(ctx, db, dialect{name: "sqlite3", prepare: prepareSQLite})
+	if f := fault.From(err); err != nil && f.Reason == store.ReasonForeign {
+		return nil, unusable(u.Path+": "+f.Public, err)
+	}
+	return opened, err
 }
 
 func openPostgres(ctx context.Context, rawURL string) (*Store, error) {

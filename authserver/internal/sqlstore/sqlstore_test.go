@@ -3,6 +3,7 @@
 package sqlstore_test
 
 import (
+	"bytes"
 	"database/sql"
 	"net/url"
 	"os"
@@ -121,6 +122,10 @@ func TestOpenRefusals(t *testing.T) {
 	}
 	execSQLite(t, newer, `INSERT INTO authserver_schema_version (version_id, is_applied) VALUES (9999, 1)`)
 	execSQLite(t, foreign, `CREATE TABLE bookmarks (url TEXT)`)
+	before, err := os.ReadFile(foreign)
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	for _, c := range []struct {
 		name, url, reason, says string
@@ -141,6 +146,9 @@ func TestOpenRefusals(t *testing.T) {
 		{"newer schema", "sqlite://" + newer, store.ReasonForeign, "newer release", fault.Precondition},
 	} {
 		t.Run(c.name, func(t *testing.T) { refused(t, c.url, c.kind, c.reason, c.says) })
+	}
+	if after, err := os.ReadFile(foreign); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("another program's file was changed: %v", err)
 	}
 }
 

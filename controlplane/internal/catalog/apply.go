@@ -9,6 +9,9 @@ import (
 	"slices"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/access"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/admission"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/desk"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/fields"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
@@ -32,6 +35,7 @@ func (c *Catalog) Apply(ctx context.Context, caller Caller, objects []Object, op
 	var gone []string
 	rev, _, err := c.withSecrets(ctx, caller, opt.ValidateOnly, wanted, func(d *draft) error {
 		out, gone = Applied{Items: make([]AppliedItem, len(wanted))}, nil
+		d.Tx.SetAtomic() // nodes too enforce it wholly or not at all (D-35)
 		if err := d.applyAll(ctx, wanted, out.Items); err != nil || !opt.Prune {
 			return err
 		}
@@ -66,9 +70,9 @@ func wantedOf(objects []Object) ([]Object, error) {
 		key := Key{Kind: in.Kind(), Name: in.Metadata().Name}
 		switch path := fmt.Sprintf("resources[%d]", i); {
 		case !slices.Contains(exported(), in.Kind()):
-			problems.Add(resource.ReasonInvalidField, path, "a %s cannot be applied", label(in.Kind()))
+			problems.Add(resource.ReasonInvalidField, path, "a %s cannot be applied", desk.Label(in.Kind()))
 		case seen[key]:
-			problems.Add(ReasonDuplicate, path, "the %s %q is there twice", label(key.Kind), key.Name)
+			problems.Add(ReasonDuplicate, path, "the %s %q is there twice", desk.Label(key.Kind), key.Name)
 		}
 		seen[key] = true
 	}
@@ -89,15 +93,15 @@ func (d *draft) applyAll(ctx context.Context, wanted []Object, items []AppliedIt
 			}
 			item, err := d.applyOne(ctx, o)
 			items[i] = item
-			if f := (*fault.Fault)(nil); errors.As(err, &f) && collectable(f.Kind) {
-				refused = append(refused, located(f, o))
+			if f := (*fault.Fault)(nil); errors.As(err, &f) && resource.IsRefusal(f.Kind) {
+				refused = append(refused, resource.Located(f, desk.Label(o.Kind())+" "+o.Metadata().Name))
 				continue
 			}
 			if err != nil {
 				return err
 			}
 		}
-		if err := joined(refused); err != nil {
+		if err := resource.Joined(refused); err != nil {
 			return err
 		}
 	}
@@ -122,7 +126,7 @@ func (d *draft) prefetch(ctx context.Context, wanted []Object) error {
 		if n <= prefetch {
 			continue
 		}
-		if _, err := d.r.ListPrefix(ctx, kind, ""); err != nil {
+		if _, err := d.R.ListPrefix(ctx, kind, ""); err != nil {
 			return err
 		}
 	}
@@ -131,7 +135,7 @@ func (d *draft) prefetch(ctx context.Context, wanted []Object) error {
 
 func (d *draft) applyOne(ctx context.Context, o Object) (AppliedItem, error) {
 	item := AppliedItem{Kind: o.Kind(), Name: o.Metadata().Name, Action: ActionUnchanged}
-	exists, err := find[Object](ctx, d.desk, item.Kind, item.Name)
+	exists, err := desk.Find[Object](ctx, d.Desk, item.Kind, item.Name)
 	if err != nil {
 		return item, err
 	}
@@ -140,62 +144,19 @@ func (d *draft) applyOne(ctx context.Context, o Object) (AppliedItem, error) {
 		if err := d.create(ctx, o); err != nil {
 			return item, err
 		}
-		item.ChangedFields, err = resource.Changed(nil, o)
+		item.ChangedFields, err = fields.Changed(nil, o)
 		return item, err
 	}
-	if item.ChangedFields, err = d.update(ctx, o, []string{resource.Everything}); len(item.ChangedFields) > 0 {
+	if item.ChangedFields, err = d.update(ctx, o, []string{fields.Everything}); len(item.ChangedFields) > 0 {
 		item.Action = ActionUpdated
 	}
 	return item, err
 }
 
-// collectable are the kinds of faults that are about one resource.
-func collectable(k fault.Kind) bool {
-	return slices.Contains([]fault.Kind{fault.Invalid, fault.Denied, fault.NotFound, fault.AlreadyExists, fault.Conflict, fault.Precondition}, k)
-}
-
-// located returns a fault with the resource in front of each path.
-func located(f *fault.Fault, o Object) *fault.Fault {
-	out := *f
-	out.Fields = nil
-	of := label(o.Kind()) + " " + o.Metadata().Name
-	if len(f.Fields) == 0 {
-		return out.At(of, f.Public)
-	}
-	located := &out
-	for _, field := range f.Fields {
-		located = located.At(of+": "+field.Path, field.Problem)
-	}
-	return located
-}
-
-// joined makes one fault of many: kind, reason and text of the first, the fields of all.
-func joined(faults []*fault.Fault) error {
-	if len(faults) == 0 {
-		return nil
-	}
-	out := faults[0]
-	if len(faults) > 1 {
-		c := *out
-		c.Public = fmt.Sprintf("%d resources are refused. %s", len(faults), out.Public)
-		out = &c
-	}
-	for _, f := range faults[1:] {
-		for _, field := range f.Fields {
-			if len(out.Fields) < maxProblems {
-				out = out.At(field.Path, field.Problem)
-			}
-		}
-	}
-	return out
-}
-
-const maxProblems = 200
-
 // prune deletes what is not wanted, in the reverse order of dependence, but never the caller. It returns the UIDs of the
 // connections that went.
 func (d *draft) prune(ctx context.Context, wanted []Object) ([]AppliedItem, []string, error) {
-	who, err := d.who(ctx)
+	who, err := d.Who(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -206,7 +167,7 @@ func (d *draft) prune(ctx context.Context, wanted []Object) ([]AppliedItem, []st
 	for _, o := range wanted {
 		keep[Key{Kind: o.Kind(), Name: o.Metadata().Name}] = true
 	}
-	keep[Key{Kind: KindUser, Name: d.caller.Email}] = true
+	keep[Key{Kind: KindUser, Name: d.Caller.Email}] = true
 	if err := pinnedStay(wanted, keep); err != nil {
 		return nil, nil, err
 	}
@@ -216,7 +177,7 @@ func (d *draft) prune(ctx context.Context, wanted []Object) ([]AppliedItem, []st
 	kinds := exported()
 	slices.Reverse(kinds)
 	for _, kind := range kinds {
-		recs, err := d.r.ListPrefix(ctx, kind, "")
+		recs, err := d.R.ListPrefix(ctx, kind, "")
 		if err != nil {
 			return nil, nil, err
 		}
@@ -247,7 +208,7 @@ func pinnedStay(wanted []Object, keep map[Key]bool) error {
 		}
 		for _, a := range g.Tools {
 			if a.Pinned != nil && !keep[Key{Kind: KindConnection, Name: a.Pinned.Connection}] {
-				problems.Add(ReasonPinPruned, "gateway "+g.Name+": "+at(a, "pinned.connection"), "the connection %q is not listed, so prune would delete it; list it, or pin another", a.Pinned.Connection)
+				problems.Add(ReasonPinPruned, "gateway "+g.Name+": "+admission.At(a, "pinned.connection"), "the connection %q is not listed, so prune would delete it; list it, or pin another", a.Pinned.Connection)
 			}
 		}
 	}

@@ -47,6 +47,9 @@ func TestApplyOrder(t *testing.T) {
 					t.Errorf("item %d is %+v", i, item)
 				}
 			}
+			if !o.last().Atomic {
+				t.Error("nodes may enforce a part of it")
+			}
 			again, err := apply(o, "root", catalog.ApplyOptions{}, objects...)
 			if err != nil || again.Revision != out.Revision {
 				t.Errorf("applied again: revision %d, %v", again.Revision, err)
@@ -134,6 +137,19 @@ func TestApplyProblems(t *testing.T) {
 	wantRefusal(t, err, "conflict ETAG_STALE")
 }
 
+// More resources than an apply may have, and a list of names too long to be shown whole.
+func TestApplyLimits(t *testing.T) {
+	o := newOrg(t)
+	_, err := apply(o, "root", catalog.ApplyOptions{}, slices.Repeat([]catalog.Object{server("s")}, 10_001)...)
+	wantRefusal(t, err, "invalid INVALID_FIELD", "at most 10000")
+	o.create(server("s"))
+	for i := range 13 {
+		o.create(connection(fmt.Sprintf("c-%02d", i), "s", everybody()))
+	}
+	_, err = o.Delete(t.Context(), o.as("root"), catalog.KindServer, "s", "", catalog.WriteOptions{})
+	wantRefusal(t, err, "precondition RESOURCE_IN_USE", `connection "c-09" and 3 more`)
+}
+
 func TestPrune(t *testing.T) {
 	o := newOrg(t)
 	o.standard()
@@ -188,15 +204,15 @@ func TestApplyLarge(t *testing.T) {
 		tools[i] = tool(fmt.Sprintf("tool-%02d", i))
 	}
 	o.discover("files", tools...)
-	objects := make([]catalog.Object, 0, 10_000)
-	for i := range 2_000 {
+	objects := make([]catalog.Object, 0, 2*largeApply)
+	for i := range largeApply / 3 {
 		objects = append(objects, &catalog.User{Meta: named(fmt.Sprintf("user-%04d@example.com", i))})
 		objects = append(objects, connection(fmt.Sprintf("c-%04d", i), "files", everybody()))
 	}
-	for i := range 6_000 {
+	for i := range largeApply {
 		g := gateway(fmt.Sprintf("gw-%04d", i), seenBy())
 		for j := range 5 {
-			g.Tools = append(g.Tools, pin(fmt.Sprintf("files/tool-%02d", (i+j)%40), fmt.Sprintf("c-%04d", i%2_000)))
+			g.Tools = append(g.Tools, pin(fmt.Sprintf("files/tool-%02d", (i+j)%40), fmt.Sprintf("c-%04d", i%(largeApply/3))))
 		}
 		objects = append(objects, g)
 	}

@@ -4,8 +4,10 @@ package catalog
 
 import (
 	"context"
-	"sync"
 	"time"
+
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/access"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/facts"
 )
 
 // Secrets keeps what connections authenticate with. The authserver implements it, through package secrets.
@@ -23,21 +25,7 @@ type Status interface {
 }
 
 // Caller is an authenticated administrator. The zero value may do nothing.
-type Caller struct {
-	UserUID   string
-	Email     string
-	Role      Role
-	TokenName string
-	System    bool // the control plane itself: may do everything
-}
-
-// actor is the principal key that the revision log keeps; an e-mail address never enters it.
-func (c Caller) actor() string {
-	if c.System {
-		return "system"
-	}
-	return "user:" + c.UserUID
-}
+type Caller = access.Caller
 
 // WriteOptions change how a write is done.
 type WriteOptions struct {
@@ -95,33 +83,11 @@ type Applied struct {
 	Revision Revision // that it made; the head if nothing changed
 }
 
-// Discovery is what a node learned from a server.
-type Discovery struct {
-	ProtocolVersion string
-	ServerInfo      []byte // raw JSON object
-	Capabilities    []byte // raw JSON object
-	Instructions    string
-	Tools           [][]byte // raw JSON objects of tools/list
-}
-
-// DiscoveryOutcome names the tools, "<server>/<upstream name>", that a discovery found different.
-type DiscoveryOutcome struct {
-	Added, Changed, Removed []string
-	Revision                Revision
-}
-
 // TokenUse is the last use of a bearer token.
-type TokenUse struct {
-	Token string // name
-	Time  time.Time
-}
+type TokenUse = facts.TokenUse
 
 // ConnectionCheck is the outcome of the last call over a connection.
-type ConnectionCheck struct {
-	Connection string // name
-	Time       time.Time
-	Reason     string // empty after a success, else for example "UPSTREAM_UNREACHABLE"
-}
+type ConnectionCheck = facts.ConnectionCheck
 
 // Config is what a Catalog needs.
 type Config struct {
@@ -134,10 +100,8 @@ type Config struct {
 
 // Catalog is the commands and queries of the domain. Its methods may be called at the same time.
 type Catalog struct {
-	cfg Config
-
-	mu   sync.Mutex
-	used map[string]time.Time // last noted use of admin-API tokens, to the minute
+	cfg   Config
+	facts *facts.Keeper
 }
 
 // New returns a catalog on a store. It starts nothing.
@@ -148,5 +112,5 @@ func New(cfg Config) *Catalog {
 	if cfg.GatewayURL == nil {
 		cfg.GatewayURL = func(string) string { return "" }
 	}
-	return &Catalog{cfg: cfg, used: make(map[string]time.Time)}
+	return &Catalog{cfg: cfg, facts: facts.New(cfg.Store, cfg.Now)}
 }

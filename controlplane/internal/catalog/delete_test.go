@@ -148,8 +148,11 @@ func TestUndeleteRefused(t *testing.T) {
 	o.discover("s", tool("x"))
 	o.create(gateway("tools", seenBy(), pin("s/x", "c")))
 	for _, x := range []catalog.Key{
-		{Kind: catalog.KindGateway, Name: "team"}, {Kind: catalog.KindTeam, Name: "tmp"},
-		{Kind: catalog.KindGateway, Name: "tools"}, {Kind: catalog.KindConnection, Name: "c"}, {Kind: catalog.KindServer, Name: "s"},
+		{Kind: catalog.KindGateway, Name: "team"},
+		{Kind: catalog.KindTeam, Name: "tmp"},
+		{Kind: catalog.KindGateway, Name: "tools"},
+		{Kind: catalog.KindConnection, Name: "c"},
+		{Kind: catalog.KindServer, Name: "s"},
 	} {
 		if _, err := o.Delete(t.Context(), o.as("root"), x.Kind, x.Name, "", catalog.WriteOptions{}); err != nil {
 			t.Fatal(err)

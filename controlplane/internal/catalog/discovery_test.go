@@ -109,9 +109,15 @@ func TestDiscoveryBad(t *testing.T) {
 // Failures and times are no revisions (D-5).
 func TestDiscoveryFailure(t *testing.T) {
 	o := newOrg(t)
-	o.create(server("s"))
+	o.create(server("s"), server("never"))
 	o.discover("s", tool("x"))
 	at, before := o.now, o.head()
+	if err := o.RecordDiscoveryFailure(t.Context(), "never", "UPSTREAM_TIMEOUT", "no answer"); err != nil {
+		t.Fatal(err)
+	}
+	if status := get[*catalog.Server](o, catalog.KindServer, "never").Status; status == nil || status.LastError != "UPSTREAM_TIMEOUT: no answer" || !status.DiscoverTime.IsZero() {
+		t.Errorf("status of a server that never answered is %+v", status)
+	}
 	o.now = o.now.Add(time.Hour)
 	if err := o.RecordDiscoveryFailure(t.Context(), "s", "UPSTREAM_UNREACHABLE", "connection refused"); err != nil {
 		t.Fatal(err)

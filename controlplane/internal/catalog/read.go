@@ -4,9 +4,10 @@ package catalog
 
 import (
 	"context"
-	"encoding/hex"
-	"fmt"
 
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/condition"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/desk"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/fields"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/filter"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -30,64 +31,32 @@ func (c *Catalog) Get(ctx context.Context, caller Caller, kind Kind, name string
 func (c *Catalog) read(ctx context.Context, caller Caller, kind Kind, name string) (Object, error) {
 	var o Object
 	err := c.cfg.Store.Read(ctx, func(_ Head, r Reader) (err error) {
-		d := c.desk(r, caller)
-		if o, err = d.visible(ctx, kind, name); err != nil {
+		d := desk.New(r, caller)
+		if o, err = d.Visible(ctx, kind, name); err != nil {
 			return err
 		}
 		if t, ok := o.(*Tool); ok {
-			if err := d.definitions(ctx, t); err != nil {
+			if err := d.Definitions(ctx, t); err != nil {
 				return err
 			}
 		}
-		return d.status(ctx, o)
+		return c.status(ctx, d, o)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return o, c.annotate(ctx, kind, []Object{o})
+	return o, c.facts.Annotate(ctx, kind, []Object{o})
 }
 
-// definitions fills in the bytes of a tool's definitions.
-func (d *desk) definitions(ctx context.Context, t *Tool) (err error) {
-	load := func(digits string) ([]byte, error) {
-		if digits == "" {
-			return nil, nil
-		}
-		hash, err := parseHash(digits)
-		if err != nil {
-			return nil, err
-		}
-		return d.r.Blob(ctx, hash)
+// status fills in a gateway's status: where it is and why it is not usable, if it is not.
+func (c *Catalog) status(ctx context.Context, d *desk.Desk, o Object) error {
+	g, ok := o.(*Gateway)
+	if !ok {
+		return nil
 	}
-	if t.Definition, err = load(t.BodyHash); err != nil {
-		return err
-	}
-	t.PendingDefinition, err = load(t.PendingBodyHash)
+	list, err := condition.Of(ctx, d, g, c.cfg.Status)
+	g.Status = &resource.GatewayStatus{Conditions: list, URL: c.cfg.GatewayURL(g.Name)}
 	return err
-}
-
-func parseHash(digits string) (h Hash, err error) {
-	if n, err := hex.Decode(h[:], []byte(digits)); err != nil || n != len(h) || len(digits) != 2*len(h) {
-		return h, fmt.Errorf("%q is not a SHA-256", digits)
-	}
-	return h, nil
-}
-
-// blobsOf returns the blobs that a tool needs: its accepted definition, and the pending one, so that nodes have it when
-// it is accepted.
-func blobsOf(t *Tool) ([]Hash, error) {
-	var out []Hash
-	for _, digits := range []string{t.BodyHash, t.PendingBodyHash} {
-		if digits == "" {
-			continue
-		}
-		h, err := parseHash(digits)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, h)
-	}
-	return out, nil
 }
 
 // List returns a page of what the caller may see, in name order, tools without definitions. Faults: Invalid for a filter
@@ -103,7 +72,7 @@ func (c *Catalog) List(ctx context.Context, caller Caller, kind Kind, opt ListOp
 	case opt.PageSize == 0:
 		opt.PageSize = defaultPage
 	}
-	f, err := filter.Parse(opt.Filter, func(field string) string { return resource.FilterProblem(kind, field) })
+	f, err := filter.Parse(opt.Filter, func(field string) string { return fields.FilterProblem(kind, field) })
 	if err != nil {
 		return Page{}, err
 	}
@@ -115,7 +84,7 @@ func (c *Catalog) List(ctx context.Context, caller Caller, kind Kind, opt ListOp
 	var page Page
 	err = c.cfg.Store.Read(ctx, func(_ Head, r Reader) error {
 		page = Page{}
-		l := lister{desk: c.desk(r, caller), kind: kind, filter: f, deleted: opt.ShowDeleted}
+		l := lister{Desk: desk.New(r, caller), c: c, kind: kind, filter: f, deleted: opt.ShowDeleted}
 		more, err := l.collect(ctx, after, opt.PageSize, &page)
 		if more {
 			page.NextPageToken = of.Token(page.Objects[len(page.Objects)-1].Metadata().Name)
@@ -125,13 +94,14 @@ func (c *Catalog) List(ctx context.Context, caller Caller, kind Kind, opt ListOp
 	if err != nil {
 		return Page{}, err
 	}
-	return page, c.annotate(ctx, kind, page.Objects)
+	return page, c.facts.Annotate(ctx, kind, page.Objects)
 }
 
 // lister collects a page.
 type lister struct {
-	*desk
+	*desk.Desk
 
+	c       *Catalog
 	kind    Kind
 	filter  filter.Filter
 	deleted bool
@@ -145,12 +115,12 @@ func (l *lister) collect(ctx context.Context, after string, size int, page *Page
 		after = max(after, only+"/")
 	}
 	for {
-		recs, err := l.r.List(ctx, l.kind, after, scanPage, l.deleted)
+		recs, err := l.R.List(ctx, l.kind, after, scanPage, l.deleted)
 		if err != nil {
 			return false, err
 		}
 		for _, rec := range recs {
-			if narrowed && serverOf(rec.Name) != only {
+			if narrowed && desk.ServerOf(rec.Name) != only {
 				return false, nil
 			}
 			o, err := l.match(ctx, rec)
@@ -177,20 +147,20 @@ func (l *lister) match(ctx context.Context, rec *Record) (Object, error) {
 	if !rec.DeleteTime.IsZero() && rec.DeleteTime.Before(l.c.cfg.Now().Add(-KeepDeleted)) {
 		return nil, nil
 	}
-	o, err := l.object(rec)
+	o, err := l.Object(rec)
 	if err != nil {
 		return nil, err
 	}
-	if ok, err := l.sees(ctx, o); err != nil || !ok {
+	if ok, err := l.Sees(ctx, o); err != nil || !ok {
 		return nil, err
 	}
-	if !l.filter.Matches(func(field string) string { return resource.Text(o, field) }) {
+	if !l.filter.Matches(func(field string) string { return fields.Text(o, field) }) {
 		return nil, nil
 	}
-	if o, err = l.complete(ctx, o); err != nil {
+	if o, err = l.Complete(ctx, o); err != nil {
 		return nil, err
 	}
-	return o, l.status(ctx, o)
+	return o, l.c.status(ctx, l.Desk, o)
 }
 
 // exported are the kinds that manifests have, in the order in which they depend on each other.
@@ -203,23 +173,23 @@ func (c *Catalog) Export(ctx context.Context, caller Caller) ([]Object, Revision
 	var rev Revision
 	err := c.cfg.Store.Read(ctx, func(h Head, r Reader) error {
 		out, rev = nil, h.Revision
-		d := c.desk(r, caller)
+		d := desk.New(r, caller)
 		for _, kind := range exported() {
-			objects, err := all[Object](ctx, d, kind)
+			objects, err := desk.All[Object](ctx, d, kind)
 			if err != nil {
 				return err
 			}
 			for _, o := range objects {
-				if ok, err := d.sees(ctx, o); err != nil || !ok {
+				if ok, err := d.Sees(ctx, o); err != nil || !ok {
 					if err != nil {
 						return err
 					}
 					continue
 				}
-				if o, err = d.complete(ctx, o); err != nil {
+				if o, err = d.Complete(ctx, o); err != nil {
 					return err
 				}
-				resource.Strip(o)
+				fields.Strip(o)
 				out = append(out, o)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
@@ -66,7 +67,7 @@ func (d *draft) seal(c *Connection, uid string) error {
 	case s.version == "":
 		s.uid, c.CredentialVersion = uid, pendingVersion
 	case s.uid != uid: // between the two runs somebody deleted and made the connection
-		return fault.Newf(fault.Conflict, ReasonWriteConflict, "The connection %q was replaced meanwhile; read it again and try again.", c.Name)
+		return fault.Newf(fault.Conflict, record.ReasonWriteConflict, "The connection %q was replaced meanwhile; read it again and try again.", c.Name)
 	default:
 		c.CredentialVersion = s.version
 	}
@@ -77,7 +78,7 @@ func (d *draft) seal(c *Connection, uid string) error {
 
 // noteSecretGarbage is the kind of notes that name connections whose secrets are to be deleted; an empty body says that
 // they are.
-const noteSecretGarbage = "secret_garbage" //nolint:gosec // a kind of note, no credential
+const noteSecretGarbage = "secret_garbage"
 
 // dropSecrets deletes what deleted connections authenticated with. It is written down first, so that a lost authserver
 // or control plane does not keep them: [Catalog.SweepSecrets] tries again.

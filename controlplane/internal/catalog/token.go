@@ -6,14 +6,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/penstockhq/penstock/controlplane/internal/catalog/access"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/admission"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/desk"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
@@ -26,11 +26,10 @@ const (
 
 // createToken mints a bearer token. The token itself is in the answer and nowhere else (ST-2, ST-3).
 func (c *Catalog) createToken(ctx context.Context, caller Caller, t *BearerToken, opt WriteOptions) (Written, error) {
-	o, err := resource.Clone(t)
+	in, err := resource.Clone(t)
 	if err != nil {
 		return Written{}, err
 	}
-	in := o.(*BearerToken) //nolint:forcetypeassert,errcheck // a clone has the type of its original
 	resource.Normalize(in)
 	if in.Name == "" {
 		in.Name = tokenName()
@@ -41,7 +40,7 @@ func (c *Catalog) createToken(ctx context.Context, caller Caller, t *BearerToken
 		if err := d.mint(ctx, in, hex.EncodeToString(sha[:])); err != nil {
 			return err
 		}
-		out, err = d.full(ctx, KindBearerToken, in.Name)
+		out, err = d.Full(ctx, KindBearerToken, in.Name)
 		return err
 	})
 	if err != nil {
@@ -76,25 +75,21 @@ func tokenKind(o *resource.Owner) ident.Kind {
 
 // mint stores a token's resource under the hash of the token.
 func (d *draft) mint(ctx context.Context, in *BearerToken, sha string) error {
-	who, err := d.who(ctx)
+	who, err := d.Who(ctx)
 	if err != nil {
 		return err
 	}
 	if err := who.Creates(in); err != nil {
 		return err
 	}
-	exists, err := find[*BearerToken](ctx, d.desk, KindBearerToken, in.Name)
+	exists, err := desk.Find[*BearerToken](ctx, d.Desk, KindBearerToken, in.Name)
 	if err != nil {
 		return err
 	}
 	if exists != nil {
 		return fault.Newf(fault.AlreadyExists, ReasonAlreadyExists, "There is a bearer token %q already; choose another name.", in.Name)
 	}
-	problems := resource.Check(in)
-	if err := d.admitToken(ctx, in, &problems); err != nil {
-		return err
-	}
-	if err := problems.Err(fmt.Sprintf("bearer token %q", in.Name)); err != nil {
+	if err := admission.Token(ctx, d.Desk, in); err != nil {
 		return err
 	}
 	ttl := defaultTTL
@@ -102,69 +97,10 @@ func (d *draft) mint(ctx context.Context, in *BearerToken, sha string) error {
 		ttl = time.Duration(*in.TTL)
 	}
 	in.ExpireTime = d.c.cfg.Now().UTC().Add(ttl).Truncate(time.Second)
-	if in.Creator = d.caller.Email; d.caller.System {
+	if in.Creator = d.Caller.Email; d.Caller.System {
 		in.Creator = "system"
 	}
-	return d.putRecord(ctx, in, uuid.NewString(), sha)
-}
-
-// admitToken checks that the owner is alive and has a right to each gateway (ST-5; nodes check it again at each use).
-func (d *draft) admitToken(ctx context.Context, t *BearerToken, p *resource.Problems) error {
-	if err := d.ownerExists(ctx, t.Owner, p); err != nil {
-		return err
-	}
-	if t.Owner != nil && t.Owner.User != "" {
-		u, err := find[*User](ctx, d.desk, KindUser, t.Owner.User)
-		if err != nil {
-			return err
-		}
-		if u != nil && u.Deactivated {
-			p.Add(resource.ReasonInvalidField, "owner.user", "%s is deactivated, so the token would be dead", u.Name)
-		}
-	}
-	for i, name := range t.Gateways {
-		path := fmt.Sprintf("gateways[%d]", i)
-		g, err := find[*Gateway](ctx, d.desk, KindGateway, name)
-		if err != nil {
-			return err
-		}
-		if g == nil {
-			p.Add(ReasonUnknownReference, path, "there is no gateway %q; create the gateway first", name)
-			continue
-		}
-		add(p, path, access.TokenReaches(t.Owner, g, d.isMember(ctx)))
-	}
-	return d.failed
-}
-
-// forgetOldTokens takes a new gateway's name out of the tokens that list a deleted one of that name: a token's audience
-// is a gateway, not a name. A token that is left without gateway goes.
-func (d *draft) forgetOldTokens(ctx context.Context, gateway string) error {
-	tokens, err := all[*BearerToken](ctx, d.desk, KindBearerToken)
-	if err != nil {
-		return err
-	}
-	for _, t := range tokens {
-		if !slices.Contains(t.Gateways, gateway) {
-			continue
-		}
-		rest := *t
-		rest.Gateways = slices.DeleteFunc(slices.Clone(t.Gateways), func(g string) bool { return g == gateway })
-		if len(rest.Gateways) == 0 {
-			if err := d.removeToken(ctx, t.Name); err != nil {
-				return err
-			}
-			continue
-		}
-		rec, err := d.r.Get(ctx, Key{Kind: KindBearerToken, Name: t.Name})
-		if err != nil {
-			return err
-		}
-		if err := d.putRecord(ctx, &rest, rec.UID, rec.Lookup); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.Put(ctx, in, uuid.NewString(), sha)
 }
 
 // Authenticate returns the administrator whose admin-API token it is. Every other token, and one whose owner is
@@ -177,7 +113,7 @@ func (c *Catalog) Authenticate(ctx context.Context, token string) (Caller, error
 	}
 	var caller Caller
 	err := c.cfg.Store.Read(ctx, func(_ Head, r Reader) error {
-		d := c.desk(r, Caller{})
+		d := desk.New(r, Caller{})
 		rec, err := r.Lookup(ctx, KindBearerToken, hex.EncodeToString(sha[:]))
 		if err != nil {
 			return err
@@ -185,18 +121,16 @@ func (c *Catalog) Authenticate(ctx context.Context, token string) (Caller, error
 		if rec == nil {
 			return refuse
 		}
-		o, err := d.object(rec)
-		if err != nil {
-			return err
-		}
-		t := o.(*BearerToken) //nolint:forcetypeassert,errcheck // looked up by kind
+		t, err := desk.Find[*BearerToken](ctx, d, KindBearerToken, rec.Name)
 		switch {
+		case err != nil:
+			return err
 		case !t.AdminAPI:
 			return fault.New(fault.Unauthenticated, ReasonTokenRefused, "The bearer token is made for gateways and does not open the admin API.")
 		case !t.ExpireTime.After(c.cfg.Now()):
 			return fault.New(fault.Unauthenticated, ReasonTokenRefused, "The bearer token has expired; make a new one.")
 		}
-		u, err := find[*User](ctx, d, KindUser, t.Owner.User)
+		u, err := desk.Find[*User](ctx, d, KindUser, t.Owner.User)
 		if err != nil {
 			return err
 		}
@@ -209,7 +143,7 @@ func (c *Catalog) Authenticate(ctx context.Context, token string) (Caller, error
 	if err != nil {
 		return Caller{}, err
 	}
-	return caller, c.noteUse(ctx, caller.TokenName)
+	return caller, c.facts.NoteUse(ctx, caller.TokenName)
 }
 
 // Bootstrap makes the first administrator and a token for the admin API, which lives 365 days. It does so once: when an
@@ -219,8 +153,8 @@ func (c *Catalog) Bootstrap(ctx context.Context, email string) (token string, cr
 	token, sha := ident.MintBearer(ident.KindUser)
 	_, _, err = c.write(ctx, Caller{System: true}, false, nil, func(d *draft) error {
 		created = false
-		users, err := all[*User](ctx, d.desk, KindUser)
-		if err != nil || slices.ContainsFunc(users, isAdmin) {
+		users, err := desk.All[*User](ctx, d.Desk, KindUser)
+		if err != nil || slices.ContainsFunc(users, admission.IsAdmin) {
 			return err
 		}
 		created = true

@@ -8,15 +8,20 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/admission"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/desk"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/discovery"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/fields"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/usage"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
-// draft is a desk at which something is written.
+// draft is a desk at which a command writes.
 type draft struct {
-	*desk
+	*desk.Draft
 
-	tx     Tx
+	c      *Catalog
 	sealed secretPlan
 	// prunes is set while Apply prunes: the tokens of a pruned user or team go with it, since no manifest has them.
 	prunes bool
@@ -26,10 +31,10 @@ type draft struct {
 // must be of its last run.
 func (c *Catalog) write(ctx context.Context, caller Caller, validateOnly bool, plan secretPlan, fn func(*draft) error) (Revision, bool, error) {
 	run := func(tx Tx) error {
-		return fn(&draft{desk: c.desk(tx, caller), tx: tx, sealed: plan})
+		return fn(&draft{Draft: desk.NewDraft(tx, caller), c: c, sealed: plan})
 	}
 	if !validateOnly {
-		return c.cfg.Store.Write(ctx, caller.actor(), run)
+		return c.cfg.Store.Write(ctx, caller.Actor(), run)
 	}
 	if err := c.cfg.Store.DryRun(ctx, run); err != nil {
 		return 0, false, err
@@ -87,7 +92,7 @@ func (c *Catalog) writeOne(ctx context.Context, caller Caller, in Object, opt Wr
 		if err := fn(d); err != nil {
 			return err
 		}
-		out, err = d.full(ctx, in.Kind(), in.Metadata().Name)
+		out, err = d.Full(ctx, in.Kind(), in.Metadata().Name)
 		return err
 	})
 	if err != nil {
@@ -114,7 +119,7 @@ func (c *Catalog) written(ctx context.Context, out Object, rev Revision, changed
 
 // create stores a new resource in normal form.
 func (d *draft) create(ctx context.Context, in Object) error {
-	who, err := d.who(ctx)
+	who, err := d.Who(ctx)
 	if err != nil {
 		return err
 	}
@@ -123,14 +128,14 @@ func (d *draft) create(ctx context.Context, in Object) error {
 		return err
 	}
 	m := in.Metadata()
-	exists, err := find[Object](ctx, d.desk, in.Kind(), m.Name)
+	exists, err := desk.Find[Object](ctx, d.Desk, in.Kind(), m.Name)
 	if err != nil {
 		return err
 	}
 	if exists != nil {
-		return fault.Newf(fault.AlreadyExists, ReasonAlreadyExists, "There is a %s %q already; update it, or choose another name.", label(in.Kind()), m.Name)
+		return fault.Newf(fault.AlreadyExists, ReasonAlreadyExists, "There is a %s %q already; update it, or choose another name.", desk.Label(in.Kind()), m.Name)
 	}
-	if err := d.admit(ctx, nil, in); err != nil {
+	if err := admission.Check(ctx, d.Desk, nil, in); err != nil {
 		return err
 	}
 	uid := uuid.NewString()
@@ -138,25 +143,25 @@ func (d *draft) create(ctx context.Context, in Object) error {
 		uid = s.uid
 	}
 	if in.Kind() == KindGateway {
-		if err := d.forgetOldTokens(ctx, m.Name); err != nil {
+		if err := usage.ForgetGateway(ctx, d.Draft, m.Name); err != nil {
 			return err
 		}
 	}
-	return d.put(ctx, nil, in, uid)
+	return d.store(ctx, nil, in, uid)
 }
 
 // update changes a resource and returns the names of the fields that differ.
 func (d *draft) update(ctx context.Context, patch Object, mask []string) ([]string, error) {
 	m := patch.Metadata()
-	stored, err := d.visible(ctx, patch.Kind(), m.Name)
+	stored, err := d.Visible(ctx, patch.Kind(), m.Name)
 	if err != nil {
 		return nil, err
 	}
-	who, err := d.who(ctx)
+	who, err := d.Who(ctx)
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := resource.Merge(stored, patch, mask)
+	wanted, err := fields.Merge(stored, patch, mask)
 	if err != nil {
 		return nil, err
 	}
@@ -166,86 +171,47 @@ func (d *draft) update(ctx context.Context, patch Object, mask []string) ([]stri
 		return nil, err
 	}
 	resource.Normalize(before)
-	fields, err := resource.Changed(before, wanted)
+	changed, err := fields.Changed(before, wanted)
 	if err != nil {
 		return nil, err
 	}
 	if u, ok := stored.(*User); ok {
-		err = who.UpdatesUser(u, fields)
+		err = who.UpdatesUser(u, changed)
 	} else if err = who.Manages(stored); err == nil {
 		err = who.Manages(wanted)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := fresh(stored, m.Etag); err != nil {
+	if err := desk.Fresh(stored, m.Etag); err != nil {
 		return nil, err
 	}
-	if err := d.admit(ctx, before, wanted); err != nil {
+	if err := admission.Check(ctx, d.Desk, before, wanted); err != nil {
 		return nil, err
 	}
-	return fields, d.put(ctx, before, wanted, stored.Metadata().UID)
+	return changed, d.store(ctx, before, wanted, stored.Metadata().UID)
 }
 
-// visible returns a resource that the caller may see; to others it does not exist.
-func (d *desk) visible(ctx context.Context, kind Kind, name string) (Object, error) {
-	o, err := d.full(ctx, kind, resource.NormalizeName(kind, name))
-	if err != nil {
-		return nil, err
-	}
-	if o != nil {
-		ok, err := d.sees(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			return o, nil
-		}
-	}
-	return nil, notFound(kind, name)
-}
-
-func notFound(kind Kind, name string) error {
-	return fault.Newf(fault.NotFound, ReasonNotFound, "There is no %s %q that you may see.", label(kind), name)
-}
-
-// label is a kind as it stands in a sentence.
-func label(k Kind) string {
-	if k == KindBearerToken {
-		return "bearer token"
-	}
-	return string(k)
-}
-
-// fresh refuses an etag that is not the stored one; none is no promise.
-func fresh(stored Object, etag string) error {
-	if etag == "" || etag == stored.Metadata().Etag {
-		return nil
-	}
-	return fault.Newf(fault.Conflict, ReasonEtagStale, "The %s %q was changed since you read it; read it again and repeat your change.",
-		label(stored.Kind()), stored.Metadata().Name)
-}
-
-// put stores a resource that was admitted, with the changes that follow from it in other records.
-func (d *draft) put(ctx context.Context, before, o Object, uid string) error {
+// store stores a resource that was admitted, with the changes that follow from it in other records.
+func (d *draft) store(ctx context.Context, before, o Object, uid string) error {
 	if c, ok := o.(*Connection); ok {
 		if err := d.seal(c, uid); err != nil {
 			return err
 		}
 	}
-	if err := d.putRecord(ctx, o, uid, ""); err != nil {
+	if err := d.Put(ctx, o, uid, ""); err != nil {
 		return err
 	}
 	m := o.Metadata()
 	switch o := o.(type) {
 	case *Gateway:
 		if b, _ := before.(*Gateway); b != nil && o.Disabled && !b.Disabled {
-			d.tx.Deny(Key{Kind: KindGateway, Name: m.Name})
+			d.Tx.Deny(Key{Kind: KindGateway, Name: m.Name})
 		}
 		return d.putAssignments(ctx, o)
 	case *User:
 		if b, _ := before.(*User); b != nil && o.Deactivated && !b.Deactivated {
-			d.tx.Deny(Key{Kind: KindUser, Name: m.Name})
+			d.Tx.Deny(Key{Kind: KindUser, Name: m.Name})
 		}
 	case *Team:
 		if b, _ := before.(*Team); b != nil {
@@ -253,30 +219,15 @@ func (d *draft) put(ctx context.Context, before, o Object, uid string) error {
 		}
 	case *Server:
 		if b, _ := before.(*Server); b != nil && b.ToolChanges != o.ToolChanges {
-			return d.holdTools(ctx, o)
+			return discovery.Hold(ctx, d.Draft, o)
 		}
 	}
 	return nil
 }
 
-// putRecord stores the record of a resource.
-func (d *draft) putRecord(ctx context.Context, o Object, uid, lookup string) error {
-	body, err := resource.Encode(o)
-	if err != nil {
-		return err
-	}
-	rec := &Record{Key: Key{Kind: o.Kind(), Name: o.Metadata().Name}, UID: uid, Body: body, Lookup: lookup}
-	if t, ok := o.(*Tool); ok {
-		if rec.Blobs, err = blobsOf(t); err != nil {
-			return err
-		}
-	}
-	return d.tx.Put(ctx, rec)
-}
-
 // putAssignments brings the records of a gateway's tools into the wanted state.
 func (d *draft) putAssignments(ctx context.Context, g *Gateway) error {
-	old, err := d.assignments(ctx, g.Name)
+	old, err := d.Assignments(ctx, g.Name)
 	if err != nil {
 		return err
 	}
@@ -287,18 +238,17 @@ func (d *draft) putAssignments(ctx context.Context, g *Gateway) error {
 		if err != nil {
 			return err
 		}
-		key := assignmentKey(g.Name, a.Tool)
+		key := desk.AssignmentKey(g.Name, a.Tool)
 		wanted[key] = true
-		if err := d.tx.Put(ctx, &Record{Key: key, Body: body}); err != nil {
+		if err := d.Tx.Put(ctx, &Record{Key: key, Body: body}); err != nil {
 			return err
 		}
 	}
 	for _, rec := range old {
 		if !wanted[rec.Key] {
-			if err := d.tx.Delete(ctx, rec.Key); err != nil {
+			if err := d.Take(ctx, rec.Key); err != nil {
 				return err
 			}
-			d.tx.Deny(rec.Key)
 		}
 	}
 	return nil
@@ -312,7 +262,7 @@ func (d *draft) denyLeavers(before, after *Team) {
 	}
 	for _, m := range before.Members {
 		if !left[m.User] {
-			d.tx.Deny(Key{Kind: KindTeamMember, Name: after.Name + "/" + m.User})
+			d.Tx.Deny(Key{Kind: KindTeamMember, Name: after.Name + "/" + m.User})
 		}
 	}
 }

@@ -126,8 +126,9 @@ func TestUpdateMask(t *testing.T) {
 		{"unknown field", &catalog.Server{Meta: named("s")}, []string{"display_nam"}, "invalid UNKNOWN_FIELD", "did you mean \"display_name\"?", nil},
 		{"unknown nested field", &catalog.Server{Meta: named("s")}, []string{"stdio.comand"}, "invalid UNKNOWN_FIELD", "did you mean \"command\"?", nil},
 		{"nested field of a text", &catalog.Server{Meta: named("s")}, []string{"display_name.x"}, "invalid UNKNOWN_FIELD", "no fields of its own", nil},
-		{"output only", &catalog.Server{Meta: named("s")}, []string{"status"}, "invalid OUTPUT_ONLY_FIELD", "only the control plane", nil},
-		{"metadata", &catalog.Server{Meta: named("s")}, []string{"uid"}, "invalid OUTPUT_ONLY_FIELD", "", nil},
+		{"output only is ignored", &catalog.Server{Meta: catalog.Meta{Name: "s", UID: "other"}, Status: &resource.ServerStatus{Tools: 9}}, []string{"status", "uid", "create_time"}, "", "", func(s *catalog.Server) bool {
+			return s.Status == nil && s.UID != "other" && s.DisplayName == "S"
+		}},
 		{"nothing there", &catalog.Server{Meta: named("nothing")}, nil, "not_found RESOURCE_NOT_FOUND", "server \"nothing\"", nil},
 		{"several problems", &catalog.Server{Meta: named("s")}, []string{"a", "b"}, "invalid UNKNOWN_FIELD", "; b:", nil},
 	} {

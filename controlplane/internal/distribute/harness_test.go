@@ -135,7 +135,9 @@ func newView() *view {
 	return &view{have: map[node.Key]string{}, bodies: map[node.Key]string{}, denied: map[node.Key]uint64{}, moved: make(chan struct{})}
 }
 
-var kinds = []string{"server", "connection", "tool", "gateway", "assignment", "team", "user", "bearer_token"}
+func kinds() []string {
+	return []string{"server", "connection", "tool", "gateway", "assignment", "team", "user", "bearer_token"}
+}
 
 func (v *view) Apply(ctx context.Context, s node.State, touched []node.Key, atomic bool) []node.Reject {
 	v.mu.Lock()
@@ -152,7 +154,7 @@ func (v *view) Apply(ctx context.Context, s node.State, touched []node.Key, atom
 	if touched == nil {
 		v.full++
 		v.have, v.bodies = map[node.Key]string{}, map[node.Key]string{}
-		for _, kind := range kinds {
+		for _, kind := range kinds() {
 			s.Range(kind, func(r *distributionv1.Resource) bool {
 				touched = append(touched, node.Key{Kind: kind, Name: r.GetName()})
 				return true
@@ -179,7 +181,7 @@ func (v *view) Apply(ctx context.Context, s node.State, touched []node.Key, atom
 		}
 		v.have[k] = string(r.GetVersion())
 		for _, h := range r.GetBlobs() {
-			v.bodies[k] += string(s.Blob([sha256.Size]byte(h)))
+			v.bodies[k] += string(s.Blob([sha256.Size]byte(h)).Bytes())
 		}
 	}
 	v.epoch, v.at = s.Epoch(), s.Revision()

@@ -28,9 +28,9 @@ func TestReject(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := startPlane(t, memstore.New(nil), nil)
 		bad := node.Key{Kind: "gateway", Name: "demo"}
+		first := p.write(feedtest.Shop()...)
 		picky := startNode(t, p, "picky", "eu", nil)
 		other := startNode(t, p, "other", "eu", nil)
-		first := p.write(feedtest.Shop()...)
 		picky.at(first)
 		other.at(first)
 		was := picky.view.have[bad]
@@ -342,10 +342,11 @@ func TestMetrics(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		reader := metric.NewManualReader()
 		p := startPlane(t, memstore.New(nil), func(c *distribute.Config) { c.Meter = metric.NewMeterProvider(metric.WithReader(reader)) })
+		first := p.write(feedtest.Shop()...)
 		n := startNode(t, p, "n1", "eu", func(s *sim, _ *node.Config) {
 			s.view.bad = map[node.Key]string{{Kind: "user", Name: "bad@example.com"}: "BAD"}
 		})
-		n.at(p.write(feedtest.Shop()...))
+		n.at(first)
 		rev := p.write(feedtest.User("bad@example.com", "1"), feedtest.Delete(catalog.KindBearerToken, "t1"), feedtest.Deny(catalog.KindBearerToken, "t1"))
 		p.wait(rev)
 		time.Sleep(6 * time.Second)

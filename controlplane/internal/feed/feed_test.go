@@ -74,27 +74,57 @@ func TestDeltaOfOneChange(t *testing.T) {
 		{"a new tool nobody assigned", nil, []feedtest.Op{feedtest.Tool("shop", "new", "x")}, nil, nil, 0, nil},
 		{"a connection nobody uses", nil, []feedtest.Op{feedtest.Connection("other", "shop")}, nil, nil, 0, nil},
 		{"a gateway of another region", nil, []feedtest.Op{feedtest.Gateway("us", "1", "us"), feedtest.Assign("us", "shop/sell", "shop-main")}, nil, nil, 0, nil},
-		{"assigning brings the tool and its body", nil, []feedtest.Op{feedtest.Assign("demo", "shop/sell", "shop-main")},
-			[]string{"assignment demo/shop/sell", "tool shop/sell"}, nil, 1, nil},
-		{"a body that is there already does not come again", nil,
+		{
+			"assigning brings the tool and its body", nil,
+			[]feedtest.Op{feedtest.Assign("demo", "shop/sell", "shop-main")},
+			[]string{"assignment demo/shop/sell", "tool shop/sell"},
+			nil, 1, nil,
+		},
+		{
+			"a body that is there already does not come again", nil,
 			[]feedtest.Op{feedtest.Tool("shop", "twin", `{"name":"buy"}`), feedtest.Assign("demo", "shop/twin", "shop-main")},
-			[]string{"assignment demo/shop/twin", "tool shop/twin"}, nil, 0, nil},
-		{"unassigning takes all of it", nil,
-			[]feedtest.Op{feedtest.Delete(catalog.KindAssignment, "demo/shop/buy"), feedtest.Deny(catalog.KindAssignment, "demo/shop/buy")}, nil,
-			[]string{"assignment demo/shop/buy", "connection shop-main", "server shop", "tool shop/buy"}, 0,
-			[]string{"assignment demo/shop/buy"}},
-		{"a gateway that leaves the region takes its tools along", nil, []feedtest.Op{feedtest.Gateway("demo", "1", "us")}, nil,
-			[]string{"assignment demo/shop/buy", "connection shop-main", "gateway demo", "server shop", "tool shop/buy"}, 0, nil},
-		{"a gateway that enters the region", []feedtest.Op{feedtest.Gateway("us", "1", "us"), feedtest.Assign("us", "shop/sell", "shop-main")},
-			[]feedtest.Op{feedtest.Gateway("us", "1", "eu")}, []string{"assignment us/shop/sell", "gateway us", "tool shop/sell"}, nil, 1, nil},
+			[]string{"assignment demo/shop/twin", "tool shop/twin"},
+			nil, 0, nil,
+		},
+		{
+			"unassigning takes all of it", nil,
+			[]feedtest.Op{feedtest.Delete(catalog.KindAssignment, "demo/shop/buy"), feedtest.Deny(catalog.KindAssignment, "demo/shop/buy")},
+			nil,
+			[]string{"assignment demo/shop/buy", "connection shop-main", "server shop", "tool shop/buy"},
+			0,
+			[]string{"assignment demo/shop/buy"},
+		},
+		{
+			"a gateway that leaves the region takes its tools along", nil,
+			[]feedtest.Op{feedtest.Gateway("demo", "1", "us")},
+			nil,
+			[]string{"assignment demo/shop/buy", "connection shop-main", "gateway demo", "server shop", "tool shop/buy"},
+			0, nil,
+		},
+		{
+			"a gateway that enters the region",
+			[]feedtest.Op{feedtest.Gateway("us", "1", "us"), feedtest.Assign("us", "shop/sell", "shop-main")},
+			[]feedtest.Op{feedtest.Gateway("us", "1", "eu")},
+			[]string{"assignment us/shop/sell", "gateway us", "tool shop/sell"},
+			nil, 1, nil,
+		},
 		{"a visibility edit is one resource", nil, []feedtest.Op{feedtest.Gateway("demo", "2")}, []string{"gateway demo"}, nil, 0, nil},
 		{"another body", nil, []feedtest.Op{feedtest.Tool("shop", "buy", "new body")}, []string{"tool shop/buy"}, nil, 1, nil},
 		{"people go everywhere", nil, []feedtest.Op{feedtest.User("bob@example.com", "Bob")}, []string{"user bob@example.com"}, nil, 0, nil},
 		{"a token of the admin API goes nowhere", nil, []feedtest.Op{feedtest.Token("admin", true), feedtest.Deny(catalog.KindBearerToken, "admin")}, nil, nil, 0, nil},
-		{"denying what is out of scope says nothing", nil, []feedtest.Op{feedtest.User("bob@example.com", "B"), feedtest.Deny(catalog.KindGateway, "us")},
-			[]string{"user bob@example.com"}, nil, 0, nil},
-		{"leaving a team is denied by name", nil, []feedtest.Op{feedtest.Team("eng"), feedtest.Deny(catalog.KindTeamMember, "eng/ada@example.com")},
-			[]string{"team eng"}, nil, 0, []string{"team_member eng/ada@example.com"}},
+		{
+			"denying what is out of scope says nothing", nil,
+			[]feedtest.Op{feedtest.User("bob@example.com", "B"), feedtest.Deny(catalog.KindGateway, "us")},
+			[]string{"user bob@example.com"},
+			nil, 0, nil,
+		},
+		{
+			"leaving a team is denied by name", nil,
+			[]feedtest.Op{feedtest.Team("eng"), feedtest.Deny(catalog.KindTeamMember, "eng/ada@example.com")},
+			[]string{"team eng"},
+			nil, 0,
+			[]string{"team_member eng/ada@example.com"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -277,7 +307,7 @@ func TestDeltasAreShared(t *testing.T) {
 			t.Fatal("a delta was encoded twice")
 		}
 	}
-	if c.Snapshot() != c.Snapshot() {
+	if first, second := c.Snapshot(), c.Snapshot(); first != second {
 		t.Fatal("a snapshot was made twice")
 	}
 }

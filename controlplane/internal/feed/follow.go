@@ -33,19 +33,17 @@ func (f *Feed) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("watch revision log: %w", err)
 	}
-	delay := retryFirst
-	for ctx.Err() == nil {
+	for delay := retryFirst; ctx.Err() == nil; {
 		err := f.load(ctx)
 		if err == nil {
 			delay = retryFirst
 			err = f.follow(ctx, hints)
 		}
-		if ctx.Err() != nil {
-			return nil
+		if ctx.Err() == nil {
+			f.log.Error("revision log cannot be followed, loading again", obs.AttrError, err)
+			pause(ctx, delay)
+			delay = min(2*delay, retryMost)
 		}
-		f.log.Error("revision log cannot be followed, loading again", obs.AttrError, err)
-		pause(ctx, delay)
-		delay = min(2*delay, retryMost)
 	}
 	return nil
 }
@@ -115,12 +113,12 @@ func (f *Feed) history(ctx context.Context, head catalog.Revision) ([]catalog.Ch
 	oldest := time.Now().Add(-f.limits.age)
 	for to, have := head, 0; to > 0 && have < f.limits.changes; {
 		from := to - min(to, pageSize)
-		page, err := f.store.Changes(ctx, from, int(to-from))
-		if fault.KindOf(err) == fault.Stale && err != nil {
-			break
-		}
+		page, kept, err := f.kept(ctx, from, int(to-from))
 		if err != nil {
 			return nil, err
+		}
+		if !kept {
+			break
 		}
 		if len(page) != int(to-from) || page[0].Revision != from+1 {
 			return nil, fmt.Errorf("%w: %d changes after revision %d", errGap, len(page), from)
@@ -134,6 +132,15 @@ func (f *Feed) history(ctx context.Context, head catalog.Revision) ([]catalog.Ch
 	}
 	slices.Reverse(pages)
 	return slices.Concat(pages...), nil
+}
+
+// kept reads changes; they are perhaps not kept any more, which is no error.
+func (f *Feed) kept(ctx context.Context, after catalog.Revision, limit int) ([]catalog.Change, bool, error) {
+	page, err := f.store.Changes(ctx, after, limit)
+	if err != nil && fault.KindOf(err) == fault.Stale {
+		return nil, false, nil
+	}
+	return page, err == nil, err
 }
 
 // replay makes the ring of the changes that led to a world. What the first change of a resource replaced is not in the
@@ -299,7 +306,7 @@ func (f *Feed) take(ctx context.Context, ch catalog.Change) error {
 func (f *Feed) checkHead(ctx context.Context) error {
 	head, err := f.store.Head(ctx)
 	if err != nil {
-		return nil //nolint:nilerr // the next poll says the same
+		return nil // the next poll says the same
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

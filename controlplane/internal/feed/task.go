@@ -9,10 +9,9 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
-
-	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 )
 
 // DiscoverTask returns the task that has a node list a server. c is nil for a server without credential.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/stage"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
@@ -130,7 +131,7 @@ func (s *Store) Changes(ctx context.Context, after catalog.Revision, limit int) 
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if after > s.head.Revision {
-		return nil, fault.Newf(fault.Stale, catalog.ReasonRevisionUnknown, "Revision %d is beyond the log's head, %d.", after, s.head.Revision)
+		return nil, fault.Newf(fault.Stale, record.ReasonRevisionUnknown, "Revision %d is beyond the log's head, %d.", after, s.head.Revision)
 	}
 	out := s.log[after:]
 	if limit > 0 && len(out) > limit {
@@ -164,7 +165,7 @@ func (s *Store) Blobs(ctx context.Context, hashes []catalog.Hash) ([][]byte, err
 	for i, h := range hashes {
 		b, ok := st.blobs.Get(string(h[:]))
 		if !ok {
-			return nil, fault.Newf(fault.NotFound, catalog.ReasonBlobNotFound, "There is no blob %x.", h)
+			return nil, fault.Newf(fault.NotFound, record.ReasonBlobNotFound, "There is no blob %x.", h)
 		}
 		out[i] = b
 	}

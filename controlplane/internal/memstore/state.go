@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/stage"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
@@ -64,7 +65,7 @@ func (st state) with(p stage.Plan, rev catalog.Revision) (state, error) {
 		if rec.Lookup != "" && rec.DeleteTime.IsZero() {
 			key := catalog.Key{Kind: rec.Kind, Name: rec.Lookup}
 			if _, taken := st.lookups.Get(key); taken {
-				return state{}, fault.New(fault.AlreadyExists, catalog.ReasonLookupTaken, "Another record has the same second key.")
+				return state{}, fault.New(fault.AlreadyExists, record.ReasonLookupTaken, "Another record has the same second key.")
 			}
 			st.lookups = st.lookups.Set(key, rec.Name)
 		}

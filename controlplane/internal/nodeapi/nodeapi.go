@@ -90,6 +90,11 @@ func (s *Server) Discover(ctx context.Context, task *distributionv1.DiscoverTask
 			return nil, fault.New(fault.Timeout, ReasonDiscoveryTimeout,
 				"No node reported the server's tools in time. See the node's log.").Because(context.Cause(ctx))
 		case err := <-refused:
+			select {
+			case r := <-result: // it came before the node left
+				return outcome(r)
+			default:
+			}
 			if err != nil {
 				return nil, err
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/stage"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/sqlfault"
 )
 
 // base reads rows for a stage, or for a plain reader. For a transaction that will write on PostgreSQL it remembers what
@@ -65,7 +66,7 @@ func (b *base) Row(ctx context.Context, key catalog.Key) (*catalog.Record, error
 		return nil, nil
 	}
 	if err != nil {
-		return nil, classify("read record", err)
+		return nil, sqlfault.Classify("read record", err)
 	}
 	b.note(rec.Key, changeID)
 	return rec, nil
@@ -80,7 +81,7 @@ func (b *base) Range(ctx context.Context, s stage.Span, limit int) ([]*catalog.R
 	}
 	rows, err := b.q.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, classify("list records", err)
+		return nil, sqlfault.Classify("list records", err)
 	}
 	defer func() { _ = rows.Close() }() // read to the end or given up
 	var out []*catalog.Record
@@ -88,14 +89,14 @@ func (b *base) Range(ctx context.Context, s stage.Span, limit int) ([]*catalog.R
 	for rows.Next() {
 		rec, changeID, err := scanRow(rows.Scan)
 		if err != nil {
-			return nil, classify("list records", err)
+			return nil, sqlfault.Classify("list records", err)
 		}
 		out = append(out, rec)
 		b.note(rec.Key, changeID)
 		read.count, read.mark = read.count+1, read.mark^changeID
 	}
 	if err := rows.Err(); err != nil {
-		return nil, classify("list records", err)
+		return nil, sqlfault.Classify("list records", err)
 	}
 	if b.trace != nil {
 		if limit > 0 && len(out) == limit {
@@ -142,7 +143,7 @@ func (b *base) Lookup(ctx context.Context, kind catalog.Kind, value string) (*ca
 		return nil, nil
 	}
 	if err != nil {
-		return nil, classify("look up record", err)
+		return nil, sqlfault.Classify("look up record", err)
 	}
 	b.note(rec.Key, changeID)
 	return rec, nil
@@ -155,7 +156,7 @@ func (b *base) Blob(ctx context.Context, hash catalog.Hash) ([]byte, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
-	return body, classify("read blob", err)
+	return body, sqlfault.Classify("read blob", err)
 }
 
 func toTime(us int64) time.Time {

@@ -124,7 +124,7 @@ func TestConcurrentDelete(t *testing.T) {
 func TestApplyLarge(t *testing.T) {
 	gateways := 10_000
 	if raceDetector {
-		gateways = 500
+		gateways = 200
 	}
 	for name, dsn := range engines() {
 		t.Run(name, func(t *testing.T) {

@@ -18,12 +18,11 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
 
-	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/schema"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/sqlfault"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
-
-// schema is where the control plane's tables live in a PostgreSQL database; the authserver has its own.
-const schema = "controlplane"
 
 const (
 	maxConns    = 16
@@ -31,16 +30,11 @@ const (
 	maxIdleTime = 5 * time.Minute
 )
 
-// unusable is the fault of a database that somebody has to do something about.
-func unusable(format string, args ...any) *fault.Fault {
-	return fault.Newf(fault.Precondition, catalog.ReasonStoreUnusable, format, args...)
-}
-
 // connect opens the connection pools by the scheme of the DSN.
 func (s *Store) connect(ctx context.Context) error {
 	u, err := url.Parse(s.cfg.DSN)
 	if err != nil { // the error holds the DSN, and with it perhaps a password
-		return unusable("The database setting is not a URL; it is sqlite:///absolute/path or postgres://user:password@host/database.")
+		return sqlfault.Unusable("The database setting is not a URL; it is sqlite:///absolute/path or postgres://user:password@host/database.")
 	}
 	switch u.Scheme {
 	case "sqlite":
@@ -48,17 +42,17 @@ func (s *Store) connect(ctx context.Context) error {
 	case "postgres", "postgresql":
 		return s.connectPostgres(ctx)
 	default:
-		return unusable("The database setting has the scheme %q; it is sqlite:///absolute/path or postgres://user:password@host/database.", u.Scheme)
+		return sqlfault.Unusable("The database setting has the scheme %q; it is sqlite:///absolute/path or postgres://user:password@host/database.", u.Scheme)
 	}
 }
 
 func (s *Store) connectPostgres(ctx context.Context) error {
 	cfg, err := pgx.ParseConfig(s.cfg.DSN)
 	if err != nil { // the error may hold the password
-		return unusable("The database setting is not a PostgreSQL URL that can be read; check its host, port, database and options.")
+		return sqlfault.Unusable("The database setting is not a PostgreSQL URL that can be read; check its host, port, database and options.")
 	}
-	cfg.RuntimeParams["search_path"] = schema
-	cfg.RuntimeParams["lock_timeout"] = strconv.FormatInt(lockTimeout.Milliseconds(), 10)
+	cfg.RuntimeParams["search_path"] = schema.Name
+	cfg.RuntimeParams["lock_timeout"] = strconv.FormatInt(sqlfault.LockTimeout.Milliseconds(), 10)
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "penstock-controlplane"
 	}
@@ -72,7 +66,7 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 	s.reads.SetConnMaxIdleTime(maxIdleTime)
 	s.writes = s.reads
 	if err := s.reads.PingContext(ctx); err != nil {
-		f := fault.Newf(fault.Unavailable, catalog.ReasonStoreUnavailable,
+		f := fault.Newf(fault.Unavailable, record.ReasonStoreUnavailable,
 			"PostgreSQL at %s:%d does not let the control plane in; check that it runs and that user, password and database of the setting are right.", cfg.Host, cfg.Port)
 		return errors.Join(f.Because(err), s.closeDBs())
 	}
@@ -81,26 +75,26 @@ func (s *Store) connectPostgres(ctx context.Context) error {
 
 func (s *Store) connectSQLite(ctx context.Context, u *url.URL) error {
 	if u.Host != "" || u.Opaque != "" || u.Path == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return unusable("The database setting is not of the form sqlite:///absolute/path, without anything after the path.")
+		return sqlfault.Unusable("The database setting is not of the form sqlite:///absolute/path, without anything after the path.")
 	}
 	if err := checkFile(u.Path); err != nil {
 		return err
 	}
 	open := func(extra string) (*sql.DB, error) {
 		file := url.URL{Scheme: "file", Path: u.Path}
-		return sql.Open("sqlite", file.String()+"?_pragma=busy_timeout("+strconv.FormatInt(lockTimeout.Milliseconds(), 10)+
+		return sql.Open("sqlite", file.String()+"?_pragma=busy_timeout("+strconv.FormatInt(sqlfault.LockTimeout.Milliseconds(), 10)+
 			")&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"+extra)
 	}
 	var err error
 	// The writing connection comes first: it turns WAL on, which is kept in the file.
 	if s.writes, err = open("&_pragma=journal_mode(WAL)&_txlock=immediate"); err != nil {
-		return unusable("The database %s cannot be opened.", u.Path).Because(err)
+		return sqlfault.Unusable("The database %s cannot be opened.", u.Path).Because(err)
 	}
 	s.writes.SetMaxOpenConns(1)
 	s.turn = make(chan struct{}, 1)
 	s.turn <- struct{}{}
 	if s.reads, err = open("&_pragma=query_only(1)"); err != nil {
-		return errors.Join(unusable("The database %s cannot be opened.", u.Path).Because(err), s.closeDBs())
+		return errors.Join(sqlfault.Unusable("The database %s cannot be opened.", u.Path).Because(err), s.closeDBs())
 	}
 	s.reads.SetMaxOpenConns(maxConns)
 	s.reads.SetMaxIdleConns(maxIdle)
@@ -119,9 +113,9 @@ func checkFile(path string) (err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return unusable("The directory of the database %s does not exist; make it or give another path.", path).Because(err)
+		return sqlfault.Unusable("The directory of the database %s does not exist; make it or give another path.", path).Because(err)
 	case err != nil:
-		return unusable("The database %s cannot be opened for writing: check its permissions, and that it is a file on a disk that can be written.", path).Because(err)
+		return sqlfault.Unusable("The database %s cannot be opened for writing: check its permissions, and that it is a file on a disk that can be written.", path).Because(err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	head := make([]byte, len(sqliteMagic))
@@ -130,9 +124,9 @@ func checkFile(path string) (err error) {
 	case n == 0 && errors.Is(err, io.EOF):
 		return nil // a new database
 	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
-		return unusable("The database %s cannot be read.", path).Because(err)
+		return sqlfault.Unusable("The database %s cannot be read.", path).Because(err)
 	case string(head[:n]) != sqliteMagic:
-		return unusable("The file %s is not an SQLite database; give another path.", path)
+		return sqlfault.Unusable("The file %s is not an SQLite database; give another path.", path)
 	}
 	return nil
 }
@@ -147,10 +141,10 @@ func (s *Store) checkSQLite(ctx context.Context, path string) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case fault.KindOf(classify("check database", err)) == fault.Exhausted:
-		return unusable("The database %s is in use by another process that does not let go of it.", path).Because(err)
+	case fault.KindOf(sqlfault.Classify("check database", err)) == fault.Exhausted:
+		return sqlfault.Unusable("The database %s is in use by another process that does not let go of it.", path).Because(err)
 	case err != nil:
-		return unusable("The database %s is damaged; restore it from a backup, or give another path.", path).Because(err)
+		return sqlfault.Unusable("The database %s is damaged; restore it from a backup, or give another path.", path).Because(err)
 	}
 	tx, err := s.writes.BeginTx(ctx, nil)
 	if err == nil {
@@ -159,7 +153,7 @@ func (s *Store) checkSQLite(ctx context.Context, path string) error {
 		err = errors.Join(err, tx.Rollback())
 	}
 	if err != nil {
-		return unusable("The database %s cannot be written: check its permissions, the disk, and that no other process holds it.", path).Because(err)
+		return sqlfault.Unusable("The database %s cannot be written: check its permissions, the disk, and that no other process holds it.", path).Because(err)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/stage"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/sqlfault"
 )
 
 // maxLockRuns bounds the statements that locking takes; beyond it every row is locked FOR UPDATE.
@@ -81,7 +82,7 @@ func lockRun(ctx context.Context, tx *sql.Tx, run []wanted, seen *trace) error {
 	rows, err := tx.QueryContext(ctx, "SELECT r.kind, r.name, r.change_id FROM unnest($1::text[], $2::text[]) AS k (kind, name) "+
 		"JOIN resource r ON r.kind = k.kind AND r.name = k.name ORDER BY r.kind, r.name FOR "+strength+" OF r", kinds, names)
 	if err != nil {
-		return classify("lock records", err)
+		return sqlfault.Classify("lock records", err)
 	}
 	defer func() { _ = rows.Close() }() // read to the end or given up
 	found := make(map[catalog.Key]int64, len(run))
@@ -89,16 +90,16 @@ func lockRun(ctx context.Context, tx *sql.Tx, run []wanted, seen *trace) error {
 		var key catalog.Key
 		var changeID int64
 		if err := rows.Scan(&key.Kind, &key.Name, &changeID); err != nil {
-			return classify("lock records", err)
+			return sqlfault.Classify("lock records", err)
 		}
 		found[key] = changeID
 	}
 	if err := rows.Err(); err != nil {
-		return classify("lock records", err)
+		return sqlfault.Classify("lock records", err)
 	}
 	for _, w := range run {
 		if found[w.key] != seen.rows[w.key] { // 0: there is none
-			return fmt.Errorf("lock records: %w: %s was changed", errLost, w.key.Kind)
+			return fmt.Errorf("lock records: %w: %s was changed", sqlfault.ErrLost, w.key.Kind)
 		}
 	}
 	return nil
@@ -111,10 +112,10 @@ func unchanged(ctx context.Context, tx *sql.Tx, l listed) error {
 	var count, mark int64
 	err := tx.QueryRowContext(ctx, "SELECT count(*), coalesce(bit_xor(r.change_id), 0) FROM resource r "+where, args...).Scan(&count, &mark)
 	if err != nil {
-		return classify("check range", err)
+		return sqlfault.Classify("check range", err)
 	}
 	if count != l.count || mark != l.mark {
-		return fmt.Errorf("check range: %w: the list of %s was changed", errLost, l.span.Kind)
+		return fmt.Errorf("check range: %w: the list of %s was changed", sqlfault.ErrLost, l.span.Kind)
 	}
 	return nil
 }

@@ -9,7 +9,9 @@ import (
 	"fmt"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/stage"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/sqlfault"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
@@ -45,7 +47,7 @@ func appendChange(ctx context.Context, tx *sql.Tx, id int64, actor string, plan 
 	}
 	err = tx.QueryRowContext(ctx, "UPDATE head SET revision = revision + 1 WHERE id = 1 RETURNING revision").Scan(&rev)
 	if err != nil {
-		return 0, classify("advance head", err)
+		return 0, sqlfault.Classify("advance head", err)
 	}
 	atomic := 0
 	if plan.Atomic {
@@ -53,7 +55,7 @@ func appendChange(ctx context.Context, tx *sql.Tx, id int64, actor string, plan 
 	}
 	_, err = tx.ExecContext(ctx, "INSERT INTO change (id, revision, actor, at, atomic, detail) VALUES ($1, $2, $3, $4, $5, $6)",
 		id, rev, actor, fromTime(plan.Time), atomic, body)
-	return rev, classify("store change", err)
+	return rev, sqlfault.Classify("store change", err)
 }
 
 func toDetail(c catalog.Change) detail {
@@ -107,15 +109,15 @@ func (s *Store) Changes(ctx context.Context, after catalog.Revision, limit int) 
 func changesAfter(ctx context.Context, tx *sql.Tx, h catalog.Head, after catalog.Revision, limit int) ([]catalog.Change, error) {
 	var floor catalog.Revision
 	if err := tx.QueryRowContext(ctx, "SELECT floor FROM head WHERE id = 1").Scan(&floor); err != nil {
-		return nil, classify("read floor", err)
+		return nil, sqlfault.Classify("read floor", err)
 	}
 	if after < floor || after > h.Revision {
-		return nil, fault.Newf(fault.Stale, catalog.ReasonRevisionUnknown,
+		return nil, fault.Newf(fault.Stale, record.ReasonRevisionUnknown,
 			"The log has the changes after revision %d up to %d; it was asked for those after %d.", floor, h.Revision, after)
 	}
 	rows, err := tx.QueryContext(ctx, "SELECT revision, actor, at, atomic, detail FROM change WHERE revision > $1 ORDER BY revision LIMIT $2", after, limit)
 	if err != nil {
-		return nil, classify("read changes", err)
+		return nil, sqlfault.Classify("read changes", err)
 	}
 	defer func() { _ = rows.Close() }() // read to the end or given up
 	var out []catalog.Change
@@ -124,7 +126,7 @@ func changesAfter(ctx context.Context, tx *sql.Tx, h catalog.Head, after catalog
 		var at int64
 		var body []byte
 		if err := rows.Scan(&c.Revision, &c.Actor, &at, &c.Atomic, &body); err != nil {
-			return nil, classify("read changes", err)
+			return nil, sqlfault.Classify("read changes", err)
 		}
 		var d detail
 		if err := json.Unmarshal(body, &d); err != nil {
@@ -136,7 +138,7 @@ func changesAfter(ctx context.Context, tx *sql.Tx, h catalog.Head, after catalog
 		}
 		out = append(out, c)
 	}
-	return out, classify("read changes", rows.Err())
+	return out, sqlfault.Classify("read changes", rows.Err())
 }
 
 // Snapshot implements catalog.Store (D-8).
@@ -145,19 +147,19 @@ func (s *Store) Snapshot(ctx context.Context, yield func(*catalog.Record) error)
 		head = h
 		rows, err := tx.QueryContext(ctx, selectRows+"WHERE r.deleted_at = 0 ORDER BY r.kind, r.name")
 		if err != nil {
-			return classify("read snapshot", err)
+			return sqlfault.Classify("read snapshot", err)
 		}
 		defer func() { _ = rows.Close() }() // read to the end or given up
 		for rows.Next() {
 			rec, _, err := scanRow(rows.Scan)
 			if err != nil {
-				return classify("read snapshot", err)
+				return sqlfault.Classify("read snapshot", err)
 			}
 			if err := yield(rec); err != nil {
 				return err
 			}
 		}
-		return classify("read snapshot", rows.Err())
+		return sqlfault.Classify("read snapshot", rows.Err())
 	})
 	if err != nil {
 		return catalog.Head{}, err
@@ -176,7 +178,7 @@ func (s *Store) Blobs(ctx context.Context, hashes []catalog.Hash) ([][]byte, err
 				return err
 			}
 			if body == nil {
-				return fault.Newf(fault.NotFound, catalog.ReasonBlobNotFound, "There is no blob %x.", h)
+				return fault.Newf(fault.NotFound, record.ReasonBlobNotFound, "There is no blob %x.", h)
 			}
 			out[i] = body
 		}

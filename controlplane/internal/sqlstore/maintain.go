@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/sqlfault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
@@ -28,8 +29,8 @@ func (s *Store) Run(ctx context.Context) error {
 		if err := s.Maintain(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Log.WarnContext(ctx, "database maintenance failed", slog.Any(obs.AttrError, err))
 		}
-		if wait(ctx, maintainEvery-rand.N(maintainEvery/10)) != nil {
-			return nil
+		if err := wait(ctx, maintainEvery-rand.N(maintainEvery/10)); err != nil { //nolint:gosec // jitter
+			return nil //nolint:nilerr // the context ended, and with it the work
 		}
 	}
 }
@@ -57,13 +58,13 @@ func (s *Store) inTx(ctx context.Context, fn func(*sql.Tx) error) error {
 	}
 	tx, err := s.writes.BeginTx(ctx, nil)
 	if err != nil {
-		return classify("begin maintenance", err)
+		return sqlfault.Classify("begin maintenance", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	if err := fn(tx); err != nil {
 		return err
 	}
-	return classify("commit maintenance", tx.Commit())
+	return sqlfault.Classify("commit maintenance", tx.Commit())
 }
 
 // batches repeats a statement that changes at most maintainBatch rows until it changes fewer.
@@ -73,7 +74,7 @@ func (s *Store) batches(ctx context.Context, query string, args ...any) error {
 		err := s.inTx(ctx, func(tx *sql.Tx) error {
 			res, err := tx.ExecContext(ctx, query, append(args, maintainBatch)...)
 			if err != nil {
-				return classify("maintain", err)
+				return sqlfault.Classify("maintain", err)
 			}
 			n, err = res.RowsAffected()
 			return err
@@ -98,10 +99,10 @@ func (s *Store) compact(ctx context.Context) error {
 		err := tx.QueryRowContext(ctx, "SELECT coalesce(max(c.revision), 0) FROM change c WHERE c.at < $1 AND "+
 			"c.revision <= (SELECT revision FROM head WHERE id = 1) - $2", fromTime(s.cfg.Now().Add(-s.cfg.KeepChanges)), int64(s.cfg.KeepRevisions)).Scan(&floor)
 		if err != nil {
-			return classify("find floor", err)
+			return sqlfault.Classify("find floor", err)
 		}
 		_, err = tx.ExecContext(ctx, "UPDATE head SET floor = $1 WHERE id = 1 AND floor < $1", floor)
-		return classify("raise floor", err)
+		return sqlfault.Classify("raise floor", err)
 	})
 	if err != nil {
 		return err
@@ -142,7 +143,7 @@ func (s *Store) sweepBlobs(ctx context.Context) error {
 		}
 		err := s.inTx(ctx, func(tx *sql.Tx) error {
 			_, err := tx.ExecContext(ctx, query, args...)
-			return classify("sweep blob", err)
+			return sqlfault.Classify("sweep blob", err)
 		})
 		if err != nil {
 			return err
@@ -183,13 +184,13 @@ func collectBlobs(ctx context.Context, tx *sql.Tx, needed map[catalog.Hash]bool,
 func scanAll(ctx context.Context, tx *sql.Tx, query string, each func(func(...any) error) error) error {
 	rows, err := tx.QueryContext(ctx, query)
 	if err != nil {
-		return classify("read blobs", err)
+		return sqlfault.Classify("read blobs", err)
 	}
 	defer func() { _ = rows.Close() }() // read to the end or given up
 	for rows.Next() {
 		if err := each(rows.Scan); err != nil {
-			return classify("read blobs", err)
+			return sqlfault.Classify("read blobs", err)
 		}
 	}
-	return classify("read blobs", rows.Err())
+	return sqlfault.Classify("read blobs", rows.Err())
 }

@@ -60,7 +60,7 @@ func TestMaintain(t *testing.T) {
 			if !has(kept) || has(dropped) {
 				t.Errorf("blobs: %v, %v; want the first one only", has(kept), has(dropped))
 			}
-			if rec := record(t, s, "tool", "t"); rec == nil || rec.Revision != 2 {
+			if rec := stored(t, s, "tool", "t"); rec == nil || rec.Revision != 2 {
 				t.Errorf("a record of a forgotten change is %+v", rec)
 			}
 
@@ -119,7 +119,7 @@ func blobs(t *testing.T, s *sqlstore.Store) (kept, dropped catalog.Hash) {
 	return kept, dropped
 }
 
-func record(t *testing.T, s catalog.Store, kind catalog.Kind, name string) (rec *catalog.Record) {
+func stored(t *testing.T, s catalog.Store, kind catalog.Kind, name string) (rec *catalog.Record) {
 	t.Helper()
 	err := s.Read(t.Context(), func(_ catalog.Head, r catalog.Reader) (err error) {
 		rec, err = r.Get(t.Context(), catalog.Key{Kind: kind, Name: name})

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/pgtest"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -86,7 +87,7 @@ func TestUnusableSQLite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range 200 {
+		for i := range 60 {
 			put(t, s, strings.Repeat("n", i+1), strings.Repeat("body", 100))
 		}
 		if err := s.Close(); err != nil {
@@ -188,7 +189,7 @@ func TestUnusableSQLite(t *testing.T) {
 				t.Error(s.Close())
 			}
 			f := fault.From(err)
-			if f == nil || f.Kind != fault.Precondition || f.Reason != catalog.ReasonStoreUnusable || !strings.Contains(f.Public, tc.text) {
+			if f == nil || f.Kind != fault.Precondition || f.Reason != record.ReasonStoreUnusable || !strings.Contains(f.Public, tc.text) {
 				t.Errorf("%v; want %q", err, tc.text)
 			}
 			if err != nil && strings.Contains(err.Error(), "hunter2") {

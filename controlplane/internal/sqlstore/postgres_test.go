@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/pgtest"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -118,7 +119,7 @@ func TestLockTimeout(t *testing.T) {
 	_, _, err = s.Write(t.Context(), "system", func(tx catalog.Tx) error {
 		return tx.Put(t.Context(), &catalog.Record{Key: catalog.Key{Kind: "server", Name: "a"}, Body: []byte("two")})
 	})
-	if f := fault.From(err); f == nil || f.Kind != fault.Exhausted || f.Reason != catalog.ReasonStoreBusy || f.Retry == 0 {
+	if f := fault.From(err); f == nil || f.Kind != fault.Exhausted || f.Reason != record.ReasonStoreBusy || f.Retry == 0 {
 		t.Errorf("%v; want Exhausted", err)
 	}
 	if took := time.Since(start); took < 4*time.Second {

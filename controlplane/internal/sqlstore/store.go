@@ -14,6 +14,8 @@ import (
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/stage"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/schema"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/sqlfault"
 )
 
 // Store is a catalog.Store on a database. Its methods may be called at the same time. [Store.Close] ends it.
@@ -69,7 +71,7 @@ func OpenConfig(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.prepare(ctx); err != nil {
+	if err := schema.Prepare(ctx, s.writes, s.reads, s.pg == nil); err != nil {
 		return nil, errors.Join(err, s.closeDBs())
 	}
 	s.closing, s.close = context.WithCancel(context.WithoutCancel(ctx)) // lives until Close, not until Open's caller is done
@@ -106,7 +108,7 @@ type querier interface {
 
 func readHead(ctx context.Context, q querier) (h catalog.Head, err error) {
 	err = q.QueryRowContext(ctx, "SELECT epoch, revision FROM head WHERE id = 1").Scan(&h.Epoch, &h.Revision)
-	return h, classify("read head", err)
+	return h, sqlfault.Classify("read head", err)
 }
 
 // Read implements catalog.Store.
@@ -133,7 +135,7 @@ func (s *Store) DryRun(ctx context.Context, fn func(catalog.Tx) error) error {
 func (s *Store) view(ctx context.Context, fn func(*sql.Tx, catalog.Head) error) error {
 	tx, err := s.reads.BeginTx(ctx, s.readOptions())
 	if err != nil {
-		return classify("begin reading", err)
+		return sqlfault.Classify("begin reading", err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing to lose
 	h, err := readHead(ctx, tx)

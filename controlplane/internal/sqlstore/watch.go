@@ -81,7 +81,7 @@ func (s *Store) listen(ctx context.Context, hint func()) {
 		if time.Since(began) > listenAtMost {
 			delay = listenRetry
 		}
-		if wait(ctx, rand.N(delay)) != nil {
+		if wait(ctx, rand.N(delay)) != nil { //nolint:gosec // jitter
 			return
 		}
 	}

@@ -3,25 +3,29 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"database/sql"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	mathrand "math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/stage"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/sqlfault"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
 const (
-	lockTimeout = 5 * time.Second // D-2
-	attempts    = 6
+	attempts = 6
 	// advisoryLock is the key under which revisions are given out (D-1): "penstock" in ASCII.
 	advisoryLock = 0x70656e73746f636b
 	channel      = "penstock_controlplane"
@@ -36,17 +40,17 @@ func (s *Store) Write(ctx context.Context, actor string, fn func(catalog.Tx) err
 	var err error
 	for attempt := range attempts {
 		if attempt > 0 {
-			if err := wait(ctx, mathrand.N(10*time.Millisecond<<attempt)); err != nil {
+			if err := wait(ctx, mathrand.N(10*time.Millisecond<<attempt)); err != nil { //nolint:gosec // jitter
 				return 0, false, err
 			}
 		}
 		var rev catalog.Revision
 		var changed bool
-		if rev, changed, err = s.writePostgres(ctx, actor, fn); err == nil || !errors.Is(err, errLost) {
+		if rev, changed, err = s.writePostgres(ctx, actor, fn); err == nil || !errors.Is(err, sqlfault.ErrLost) {
 			return rev, changed, err
 		}
 	}
-	return 0, false, fault.New(fault.Conflict, catalog.ReasonWriteConflict,
+	return 0, false, fault.New(fault.Conflict, record.ReasonWriteConflict,
 		"Others kept changing what this change relies on; read it again and try again.").Because(err)
 }
 
@@ -74,7 +78,7 @@ func (s *Store) writePostgres(ctx context.Context, actor string, fn func(catalog
 	}
 	tx, err := s.writes.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
-		return 0, false, classify("begin writing", err)
+		return 0, false, sqlfault.Classify("begin writing", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	if err := lock(ctx, tx, plan, seen); err != nil {
@@ -85,31 +89,31 @@ func (s *Store) writePostgres(ctx context.Context, actor string, fn func(catalog
 		return 0, false, err
 	}
 	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(advisoryLock)); err != nil {
-		return 0, false, classify("take the log's lock", err)
+		return 0, false, sqlfault.Classify("take the log's lock", err)
 	}
 	if rev, err = appendChange(ctx, tx, id, actor, plan); err != nil {
 		return 0, false, err
 	}
 	if _, err := tx.ExecContext(ctx, "SELECT pg_notify($1, $2)", channel, strconv.FormatUint(uint64(rev), 10)); err != nil {
-		return 0, false, classify("notify", err)
+		return 0, false, sqlfault.Classify("notify", err)
 	}
 	return rev, true, s.commit(tx)
 }
 
 func (s *Store) writeSQLite(ctx context.Context, actor string, fn func(catalog.Tx) error) (catalog.Revision, bool, error) {
-	timer := time.NewTimer(lockTimeout)
+	timer := time.NewTimer(sqlfault.LockTimeout)
 	defer timer.Stop()
 	select {
 	case <-s.turn:
 	case <-timer.C:
-		return 0, false, busy()
+		return 0, false, sqlfault.Busy()
 	case <-ctx.Done():
 		return 0, false, ctx.Err()
 	}
 	defer func() { s.turn <- struct{}{} }()
 	tx, err := s.writes.BeginTx(ctx, nil) // BEGIN IMMEDIATE, by the connection's settings
 	if err != nil {
-		return 0, false, classify("begin writing", err)
+		return 0, false, sqlfault.Classify("begin writing", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	plan, err := run(ctx, &base{q: tx}, s.cfg.Now(), fn)
@@ -141,7 +145,7 @@ func run(ctx context.Context, b *base, now time.Time, fn func(catalog.Tx) error)
 
 func (s *Store) commit(tx *sql.Tx) error {
 	if err := tx.Commit(); err != nil {
-		return classify("commit", err)
+		return sqlfault.Classify("commit", err)
 	}
 	s.signal.Notify()
 	return nil
@@ -150,11 +154,8 @@ func (s *Store) commit(tx *sql.Tx) error {
 // store writes blobs and rows and returns the id of the change they belong to.
 func (s *Store) store(ctx context.Context, tx *sql.Tx, plan stage.Plan) (id int64, err error) {
 	id = newChangeID(plan.Time)
-	for hash, body := range plan.Blobs {
-		_, err := tx.ExecContext(ctx, "INSERT INTO blob (hash, body, orphan_at) VALUES ($1, $2, 0) ON CONFLICT (hash) DO UPDATE SET orphan_at = 0", hash[:], body)
-		if err != nil {
-			return 0, classify("store blob", err)
-		}
+	if err := putBlobs(ctx, tx, plan.Blobs); err != nil {
+		return 0, err
 	}
 	var added, replaced []*catalog.Record
 	for _, w := range plan.Writes {
@@ -171,6 +172,24 @@ func (s *Store) store(ctx context.Context, tx *sql.Tx, plan stage.Plan) (id int6
 		return 0, err
 	}
 	return id, s.upsert(ctx, tx, id, added, "DO NOTHING")
+}
+
+// putBlobs stores blobs that may be there already; being stored again, they are orphans no more.
+func putBlobs(ctx context.Context, tx *sql.Tx, blobs map[catalog.Hash][]byte) (err error) {
+	if len(blobs) == 0 {
+		return nil
+	}
+	stmt, err := tx.PrepareContext(ctx, "INSERT INTO blob (hash, body, orphan_at) VALUES ($1, $2, 0) ON CONFLICT (hash) DO UPDATE SET orphan_at = 0")
+	if err != nil {
+		return sqlfault.Classify("prepare to store blobs", err)
+	}
+	defer func() { err = errors.Join(err, stmt.Close()) }()
+	for _, hash := range slices.SortedFunc(maps.Keys(blobs), func(a, b catalog.Hash) int { return bytes.Compare(a[:], b[:]) }) {
+		if _, err := stmt.ExecContext(ctx, hash[:], blobs[hash]); err != nil {
+			return sqlfault.Classify("store blob", err)
+		}
+	}
+	return nil
 }
 
 // newChangeID returns milliseconds since 1970 and 20 random bits: unique but for an accident, which ends as a lost race,
@@ -209,7 +228,7 @@ func insert(ctx context.Context, tx *sql.Tx, id int64, recs []*catalog.Record, n
 	}
 	stmt, err := tx.PrepareContext(ctx, insertRows(n)+onConflict)
 	if err != nil {
-		return classify("prepare to store records", err)
+		return sqlfault.Classify("prepare to store records", err)
 	}
 	defer func() { err = errors.Join(err, stmt.Close()) }()
 	for ; len(recs) > 0; recs = recs[n:] {
@@ -220,14 +239,14 @@ func insert(ctx context.Context, tx *sql.Tx, id int64, recs []*catalog.Record, n
 		}
 		res, err := stmt.ExecContext(ctx, args...)
 		if err != nil {
-			return classify("store records", err)
+			return sqlfault.Classify("store records", err)
 		}
 		done, err := res.RowsAffected()
 		if err != nil {
-			return classify("store records", err)
+			return sqlfault.Classify("store records", err)
 		}
 		if done != int64(n) { // somebody else made a record of that name
-			return fmt.Errorf("store records: %w: %d of %d rows", errLost, done, n)
+			return fmt.Errorf("store records: %w: %d of %d rows", sqlfault.ErrLost, done, n)
 		}
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 
 // entry is a cached credential: all names and values in one buffer, which is overwritten when the entry is dropped.
 type entry struct {
+	name         string // Credential.Key
 	buf          []byte
 	headers, env []pair
 	expires      time.Time
@@ -26,8 +27,8 @@ type pair struct{ at, mid, end int }
 
 // newEntry copies a secret. Its life starts now and ends at expires; somewhere in the last quarter it is to be fetched
 // anew, not at the same moment on every node.
-func newEntry(s *credentialv1.StaticSecret, now, expires time.Time) *entry {
-	e := &entry{expires: expires}
+func newEntry(k key, s *credentialv1.StaticSecret, now, expires time.Time) *entry {
+	e := &entry{name: k.connection + "/" + k.version, expires: expires}
 	size := 0
 	for _, m := range []map[string]string{s.GetHeaders(), s.GetEnv()} {
 		for name, value := range m {
@@ -56,15 +57,18 @@ func (e *entry) add(name, value string) pair {
 }
 
 // credential copies the entry for a call.
-func (e *entry) credential(k key) *Credential {
+func (e *entry) credential() *Credential {
 	text := string(e.buf) // one copy; the parts refer to it
 	return &Credential{
-		Key: k.connection + "/" + k.version, Expires: e.expires,
+		Key: e.name, Expires: e.expires,
 		Headers: pick(text, e.headers), Env: pick(text, e.env),
 	}
 }
 
 func pick(text string, pairs []pair) map[string]obs.Secret {
+	if len(pairs) == 0 {
+		return nil
+	}
 	m := make(map[string]obs.Secret, len(pairs))
 	for _, p := range pairs {
 		m[text[p.at:p.mid]] = obs.Secret(text[p.mid:p.end])

@@ -93,6 +93,8 @@ type Client struct {
 	tracer  trace.Tracer
 	lookups metric.Int64Counter
 	seconds metric.Float64Histogram
+	// outcomes are the attributes of lookups, made once: every call adds one.
+	outcomes map[string]metric.AddOption
 
 	fetches sync.WaitGroup // one for each running fetch
 
@@ -102,8 +104,12 @@ type Client struct {
 	ended   bool
 }
 
-// key is what a cached credential belongs to. principal is empty for a discovery.
-type key struct{ connection, version, principal string }
+// key is what a cached credential belongs to. The principal is empty for a discovery.
+type key struct {
+	connection, version string
+	kind                ident.Kind // of the principal
+	uid                 string     // of the principal
+}
 
 // New returns a client. It asks for nothing until Resolve is called.
 func New(c Config) (*Client, error) {
@@ -130,11 +136,15 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the resolve histogram: %w", err)
 	}
+	outcomes := make(map[string]metric.AddOption)
+	for _, o := range []string{outcomeHit, outcomeMiss, outcomeError} {
+		outcomes[o] = metric.WithAttributeSet(attribute.NewSet(attribute.String(attrOutcome, o)))
+	}
 	remote := credentialv1connect.NewCredentialServiceClient(c.HTTP, c.URL,
 		connect.WithReadMaxBytes(maxAnswer), connect.WithInterceptors(inject(c.Propagator)))
 	return &Client{
 		remote: remote, log: c.Log, now: c.Now, max: c.MaxEntries,
-		tracer: c.Tracer.Tracer(scope), lookups: lookups, seconds: seconds,
+		tracer: c.Tracer.Tracer(scope), lookups: lookups, seconds: seconds, outcomes: outcomes,
 		entries: make(map[key]*entry), flights: make(map[key]*flight),
 	}, nil
 }
@@ -146,19 +156,19 @@ func New(c Config) (*Client, error) {
 // unexpired credential is at hand and the authserver cannot be reached, AUTHSERVER_REFUSED when it does not accept this
 // node.
 func (c *Client) Resolve(ctx context.Context, connectionUID, version string, p ident.Principal) (*Credential, error) {
-	ctx, span := c.tracer.Start(ctx, "credential", trace.WithAttributes(attribute.String(obs.PenstockConnection, connectionUID)))
+	ctx, span := c.tracer.Start(ctx, "credential")
 	defer span.End()
-	k := key{connection: connectionUID, version: version}
-	if p.UID != "" {
-		k.principal = p.Key()
-	}
-	cred, outcome, err := c.resolve(ctx, k, p)
+	cred, outcome, err := c.resolve(ctx, key{connection: connectionUID, version: version, kind: p.Kind, uid: p.UID})
 	if err != nil {
 		outcome = outcomeError
-		span.SetAttributes(attribute.String(obs.PenstockFaultReason, fault.From(err).Reason))
 	}
-	span.SetAttributes(attribute.String(obs.PenstockOutcome, outcome))
-	c.lookups.Add(ctx, 1, metric.WithAttributes(attribute.String(attrOutcome, outcome)))
+	c.lookups.Add(ctx, 1, c.outcomes[outcome])
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String(obs.PenstockConnection, connectionUID), attribute.String(obs.PenstockOutcome, outcome))
+		if f := fault.From(err); f != nil {
+			span.SetAttributes(attribute.String(obs.PenstockFaultReason, f.Reason))
+		}
+	}
 	return cred, err
 }
 
@@ -170,10 +180,10 @@ const (
 	outcomeError = "error"
 )
 
-func (c *Client) resolve(ctx context.Context, k key, p ident.Principal) (cred *Credential, outcome string, err error) {
+func (c *Client) resolve(ctx context.Context, k key) (cred *Credential, outcome string, err error) {
 	outcome = outcomeHit
 	for {
-		cred, f, err := c.lookup(ctx, k, p)
+		cred, f, err := c.lookup(ctx, k)
 		if cred != nil || err != nil {
 			return cred, outcome, err
 		}
@@ -191,7 +201,7 @@ func (c *Client) resolve(ctx context.Context, k key, p ident.Principal) (cred *C
 }
 
 // lookup returns an unexpired credential, or a flight to wait for.
-func (c *Client) lookup(ctx context.Context, k key, p ident.Principal) (*Credential, *flight, error) {
+func (c *Client) lookup(ctx context.Context, k key) (*Credential, *flight, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
@@ -200,13 +210,13 @@ func (c *Client) lookup(ctx context.Context, k key, p ident.Principal) (*Credent
 	now := c.now()
 	if e := c.entries[k]; e != nil && now.Before(e.expires) {
 		if !now.Before(e.renew) && c.flights[k] == nil {
-			c.launch(ctx, k, p)
+			c.launch(ctx, k)
 		}
-		return e.credential(k), nil, nil
+		return e.credential(), nil, nil
 	}
 	f := c.flights[k]
 	if f == nil {
-		f = c.launch(ctx, k, p)
+		f = c.launch(ctx, k)
 	}
 	return nil, f, nil
 }
@@ -218,7 +228,7 @@ func (c *Client) Deny(connectionUID string) {
 
 // DenyPrincipal is [Client.Deny] for everything that was resolved for a principal.
 func (c *Client) DenyPrincipal(p ident.Principal) {
-	c.deny(func(k key) bool { return k.principal == p.Key() })
+	c.deny(func(k key) bool { return k.kind == p.Kind && k.uid == p.UID })
 }
 
 func (c *Client) deny(concerned func(key) bool) {

@@ -124,7 +124,7 @@ func bubble(t *testing.T, max int, test func(t *testing.T, b *bench)) {
 	})
 }
 
-func newClient(t *testing.T, transport http.RoundTripper, log *bytes.Buffer, max int) *credential.Client {
+func newClient(t testing.TB, transport http.RoundTripper, log *bytes.Buffer, max int) *credential.Client {
 	t.Helper()
 	c, err := credential.New(credential.Config{
 		HTTP: &http.Client{Transport: transport}, URL: "http://authserver.local", MaxEntries: max,

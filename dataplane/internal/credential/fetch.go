@@ -13,7 +13,6 @@ import (
 
 	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
-	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
@@ -43,13 +42,13 @@ type flight struct {
 }
 
 // launch starts a fetch. It is detached from the call that asked first: others wait for it too. The caller holds mu.
-func (c *Client) launch(ctx context.Context, k key, p ident.Principal) *flight {
+func (c *Client) launch(ctx context.Context, k key) *flight {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	f := &flight{cancel: cancel, done: make(chan struct{})}
 	c.flights[k] = f
 	c.fetches.Go(func() {
 		defer cancel()
-		c.land(ctx, k, f, c.fetch(ctx, k, p))
+		c.land(ctx, k, f, c.fetch(ctx, k))
 	})
 	return f
 }
@@ -60,10 +59,10 @@ type answer struct {
 	err   error
 }
 
-func (c *Client) fetch(ctx context.Context, k key, p ident.Principal) answer {
+func (c *Client) fetch(ctx context.Context, k key) answer {
 	m := &credentialv1.ResolveRequest{ConnectionUid: k.connection, Version: k.version}
-	if k.principal != "" {
-		m.Principal = &credentialv1.ResolvePrincipal{Kind: string(p.Kind), Uid: p.UID}
+	if k.uid != "" {
+		m.Principal = &credentialv1.ResolvePrincipal{Kind: string(k.kind), Uid: k.uid}
 	}
 	started := time.Now()
 	r, err := c.remote.Resolve(ctx, m)
@@ -82,7 +81,7 @@ func (c *Client) fetch(ctx context.Context, k key, p ident.Principal) answer {
 	if latest := now.Add(maxLifetime); expires.After(latest) {
 		expires = latest
 	}
-	return answer{entry: newEntry(r.GetSecret(), now, expires)}
+	return answer{entry: newEntry(k, r.GetSecret(), now, expires)}
 }
 
 // land publishes what came of a fetch to those who wait, and to the cache.
@@ -102,7 +101,7 @@ func (c *Client) land(ctx context.Context, k key, f *flight, a answer) {
 		c.failed(ctx, k, a.err)
 		return
 	}
-	f.cred = a.entry.credential(k)
+	f.cred = a.entry.credential()
 	if c.ended || !c.now().Before(a.entry.expires) {
 		clear(a.entry.buf)
 		return

@@ -133,10 +133,7 @@ func (d *Dispatcher) CallTool(ctx context.Context, c call.Caller, k call.Call, s
 		if span.IsRecording() {
 			span.SetAttributes(attribute.String(obs.ErrorType, f.Reason))
 		}
-		if reply, err = d.answer(c, tool, f); err != nil {
-			d.Log.ErrorContext(ctx, "call failed", slog.String(obs.AttrFaultReason, f.Reason),
-				slog.String(obs.AttrServer, tool.Server), slog.String(obs.AttrRequestID, c.RequestID), slog.Any(obs.AttrError, f))
-		}
+		reply, err = d.answer(c, tool, f) // edge logs what is left
 	} else if reply.Error != nil || reply.IsError {
 		outcome = outcomeToolError
 	}

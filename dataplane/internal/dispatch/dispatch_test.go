@@ -3,6 +3,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,6 +30,7 @@ type world struct {
 	err     error
 	missing error // of Resolve
 	calls   []UpstreamCall
+	log     bytes.Buffer
 }
 
 func (w *world) CallTool(_ context.Context, u UpstreamCall, sink func([]byte) error) (call.Reply, error) {
@@ -52,7 +54,7 @@ func (*world) OpenCursor(gateway, cursor string) (string, bool) {
 func newDispatcher(t *testing.T, w *world) *Dispatcher {
 	t.Helper()
 	d, err := New(Config{
-		Upstream: w, Credentials: w, Sealer: w, Log: slog.New(slog.DiscardHandler),
+		Upstream: w, Credentials: w, Sealer: w, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 		Tracer: tracenoop.NewTracerProvider().Tracer(""), Meter: metricnoop.NewMeterProvider().Meter(""),
 	})
 	if err != nil {
@@ -62,6 +64,13 @@ func newDispatcher(t *testing.T, w *world) *Dispatcher {
 }
 
 const body = `{"name":"echo","description":"d","inputSchema":{"type":"object","x-odd":9007199254740993},"execution":{}}`
+
+// plain is a definition kept as it is.
+type plain string
+
+func (p plain) Bytes() []byte { return []byte(p) }
+
+func (p plain) Len() int { return len(p) }
 
 func snapshot(tools ...*view.Tool) *view.Snapshot {
 	b := view.From(nil)
@@ -75,7 +84,7 @@ func snapshot(tools ...*view.Tool) *view.Snapshot {
 
 func echo() *view.Tool {
 	return &view.Tool{
-		Exposed: "ev__echo", Upstream: "echo", Name: "ev/echo", Server: "ev", Connection: "shared", Body: []byte(body),
+		Exposed: "ev__echo", Upstream: "echo", Name: "ev/echo", Server: "ev", Connection: "shared", Body: plain(body),
 	}
 }
 
@@ -153,6 +162,9 @@ func TestRefusals(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			reply, err := newDispatcher(t, &tt.world).CallTool(t.Context(), caller(snapshot(tt.tools...), wire.V20251125),
 				toolCall(t, tt.ask), func([]byte) error { return nil })
+			if tt.world.log.Len() > 0 {
+				t.Errorf("logged %s: a fault is logged once, by edge, and a client that is gone is none", tt.world.log.String())
+			}
 			if tt.fault != "" {
 				if got := fault.From(err).Reason; err == nil || got != tt.fault {
 					t.Errorf("fault %v, want %s", err, tt.fault)
@@ -199,8 +211,8 @@ func TestUpstreamErrors(t *testing.T) {
 
 // G-15, M-73: a definition leaves as it came, but for its name, an overridden description and what the version lacks.
 func TestListTools(t *testing.T) {
-	described := &view.Tool{Exposed: "a", Name: "ev/a", Body: []byte(`{"name":"x"}`), Description: `say "hi"`}
-	broken := &view.Tool{Exposed: "b", Name: "ev/b", Body: []byte(`{"name":`)}
+	described := &view.Tool{Exposed: "a", Name: "ev/a", Body: plain(`{"name":"x"}`), Description: `say "hi"`}
+	broken := &view.Tool{Exposed: "b", Name: "ev/b", Body: plain(`{"name":`)}
 	s := snapshot(echo(), described, broken)
 	got, err := newDispatcher(t, &world{}).ListTools(t.Context(), caller(s, wire.V20251125), "")
 	if err != nil {
@@ -218,7 +230,7 @@ func TestPages(t *testing.T) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			var tools []*view.Tool
 			for i := range n {
-				tools = append(tools, &view.Tool{Exposed: fmt.Sprintf("t%05d", i), Body: []byte(`{"name":"x"}`)})
+				tools = append(tools, &view.Tool{Exposed: fmt.Sprintf("t%05d", i), Body: plain(`{"name":"x"}`)})
 			}
 			d, s := newDispatcher(t, &world{}), snapshot(tools...)
 			seen, cursor := 0, ""

@@ -76,7 +76,7 @@ func slotOf(v wire.Version) int {
 func (d *Dispatcher) render(ctx context.Context, tools []*view.Tool, v wire.Version) []byte {
 	size := 16
 	for _, t := range tools {
-		size += len(t.Body) + len(t.Exposed) + len(t.Description) + 16
+		size += t.Body.Len() + len(t.Exposed) + len(t.Description) + 16
 	}
 	b := append(make([]byte, 0, size), `{"tools":[`...)
 	first := true
@@ -84,15 +84,16 @@ func (d *Dispatcher) render(ctx context.Context, tools []*view.Tool, v wire.Vers
 	var room [24]wire.Field
 	for _, t := range tools {
 		edits.Reset()
-		fields, err := wire.Fields(room[:0], t.Body)
+		body := t.Body.Bytes()
+		fields, err := wire.Fields(room[:0], body)
 		if err == nil {
-			err = convert.Tool(&edits, t.Body, v, false)
+			err = convert.Tool(&edits, body, v, false)
 		}
 		if err != nil { // discovery checked the definition, so this is a damaged body: leave this one tool out (M-72)
 			d.Log.ErrorContext(ctx, "tool definition unreadable", slog.String(obs.AttrTool, t.Name), slog.Any(obs.AttrError, err))
 			continue
 		}
-		object := wire.Span{Start: 0, End: len(t.Body)}
+		object := wire.Span{Start: 0, End: len(body)}
 		edits.Set(object, wire.Lookup(fields, "name"), "name", wire.Quote(t.Exposed))
 		if t.Description != "" {
 			edits.Set(object, wire.Lookup(fields, "description"), "description", wire.Quote(t.Description))
@@ -101,7 +102,7 @@ func (d *Dispatcher) render(ctx context.Context, tools []*view.Tool, v wire.Vers
 			b = append(b, ',')
 		}
 		first = false
-		b = edits.AppendTo(b, t.Body)
+		b = edits.AppendTo(b, body)
 	}
 	return append(b, ']')
 }

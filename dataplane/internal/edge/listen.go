@@ -147,6 +147,6 @@ func toolsChanged(was *view.Snapshot, old *view.Gateway, is *view.Snapshot, now 
 		return false
 	}
 	return !slices.EqualFunc(was.Tools(old), is.Tools(now), func(a, b *view.Tool) bool {
-		return a == b || (a.Exposed == b.Exposed && a.Description == b.Description && bytes.Equal(a.Body, b.Body))
+		return a == b || (a.Exposed == b.Exposed && a.Description == b.Description && (a.Body == b.Body || bytes.Equal(a.Body.Bytes(), b.Body.Bytes())))
 	})
 }

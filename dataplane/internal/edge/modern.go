@@ -99,7 +99,7 @@ func (x *request) validateMirrored() error {
 	}
 	name, _ := wire.DecodeString(x.msg.P.Name.Of(x.body))
 	if t := x.snapshot.Tool(x.gateway, name); t != nil {
-		if err := mirror.Params(x.r.Header, t.Body, x.msg.P.Arguments.Of(x.body)); err != nil {
+		if err := mirror.Params(x.r.Header, t.Body.Bytes(), x.msg.P.Arguments.Of(x.body)); err != nil {
 			return rpcerror.HeaderMismatch(err.Error())
 		}
 	}

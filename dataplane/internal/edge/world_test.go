@@ -89,7 +89,7 @@ func newWorld(t testing.TB, o options) *world {
 func tool(name, schema string) *view.Tool {
 	return &view.Tool{
 		Exposed: name, Upstream: name, Name: "srv/" + name, Server: "srv",
-		Body: []byte(`{"name":"` + name + `","inputSchema":` + schema + `}`),
+		Body: definition(`{"name":"` + name + `","inputSchema":` + schema + `}`),
 	}
 }
 
@@ -237,7 +237,7 @@ func (d *dispatcher) ListTools(_ context.Context, c call.Caller, cursor string) 
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, t.Body...)
+		b = append(b, t.Body.Bytes()...)
 	}
 	if cursor == "" {
 		return append(b, `],"nextCursor":"next"}`...), nil
@@ -312,3 +312,10 @@ type health struct {
 
 func (h *health) StaleFor() time.Duration { return time.Duration(h.stale.Load()) }
 func (h *health) Draining() bool          { return h.draining.Load() }
+
+// definition is a tool's definition kept as it is.
+type definition string
+
+func (d definition) Bytes() []byte { return []byte(d) }
+
+func (d definition) Len() int { return len(d) }

@@ -13,17 +13,24 @@ import (
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	"github.com/penstockhq/penstock/sdk/node"
+	"github.com/penstockhq/penstock/sdk/node/bodies"
 )
 
 // state is a node.State that a test writes to.
 type state struct {
 	revision  uint64
 	resources map[node.Key]*distributionv1.Resource
-	blobs     map[[32]byte][]byte
+	blobs     map[[32]byte]*node.Body
+	store     *bodies.Store
 }
 
-func newState() *state {
-	return &state{resources: make(map[node.Key]*distributionv1.Resource), blobs: make(map[[32]byte][]byte)}
+func newState(t *testing.T) *state {
+	t.Helper()
+	store, err := bodies.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &state{resources: make(map[node.Key]*distributionv1.Resource), blobs: make(map[[32]byte]*node.Body), store: store}
 }
 
 func (s *state) Get(kind, name string) *distributionv1.Resource {
@@ -38,9 +45,9 @@ func (s *state) Range(kind string, fn func(*distributionv1.Resource) bool) {
 	}
 }
 
-func (s *state) Blob(hash [32]byte) []byte { return s.blobs[hash] }
-func (s *state) Epoch() string             { return "epoch" }
-func (s *state) Revision() uint64          { return s.revision }
+func (s *state) Blob(hash [32]byte) *node.Body { return s.blobs[hash] }
+func (s *state) Epoch() string                 { return "epoch" }
+func (s *state) Revision() uint64              { return s.revision }
 
 func (s *state) put(r *distributionv1.Resource) node.Key {
 	k := node.Key{Kind: r.GetKind(), Name: r.GetName()}
@@ -61,7 +68,7 @@ func (s *state) gateway(name string, edit func(*resourcev1.Gateway)) node.Key {
 
 func (s *state) tool(server, name, body string) node.Key {
 	hash := sha256.Sum256([]byte(body))
-	s.blobs[hash] = []byte(body)
+	s.blobs[hash] = s.store.Add([]byte(body))
 	return s.put(&distributionv1.Resource{
 		Kind: kindTool, Name: server + "/" + name, Blobs: [][]byte{hash[:]},
 		Body: &distributionv1.Resource_Tool{Tool: &resourcev1.Tool{Name: server + "/" + name, Server: server, UpstreamName: name}},
@@ -98,7 +105,7 @@ func shown(h *view.Holder) map[string]string {
 	h.Load().Gateways(func(g *view.Gateway) bool {
 		var names []string
 		for _, t := range g.Tools {
-			names = append(names, t.Exposed+"="+string(t.Body))
+			names = append(names, t.Exposed+"="+string(t.Body.Bytes()))
 		}
 		out[g.Name] = strings.Join(names, " ")
 		return true
@@ -164,7 +171,7 @@ func TestApply(t *testing.T) {
 			want: map[string]string{"ops": "ev__echo=3"},
 		}},
 	}
-	s, holder := newState(), view.NewHolder()
+	s, holder := newState(t), view.NewHolder()
 	c := New(holder, &deniedKeys{})
 	if rejects := c.Apply(t.Context(), s, nil, false); rejects != nil {
 		t.Fatalf("empty state rejected: %v", rejects)
@@ -194,7 +201,7 @@ func rejectNames(rejects []node.Reject) []string {
 
 // D-21, D-22: a full state replaces everything, but what it cannot compile keeps the form it had.
 func TestFullStateKeepsRejected(t *testing.T) {
-	s, holder := newState(), view.NewHolder()
+	s, holder := newState(t), view.NewHolder()
 	c := New(holder, &deniedKeys{})
 	s.gateway("eng", nil)
 	s.gateway("old", nil)
@@ -215,7 +222,7 @@ func TestFullStateKeepsRejected(t *testing.T) {
 
 // D-30: a denial is obeyed at once, told to the rooms that hold credentials, and forgotten when the view contains it.
 func TestDeny(t *testing.T) {
-	s, holder := newState(), view.NewHolder()
+	s, holder := newState(t), view.NewHolder()
 	told := &deniedKeys{}
 	c := New(holder, told)
 	s.revision = 5

@@ -202,9 +202,11 @@ func (p *pass) addTool(g *view.Gateway, tool string, old *view.Tool) {
 		return
 	}
 	t := p.state.Get(kindTool, tool)
-	var body []byte
+	var body compile.Definition
 	if t != nil && len(t.GetBlobs()) == 1 && len(t.GetBlobs()[0]) == sha256.Size {
-		body = p.state.Blob([sha256.Size]byte(t.GetBlobs()[0]))
+		if b := p.state.Blob([sha256.Size]byte(t.GetBlobs()[0])); b != nil { // a nil Body is no nil Definition
+			body = b
+		}
 	}
 	compiled, err := compile.MakeTool(a.GetAssignment(), t, body)
 	switch {

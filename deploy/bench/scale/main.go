@@ -21,6 +21,7 @@ type settings struct {
 	Servers  int           // MCP servers that have them
 	Seed     uint64        // of the tools' texts
 	Settle   time.Duration // pause before memory is read
+	Dir      string        // folder to work in and to keep; empty is a temporary one
 	Bin      string        // folder of the binaries; empty builds them
 	Out      string        // file for the JSON; empty prints the table only
 	Profiles string        // folder for heap profiles; empty writes none
@@ -65,6 +66,7 @@ func parseSettings(args []string) (settings, error) {
 	f.IntVar(&s.Servers, "servers", 100, "`number` of MCP servers that have them")
 	f.Uint64Var(&s.Seed, "seed", 1, "`number` from which the tools are made")
 	f.DurationVar(&s.Settle, "settle", 20*time.Second, "`duration` of doing nothing before memory is read")
+	f.StringVar(&s.Dir, "dir", "", "work in this `folder` and keep it: a later run with the same numbers need not fill the control plane again")
 	f.StringVar(&s.Bin, "bin", "", "`folder` of the binaries controlplane and dataplane; default: build them")
 	f.StringVar(&s.Out, "out", "", "write the figures as JSON into this `file`")
 	f.StringVar(&s.Profiles, "profiles", "", "write heap profiles into this `folder`")

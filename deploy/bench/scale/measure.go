@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -51,14 +52,20 @@ func measure(ctx context.Context, s settings, log io.Writer) (_ *result, err err
 		settings: s, log: log,
 		catalogue: catalogue{gateways: s.Gateways, tools: s.Tools, servers: s.Servers, seed: s.Seed},
 	}
-	if b.dir, err = os.MkdirTemp("", "scale-"); err != nil {
-		return nil, err
+	if b.dir = s.Dir; b.dir == "" {
+		if b.dir, err = os.MkdirTemp("", "scale-"); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
 	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	before, err := b.left()
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", before.Upstream)
 	if err != nil {
 		return nil, err
 	}
@@ -71,13 +78,62 @@ func measure(ctx context.Context, s settings, log io.Writer) (_ *result, err err
 	}()
 
 	r := newResult(s, b.catalogue)
-	if err := b.fill(ctx, "http://"+l.Addr().String(), r); err != nil {
-		return nil, err
+	if b.token = before.Token; b.token == "" {
+		if err := b.fill(ctx, "http://"+l.Addr().String(), r); err != nil {
+			return nil, err
+		}
+		if err := b.leave(l.Addr().String()); err != nil {
+			return nil, err
+		}
 	}
 	if err := b.load(ctx, r); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// leftover is what a run leaves in the folder for the next one.
+type leftover struct {
+	Catalogue string `json:"catalogue"` // numbers it was made from
+	Upstream  string `json:"upstream"`  // address of the MCP servers, which is in the configuration
+	Token     string `json:"token"`
+}
+
+const leftoverFile = "filled.json"
+
+func (c catalogue) String() string {
+	return fmt.Sprintf("%d gateways, %d tools, %d servers, seed %d", c.gateways, c.tools, c.servers, c.seed)
+}
+
+// left returns what an earlier run left, or an address for a first run.
+func (b *bench) left() (leftover, error) {
+	text, err := os.ReadFile(filepath.Join(b.dir, leftoverFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return leftover{Upstream: "127.0.0.1:0"}, nil
+	}
+	if err != nil {
+		return leftover{}, err
+	}
+	var l leftover
+	if err := json.Unmarshal(text, &l); err != nil {
+		return leftover{}, fmt.Errorf("read %s: %w", leftoverFile, err)
+	}
+	if l.Catalogue != b.catalogue.String() {
+		return leftover{}, fmt.Errorf("the folder %s holds another catalogue: %s", b.dir, l.Catalogue)
+	}
+	b.say("using what is in %s", b.dir)
+	return l, nil
+}
+
+func (b *bench) leave(upstream string) error {
+	if b.Dir == "" {
+		return nil
+	}
+	text, err := json.Marshal(leftover{Catalogue: b.catalogue.String(), Upstream: upstream, Token: b.token})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.dir, leftoverFile), text, 0o600)
 }
 
 func (b *bench) say(format string, a ...any) { _, _ = fmt.Fprintf(b.log, "scale: "+format+"\n", a...) }

@@ -83,17 +83,23 @@ func (r *result) writeTable(w io.Writer) error {
 	}
 	row("figure", "value", "", false)
 	row("catalogue", fmt.Sprintf("%d gateways, %d tools of %.0f bytes", r.Gateways, r.Tools, r.BodyBytes), "", false)
-	row("filling it through the admin API", seconds(r.FillSeconds), "", false)
+	if r.FillSeconds > 0 {
+		row("filling it through the admin API", seconds(r.FillSeconds), "", false)
+	}
 	row("control plane start to ready", seconds(r.ControlStartSeconds), "", false)
 	rss("control plane RSS, started", r.Control, goalControlRSS)
 	rss("control plane RSS, after a node loaded", r.ControlServed, goalControlRSS)
-	rss("control plane RSS, after it was filled", r.ControlFilled, 0)
+	if r.FillSeconds > 0 {
+		rss("control plane RSS, after it was filled", r.ControlFilled, 0)
+	}
 	row("node start to first call, from the stream", seconds(r.StreamSeconds), "", false)
 	row("node start to state on disk", seconds(r.DiskWriteSeconds), "", false)
 	row("node folder", megabytes(r.DiskBytes), "", false)
 	rss("node RSS, loaded from the stream", r.Node, goalNodeRSS)
 	rss("node RSS, started from disk", r.NodeFromDisk, goalNodeRSS)
-	rss("node RSS, followed every change", r.NodeFollowed, 0)
+	if r.FillSeconds > 0 {
+		rss("node RSS, followed every change", r.NodeFollowed, 0)
+	}
 	row("node start to first call, from disk", seconds(r.DiskSeconds), "≤ "+seconds(goalDisk), r.DiskSeconds <= goalDisk)
 	return t.Flush()
 }

@@ -10,19 +10,19 @@ import { checkModern } from './raw/modern.mjs';
 
 const settings = readSettings();
 const report = new Report('raw');
-const profile = profileOf(settings);
 
+// A profile of its own for each version: what a call changes must not be there yet.
 for (const version of ['2025-11-25', '2025-06-18', '2025-03-26']) {
-  await checkLegacy(report, settings, profile, version);
+  await checkLegacy(report, settings, profileOf(settings), version);
 }
 // An upstream asked directly speaks the modern era only if MCP_ERA says so.
 if (!settings.direct || settings.era === 'modern') {
-  await checkModern(report, settings, profile);
+  await checkModern(report, settings, profileOf(settings));
 }
 if (settings.profile === 'fidelity') {
   await checkFidelity(report, settings);
 }
 if (!settings.direct) {
-  await checkBadInput(report, settings, profile);
+  await checkBadInput(report, settings);
 }
 report.finish();

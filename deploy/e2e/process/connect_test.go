@@ -184,7 +184,7 @@ func readServer(t *testing.T, text []byte, token string) entry {
 	if s.Command != "" {
 		e := entry{command: append([]string{s.Command}, s.Args...), env: s.Env}
 		for _, arg := range s.Args {
-			if strings.HasPrefix(arg, "http") {
+			if strings.HasPrefix(arg, "http://") {
 				e.url = arg
 			}
 			if name, value, ok := strings.Cut(arg, ":"); ok && name == "Authorization" {
@@ -245,7 +245,7 @@ func parseShell(t *testing.T, i instruction, token string) entry {
 		if text, ok := strings.CutPrefix(word, "Authorization: "); ok {
 			e.token = bearer(text)
 		}
-		if strings.HasPrefix(word, "http") {
+		if strings.HasPrefix(word, "http://") {
 			e.url = word
 		}
 		if word == "--bearer-token-env-var" && words[n+1] == "PENSTOCK_TOKEN" {

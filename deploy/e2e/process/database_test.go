@@ -126,6 +126,9 @@ func TestBadDatabase(t *testing.T) {
 			if code := p.wait(); code != 1 || !strings.Contains(p.stderr.String(), tt.want) {
 				t.Errorf("exit code %d, want 1, and %q in: %s", code, tt.want, p.stderr.tail())
 			}
+			if !strings.Contains(p.stderr.String(), path) {
+				t.Errorf("no name of the file in: %s", p.stderr.tail())
+			}
 			if strings.Contains(p.stderr.String(), "goroutine ") {
 				t.Errorf("it panicked: %s", p.stderr.tail())
 			}
@@ -166,8 +169,8 @@ func TestBadDatabaseStandalone(t *testing.T) {
 			replace(strings.Repeat("Dear diary, ", 100))(t, path)
 			before := readBytes(t, path)
 			got := run(t, a.options(), "penstock-standalone", "--demo")
-			if got.code != 1 || !strings.Contains(got.stderr, want) || strings.Contains(got.stdout, "is running") {
-				t.Errorf("exit code %d, %q; want 1 and %q", got.code, got.stderr, want)
+			if got.code != 1 || !strings.Contains(got.stderr, want) || !strings.Contains(got.stderr, path) || strings.Contains(got.stdout, "is running") {
+				t.Errorf("exit code %d, %q; want 1, %q and the name of the file", got.code, got.stderr, want)
 			}
 			if !bytes.Equal(before, readBytes(t, path)) {
 				t.Error("the file was changed")

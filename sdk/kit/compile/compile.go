@@ -143,7 +143,7 @@ func MakeGateway(r *resourcev1.Gateway) (*Gateway, error) {
 
 // MakeTool joins an assignment with its tool and the tool's body. It returns nil without an error if the tool or its
 // body is not in the state: the assignment then shows nothing.
-func MakeTool(a *resourcev1.ToolAssignment, tool *distributionv1.Resource, body []byte) (*Tool, error) {
+func MakeTool(a *resourcev1.ToolAssignment, tool *distributionv1.Resource, body Definition) (*Tool, error) {
 	if tool == nil || body == nil {
 		return nil, nil
 	}

@@ -29,11 +29,19 @@ type Tool struct {
 	Upstream    string // name the server knows
 	Name        string // "<server>/<upstream name>"
 	Server      string
-	Connection  string // pinned connection
-	Description string // shown in place of the upstream's, or empty
-	Body        []byte // accepted definition, byte for byte
-	Held        bool   // refused until a changed definition is accepted (G-16)
-	Retryable   bool   // read-only or idempotent (G-51)
+	Connection  string     // pinned connection
+	Description string     // shown in place of the upstream's, or empty
+	Body        Definition // accepted definition, byte for byte
+	Held        bool       // refused until a changed definition is accepted (G-16)
+	Retryable   bool       // read-only or idempotent (G-51)
+}
+
+// Definition is a tool's definition, the raw JSON object of tools/list, wherever its bytes are kept.
+type Definition interface {
+	// Bytes returns the definition, which must not be changed.
+	Bytes() []byte
+	// Len returns the number of bytes.
+	Len() int
 }
 
 // Server is what a node needs to reach a server.

@@ -23,7 +23,7 @@ const (
 
 	base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	// tokenMax is 2^256-1 in base 62. The digits are in ASCII order, so comparing text compares numbers.
-	tokenMax = "yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1" //nolint:gosec // a number
+	tokenMax = "yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1"
 )
 
 // MintBearer makes a new bearer token for a kind of principal. The token is shown once and never stored: sha is the

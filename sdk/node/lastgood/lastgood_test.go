@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,18 +18,20 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	"github.com/penstockhq/penstock/sdk/node/bodies"
 	"github.com/penstockhq/penstock/sdk/node/lastgood"
 	"github.com/penstockhq/penstock/sdk/node/replica"
 )
 
 const epoch = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
 
-var key = bytes.Repeat([]byte{7}, lastgood.KeySize)
+// key seals the files of these tests.
+func key() []byte { return bytes.Repeat([]byte{7}, lastgood.KeySize) }
 
 // frozen makes a state of tools, each with a body of its own, that names have in common with other states.
 func frozen(t *testing.T, revision uint64, bodies ...string) *replica.Frozen {
 	t.Helper()
-	b, err := replica.NewBuilder(nil, nil, epoch, revision)
+	b, err := replica.NewBuilder(newBodies(t), nil, epoch, revision)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,9 +51,9 @@ func frozen(t *testing.T, revision uint64, bodies ...string) *replica.Frozen {
 			t.Fatal(err)
 		}
 	}
-	b.Missing()
+	b.Missing(nil)
 	for _, body := range bodies {
-		if err := b.PutBlob([]byte(body)); err != nil {
+		if _, err := b.PutBlob([]byte(body)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -63,11 +64,20 @@ func frozen(t *testing.T, revision uint64, bodies ...string) *replica.Frozen {
 	return s.Freeze()
 }
 
+func newBodies(t *testing.T) *bodies.Store {
+	t.Helper()
+	s, err := bodies.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // open opens a folder; the buffer gets the warnings.
 func open(t *testing.T, dir string, key []byte) (*lastgood.Store, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
-	s, err := lastgood.Open(dir, key, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	s, err := lastgood.Open(dir, key, newBodies(t), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +108,7 @@ func holds(l *lastgood.Loaded) string {
 	f := l.State.Freeze()
 	size := 0
 	for _, b := range f.Blobs {
-		size += len(b)
+		size += b.Len()
 	}
 	return fmt.Sprintf("revision %d, %d resources, %d bodies of %d bytes", f.Revision, len(f.Wires), len(f.Blobs), size)
 }
@@ -117,7 +127,7 @@ func files(t *testing.T, dir, pattern string) []string {
 
 func TestSaveAndLoad(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made", "by", "open")
-	s, _ := open(t, dir, key)
+	s, _ := open(t, dir, key())
 	if l := load(t, s); l.State != nil || len(l.Pool) != 0 {
 		t.Fatalf("an empty folder holds %s", holds(l))
 	}
@@ -134,7 +144,7 @@ func TestSaveAndLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	again, log := open(t, dir, key)
+	again, log := open(t, dir, key())
 	l := load(t, again)
 	if got := holds(l); got != "revision 3, 3 resources, 3 bodies of 6291482 bytes" || l.State.Epoch() != epoch {
 		t.Fatalf("loaded %s", got)
@@ -143,7 +153,7 @@ func TestSaveAndLoad(t *testing.T) {
 		t.Error("the digest differs")
 	}
 	for h, body := range want.Blobs {
-		if !bytes.Equal(l.State.Blob(h), body) {
+		if !bytes.Equal(l.State.Blob(h).Bytes(), body.Bytes()) {
 			t.Errorf("body %x differs", h)
 		}
 	}
@@ -266,7 +276,7 @@ func TestDamage(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			s, _ := open(t, dir, key)
+			s, _ := open(t, dir, key())
 			load(t, s)
 			save(t, s, frozen(t, 1, "body a"))
 			save(t, s, frozen(t, 2, "body a", "body b"))
@@ -276,7 +286,7 @@ func TestDamage(t *testing.T) {
 			if err := tt.do(filepath.Join(dir, filepath.Base(tt.file))); err != nil {
 				t.Fatal(err)
 			}
-			again, log := open(t, dir, key)
+			again, log := open(t, dir, key())
 			l := load(t, again)
 			if got := holds(l); got != tt.want {
 				t.Errorf("loaded %s, want %s", got, tt.want)
@@ -290,7 +300,7 @@ func TestDamage(t *testing.T) {
 			// Life goes on: the next state is written and read back without a warning about its own files.
 			save(t, again, frozen(t, 3, "body a", "body b", "body c"))
 			save(t, again, frozen(t, 4, "body a", "body b", "body c"))
-			last, log := open(t, dir, key)
+			last, log := open(t, dir, key())
 			if got := holds(load(t, last)); got != "revision 4, 3 resources, 3 bodies of 18 bytes" {
 				t.Errorf("after the next save: %s (%s)", got, log)
 			}
@@ -304,13 +314,13 @@ func TestDamage(t *testing.T) {
 // TestAnotherKey: files sealed with another key are nothing, and are no error.
 func TestAnotherKey(t *testing.T) {
 	dir := t.TempDir()
-	s, _ := open(t, dir, key)
+	s, _ := open(t, dir, key())
 	save(t, s, frozen(t, 1, "body a"))
 	other, log := open(t, dir, bytes.Repeat([]byte{8}, lastgood.KeySize))
 	if got := holds(load(t, other)); got != "nothing, 0 bodies" || log.Len() == 0 {
 		t.Fatalf("loaded %s with warnings %q", got, log)
 	}
-	if _, err := lastgood.Open(dir, []byte("short"), slog.New(slog.NewTextHandler(io.Discard, nil))); err == nil {
+	if _, err := lastgood.Open(dir, []byte("short"), newBodies(t), slog.New(slog.DiscardHandler)); err == nil {
 		t.Fatal("a key of 5 bytes was taken")
 	}
 }
@@ -318,7 +328,7 @@ func TestAnotherKey(t *testing.T) {
 // TestAnotherEpoch: the newest write wins, whatever its revision; denials of another epoch say nothing.
 func TestAnotherEpoch(t *testing.T) {
 	dir := t.TempDir()
-	s, _ := open(t, dir, key)
+	s, _ := open(t, dir, key())
 	save(t, s, frozen(t, 90, "body a"))
 	if err := s.SaveRecent(lastgood.Recent{Epoch: epoch, DenyRevision: 99, Denials: []lastgood.Denial{{Revision: 99}}}); err != nil {
 		t.Fatal(err)
@@ -331,7 +341,7 @@ func TestAnotherEpoch(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(dir, "state."+epoch+".90"), old, old); err != nil {
 		t.Fatal(err)
 	}
-	again, _ := open(t, dir, key)
+	again, _ := open(t, dir, key())
 	l := load(t, again)
 	if got := holds(l); got != "revision 2, 2 resources, 2 bodies of 12 bytes" || l.State.Epoch() != next.Epoch {
 		t.Fatalf("loaded %s of %s", got, l.State.Epoch())

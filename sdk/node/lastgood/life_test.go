@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,7 +18,7 @@ import (
 // TestDeadBodiesGo: bodies that no kept state needs do not pile up, and both kept states stay whole meanwhile.
 func TestDeadBodiesGo(t *testing.T) {
 	dir := t.TempDir()
-	s, _ := open(t, dir, key)
+	s, _ := open(t, dir, key())
 	load(t, s)
 	s.SetMinDead(16 << 10)
 	// Bodies that do not compress, 4 KB each.
@@ -58,7 +57,7 @@ func TestDeadBodiesGo(t *testing.T) {
 				}
 				want = i
 			}
-			reader, log := open(t, copied, key)
+			reader, log := open(t, copied, key())
 			if got := holds(load(t, reader)); !strings.HasPrefix(got, fmt.Sprintf("revision %d, 2 resources, 2 bodies", want)) {
 				t.Fatalf("after %d saves, newest removed %t: %s (%s)", i+1, damaged, got, log)
 			}
@@ -72,7 +71,7 @@ func TestDeadBodiesGo(t *testing.T) {
 // TestCannotWrite: an error says so, and nothing that was good is lost.
 func TestCannotWrite(t *testing.T) {
 	dir := t.TempDir()
-	s, _ := open(t, dir, key)
+	s, _ := open(t, dir, key())
 	save(t, s, frozen(t, 1, "body a"))
 	aside := dir + "-aside"
 	if err := os.Rename(dir, aside); err != nil {
@@ -87,7 +86,7 @@ func TestCannotWrite(t *testing.T) {
 	if err := os.Rename(aside, dir); err != nil {
 		t.Fatal(err)
 	}
-	again, _ := open(t, dir, key)
+	again, _ := open(t, dir, key())
 	if got := holds(load(t, again)); got != "revision 1, 1 resources, 1 bodies of 6 bytes" {
 		t.Errorf("loaded %s", got)
 	}
@@ -95,13 +94,13 @@ func TestCannotWrite(t *testing.T) {
 	if got := holds(load(t, again)); got != "revision 3, 3 resources, 3 bodies of 18 bytes" {
 		t.Errorf("after the folder is back: %s", got)
 	}
-	if _, err := lastgood.Open(filepath.Join(dir, "recent-is-a-file"), key, slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
+	if _, err := lastgood.Open(filepath.Join(dir, "recent-is-a-file"), key(), newBodies(t), slog.New(slog.DiscardHandler)); err != nil {
 		t.Errorf("a folder inside: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "plain"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lastgood.Open(filepath.Join(dir, "plain", "x"), key, slog.New(slog.NewTextHandler(io.Discard, nil))); err == nil {
+	if _, err := lastgood.Open(filepath.Join(dir, "plain", "x"), key(), newBodies(t), slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a folder below a file was made")
 	}
 }
@@ -116,7 +115,7 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, _ := open(t, dir, key)
+		s, _ := open(t, dir, key())
 		if l := load(t, s); l.State != nil || len(l.Pool) > 0 {
 			t.Fatalf("loaded %s", holds(l))
 		}

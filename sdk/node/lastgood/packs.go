@@ -16,8 +16,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/klauspost/compress/zstd"
-
+	"github.com/penstockhq/penstock/sdk/node/bodies"
 	"github.com/penstockhq/penstock/sdk/node/replica"
 )
 
@@ -30,6 +29,7 @@ const minDead = 16 << 20
 type packs struct {
 	dir    string
 	sealer *sealer
+	bodies *bodies.Store
 	log    *slog.Logger
 
 	numbers  []int                    // existing packs, oldest first
@@ -37,7 +37,7 @@ type packs struct {
 	next     uint64                   // index of the next chunk of the newest pack
 	damaged  bool                     // the newest pack has a broken end: begin another one
 	rewrite  bool                     // a pack has a broken part: write all anew at the next save
-	total    int                      // plain bytes in all packs, also dead ones
+	total    int                      // plain bytes of bodies in all packs, also dead ones
 	obsolete []int                    // packs that only the older of the two states may need
 	minDead  int                      // dead bytes that are worth writing the packs anew
 }
@@ -50,13 +50,13 @@ type stored struct {
 
 func packFile(number int) string { return "blobs." + strconv.Itoa(number) }
 
-// load reads the bodies that want holds, or all of them if want is nil.
-func (p *packs) load(want map[replica.Hash]struct{}) map[replica.Hash][]byte {
+// load reads the bodies of all packs. They stay compressed.
+func (p *packs) load() map[replica.Hash]*bodies.Body {
 	p.index = make(map[replica.Hash]*stored)
 	p.total, p.next, p.damaged = 0, 0, false
-	bodies := make(map[replica.Hash][]byte, len(want))
+	found := make(map[replica.Hash]*bodies.Body)
 	for i, number := range p.numbers {
-		chunks, err := p.read(number, want, bodies)
+		chunks, err := p.read(number, found)
 		if err != nil {
 			p.rewrite = true
 			p.log.Warn("damaged file of bodies is skipped from its broken part on", "file", packFile(number), "error", err)
@@ -65,65 +65,71 @@ func (p *packs) load(want map[replica.Hash]struct{}) map[replica.Hash][]byte {
 			p.next, p.damaged = chunks, err != nil
 		}
 	}
-	return bodies
+	return found
 }
 
 // read reads one pack up to its end or its first broken chunk and returns the number of good chunks.
-func (p *packs) read(number int, want map[replica.Hash]struct{}, into map[replica.Hash][]byte) (chunks uint64, err error) {
+func (p *packs) read(number int, into map[replica.Hash]*bodies.Body) (chunks uint64, err error) {
 	name := packFile(number)
 	f, err := os.Open(filepath.Join(p.dir, name))
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxChunk))
-	if err != nil {
-		return 0, err
-	}
-	defer decoder.Close()
 	in := bufio.NewReaderSize(f, 64<<10)
-	var room []byte
 	for {
-		packed, _, err := p.sealer.next(in, name, chunks)
+		plain, _, err := p.sealer.next(in, name, chunks)
 		if errors.Is(err, io.EOF) {
 			return chunks, nil
 		}
 		if err != nil {
 			return chunks, err
 		}
-		room, err = decoder.DecodeAll(packed, room[:0])
-		if err != nil {
-			return chunks, fmt.Errorf("%w: %w", errDamaged, err)
-		}
-		if err := p.take(room, want, into); err != nil {
+		if err := p.take(plain, into); err != nil {
 			return chunks, err
 		}
 		chunks++
 	}
 }
 
-// take reads the bodies of one chunk. Their hashes are not computed again: the seal vouches for both.
-func (p *packs) take(chunk []byte, want map[replica.Hash]struct{}, into map[replica.Hash][]byte) error {
-	for len(chunk) > 0 {
-		if len(chunk) < sha256.Size {
+// take reads the bodies of one chunk: their number, hash, place and size of each, the size of all when unpacked, and the
+// packed bytes. Neither are the hashes computed again nor is anything unpacked: the seal vouches for both.
+func (p *packs) take(plain []byte, into map[replica.Hash]*bodies.Body) error {
+	broken := false
+	number := func() int {
+		n, used := binary.Uvarint(plain)
+		if used <= 0 || n > maxChunk {
+			broken = true
+			return 0
+		}
+		plain = plain[used:]
+		return int(n)
+	}
+	count := number()
+	if count > len(plain)/sha256.Size {
+		return fmt.Errorf("%w: a chunk of %d bodies", errDamaged, count)
+	}
+	hashes, chunk := make([]replica.Hash, count), bodies.Chunk{Parts: make([]bodies.Part, count)}
+	for i := range hashes {
+		if len(plain) < sha256.Size {
 			return fmt.Errorf("%w: half a hash", errDamaged)
 		}
-		hash := replica.Hash(chunk[:sha256.Size])
-		chunk = chunk[sha256.Size:]
-		size, n := binary.Uvarint(chunk)
-		if n <= 0 || size > uint64(len(chunk)-n) {
-			return fmt.Errorf("%w: half a body", errDamaged)
+		hashes[i], plain = replica.Hash(plain[:sha256.Size]), plain[sha256.Size:]
+		chunk.Parts[i] = bodies.Part{Body: i, Start: number(), Size: number()}
+	}
+	chunk.Size = number()
+	chunk.Packed = plain
+	list, err := p.bodies.Adopt(chunk)
+	if broken || err != nil {
+		return fmt.Errorf("%w: half a chunk", errDamaged)
+	}
+	for i, hash := range hashes {
+		if double := into[hash]; double != nil {
+			p.bodies.Forget(double)
 		}
-		body := chunk[n : n+int(size)]
-		chunk = chunk[n+int(size):]
-		p.total += len(body)
-		p.index[hash] = &stored{size: len(body)}
-		if want != nil {
-			if _, ok := want[hash]; !ok {
-				continue
-			}
-		}
-		into[hash] = append(make([]byte, 0, len(body)), body...)
+		p.total += list[i].Len()
+		p.index[hash] = &stored{size: list[i].Len()}
+		into[hash] = list[i]
 	}
 	return nil
 }
@@ -131,13 +137,13 @@ func (p *packs) take(chunk []byte, want map[replica.Hash]struct{}, into map[repl
 // save makes sure that all bodies are on disk. They are marked with the number of the save; what neither this save nor
 // the one before marked is dead. When most is dead, a new pack gets all bodies, and the old packs go with the next save:
 // until then the older state needs them.
-func (p *packs) save(bodies map[replica.Hash][]byte, number uint64) error {
+func (p *packs) save(needed map[replica.Hash]*bodies.Body, number uint64) error {
 	live := 0
 	var fresh []replica.Hash
-	for hash, body := range bodies {
+	for hash, body := range needed {
 		if e := p.index[hash]; e != nil {
 			e.save = number
-			live += len(body)
+			live += body.Len()
 		} else {
 			fresh = append(fresh, hash)
 		}
@@ -151,16 +157,15 @@ func (p *packs) save(bodies map[replica.Hash][]byte, number uint64) error {
 		p.obsolete = p.numbers
 		p.index, p.total, p.damaged, p.rewrite = make(map[replica.Hash]*stored), 0, true, false
 		fresh = fresh[:0]
-		for hash := range bodies {
+		for hash := range needed {
 			fresh = append(fresh, hash)
 		}
-		return p.append(fresh, bodies, number)
 	}
-	return p.append(fresh, bodies, number)
+	return p.append(fresh, needed, number)
 }
 
 // append adds bodies in sealed chunks, begins a new pack if the newest has a broken end, and syncs.
-func (p *packs) append(hashes []replica.Hash, bodies map[replica.Hash][]byte, number uint64) (err error) {
+func (p *packs) append(hashes []replica.Hash, needed map[replica.Hash]*bodies.Body, number uint64) (err error) {
 	if len(hashes) == 0 {
 		return nil
 	}
@@ -184,7 +189,7 @@ func (p *packs) append(hashes []replica.Hash, bodies map[replica.Hash][]byte, nu
 			err = fmt.Errorf("append bodies: %w", err)
 		}
 	}()
-	if err := p.write(f, name, hashes, bodies); err != nil {
+	if err := p.write(f, name, hashes, needed); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	if err := f.Sync(); err != nil {
@@ -194,40 +199,34 @@ func (p *packs) append(hashes []replica.Hash, bodies map[replica.Hash][]byte, nu
 		return err
 	}
 	for _, hash := range hashes {
-		p.index[hash] = &stored{size: len(bodies[hash]), save: number}
-		p.total += len(bodies[hash])
+		p.index[hash] = &stored{size: needed[hash].Len(), save: number}
+		p.total += needed[hash].Len()
 	}
 	return nil
 }
 
-func (p *packs) write(w io.Writer, name string, hashes []replica.Hash, bodies map[replica.Hash][]byte) error {
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(windowSize))
-	if err != nil {
-		return err
+// write writes chunks as take reads them.
+func (p *packs) write(w io.Writer, name string, hashes []replica.Hash, needed map[replica.Hash]*bodies.Body) error {
+	list := make([]*bodies.Body, len(hashes))
+	for i, hash := range hashes {
+		list[i] = needed[hash]
 	}
-	defer encoder.Close() //nolint:errcheck // an encoder without a stream has nothing to flush
+	out := bufio.NewWriterSize(w, chunkSize)
 	var room []byte
-	flush := func() error {
-		if len(room) == 0 {
-			return nil
+	err := p.bodies.Chunks(list, func(c bodies.Chunk) error {
+		room = binary.AppendUvarint(room[:0], uint64(len(c.Parts)))
+		for _, part := range c.Parts {
+			room = append(room, hashes[part.Body][:]...)
+			room = binary.AppendUvarint(room, uint64(part.Start))
+			room = binary.AppendUvarint(room, uint64(part.Size))
 		}
-		_, err := w.Write(p.sealer.seal(encoder.EncodeAll(room, nil), name, p.next, false))
+		room = binary.AppendUvarint(room, uint64(c.Size))
+		room = append(room, c.Packed...)
+		_, err := out.Write(p.sealer.seal(room, name, p.next, false))
 		p.next++
-		room = room[:0]
 		return err
-	}
-	for _, hash := range hashes {
-		body := bodies[hash]
-		room = append(room, hash[:]...)
-		room = binary.AppendUvarint(room, uint64(len(body)))
-		room = append(room, body...)
-		if len(room) >= chunkSize {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	return flush()
+	})
+	return errors.Join(err, out.Flush())
 }
 
 // drop removes the packs that became obsolete with an earlier save than this one.

@@ -21,7 +21,7 @@ const KeySize = chacha20poly1305.KeySize
 var errDamaged = errors.New("the file is damaged or sealed with another key")
 
 const (
-	magic        = "PSTKLKG1" // first bytes of each file; the digit is the version of the format
+	magic        = "PSTKLKG2" // first bytes of each file; the digit is the version of the format
 	chunkSize    = 1 << 20    // plain bytes in a chunk of a stream
 	maxChunk     = 64 << 20   // sealed bytes in a chunk; a body has at most 10 MiB
 	lengthPrefix = 4
@@ -57,8 +57,8 @@ func (s *sealer) seal(plain []byte, name string, index uint64, last bool) []byte
 	out := make([]byte, lengthPrefix+s.aead.NonceSize(), lengthPrefix+n)
 	binary.BigEndian.PutUint32(out, uint32(n))
 	nonce := out[lengthPrefix:]
-	_, _ = rand.Read(nonce) // never fails: crypto/rand
-	return s.aead.Seal(out, nonce, plain, place(name, index, last))
+	_, _ = rand.Read(nonce)                                         // never fails: crypto/rand
+	return s.aead.Seal(out, nonce, plain, place(name, index, last)) //nolint:gosec // the nonce is random, two lines above
 }
 
 // next reads one chunk. io.EOF is the clean end of the file between two chunks; anything unreadable is errDamaged.

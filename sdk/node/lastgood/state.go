@@ -107,7 +107,7 @@ func writeRecords(w io.Writer, f *replica.Frozen) error {
 }
 
 // readState reads a state file back; the bodies are still missing. Anything not as it was written is errDamaged.
-func (s *Store) readState(f stateFile, pool map[replica.Hash][]byte) (_ *replica.Builder, err error) {
+func (s *Store) readState(f stateFile) (_ *replica.Builder, err error) {
 	file, err := os.Open(filepath.Join(s.dir, f.name))
 	if err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func (s *Store) readState(f stateFile, pool map[replica.Hash][]byte) (_ *replica
 		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	defer unpacked.Close()
-	b, err := replica.NewBuilder(nil, pool, f.epoch, f.revision)
+	b, err := replica.NewBuilder(s.packs.bodies, nil, f.epoch, f.revision)
 	if err != nil {
 		return nil, err
 	}

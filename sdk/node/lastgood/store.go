@@ -11,7 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstockhq/penstock/sdk/node/bodies"
 	"github.com/penstockhq/penstock/sdk/node/replica"
 )
 
@@ -49,7 +49,7 @@ type Loaded struct {
 	// Recent is what is newer than the state and belongs to its epoch.
 	Recent Recent
 	// Pool holds the bodies found when there is no usable state, so that they need not be fetched again.
-	Pool map[replica.Hash][]byte
+	Pool map[replica.Hash]*bodies.Body
 }
 
 // Store is one folder. It is not safe for concurrent use.
@@ -61,8 +61,9 @@ type Store struct {
 	saves  uint64
 }
 
-// Open prepares a folder, which it makes (0700) if it is missing. The key has KeySize bytes. Nothing is read.
-func Open(dir string, key []byte, log *slog.Logger) (*Store, error) {
+// Open prepares a folder, which it makes (0700) if it is missing. The key has KeySize bytes; what is loaded becomes
+// bodies of the given store. Nothing is read.
+func Open(dir string, key []byte, store *bodies.Store, log *slog.Logger) (*Store, error) {
 	sealer, err := newSealer(key)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func Open(dir string, key []byte, log *slog.Logger) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder of the last known good state: %w", err)
 	}
-	p := &packs{dir: dir, sealer: sealer, log: log, index: make(map[replica.Hash]*stored), minDead: minDead}
+	p := &packs{dir: dir, sealer: sealer, bodies: store, log: log, index: make(map[replica.Hash]*stored), minDead: minDead}
 	// Two, so that nothing on disk counts as needed by the save before the first.
 	return &Store{dir: dir, sealer: sealer, log: log, packs: p, saves: kept}, nil
 }
@@ -83,15 +84,38 @@ func (s *Store) Load() (*Loaded, error) {
 		return nil, err
 	}
 	s.packs.numbers = numbers
-	for _, f := range states {
-		l, err := s.loadState(f)
+	// Two halves of the work, and most machines have two cores: the bodies, and the newest state.
+	found := make(chan map[replica.Hash]*bodies.Body, 1)
+	go func() { found <- s.packs.load() }()
+	var newest *replica.Builder
+	var newestErr error
+	if len(states) > 0 {
+		newest, newestErr = s.readState(states[0])
+	}
+	pool := <-found
+	for i, f := range states {
+		b, err := newest, newestErr
+		if i > 0 {
+			b, err = s.readState(f)
+		}
+		var state *replica.State
 		if err == nil {
-			l.Recent = s.loadRecent(l.State)
-			return l, nil
+			state, err = complete(b, pool)
+		}
+		if err == nil {
+			return &Loaded{State: state, Recent: s.loadRecent(state)}, nil
 		}
 		s.log.Warn("damaged state file is skipped", "file", f.name, "error", err)
 	}
-	return &Loaded{Pool: s.packs.load(nil)}, nil
+	return &Loaded{Pool: pool}, nil
+}
+
+// complete gives a state its bodies.
+func complete(b *replica.Builder, pool map[replica.Hash]*bodies.Body) (*replica.State, error) {
+	if missing := b.Missing(pool); len(missing) > 0 {
+		return nil, fmt.Errorf("%w: %d bodies are missing", errDamaged, len(missing))
+	}
+	return b.Build()
 }
 
 // scan lists the states, newest first, and the numbers of the packs, oldest first, and removes what a crash left half
@@ -140,27 +164,6 @@ func sortStates(states []stateFile) {
 	slices.SortFunc(states, func(a, b stateFile) int {
 		return cmp.Or(newest[b.epoch].Compare(newest[a.epoch]), cmp.Compare(a.epoch, b.epoch), cmp.Compare(b.revision, a.revision))
 	})
-}
-
-func (s *Store) loadState(f stateFile) (*Loaded, error) {
-	pool := make(map[replica.Hash][]byte)
-	b, err := s.readState(f, pool)
-	if err != nil {
-		return nil, err
-	}
-	want := make(map[replica.Hash]struct{})
-	for _, h := range b.Missing() {
-		want[h] = struct{}{}
-	}
-	maps.Copy(pool, s.packs.load(want))
-	if missing := b.Missing(); len(missing) > 0 {
-		return nil, fmt.Errorf("%w: %d bodies are missing", errDamaged, len(missing))
-	}
-	state, err := b.Build()
-	if err != nil {
-		return nil, err
-	}
-	return &Loaded{State: state}, nil
 }
 
 // Save writes a state and the bodies it needs, then removes all but the newest two states.

@@ -7,24 +7,27 @@ import (
 	"crypto/sha256"
 	"fmt"
 
+	"github.com/penstockhq/penstock/sdk/node/bodies"
 	"github.com/penstockhq/penstock/sdk/node/digest"
 )
 
 // Builder makes a new state beside the old one, which serves until the new one is complete (D-21).
 type Builder struct {
 	state *State
-	old   *State // may be nil
-	pool  map[Hash][]byte
+	old   *State                // may be nil
+	pool  map[Hash]*bodies.Body // of Missing
 }
 
-// NewBuilder begins a state at a revision. What the old state, which may be nil, already holds is shared with it; pool
-// holds further bodies, from disk. A revision below the old one in the same epoch is ErrCursor (D-23).
-func NewBuilder(old *State, pool map[Hash][]byte, epoch string, revision uint64) (*Builder, error) {
+// NewBuilder begins a state at a revision. What the old state, which may be nil, already holds is shared with it. All
+// bodies are the store's. A revision below the old one in the same epoch is ErrCursor (D-23).
+func NewBuilder(store *bodies.Store, old *State, epoch string, revision uint64) (*Builder, error) {
 	if old != nil && old.epoch == epoch && revision < old.revision {
 		return nil, fmt.Errorf("%w: at revision %d, snapshot at %d", ErrCursor, old.revision, revision)
 	}
-	s := &State{epoch: epoch, revision: revision, kinds: make(map[string]map[string][]byte), blobs: make(map[Hash]blob)}
-	return &Builder{state: s, old: old, pool: pool}, nil
+	s := &State{
+		epoch: epoch, revision: revision, kinds: make(map[string]map[string][]byte), blobs: make(map[Hash]blob), store: store,
+	}
+	return &Builder{state: s, old: old}, nil
 }
 
 // Add adds a resource; the builder keeps no memory of the message r aliases. The same key twice is ErrMalformed.
@@ -68,19 +71,20 @@ func (b *Builder) AddEncoded(wire []byte) error {
 
 // Missing returns the bodies that neither the old state nor the pool has. The ones it finds are taken over, so it is
 // called once, after the last Add.
-func (b *Builder) Missing() []Hash {
+func (b *Builder) Missing(pool map[Hash]*bodies.Body) []Hash {
+	b.pool = pool
 	var missing []Hash
 	for h, held := range b.state.blobs {
 		if held.body != nil {
 			continue
 		}
-		var ok bool
 		if b.old != nil {
-			held.body, ok = b.old.body(h, b.pool)
-		} else {
-			held.body, ok = b.pool[h]
+			held.body = b.old.blobs[h].body
 		}
-		if !ok {
+		if held.body == nil {
+			held.body = pool[h]
+		}
+		if held.body == nil {
 			missing = append(missing, h)
 			continue
 		}
@@ -89,19 +93,18 @@ func (b *Builder) Missing() []Hash {
 	return missing
 }
 
-// PutBlob gives a missing body, of which the builder becomes the owner. A body that no resource needs is ErrMalformed.
-func (b *Builder) PutBlob(body []byte) error {
+// PutBlob gives a missing body, of which a copy is kept and returned. A body that no resource needs is ErrMalformed.
+func (b *Builder) PutBlob(body []byte) (*bodies.Body, error) {
 	h := sha256.Sum256(body)
 	held, ok := b.state.blobs[h]
 	if !ok {
-		return fmt.Errorf("%w: a body that nobody asked for", ErrMalformed)
+		return nil, fmt.Errorf("%w: a body that nobody asked for", ErrMalformed)
 	}
-	held.body = body
-	if body == nil {
-		held.body = []byte{}
+	if held.body == nil {
+		held.body = b.state.store.Add(body)
+		b.state.blobs[h] = held
 	}
-	b.state.blobs[h] = held
-	return nil
+	return held.body, nil
 }
 
 // Verify compares the digest of what was added with the control plane's: ErrDrift if they differ.
@@ -112,14 +115,29 @@ func (b *Builder) Verify(sum []byte) error {
 	return nil
 }
 
-// Build returns the state. A body that is still missing is ErrMissingBlob.
+// Build returns the state. A body that is still missing is ErrMissingBlob. Bodies of the old state and of the pool that
+// the new state does not need are given up.
 func (b *Builder) Build() (*State, error) {
 	for h, held := range b.state.blobs {
 		if held.body == nil {
 			return nil, fmt.Errorf("%w: %x", ErrMissingBlob, h)
 		}
 	}
+	if b.old != nil {
+		for h, held := range b.old.blobs {
+			b.giveUp(h, held.body)
+		}
+	}
+	for h, body := range b.pool {
+		b.giveUp(h, body)
+	}
 	return b.state, nil
+}
+
+func (b *Builder) giveUp(h Hash, body *bodies.Body) {
+	if b.state.blobs[h].body != body {
+		b.state.store.Forget(body)
+	}
 }
 
 // Digest returns the digest of what was added.
@@ -132,14 +150,14 @@ type Frozen struct {
 	Revision uint64
 	Digest   []byte
 	Wires    [][]byte // encoded resources, in no order
-	Blobs    map[Hash][]byte
+	Blobs    map[Hash]*bodies.Body
 }
 
-// Freeze copies references only: about 24 bytes for each resource and 56 for each body.
+// Freeze copies references only: about 24 bytes for each resource and 50 for each body.
 func (s *State) Freeze() *Frozen {
 	f := &Frozen{
 		Epoch: s.epoch, Revision: s.revision, Digest: s.digest.Bytes(),
-		Wires: make([][]byte, 0, s.size), Blobs: make(map[Hash][]byte, len(s.blobs)),
+		Wires: make([][]byte, 0, s.size), Blobs: make(map[Hash]*bodies.Body, len(s.blobs)),
 	}
 	for _, names := range s.kinds {
 		for _, wire := range names {

@@ -14,6 +14,7 @@ import (
 
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
+	"github.com/penstockhq/penstock/sdk/node/bodies"
 	"github.com/penstockhq/penstock/sdk/node/digest"
 	"github.com/penstockhq/penstock/sdk/node/replica"
 )
@@ -61,10 +62,19 @@ func readPart(t *testing.T, resources ...*distributionv1.Resource) []replica.Res
 	}}).Part
 }
 
+func newStore(t *testing.T) *bodies.Store {
+	t.Helper()
+	s, err := bodies.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // build makes a state at e/10 that holds the resources and the bodies named like their texts.
 func build(t *testing.T, resources ...*distributionv1.Resource) *replica.State {
 	t.Helper()
-	b, err := replica.NewBuilder(nil, nil, "e", 10)
+	b, err := replica.NewBuilder(newStore(t), nil, "e", 10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,9 +83,9 @@ func build(t *testing.T, resources ...*distributionv1.Resource) *replica.State {
 			t.Fatal(err)
 		}
 	}
-	b.Missing()
+	b.Missing(nil)
 	for _, r := range resources {
-		if err := b.PutBlob([]byte(r.GetTool().GetUpstreamName())); err != nil {
+		if _, err := b.PutBlob([]byte(r.GetTool().GetUpstreamName())); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -94,7 +104,7 @@ func hold(s *replica.State) map[string]string {
 		return true
 	})
 	for _, body := range s.Freeze().Blobs {
-		all["body "+string(body)] = ""
+		all["body "+string(body.Bytes())] = ""
 	}
 	return all
 }
@@ -110,21 +120,25 @@ func TestApply(t *testing.T) {
 		{
 			"a new version replaces the old one and its body",
 			&distributionv1.Delta{Upserts: []*distributionv1.Resource{tool("s/a", "uno")}, Blobs: [][]byte{[]byte("uno")}, Digest: sum(tool("s/a", "uno"), b)},
-			map[string]string{"s/a": "uno", "s/b": "two", "body uno": "", "body two": ""}, 1,
+			map[string]string{"s/a": "uno", "s/b": "two", "body uno": "", "body two": ""},
+			1,
 		},
 		{
 			"a tombstone removes", &distributionv1.Delta{Tombstones: []*distributionv1.ResourceKey{{Kind: "tool", Name: "s/a"}}, Digest: sum(b)},
-			map[string]string{"s/b": "two", "body two": ""}, 1,
+			map[string]string{"s/b": "two", "body two": ""},
+			1,
 		},
 		{
 			"a tombstone of what is not there touches nothing",
 			&distributionv1.Delta{Tombstones: []*distributionv1.ResourceKey{{Kind: "tool", Name: "s/x"}}, Digest: sum(a, b)},
-			map[string]string{"s/a": "one", "s/b": "two", "body one": "", "body two": ""}, 0,
+			map[string]string{"s/a": "one", "s/b": "two", "body one": "", "body two": ""},
+			0,
 		},
 		{
 			"a body that changes hands within one delta stays, in whatever order",
 			&distributionv1.Delta{Upserts: []*distributionv1.Resource{tool("s/a", "two"), tool("s/b", "one")}, Digest: sum(tool("s/a", "two"), tool("s/b", "one"))},
-			map[string]string{"s/a": "two", "s/b": "one", "body one": "", "body two": ""}, 2,
+			map[string]string{"s/a": "two", "s/b": "one", "body one": "", "body two": ""},
+			2,
 		},
 		{
 			"a body outlives the resource that brought it",
@@ -132,7 +146,8 @@ func TestApply(t *testing.T) {
 				Upserts:    []*distributionv1.Resource{tool("s/c", "one")},
 				Tombstones: []*distributionv1.ResourceKey{{Kind: "tool", Name: "s/a"}}, Digest: sum(b, tool("s/c", "one")),
 			},
-			map[string]string{"s/b": "two", "s/c": "one", "body one": "", "body two": ""}, 2,
+			map[string]string{"s/b": "two", "s/c": "one", "body one": "", "body two": ""},
+			2,
 		},
 	}
 	for _, tt := range tests {
@@ -222,7 +237,7 @@ func TestMissingBody(t *testing.T) {
 	if _, err := s.Apply(d, map[replica.Hash][]byte{missing[0]: []byte("two")}); err != nil {
 		t.Fatal(err)
 	}
-	if string(s.Blob(missing[0])) != "two" {
+	if string(s.Blob(missing[0]).Bytes()) != "two" {
 		t.Error("the body is not there")
 	}
 }
@@ -248,7 +263,8 @@ func TestBuilder(t *testing.T) {
 	old := build(t, a)
 	t.Run("what the old state and the pool have need not be fetched", func(t *testing.T) {
 		two := sha256.Sum256([]byte("two"))
-		nb, err := replica.NewBuilder(old, map[replica.Hash][]byte{two: []byte("two")}, "e", 11)
+		store := newStore(t)
+		nb, err := replica.NewBuilder(store, old, "e", 11)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,17 +273,17 @@ func TestBuilder(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		missing := nb.Missing()
+		missing := nb.Missing(map[replica.Hash]*bodies.Body{two: store.Add([]byte("two"))})
 		if len(missing) != 1 || missing[0] != sha256.Sum256([]byte("three")) {
 			t.Fatalf("missing %x", missing)
 		}
 		if _, err := nb.Build(); !errors.Is(err, replica.ErrMissingBlob) {
 			t.Fatalf("built without a body: %v", err)
 		}
-		if err := nb.PutBlob([]byte("four")); !errors.Is(err, replica.ErrMalformed) {
+		if _, err := nb.PutBlob([]byte("four")); !errors.Is(err, replica.ErrMalformed) {
 			t.Errorf("a body nobody needs: %v", err)
 		}
-		if err := nb.PutBlob([]byte("three")); err != nil {
+		if _, err := nb.PutBlob([]byte("three")); err != nil {
 			t.Fatal(err)
 		}
 		s, err := nb.Build()
@@ -282,18 +298,18 @@ func TestBuilder(t *testing.T) {
 			t.Error(diff)
 		}
 		one := sha256.Sum256([]byte("one"))
-		if &s.Blob(one)[0] != &old.Blob(one)[0] {
+		if s.Blob(one) != old.Blob(one) {
 			t.Error("a body is held twice")
 		}
 	})
 	t.Run("refusals", func(t *testing.T) {
-		if _, err := replica.NewBuilder(old, nil, "e", 9); !errors.Is(err, replica.ErrCursor) {
+		if _, err := replica.NewBuilder(newStore(t), old, "e", 9); !errors.Is(err, replica.ErrCursor) {
 			t.Errorf("older than the state (D-23): %v", err)
 		}
-		if _, err := replica.NewBuilder(old, nil, "f", 1); err != nil {
+		if _, err := replica.NewBuilder(newStore(t), old, "f", 1); err != nil {
 			t.Errorf("another epoch: %v", err)
 		}
-		nb, err := replica.NewBuilder(old, nil, "e", 10)
+		nb, err := replica.NewBuilder(newStore(t), old, "e", 10)
 		if err != nil {
 			t.Fatalf("the same revision again: %v", err)
 		}
@@ -376,7 +392,7 @@ func TestFrozenIsAMoment(t *testing.T) {
 	if _, err := s.Apply(d, nil); err != nil {
 		t.Fatal(err)
 	}
-	if f.Revision != 10 || len(f.Wires) != 1 || !bytes.Equal(f.Wires[0], wire) || string(f.Blobs[sha256.Sum256([]byte("one"))]) != "one" {
+	if f.Revision != 10 || len(f.Wires) != 1 || !bytes.Equal(f.Wires[0], wire) || string(f.Blobs[sha256.Sum256([]byte("one"))].Bytes()) != "one" {
 		t.Error("the frozen state changed")
 	}
 }

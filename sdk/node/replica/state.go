@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	"github.com/penstockhq/penstock/sdk/node/bodies"
 	"github.com/penstockhq/penstock/sdk/node/digest"
 )
 
@@ -32,10 +33,11 @@ type State struct {
 	kinds    map[string]map[string][]byte // kind, name → encoded Resource
 	size     int                          // number of resources
 	blobs    map[Hash]blob
+	store    *bodies.Store
 }
 
 type blob struct {
-	body []byte
+	body *bodies.Body
 	refs int // resources that need it
 }
 
@@ -66,7 +68,7 @@ func (s *State) Range(kind string, fn func(*distributionv1.Resource) bool) {
 }
 
 // Blob returns a body, nil if no resource needs it.
-func (s *State) Blob(hash [sha256.Size]byte) []byte { return s.blobs[hash].body }
+func (s *State) Blob(hash [sha256.Size]byte) *bodies.Body { return s.blobs[hash].body }
 
 // decode returns nil for nil and never fails otherwise: what enters a state was decoded once.
 func decode(wire []byte) *distributionv1.Resource {
@@ -106,7 +108,7 @@ func (s *State) Check(d *Delta) (missing []Hash, err error) {
 		sum.Add(r.Key.Kind, r.Key.Name, r.Version)
 		for _, h := range r.Blobs {
 			_, double := wanted[h]
-			if _, held := s.body(h, d.Blobs); held || double {
+			if s.holds(h, d.Blobs) || double {
 				continue
 			}
 			wanted[h] = struct{}{}
@@ -125,12 +127,12 @@ func (s *State) Check(d *Delta) (missing []Hash, err error) {
 }
 
 // Apply brings the state to d.To and returns the keys that were changed or removed. The delta passed [State.Check];
-// bodies holds what Check found missing, else nothing changes and the error is ErrMissingBlob. The state keeps no memory
+// fetched holds what Check found missing, else nothing changes and the error is ErrMissingBlob. The state keeps no memory
 // of the delta.
-func (s *State) Apply(d *Delta, bodies map[Hash][]byte) ([]Key, error) {
+func (s *State) Apply(d *Delta, fetched map[Hash][]byte) ([]Key, error) {
 	for _, r := range d.Upserts {
 		for _, h := range r.Blobs {
-			if _, ok := s.body(h, d.Blobs, bodies); !ok {
+			if !s.holds(h, d.Blobs, fetched) {
 				return nil, fmt.Errorf("%w: %x", ErrMissingBlob, h)
 			}
 		}
@@ -139,8 +141,7 @@ func (s *State) Apply(d *Delta, bodies map[Hash][]byte) ([]Key, error) {
 	var loose []Hash // bodies that lost their last resource, perhaps only until a later resource of this delta
 	for _, r := range d.Upserts {
 		for _, h := range r.Blobs {
-			body, _ := s.body(h, d.Blobs, bodies)
-			s.hold(h, body)
+			s.hold(h, d.Blobs, fetched)
 		}
 		loose = append(loose, s.remove(r.Key)...)
 		r.Wire = bytes.Clone(r.Wire)
@@ -154,8 +155,9 @@ func (s *State) Apply(d *Delta, bodies map[Hash][]byte) ([]Key, error) {
 		}
 	}
 	for _, h := range loose {
-		if s.blobs[h].refs == 0 {
+		if b, ok := s.blobs[h]; ok && b.refs == 0 {
 			delete(s.blobs, h)
+			s.store.Forget(b.body)
 		}
 	}
 	s.revision = d.To
@@ -171,25 +173,28 @@ func (s *State) Advance(epoch string, revision uint64) error {
 	return nil
 }
 
-// body finds a body in the state or else in one of the places.
-func (s *State) body(h Hash, places ...map[Hash][]byte) ([]byte, bool) {
-	if b, ok := s.blobs[h]; ok {
-		return b.body, true
+// holds reports whether a body is in the state or in one of the places.
+func (s *State) holds(h Hash, places ...map[Hash][]byte) bool {
+	if _, ok := s.blobs[h]; ok {
+		return true
 	}
 	for _, p := range places {
-		if b, ok := p[h]; ok {
-			return b, true
+		if _, ok := p[h]; ok {
+			return true
 		}
 	}
-	return nil, false
+	return false
 }
 
-// hold counts one more resource that needs a body. The first one stores a copy, because a body of a delta is a part of
-// a large message.
-func (s *State) hold(h Hash, body []byte) {
+// hold counts one more resource that needs a body. The first one stores a copy, from the first place that has it: a body
+// of a delta is a part of a large message.
+func (s *State) hold(h Hash, places ...map[Hash][]byte) {
 	b, ok := s.blobs[h]
-	if !ok {
-		b.body = bytes.Clone(body)
+	for i := 0; i < len(places) && !ok; i++ {
+		var body []byte
+		if body, ok = places[i][h]; ok {
+			b.body = s.store.Add(body)
+		}
 	}
 	b.refs++
 	s.blobs[h] = b

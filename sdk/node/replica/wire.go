@@ -121,7 +121,7 @@ func scanResource(wire []byte) (Resource, error) {
 		if v == nil {
 			return nil
 		}
-		switch num {
+		switch int(num) {
 		case fieldResourceKind:
 			r.Key.Kind = string(v)
 		case fieldResourceName:

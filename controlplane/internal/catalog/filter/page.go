@@ -11,7 +11,7 @@ import (
 )
 
 // ReasonInvalidPageToken (Invalid): a page token is not one that a list gave for the same request.
-const ReasonInvalidPageToken = "INVALID_PAGE_TOKEN" //nolint:gosec // a reason, no credential
+const ReasonInvalidPageToken = "INVALID_PAGE_TOKEN"
 
 // Request is what a page token is bound to: it goes on with the list it came from and with no other.
 type Request struct {

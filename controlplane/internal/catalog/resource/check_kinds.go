@@ -242,13 +242,7 @@ func printable(s string) bool {
 }
 
 // clip shortens what is shown of an input.
-func clip(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
+func clip(s string) string { return Clip(s, 80) }
 
 func sorted(m map[string]string) iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {

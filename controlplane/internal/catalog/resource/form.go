@@ -93,10 +93,19 @@ func DecodeAssignment(body []byte) (ToolAssignment, error) {
 }
 
 // Clone returns a deep copy with everything that has a JSON form.
-func Clone(o Object) (Object, error) {
+func Clone[T Object](o T) (T, error) {
+	var none T
 	b, err := json.Marshal(o)
 	if err != nil {
-		return nil, fmt.Errorf("copy %s: %w", o.Kind(), err)
+		return none, fmt.Errorf("copy %s: %w", o.Kind(), err)
 	}
-	return Decode(o.Kind(), b)
+	c, err := Decode(o.Kind(), b)
+	if err != nil {
+		return none, err
+	}
+	copied, ok := c.(T)
+	if !ok {
+		return none, fmt.Errorf("the copy of a %s is a %T", o.Kind(), c)
+	}
+	return copied, nil
 }

@@ -4,6 +4,8 @@ package resource
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
@@ -18,8 +20,6 @@ const (
 	ReasonUnknownField = "UNKNOWN_FIELD"
 	// ReasonImmutableField: an update would change what cannot change.
 	ReasonImmutableField = "IMMUTABLE_FIELD"
-	// ReasonOutputOnly: an update names a field that only the control plane writes.
-	ReasonOutputOnly = "OUTPUT_ONLY_FIELD"
 )
 
 // Problem is one thing wrong with an input. Path is the dotted path of the field with proto names, for example
@@ -76,4 +76,67 @@ func (p Problems) Err(of string) error {
 		f = f.At(problem.Path, problem.Text)
 	}
 	return f
+}
+
+// NotAResource is the fault of a kind that a command does not work on.
+func NotAResource(k Kind, doing string) error {
+	return fault.Newf(fault.Invalid, ReasonInvalidField, "A %s cannot be %s.", k.Title(), doing)
+}
+
+// IsRefusal reports whether a fault of a kind is about one resource and not about the store.
+func IsRefusal(k fault.Kind) bool {
+	return slices.Contains([]fault.Kind{fault.Invalid, fault.Denied, fault.NotFound, fault.AlreadyExists, fault.Conflict, fault.Precondition}, k)
+}
+
+// Located returns a fault with the resource it is about, for example "gateway eng", in front of each path.
+func Located(f *fault.Fault, of string) *fault.Fault {
+	out := *f
+	out.Fields = nil
+	if len(f.Fields) == 0 {
+		return out.At(of, f.Public)
+	}
+	located := &out
+	for _, field := range f.Fields {
+		located = located.At(of+": "+field.Path, field.Problem)
+	}
+	return located
+}
+
+// Joined makes one fault of many: kind, reason and text of the first, the fields of all.
+func Joined(faults []*fault.Fault) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	out := faults[0]
+	if len(faults) > 1 {
+		c := *out
+		c.Public = fmt.Sprintf("%d resources are refused. %s", len(faults), out.Public)
+		out = &c
+	}
+	for _, f := range faults[1:] {
+		for _, field := range f.Fields {
+			if len(out.Fields) < 2*maxFields {
+				out = out.At(field.Path, field.Problem)
+			}
+		}
+	}
+	return out
+}
+
+const maxListed = 10
+
+// Listed joins the first few of a list for people.
+func Listed(list []string) string {
+	if len(list) <= maxListed {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:maxListed], ", "), len(list)-maxListed)
+}
+
+// Clip cuts a text to a number of bytes at a character.
+func Clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most-len("…")], "") + "…"
 }

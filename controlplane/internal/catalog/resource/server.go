@@ -103,3 +103,8 @@ const (
 	ToolChanged ToolState = "TOOL_STATE_CHANGED"
 	ToolRemoved ToolState = "TOOL_STATE_REMOVED"
 )
+
+// NeedsSecret reports whether calls need a credential that a connection holds.
+func (s *Server) NeedsSecret() bool {
+	return s.Credential != nil && (s.Credential.StaticHeaders != nil || s.Credential.StaticEnv != nil)
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
@@ -95,7 +96,7 @@ func (s *Stage) Delete(ctx context.Context, key catalog.Key) error {
 		return err
 	}
 	if prev == nil || !prev.DeleteTime.IsZero() {
-		return fault.Newf(fault.NotFound, catalog.ReasonRecordNotFound, "There is no %s %q to delete.", key.Kind, key.Name)
+		return fault.Newf(fault.NotFound, record.ReasonRecordNotFound, "There is no %s %q to delete.", key.Kind, key.Name)
 	}
 	rec := *prev
 	rec.DeleteTime, rec.UpdateTime, rec.Revision = s.now, s.now, 0

@@ -17,7 +17,7 @@ import (
 
 // pause waits a random while inside a transaction, so that transactions end in another order than they began.
 func pause(ctx context.Context, most time.Duration) {
-	timer := time.NewTimer(rand.N(most))
+	timer := time.NewTimer(rand.N(most)) //nolint:gosec // jitter
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -191,8 +191,11 @@ func checkSnapshot(tb testing.TB, s catalog.Store) {
 		tb.Errorf("Snapshot = %v, %v; want revision 4", h, err)
 	}
 	equal(tb, "snapshot", got, []catalog.Key{
-		{Kind: "server", Name: "a"}, {Kind: "server", Name: "b"}, {Kind: "server", Name: "c"},
-		{Kind: "tool", Name: "a"}, {Kind: "tool", Name: "c"},
+		{Kind: "server", Name: "a"},
+		{Kind: "server", Name: "b"},
+		{Kind: "server", Name: "c"},
+		{Kind: "tool", Name: "a"},
+		{Kind: "tool", Name: "c"},
 	})
 	if _, err := s.Snapshot(tb.Context(), func(*catalog.Record) error { return errOwn }); !errors.Is(err, errOwn) {
 		tb.Errorf("Snapshot = %v; want yield's own error", err)

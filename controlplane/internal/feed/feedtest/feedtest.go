@@ -12,7 +12,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -51,7 +50,7 @@ func Write(tb TB, s catalog.Store, ops ...Op) catalog.Revision {
 }
 
 // Log returns a logger that drops everything.
-func Log() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func Log() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // Start runs a feed on a store until the test ends, and waits until it is ready.
 func Start(tb TB, s catalog.Store) *feed.Feed {

@@ -126,6 +126,7 @@ func (s *server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	//nolint:gosec // an installed program
 	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", s.data(), "-U", superuser, "-A", "trust",
 		"-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions")
 	initdb.SysProcAttr, initdb.Dir = attr, s.dir
@@ -179,6 +180,7 @@ func (s *server) serve(ctx context.Context, bin string, attr *syscall.SysProcAtt
 	}
 	s.output.Reset()
 	// It outlives the test that needed it first; stop ends it.
+	//nolint:gosec // an installed program
 	s.cmd = exec.CommandContext(context.WithoutCancel(ctx), filepath.Join(bin, "postgres"), "-D", s.data(), "-p", strconv.Itoa(s.port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=200",
 		"-c", "log_min_messages=fatal")

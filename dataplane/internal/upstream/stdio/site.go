@@ -11,9 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/penstockhq/penstock/dataplane/internal/upstream"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio/child"
-	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
@@ -85,7 +83,7 @@ func (p *Pool) enter(t *Target, k siteKey) (*site, func(), error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, nil, t.fault(fault.Unavailable, upstream.ReasonUnreachable, notStarted)
+		return nil, nil, t.unreachable(notStarted)
 	}
 	s := p.sites[k]
 	if s == nil {
@@ -140,7 +138,7 @@ func (p *Pool) lookup(ctx context.Context, s *site, t *Target) (*process, *launc
 		return nil, s.start, nil
 	}
 	if p.closed {
-		return nil, nil, t.fault(fault.Unavailable, upstream.ReasonUnreachable, notStarted)
+		return nil, nil, t.unreachable(notStarted)
 	}
 	if wait := time.Until(s.notBefore); wait > 0 {
 		return nil, nil, t.paused(wait, s.last)
@@ -272,17 +270,16 @@ func (p *Pool) takeRoom(ctx context.Context, t *Target) error {
 		return nil
 	default:
 	}
-	if !p.evict() {
-		return t.busy("cannot be started, because the node runs as many processes as it may")
-	}
 	ctx, cancel := context.WithTimeout(ctx, evictTimeout)
 	defer cancel()
-	select {
-	case p.room <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return t.busy("cannot be started, because the node runs as many processes as it may")
+	if p.evict() {
+		select {
+		case p.room <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+		}
 	}
+	return t.busy("cannot be started, because the node runs as many processes as it may")
 }
 
 // evict ends the longest idle process and reports whether there was one, or one that is ending already.

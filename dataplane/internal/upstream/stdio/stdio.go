@@ -135,8 +135,8 @@ type Pool struct {
 
 // New checks the configuration and returns a Pool. It starts nothing: processes start with the calls that need them.
 func New(c Config) (*Pool, error) {
-	if c.MaxProcesses < 0 || c.MaxMessage < 0 || c.Idle < 0 || c.StartTimeout < 0 || c.StopGrace < 0 || c.HungAfter < 0 || c.WriteTimeout < 0 ||
-		c.CallCeiling < 0 || c.FirstPause < 0 || c.MaxPause < 0 {
+	if c.MaxProcesses < 0 || c.MaxMessage < 0 || min(c.Idle, c.StartTimeout, c.StopGrace, c.HungAfter, c.WriteTimeout, c.CallCeiling,
+		c.FirstPause, c.MaxPause) < 0 {
 		return nil, errors.New("stdio pool: limits must not be negative")
 	}
 	c = c.withDefaults()
@@ -208,18 +208,14 @@ func (p *Pool) Close(ctx context.Context) error {
 	select {
 	case <-over:
 	case <-ctx.Done():
-		p.killAll()
+		p.mu.Lock()
+		for x := range p.processes {
+			x.run.Kill()
+		}
+		p.mu.Unlock()
 		<-over
 	}
 	return nil
-}
-
-func (p *Pool) killAll() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for x := range p.processes {
-		x.run.Kill()
-	}
 }
 
 // Stderr returns what the process of a target wrote to standard error lately, at most 64 KiB, for a person who looks

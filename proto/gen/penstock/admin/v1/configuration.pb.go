@@ -603,7 +603,7 @@ func (x *WaitEnforcedRequest) GetTimeout() *durationpb.Duration {
 // WaitEnforcedResponse says who enforces the revision.
 type WaitEnforcedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True if every connected node in scope enforces it.
+	// True if a node is connected and every connected node in scope enforces it.
 	Enforced bool `protobuf:"varint,1,opt,name=enforced,proto3" json:"enforced,omitempty"`
 	// The revision that was waited for.
 	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`

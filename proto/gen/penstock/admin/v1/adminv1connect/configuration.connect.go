@@ -61,8 +61,8 @@ type ConfigurationServiceClient interface {
 	Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error)
 	// GetHead returns the latest revision.
 	GetHead(context.Context, *v1.GetHeadRequest) (*v1.GetHeadResponse, error)
-	// WaitEnforced returns when every connected node in the scope of the revision enforces it, or at the timeout with the
-	// nodes that do not yet. New calls on the nodes not listed obey the revision.
+	// WaitEnforced returns when a node is connected and every connected node in the scope of the revision enforces it, or at
+	// the timeout with the nodes that do not yet. New calls on the nodes not listed obey the revision.
 	WaitEnforced(context.Context, *v1.WaitEnforcedRequest) (*v1.WaitEnforcedResponse, error)
 }
 
@@ -160,8 +160,8 @@ type ConfigurationServiceHandler interface {
 	Export(context.Context, *v1.ExportRequest) (*v1.ExportResponse, error)
 	// GetHead returns the latest revision.
 	GetHead(context.Context, *v1.GetHeadRequest) (*v1.GetHeadResponse, error)
-	// WaitEnforced returns when every connected node in the scope of the revision enforces it, or at the timeout with the
-	// nodes that do not yet. New calls on the nodes not listed obey the revision.
+	// WaitEnforced returns when a node is connected and every connected node in the scope of the revision enforces it, or at
+	// the timeout with the nodes that do not yet. New calls on the nodes not listed obey the revision.
 	WaitEnforced(context.Context, *v1.WaitEnforcedRequest) (*v1.WaitEnforcedResponse, error)
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package catalog
+package admission
 
 import (
 	"context"
@@ -9,55 +9,56 @@ import (
 	"slices"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/access"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/desk"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
-// admit checks a resource by itself and against the others. Before is its stored state in normal form, nil for a new
+// Check checks a resource by itself and against the others. Before is its stored state in normal form, nil for a new
 // one. It fills in what admission computes: a gateway's names.
-func (d *draft) admit(ctx context.Context, before, o Object) error {
+func Check(ctx context.Context, d *desk.Desk, before, o resource.Object) error {
 	problems := resource.Check(o)
 	var err error
 	switch o := o.(type) {
-	case *Server:
-		err = d.references(ctx, o.Visibility, &problems)
-	case *Connection:
-		err = d.admitConnection(ctx, before == nil, o, &problems)
-	case *Gateway:
-		b, _ := before.(*Gateway)
-		err = d.admitGateway(ctx, b, o, &problems)
-	case *Team:
+	case *resource.Server:
+		err = References(ctx, d, o.Visibility, &problems)
+	case *resource.Connection:
+		err = connection(ctx, d, before == nil, o, &problems)
+	case *resource.Gateway:
+		b, _ := before.(*resource.Gateway)
+		err = gateway(ctx, d, b, o, &problems)
+	case *resource.Team:
 		for _, m := range o.Members {
 			if err == nil {
-				err = d.userExists(ctx, "members["+m.User+"].user", m.User, &problems)
+				err = userExists(ctx, d, "members["+m.User+"].user", m.User, &problems)
 			}
 		}
-	case *User:
-		b, _ := before.(*User)
-		if b != nil && isAdmin(b) && !isAdmin(o) {
-			err = d.notLastAdmin(ctx, o.Name)
+	case *resource.User:
+		b, _ := before.(*resource.User)
+		if b != nil && IsAdmin(b) && !IsAdmin(o) {
+			err = NotLastAdmin(ctx, d, o.Name)
 		}
 	}
 	if err == nil {
-		err = d.failed
+		err = d.Failed()
 	}
 	if err != nil {
 		return err
 	}
-	return problems.Err(fmt.Sprintf("%s %q", label(o.Kind()), o.Metadata().Name))
+	return problems.Err(desk.Refer(o))
 }
 
-// references checks that whom a visibility names exist.
-func (d *draft) references(ctx context.Context, v *resource.Visibility, p *resource.Problems) error {
+// References checks that whom a visibility names exist.
+func References(ctx context.Context, d *desk.Desk, v *resource.Visibility, p *resource.Problems) error {
 	if v == nil {
 		return nil
 	}
 	if v.Personal != nil {
-		return d.userExists(ctx, "visibility.personal.owner", v.Personal.Owner, p)
+		return userExists(ctx, d, "visibility.personal.owner", v.Personal.Owner, p)
 	}
 	if v.Team != nil {
 		for i, t := range v.Team.Teams {
-			if err := d.teamExists(ctx, fmt.Sprintf("visibility.team.teams[%d]", i), t, p); err != nil {
+			if err := teamExists(ctx, d, fmt.Sprintf("visibility.team.teams[%d]", i), t, p); err != nil {
 				return err
 			}
 		}
@@ -66,38 +67,38 @@ func (d *draft) references(ctx context.Context, v *resource.Visibility, p *resou
 }
 
 // ownerExists checks that an owner exists; service accounts are not resources.
-func (d *draft) ownerExists(ctx context.Context, o *resource.Owner, p *resource.Problems) error {
+func ownerExists(ctx context.Context, d *desk.Desk, o *resource.Owner, p *resource.Problems) error {
 	switch {
 	case o == nil:
 		return nil
 	case o.User != "":
-		return d.userExists(ctx, "owner.user", o.User, p)
+		return userExists(ctx, d, "owner.user", o.User, p)
 	case o.Team != "":
-		return d.teamExists(ctx, "owner.team", o.Team, p)
+		return teamExists(ctx, d, "owner.team", o.Team, p)
 	default:
 		return nil
 	}
 }
 
-func (d *draft) userExists(ctx context.Context, path, name string, p *resource.Problems) error {
-	u, err := find[*User](ctx, d.desk, KindUser, name)
+func userExists(ctx context.Context, d *desk.Desk, path, name string, p *resource.Problems) error {
+	u, err := desk.Find[*resource.User](ctx, d, resource.KindUser, name)
 	if err == nil && u == nil && name != "" {
 		p.Add(ReasonUnknownReference, path, "there is no user %q; create the user first, or in the same apply", name)
 	}
 	return err
 }
 
-func (d *draft) teamExists(ctx context.Context, path, name string, p *resource.Problems) error {
-	t, err := find[*Team](ctx, d.desk, KindTeam, name)
+func teamExists(ctx context.Context, d *desk.Desk, path, name string, p *resource.Problems) error {
+	t, err := desk.Find[*resource.Team](ctx, d, resource.KindTeam, name)
 	if err == nil && t == nil && name != "" {
 		p.Add(ReasonUnknownReference, path, "there is no team %q; create the team first, or in the same apply", name)
 	}
 	return err
 }
 
-// admitConnection checks a connection against its server (G-18 when it is installed) and its owner.
-func (d *draft) admitConnection(ctx context.Context, isNew bool, c *Connection, p *resource.Problems) error {
-	server, err := find[*Server](ctx, d.desk, KindServer, c.Server)
+// connection checks a connection against its server (G-18 when it is installed) and its owner.
+func connection(ctx context.Context, d *desk.Desk, isNew bool, c *resource.Connection, p *resource.Problems) error {
+	server, err := desk.Find[*resource.Server](ctx, d, resource.KindServer, c.Server)
 	if err != nil {
 		return err
 	}
@@ -108,17 +109,17 @@ func (d *draft) admitConnection(ctx context.Context, isNew bool, c *Connection, 
 		return nil
 	}
 	if isNew {
-		who, err := d.who(ctx)
+		who, err := d.Who(ctx)
 		if err != nil {
 			return err
 		}
-		if err := d.ownerExists(ctx, c.Owner, p); err != nil {
+		if err := ownerExists(ctx, d, c.Owner, p); err != nil {
 			return err
 		}
 		add(p, "server", who.Uses(server))
-		add(p, "owner", access.OwnerMayUse(server, c.Owner, d.isMember(ctx)))
+		add(p, "owner", access.OwnerMayUse(server, c.Owner, d.Memberships(ctx)))
 	}
-	return d.admitSecrets(ctx, server, c, p)
+	return secrets(ctx, d, server, c, p)
 }
 
 // add adds a problem that package access found, if it found one.
@@ -128,7 +129,8 @@ func add(p *resource.Problems, path string, found *resource.Problem) {
 	}
 }
 
-func (d *draft) admitSecrets(ctx context.Context, server *Server, c *Connection, p *resource.Problems) error {
+// secrets checks what a connection authenticates with against what its server takes.
+func secrets(ctx context.Context, d *desk.Desk, server *resource.Server, c *resource.Connection, p *resource.Problems) error {
 	wants := server.Credential
 	if len(c.SecretHeaders) > 0 && (wants == nil || wants.StaticHeaders == nil) {
 		p.Add(ReasonSecretKind, "secret_headers", "the server %q takes no secret headers; leave them out, or give the server credential: {static_headers: {}}", server.Name)
@@ -136,7 +138,7 @@ func (d *draft) admitSecrets(ctx context.Context, server *Server, c *Connection,
 	if len(c.SecretEnv) > 0 && (wants == nil || wants.StaticEnv == nil) {
 		p.Add(ReasonSecretKind, "secret_env", "the server %q takes no secret environment; leave it out, or give the server credential: {static_env: {}}", server.Name)
 	}
-	who, err := d.who(ctx)
+	who, err := d.Who(ctx)
 	if err != nil {
 		return err
 	}
@@ -152,16 +154,17 @@ func (d *draft) admitSecrets(ctx context.Context, server *Server, c *Connection,
 	return nil
 }
 
-func isAdmin(u *User) bool { return u.Role == RoleAdmin && !u.Deactivated }
+// IsAdmin reports whether a user is an active ADMIN.
+func IsAdmin(u *resource.User) bool { return u.Role == resource.RoleAdmin && !u.Deactivated }
 
-// notLastAdmin refuses to leave the organisation without an ADMIN who can mend it.
-func (d *draft) notLastAdmin(ctx context.Context, leaving string) error {
-	users, err := all[*User](ctx, d.desk, KindUser)
+// NotLastAdmin refuses to leave the organisation without an ADMIN who can mend it.
+func NotLastAdmin(ctx context.Context, d *desk.Desk, leaving string) error {
+	users, err := desk.All[*resource.User](ctx, d, resource.KindUser)
 	if err != nil {
 		return err
 	}
 	for _, u := range users {
-		if u.Name != leaving && isAdmin(u) {
+		if u.Name != leaving && IsAdmin(u) {
 			return nil
 		}
 	}

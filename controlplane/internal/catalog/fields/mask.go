@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package resource
+package fields
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 )
 
 // Everything is the field mask that replaces a whole resource.
@@ -47,15 +47,15 @@ func fields(t reflect.Type) map[string]field {
 	return out
 }
 
-func fieldsOf(o Object) map[string]field { return fields(reflect.TypeOf(o).Elem()) }
+func fieldsOf(o resource.Object) map[string]field { return fields(reflect.TypeOf(o).Elem()) }
 
 // document is a resource as JSON, one level open.
 type document map[string]json.RawMessage
 
 func toDocument(v any) (document, error) {
-	b, err := marshal(v)
+	b, err := json.Marshal(v)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open resource: %w", err)
 	}
 	var d document
 	if err := json.Unmarshal(b, &d); err != nil {
@@ -67,9 +67,9 @@ func toDocument(v any) (document, error) {
 // Merge returns the stored resource with the masked fields of a patch. Paths are proto names, "display_name", or one
 // level deeper, "visibility.team" and "labels.env". Without a mask every field that is set in the patch is written; with
 // "*" every field, set or not. A masked field that the patch does not set takes its default. Setting one member of a
-// oneof clears the others. Fields that only the control plane writes are ignored, and refused when a mask names them;
+// oneof clears the others. Fields that only the control plane writes are ignored, also when a mask names them (AIP-203);
 // fields that cannot change are refused when they would, but for "*" without them; secrets are taken if they are set.
-func Merge(stored, patch Object, mask []string) (Object, error) {
+func Merge(stored, patch resource.Object, mask []string) (resource.Object, error) {
 	known := fieldsOf(stored)
 	from, err := toDocument(patch)
 	if err != nil {
@@ -79,7 +79,7 @@ func Merge(stored, patch Object, mask []string) (Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	var problems Problems
+	var problems resource.Problems
 	paths := mask
 	switch {
 	case len(mask) == 0:
@@ -97,7 +97,7 @@ func Merge(stored, patch Object, mask []string) (Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("merge %s: %w", stored.Kind(), err)
 	}
-	return Decode(stored.Kind(), b)
+	return resource.Decode(stored.Kind(), b)
 }
 
 func writable(known map[string]field, wanted func(field) bool) []string {
@@ -110,17 +110,16 @@ func writable(known map[string]field, wanted func(field) bool) []string {
 	return out
 }
 
-func mergePath(to, from document, path string, known map[string]field, problems *Problems) {
+func mergePath(to, from document, path string, known map[string]field, problems *resource.Problems) {
 	name, rest, nested := strings.Cut(path, ".")
 	f, ok := known[name]
 	switch {
 	case !ok:
-		problems.Add(ReasonUnknownField, path, "there is no field %q%s", name, Suggest(name, slices.Sorted(maps.Keys(known))))
-	case f.rule == "output":
-		problems.Add(ReasonOutputOnly, path, "only the control plane writes this field; leave it out of the mask")
+		problems.Add(resource.ReasonUnknownField, path, "there is no field %q%s", name, Suggest(name, slices.Sorted(maps.Keys(known))))
+	case f.rule == "output": // a client sends back what it read (AIP-203)
 	case f.rule == "immutable":
 		if !bytes.Equal(to[name], from[name]) {
-			problems.Add(ReasonImmutableField, path, "it cannot change; delete the resource and make a new one")
+			problems.Add(resource.ReasonImmutableField, path, "it cannot change; delete the resource and make a new one")
 		}
 	case nested:
 		mergeNested(to, from, f, rest, known, problems)
@@ -130,18 +129,18 @@ func mergePath(to, from document, path string, known map[string]field, problems 
 }
 
 // mergeNested writes one member of a message or one entry of a map.
-func mergeNested(to, from document, f field, rest string, known map[string]field, problems *Problems) {
+func mergeNested(to, from document, f field, rest string, known map[string]field, problems *resource.Problems) {
 	var inner map[string]field
 	switch f.typ.Kind() {
 	case reflect.Struct:
 		inner = fields(f.typ)
 		if _, ok := inner[rest]; !ok {
-			problems.Add(ReasonUnknownField, f.name+"."+rest, "there is no field %q in %s%s", rest, f.name, Suggest(rest, slices.Sorted(maps.Keys(inner))))
+			problems.Add(resource.ReasonUnknownField, f.name+"."+rest, "there is no field %q in %s%s", rest, f.name, Suggest(rest, slices.Sorted(maps.Keys(inner))))
 			return
 		}
 	case reflect.Map:
 	default:
-		problems.Add(ReasonUnknownField, f.name+"."+rest, "%s has no fields of its own; name it alone", f.name)
+		problems.Add(resource.ReasonUnknownField, f.name+"."+rest, "%s has no fields of its own; name it alone", f.name)
 		return
 	}
 	target, source := make(document), make(document)
@@ -174,7 +173,7 @@ func set(d document, name string, value json.RawMessage, known map[string]field)
 
 // Changed returns the names of the fields that differ between two states, sorted, without those that only the control
 // plane writes. A nil stored is the empty resource.
-func Changed(stored, wanted Object) ([]string, error) {
+func Changed(stored, wanted resource.Object) ([]string, error) {
 	after, err := toDocument(wanted)
 	if err != nil {
 		return nil, err
@@ -230,8 +229,3 @@ func distance(a, b string) int {
 }
 
 func quote(s string) string { return fmt.Sprintf("%q", s) }
-
-// NotAResource is the fault of a kind that a command does not work on.
-func NotAResource(k Kind, doing string) error {
-	return fault.Newf(fault.Invalid, ReasonInvalidField, "A %s cannot be %s.", k.Title(), doing)
-}

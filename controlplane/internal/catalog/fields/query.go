@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package resource
+package fields
 
 import (
 	"reflect"
 	"strings"
+
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 )
 
 // FilterProblem says what is wrong with a filter's field on a kind of resource, empty if nothing is: it must be
 // labels.<key> or lead to a text, through messages by dots, for example "visibility.personal.owner".
-func FilterProblem(k Kind, path string) string {
-	o, err := New(k)
+func FilterProblem(k resource.Kind, path string) string {
+	o, err := resource.New(k)
 	if err != nil {
 		return err.Error()
 	}
@@ -37,7 +39,7 @@ func FilterProblem(k Kind, path string) string {
 }
 
 // Text returns the text at a path that [FilterProblem] accepts, empty if it is not set.
-func Text(o Object, path string) string {
+func Text(o resource.Object, path string) string {
 	v := reflect.ValueOf(o).Elem()
 	for {
 		if m, ok := v.Interface().(map[string]string); ok {
@@ -93,9 +95,9 @@ func memberNames(t reflect.Type) (out []string) {
 
 // Strip clears what only the control plane writes, and all metadata but name and labels: what is left is the form that a
 // manifest has.
-func Strip(o Object) {
+func Strip(o resource.Object) {
 	m := o.Metadata()
-	*m = Meta{Name: m.Name, Labels: m.Labels}
+	*m = resource.Meta{Name: m.Name, Labels: m.Labels}
 	strip(reflect.ValueOf(o).Elem())
 }
 

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+// Reasons of the refusals of this package; those of G-11 and G-18 are in package access.
+const (
+	// ReasonLastAdmin (Precondition): nobody with the role ADMIN would be left.
+	ReasonLastAdmin = "LAST_ADMIN"
+	// ReasonUnknownReference (Invalid): a resource names another one that does not exist.
+	ReasonUnknownReference = "UNKNOWN_REFERENCE"
+	// ReasonUnknownTool (Invalid): a gateway names a tool that has not been discovered.
+	ReasonUnknownTool = "UNKNOWN_TOOL"
+	// ReasonToolRemoved (Invalid): a gateway newly names a tool that its server no longer has.
+	ReasonToolRemoved = "TOOL_REMOVED"
+	// ReasonPinOtherServer (Invalid): the pinned connection is of another server than the tool.
+	ReasonPinOtherServer = "PIN_CONNECTION_OF_OTHER_SERVER"
+	// ReasonNameClash (Invalid): two tools of a gateway would have one name (G-14).
+	ReasonNameClash = "TOOL_NAME_CLASH"
+	// ReasonNameReserved (Invalid): a tool would have the name of a tool of the gateway itself (G-26).
+	ReasonNameReserved = "TOOL_NAME_RESERVED"
+	// ReasonSecretKind (Invalid): a connection has secrets of a kind that its server does not take.
+	ReasonSecretKind = "SECRET_KIND_MISMATCH"
+	// ReasonSecretName (Invalid or Denied): a secret environment variable would replace one of the server, or change
+	// which code runs and comes from somebody without the role ADMIN.
+	ReasonSecretName = "SECRET_NAME_REFUSED"
+)

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package discovery
+
+import (
+	"context"
+
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/admission"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/desk"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+)
+
+// Target returns what a node needs to list a server's tools, if the caller manages the server. Without the name of a
+// connection it is the organisation's, else a team's, else any, first by name, among those with the credential that the
+// server needs; nil for a server that needs none. Callers other than an ADMIN choose among connections they may see.
+func Target(ctx context.Context, d *desk.Desk, server, name string) (*resource.Server, *resource.Connection, error) {
+	s, err := desk.See[*resource.Server](ctx, d, resource.KindServer, server)
+	if err != nil {
+		return nil, nil, err
+	}
+	who, err := d.Who(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := who.Manages(s); err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case name != "":
+		c, err := named(ctx, d, s, name)
+		return s, c, err
+	case s.NeedsSecret():
+		c, err := best(ctx, d, s)
+		return s, c, err
+	default:
+		return s, nil, nil
+	}
+}
+
+// named returns the connection that was asked for, if it can be used.
+func named(ctx context.Context, d *desk.Desk, s *resource.Server, name string) (*resource.Connection, error) {
+	c, err := desk.See[*resource.Connection](ctx, d, resource.KindConnection, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case c.Server != s.Name:
+		return nil, fault.Newf(fault.Invalid, admission.ReasonPinOtherServer, "The connection %q is of the server %q, not of %q.", c.Name, c.Server, s.Name)
+	case s.NeedsSecret() && c.CredentialVersion == "":
+		return nil, fault.Newf(fault.Precondition, ReasonCredentialMissing, "The connection %q has no credential; set its secret_headers or secret_env.", c.Name)
+	default:
+		return c, nil
+	}
+}
+
+// best returns the connection to be used when none was asked for.
+func best(ctx context.Context, d *desk.Desk, s *resource.Server) (*resource.Connection, error) {
+	connections, err := desk.All[*resource.Connection](ctx, d, resource.KindConnection)
+	if err != nil {
+		return nil, err
+	}
+	var chosen *resource.Connection
+	for _, c := range connections {
+		if c.Server != s.Name || c.CredentialVersion == "" || chosen != nil && rank(c) >= rank(chosen) {
+			continue
+		}
+		ok, err := d.Sees(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			chosen = c
+		}
+	}
+	if chosen == nil {
+		return nil, fault.Newf(fault.Precondition, ReasonCredentialMissing,
+			"The server %q needs a credential, and there is no connection of it with one; create a connection with secrets first.", s.Name)
+	}
+	return chosen, nil
+}
+
+func rank(c *resource.Connection) int {
+	switch {
+	case c.Owner == nil || c.Owner.User != "":
+		return 2
+	case c.Owner.Team != "":
+		return 1
+	default:
+		return 0
+	}
+}
