@@ -116,7 +116,7 @@ func (p *ControlPlane) announce(ctx context.Context, f *feed.Feed) {
 // open makes the rooms.
 func (p *ControlPlane) open(ctx context.Context, closers *run.Closers) (*rooms, error) {
 	log := p.c.Telemetry.Log
-	store, err := sqlstore.Open(ctx, p.c.Database.Reveal())
+	store, err := sqlstore.OpenConfig(ctx, sqlstore.Config{DSN: p.c.Database.Reveal(), Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
@@ -208,6 +208,8 @@ func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 		return nil, err
 	}
 	tasks := []run.Task{
+		{Name: "store upkeep", Run: r.store.Run},
+		{Name: "secret upkeep", Run: func(ctx context.Context) error { return p.sweepSecrets(ctx, r.catalog) }},
 		{Name: "feed", Run: r.feed.Run},
 		{Name: "node ledger", Run: r.streams.Run},
 		run.HTTPServer("admin api", l.admin, adminapi.Server(api), p.c.Shutdown.Drain),
@@ -234,6 +236,26 @@ func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 		}, opsDrain))
 	}
 	return tasks, nil
+}
+
+// sweepEvery is how often secrets of deleted connections are looked for.
+const sweepEvery = time.Hour
+
+// sweepSecrets removes what deleted connections left at the authserver: at the start, then every hour. A sweep that fails
+// is done by the next one.
+func (p *ControlPlane) sweepSecrets(ctx context.Context, c *catalog.Catalog) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		if err := c.SweepSecrets(ctx); err != nil && ctx.Err() == nil {
+			p.c.Telemetry.Log.WarnContext(ctx, "secrets not swept", obs.Fault(err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
 }
 
 func ping(s *sqlstore.Store) error {

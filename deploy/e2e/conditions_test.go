@@ -20,10 +20,11 @@ import (
 
 // conditionCase breaks one condition of the gateway "g" and mends it.
 type conditionCase struct {
-	condition  string
-	says       string // what the message must name, so that a person can mend it
-	spoil, fix func(t *testing.T)
-	answers    func(t *testing.T, c *rawclient.Client) // how the gateway that is not ready answers; nil if calls go on
+	condition, reason string
+	says              string // what the message must name, so that a person can mend it
+	warns             bool   // the gateway stays ready
+	spoil, fix        func(t *testing.T)
+	answers           func(t *testing.T, c *rawclient.Client) // how the gateway that is not ready answers; nil if calls go on
 }
 
 // TestConditions makes each status condition of a gateway false and true again, as the API and `penstock describe` show them,

@@ -32,6 +32,8 @@ type State interface {
 	Get(kind, name string) *distributionv1.Resource
 	// Range calls fn for every resource of a kind, in no order, until fn returns false.
 	Range(kind string, fn func(*distributionv1.Resource) bool)
+	// Names calls fn for the name of every resource of a kind, in no order, until fn returns false. Nothing is decoded.
+	Names(kind string, fn func(name string) bool)
 	// Blob returns the body with that SHA-256, nil if no resource of the state needs it. It is held once, compressed,
 	// whatever the number of resources and states that need it: keep the Body, not its bytes.
 	Blob(hash [sha256.Size]byte) *Body

@@ -68,13 +68,13 @@ func (c *Compiler) applyAll(s node.State) []node.Reject {
 	p := c.newPass(s, nil)
 	var touched []node.Key
 	for _, kind := range []string{kindUser, kindTeam, kindServer, kindConnection, kindToken, kindGateway} {
-		s.Range(kind, func(r *distributionv1.Resource) bool {
-			touched = append(touched, node.Key{Kind: kind, Name: r.GetName()})
+		s.Names(kind, func(name string) bool {
+			touched = append(touched, node.Key{Kind: kind, Name: name})
 			return true
 		})
 	}
-	s.Range(kindAssignment, func(r *distributionv1.Resource) bool {
-		gateway, tool, _ := strings.Cut(r.GetName(), "/")
+	s.Names(kindAssignment, func(name string) bool {
+		gateway, tool, _ := strings.Cut(name, "/")
 		p.assign(gateway, tool)
 		return true
 	})

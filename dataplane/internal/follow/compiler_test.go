@@ -45,6 +45,10 @@ func (s *state) Range(kind string, fn func(*distributionv1.Resource) bool) {
 	}
 }
 
+func (s *state) Names(kind string, fn func(string) bool) {
+	s.Range(kind, func(r *distributionv1.Resource) bool { return fn(r.GetName()) })
+}
+
 func (s *state) Blob(hash [32]byte) *node.Body { return s.blobs[hash] }
 func (s *state) Epoch() string                 { return "epoch" }
 func (s *state) Revision() uint64              { return s.revision }

@@ -5,8 +5,11 @@ package follow
 import (
 	"crypto/sha256"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
@@ -69,9 +72,62 @@ func (p *pass) apply(touched []node.Key) {
 		}
 	}
 	p.touchShowing(tools)
-	for _, name := range slices.Sorted(maps.Keys(p.gateways)) {
-		p.compileGateway(name)
+	names := slices.Sorted(maps.Keys(p.gateways))
+	for i, c := range p.compileGateways(names) {
+		p.take(names[i], c)
 	}
+}
+
+// perWorker is how many gateways are worth a goroutine.
+const perWorker = 64
+
+// compileGateways compiles gateways on all cores: a full state of a large deployment is what a start waits for.
+func (p *pass) compileGateways(names []string) []compiled {
+	out := make([]compiled, len(names))
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), len(names)/perWorker) {
+		wg.Go(func() {
+			for {
+				first := int(next.Add(perWorker)) - perWorker
+				if first >= len(names) {
+					return
+				}
+				for i := first; i < min(first+perWorker, len(names)); i++ {
+					out[i] = p.compileGateway(names[i])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for i := int(next.Load()); i < len(names); i++ { // too few for goroutines
+		out[i] = p.compileGateway(names[i])
+	}
+	return out
+}
+
+// compiled is one gateway that was compiled.
+type compiled struct {
+	gateway *view.Gateway       // nil if it is gone or does not compile
+	gone    bool                // the state has no such gateway
+	waiting map[string]struct{} // tools of its assignments that show nothing yet
+	rejects []node.Reject
+}
+
+// take puts a compiled gateway into the view.
+func (p *pass) take(name string, c compiled) {
+	p.rejects = append(p.rejects, c.rejects...)
+	switch {
+	case c.gone:
+		p.builder.DeleteGateway(name)
+		delete(p.waiting, name)
+		return
+	case c.gateway != nil:
+		delete(p.waiting, name)
+		p.builder.PutGateway(c.gateway)
+	default:
+	}
+	p.wait(name, c.waiting)
 }
 
 // putFlat compiles a resource that stands in the view under its own name.
@@ -157,27 +213,25 @@ func (p *pass) touchShowing(tools map[string]struct{}) {
 }
 
 // compileGateway compiles one gateway with its tools. Its assignments are those it showed or waited for and those that
-// were touched.
-func (p *pass) compileGateway(name string) {
+// were touched. It changes nothing: several run at once.
+func (p *pass) compileGateway(name string) (c compiled) {
 	r := p.state.Get(kindGateway, name)
 	if r == nil {
-		p.builder.DeleteGateway(name)
-		delete(p.waiting, name)
-		return
+		c.gone = true
+		return c
 	}
 	base, err := compile.MakeGateway(r.GetGateway())
 	if err != nil {
-		p.rejects = append(p.rejects, reject(r, err))
-		p.wait(name, p.assigned[name])
-		return
+		c.rejects = append(c.rejects, reject(r, err))
+		c.waiting = p.assigned[name]
+		return c
 	}
-	g := &view.Gateway{Gateway: *base}
+	c.gateway = &view.Gateway{Gateway: *base}
 	var old map[string]*view.Tool
 	tools := maps.Clone(p.waiting[name])
 	if tools == nil {
-		tools = make(map[string]struct{})
+		tools = make(map[string]struct{}, len(p.assigned[name]))
 	}
-	delete(p.waiting, name)
 	if p.before != nil {
 		if before := p.before.Gateway(name); before != nil && before.Name == name {
 			old = make(map[string]*view.Tool, len(before.Tools))
@@ -188,15 +242,16 @@ func (p *pass) compileGateway(name string) {
 		}
 	}
 	maps.Copy(tools, p.assigned[name])
-	g.Tools = make([]*view.Tool, 0, len(tools))
+	c.gateway.Tools = make([]*view.Tool, 0, len(tools))
 	for tool := range tools {
-		p.addTool(g, tool, old[tool])
+		p.addTool(&c, tool, old[tool])
 	}
-	p.builder.PutGateway(g)
+	return c
 }
 
 // addTool adds one assignment's tool to the gateway; one that does not compile keeps its previous form.
-func (p *pass) addTool(g *view.Gateway, tool string, old *view.Tool) {
+func (p *pass) addTool(c *compiled, tool string, old *view.Tool) {
+	g := c.gateway
 	a := p.state.Get(kindAssignment, g.Name+"/"+tool)
 	if a == nil {
 		return
@@ -208,19 +263,22 @@ func (p *pass) addTool(g *view.Gateway, tool string, old *view.Tool) {
 			body = b
 		}
 	}
-	compiled, err := compile.MakeTool(a.GetAssignment(), t, body)
+	made, err := compile.MakeTool(a.GetAssignment(), t, body)
 	switch {
 	case err != nil:
 		if _, touched := p.assigned[g.Name][tool]; touched { // told once, when it came (D-38)
-			p.rejects = append(p.rejects, reject(a, err))
+			c.rejects = append(c.rejects, reject(a, err))
 		}
 		if old != nil {
 			g.Tools = append(g.Tools, old)
 		}
-	case compiled == nil:
-		p.wait(g.Name, map[string]struct{}{tool: {}})
+	case made == nil:
+		if c.waiting == nil {
+			c.waiting = make(map[string]struct{})
+		}
+		c.waiting[tool] = struct{}{}
 	default:
-		g.Tools = append(g.Tools, compiled)
+		g.Tools = append(g.Tools, made)
 	}
 }
 

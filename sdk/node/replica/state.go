@@ -67,6 +67,15 @@ func (s *State) Range(kind string, fn func(*distributionv1.Resource) bool) {
 	}
 }
 
+// Names calls fn for the name of every resource of a kind, in no order, until fn returns false.
+func (s *State) Names(kind string, fn func(string) bool) {
+	for name := range s.kinds[kind] {
+		if !fn(name) {
+			return
+		}
+	}
+}
+
 // Blob returns a body, nil if no resource needs it.
 func (s *State) Blob(hash [sha256.Size]byte) *bodies.Body { return s.blobs[hash].body }
 
