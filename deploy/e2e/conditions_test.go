@@ -81,7 +81,7 @@ func clientConditions(env *testenv.Env, team string) []conditionCase {
 			},
 			answers: func(t *testing.T, c *rawclient.Client) {
 				// With a token exactly as with an unknown one (ST-12); without, no challenge that sends a client looking.
-				wantBadToken.check(t, "with a token", c.Modern(t, "tools/list", noArguments, nil))
+				wantBadToken().check(t, "with a token", c.Modern(t, "tools/list", noArguments, nil))
 				anonymous := *c
 				anonymous.Token = ""
 				want{401, "Bearer", problem("unauthorized", "No authentication method is configured for this gateway", "gateway_not_ready")}.
@@ -93,7 +93,7 @@ func clientConditions(env *testenv.Env, team string) []conditionCase {
 			spoil: func(t *testing.T) { env.Apply(t, "kind: Team\nname: eng\nmembers: []\n") },
 			fix:   func(t *testing.T) { env.Apply(t, "kind: Team\nname: eng\nmembers: [{user: ada@penstock.test}]\n") },
 			answers: func(t *testing.T, c *rawclient.Client) {
-				wantAccessDenied.check(t, "list", c.Modern(t, "tools/list", noArguments, nil))
+				wantAccessDenied().check(t, "list", c.Modern(t, "tools/list", noArguments, nil))
 			},
 		},
 	}
@@ -143,7 +143,7 @@ func credentialConditions(env *testenv.Env, team string) []conditionCase {
 
 func nodeCondition(env *testenv.Env) conditionCase {
 	return conditionCase{
-		condition: "Enforced", reason: "NoNode", says: "node",
+		condition: "Enforced", reason: "NotEnforcedYet", says: "nodes",
 		spoil: func(t *testing.T) { env.Nodes[0].Stop(t) },
 		fix: func(t *testing.T) {
 			env.Nodes[0].Start(t)

@@ -44,20 +44,20 @@ func (s enforcedScene) visibleToTeams(t *testing.T, tools ...string) {
 
 func enforcedCases() []enforcedCase {
 	return []enforcedCase{
-		{name: "visibility changed", want: wantAccessDenied, take: func(t *testing.T, s enforcedScene) {
+		{name: "visibility changed", want: wantAccessDenied(), take: func(t *testing.T, s enforcedScene) {
 			gateway(t, s.env, s.gateway, fmt.Sprintf("{team: {teams: [others%d]}}", s.n), "rec/echo", "rec/hold")
 		}},
 		{name: "assignment removed", want: unknownTool("rec__echo"), spares: true, take: func(t *testing.T, s enforcedScene) {
 			s.visibleToTeams(t, "rec/hold")
 		}},
-		{name: "token revoked", want: wantBadToken, take: func(t *testing.T, s enforcedScene) { s.env.Revoke(t, s.token) }},
-		{name: "team member removed", want: wantAccessDenied, take: func(t *testing.T, s enforcedScene) {
+		{name: "token revoked", want: wantBadToken(), take: func(t *testing.T, s enforcedScene) { s.env.Revoke(t, s.token) }},
+		{name: "team member removed", want: wantAccessDenied(), take: func(t *testing.T, s enforcedScene) {
 			s.env.Apply(t, fmt.Sprintf("kind: Team\nname: victims%d\nmembers: []\n", s.n))
 		}},
-		{name: "user deactivated", want: wantBadToken, take: func(t *testing.T, s enforcedScene) {
+		{name: "user deactivated", want: wantBadToken(), take: func(t *testing.T, s enforcedScene) {
 			s.env.Apply(t, "kind: User\nname: "+s.victim+"\ndeactivated: true\n")
 		}},
-		{name: "gateway disabled", want: wantAccessDenied, shuts: true, take: func(t *testing.T, s enforcedScene) {
+		{name: "gateway disabled", want: wantAccessDenied(), shuts: true, take: func(t *testing.T, s enforcedScene) {
 			_, err := s.env.Admin.Gateways.UpdateGateway(t.Context(), &adminv1.UpdateGatewayRequest{
 				Gateway:    &resourcev1.Gateway{Name: s.gateway, Disabled: true},
 				UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"disabled"}},

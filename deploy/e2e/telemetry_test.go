@@ -46,7 +46,7 @@ func TestTelemetry(t *testing.T) {
 	})
 	t.Run("metrics", func(t *testing.T) {
 		bad := client(env, env.Nodes[0], "g", "garbage")
-		wantBadToken.check(t, "garbled token", bad.Modern(t, "tools/list", noArguments, nil))
+		wantBadToken().check(t, "garbled token", bad.Modern(t, "tools/list", noArguments, nil))
 		checkMetrics(t, env)
 	})
 }
@@ -196,6 +196,7 @@ func TestHealth(t *testing.T) {
 
 	node.Stop(t)
 	node.Start(t)
+	node.WaitReady(t)
 	check("restarted from disk", http.StatusOK, "view", `^revision \d+, 1 gateways, 1 tools$`)
 	check("restarted from disk", http.StatusOK, "control_plane", "^not connected$")
 	works(t, "call after a restart from disk", c.Call(t, "rec__echo", `{"message":"hello"}`), "hello")

@@ -120,9 +120,9 @@ func checkVisibility(t *testing.T, c *rawclient.Client, gateway, allowed, tools 
 		case yes:
 			return want{status: http.StatusOK, body: `{"jsonrpc":"2.0","id":1,"result":` + body + `}`}
 		case no:
-			return wantAccessDenied
+			return wantAccessDenied()
 		default:
-			return wantBadToken
+			return wantBadToken()
 		}
 	}
 	info := `{"name":"` + gateway + `","version":"` + testenv.Version + `"}`

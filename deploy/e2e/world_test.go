@@ -33,10 +33,11 @@ type want struct {
 	body      string
 }
 
-var ( //nolint:gochecknoglobals // answers that many tables have
-	wantBadToken     = want{http.StatusUnauthorized, challengeBadToken, badToken}
-	wantAccessDenied = want{http.StatusForbidden, "Bearer", accessDenied}
-)
+func wantBadToken() want {
+	return want{http.StatusUnauthorized, challengeBadToken, badToken}
+}
+
+func wantAccessDenied() want { return want{http.StatusForbidden, "Bearer", accessDenied} }
 
 func (w want) check(t *testing.T, what string, got rawclient.Answer) {
 	t.Helper()

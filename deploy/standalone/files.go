@@ -72,7 +72,7 @@ func write(path string, text []byte, mode os.FileMode) error {
 
 // read returns the first line of a file, empty if there is none.
 func read(path string) string {
-	text, err := os.ReadFile(path) //nolint:gosec // a file of the data folder
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return ""
 	}

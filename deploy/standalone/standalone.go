@@ -122,10 +122,11 @@ func (s *Standalone) setUp(ctx context.Context, p parts, d *demonstration) error
 		return err
 	}
 	if s.c.Demo {
-		if err := d.configure(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		err := d.configure(ctx)
+		if ctx.Err() != nil { // stopped before everything was there
+			return nil
+		}
+		if err != nil {
 			return fmt.Errorf("set up the demo: %w", err)
 		}
 	}
@@ -143,6 +144,8 @@ func (s *Standalone) waitReady(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	client := &http.Client{Timeout: 5 * time.Second}
+	defer client.CloseIdleConnections()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -150,7 +153,7 @@ func (s *Standalone) waitReady(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if response, err := http.DefaultClient.Do(request); err == nil {
+		if response, err := client.Do(request); err == nil {
 			ok := response.StatusCode == http.StatusOK
 			if err := response.Body.Close(); err == nil && ok {
 				return nil
@@ -192,7 +195,7 @@ func (c Config) checkPorts() (err error) {
 
 // lock keeps a second process out of the data folder.
 func lock(path string) (unlock func() error, err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the folder is the person's setting
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", err)
 	}

@@ -137,9 +137,7 @@ func (m *model) remove(choose chooser) feedtest.Op {
 	add(catalog.KindTool, slices.Sorted(maps.Keys(m.tools))...)
 	add(catalog.KindServer, slices.Sorted(maps.Keys(m.servers))...)
 	add(catalog.KindConnection, slices.Sorted(maps.Keys(m.connections))...)
-	for _, k := range slices.SortedFunc(maps.Keys(m.wide), func(a, b catalog.Key) int { return strings.Compare(a.Name, b.Name) }) {
-		all = append(all, k)
-	}
+	all = append(all, slices.SortedFunc(maps.Keys(m.wide), func(a, b catalog.Key) int { return strings.Compare(a.Name, b.Name) })...)
 	if len(all) == 0 {
 		m.wide[catalog.Key{Kind: catalog.KindUser, Name: "u@example.com"}] = true
 		return feedtest.User("u@example.com", "first")

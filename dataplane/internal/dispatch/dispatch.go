@@ -154,6 +154,9 @@ func (d *Dispatcher) run(
 	}
 	var credential Credential
 	if server.NeedsSecret {
+		if connection.CredentialVersion == "" {
+			return call.Reply{}, noCredential(connection)
+		}
 		if credential, err = d.Credentials.Resolve(ctx, connection, c.Principal); err != nil {
 			return call.Reply{}, err
 		}

@@ -75,7 +75,8 @@ func (p plain) Len() int { return len(p) }
 func snapshot(tools ...*view.Tool) *view.Snapshot {
 	b := view.From(nil)
 	b.PutServer("ev", &view.Server{Name: "ev", NeedsSecret: true})
-	b.PutConnection("shared", &view.Connection{Name: "shared", UID: "uid-shared", Server: "ev"})
+	b.PutConnection("shared", &view.Connection{Name: "shared", UID: "uid-shared", Server: "ev", CredentialVersion: "1"})
+	b.PutConnection("bare", &view.Connection{Name: "bare", UID: "uid-bare", Server: "ev"})
 	b.PutGateway(&view.Gateway{Gateway: compile.Gateway{Name: "eng", UID: "uid-eng"}, Tools: tools})
 	h := view.NewHolder()
 	h.Publish(b.Build("epoch", 1))
@@ -129,6 +130,8 @@ func TestRefusals(t *testing.T) {
 	held.Held = true
 	orphan := echo()
 	orphan.Connection = "deleted"
+	bare := echo()
+	bare.Connection = "bare"
 	tests := []struct {
 		name  string
 		tools []*view.Tool
@@ -141,6 +144,7 @@ func TestRefusals(t *testing.T) {
 		{name: "upstream name is no exposed name", tools: []*view.Tool{echo()}, ask: "echo", fault: ReasonUnknownTool},
 		{name: "held tool (G-16)", tools: []*view.Tool{held}, ask: "ev__echo", want: "waits for an administrator"},
 		{name: "deleted connection is named (G-11)", tools: []*view.Tool{orphan}, ask: "ev__echo", want: `\"deleted\"`},
+		{name: "connection without its secret is named (G-13)", tools: []*view.Tool{bare}, ask: "ev__echo", want: `\"bare\" that this tool runs with has no credential`},
 		{
 			name: "credential missing", tools: []*view.Tool{echo()}, ask: "ev__echo",
 			world: world{missing: fault.New(fault.Precondition, "CREDENTIAL_MISSING", "no credential")}, want: "no credential",

@@ -19,11 +19,19 @@ const (
 	ReasonServerMissing     = "SERVER_MISSING"
 	ReasonConnectionMissing = "CONNECTION_MISSING"
 	ReasonBadCursor         = "BAD_CURSOR"
+	// ReasonCredentialMissing is the authserver's word, too, for a secret that was deleted.
+	ReasonCredentialMissing = "CREDENTIAL_MISSING"
 )
 
 func held(t *view.Tool) error {
 	return fault.Newf(fault.Precondition, ReasonToolHeld,
 		"The definition of this tool changed on the server %q and waits for an administrator to accept it.", t.Server)
+}
+
+// noCredential is a connection that was never given the secret that its server asks for (G-3, G-13).
+func noCredential(c *view.Connection) error {
+	return fault.Newf(fault.Precondition, ReasonCredentialMissing,
+		"The connection %q that this tool runs with has no credential. Ask an administrator to set its secret.", c.Name)
 }
 
 // answer turns a fault that happened after the tool was found into a result with isError, or keeps it a fault where the

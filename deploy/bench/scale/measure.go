@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,11 +15,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
-
-	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
-	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
-	"github.com/penstockhq/penstock/sdk/admin"
+	"github.com/penstockhq/penstock/deploy/bench/subject"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
@@ -74,7 +69,9 @@ func measure(ctx context.Context, s settings, log io.Writer) (_ *result, err err
 	go func() { served <- web.Serve(l) }()
 	defer func() {
 		err = errors.Join(err, web.Close())
-		<-served
+		if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+			err = errors.Join(err, ended)
+		}
 	}()
 
 	r := newResult(s, b.catalogue)
@@ -90,50 +87,6 @@ func measure(ctx context.Context, s settings, log io.Writer) (_ *result, err err
 		return nil, err
 	}
 	return r, nil
-}
-
-// leftover is what a run leaves in the folder for the next one.
-type leftover struct {
-	Catalogue string `json:"catalogue"` // numbers it was made from
-	Upstream  string `json:"upstream"`  // address of the MCP servers, which is in the configuration
-	Token     string `json:"token"`
-}
-
-const leftoverFile = "filled.json"
-
-func (c catalogue) String() string {
-	return fmt.Sprintf("%d gateways, %d tools, %d servers, seed %d", c.gateways, c.tools, c.servers, c.seed)
-}
-
-// left returns what an earlier run left, or an address for a first run.
-func (b *bench) left() (leftover, error) {
-	text, err := os.ReadFile(filepath.Join(b.dir, leftoverFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return leftover{Upstream: "127.0.0.1:0"}, nil
-	}
-	if err != nil {
-		return leftover{}, err
-	}
-	var l leftover
-	if err := json.Unmarshal(text, &l); err != nil {
-		return leftover{}, fmt.Errorf("read %s: %w", leftoverFile, err)
-	}
-	if l.Catalogue != b.catalogue.String() {
-		return leftover{}, fmt.Errorf("the folder %s holds another catalogue: %s", b.dir, l.Catalogue)
-	}
-	b.say("using what is in %s", b.dir)
-	return l, nil
-}
-
-func (b *bench) leave(upstream string) error {
-	if b.Dir == "" {
-		return nil
-	}
-	text, err := json.Marshal(leftover{Catalogue: b.catalogue.String(), Upstream: upstream, Token: b.token})
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(b.dir, leftoverFile), text, 0o600)
 }
 
 func (b *bench) say(format string, a ...any) { _, _ = fmt.Fprintf(b.log, "scale: "+format+"\n", a...) }
@@ -181,69 +134,6 @@ func (b *bench) startNode() (*process, error) {
 }
 
 func (b *bench) nodeDir() string { return filepath.Join(b.dir, "node") }
-
-// fill makes the whole configuration through the admin API, with a node to discover the tools, and stops both.
-func (b *bench) fill(ctx context.Context, upstream string, r *result) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, step)
-	defer cancel()
-	control, node, err := b.both(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, node.stop(), control.stop()) }()
-	token, err := os.ReadFile(filepath.Join(b.dir, "admin.token"))
-	if err != nil {
-		return err
-	}
-	client, err := admin.New("http://"+b.adminAddr, string(bytes.TrimSpace(token)))
-	if err != nil {
-		return err
-	}
-	began := time.Now()
-	if _, err := client.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: b.installed(upstream)}); err != nil {
-		return fmt.Errorf("apply the servers: %w", err)
-	}
-	for n := range b.servers {
-		found, err := client.Servers.DiscoverServer(ctx, &adminv1.DiscoverServerRequest{Name: serverName(n)})
-		if err != nil {
-			return fmt.Errorf("discover %s: %w", serverName(n), err)
-		}
-		if len(found.GetTools()) != b.tools/b.servers {
-			return fmt.Errorf("discover %s: %d tools, want %d", serverName(n), len(found.GetTools()), b.tools/b.servers)
-		}
-		if (n+1)%max(1, b.servers/10) == 0 {
-			b.say("%d of %d servers discovered after %s", n+1, b.servers, time.Since(began).Round(time.Second))
-		}
-	}
-	for first := 0; first < b.gateways; first += gatewaysPerApply {
-		end := min(first+gatewaysPerApply, b.gateways)
-		if _, err := client.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: b.published(first, end)}); err != nil {
-			return fmt.Errorf("apply gateways %d to %d: %w", first, end, err)
-		}
-		b.say("%d of %d gateways applied after %s", end, b.gateways, time.Since(began).Round(time.Second))
-	}
-	made, err := client.BearerTokens.CreateBearerToken(ctx, &adminv1.CreateBearerTokenRequest{BearerToken: &resourcev1.BearerToken{
-		Name: "scale", Gateways: []string{gatewayName(0)},
-		Owner: &resourcev1.Owner{Kind: &resourcev1.Owner_Organization{Organization: &resourcev1.OrganizationOwner{}}},
-	}})
-	if err != nil {
-		return fmt.Errorf("make a token: %w", err)
-	}
-	b.token = made.GetToken()
-	waited, err := client.Configuration.WaitEnforced(ctx, &adminv1.WaitEnforcedRequest{Timeout: durationpb.New(4 * time.Minute)})
-	if err != nil {
-		return fmt.Errorf("wait for the node: %w", err)
-	}
-	if !waited.GetEnforced() {
-		return fmt.Errorf("the node is still lagging: %q", waited.GetLaggingNodes())
-	}
-	r.FillSeconds = time.Since(began).Seconds()
-	if r.ControlFilled, err = b.settled(ctx, control, b.controlOps, "control-filled"); err != nil {
-		return err
-	}
-	r.NodeFollowed, err = b.settled(ctx, node, b.nodeOps, "node-followed")
-	return err
-}
 
 // both starts a control plane and a node and waits until they are ready.
 func (b *bench) both(ctx context.Context) (control, node *process, err error) {
@@ -323,10 +213,12 @@ func (b *bench) fromDisk(ctx context.Context, r *result) error {
 		}
 		err = node.until(ctx, 2*time.Millisecond, b.call)
 		took := time.Since(node.began).Seconds()
+		used, usedErr := subject.UsageOf(node.cmd.Process.Pid)
+		err = errors.Join(err, usedErr)
 		if n == 0 || took < r.DiskSeconds {
-			r.DiskSeconds = took
+			r.DiskSeconds, r.DiskCPUSeconds = took, used.CPU.Seconds()
 		}
-		b.say("first call after %.2f s from disk", took)
+		b.say("first call after %.2f s from disk, %.2f s of CPU time", took, used.CPU.Seconds())
 		if err == nil && n == 2 {
 			r.NodeFromDisk, err = b.settled(ctx, node, b.nodeOps, "node-from-disk")
 		}

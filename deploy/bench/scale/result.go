@@ -35,6 +35,7 @@ type result struct {
 	StreamSeconds       float64 `json:"stream_seconds"`        // from the start of an empty node to its first allowed call
 	DiskWriteSeconds    float64 `json:"disk_write_seconds"`    // from the same start to the state on disk
 	DiskSeconds         float64 `json:"disk_seconds"`          // from the start without a control plane to the first allowed call
+	DiskCPUSeconds      float64 `json:"disk_cpu_seconds"`      // CPU time until then: other work on the machine does not count
 	DiskBytes           int64   `json:"disk_bytes"`            // of the node's folder
 
 	ControlFilled memory `json:"control_filled"` // after it was filled
@@ -100,7 +101,7 @@ func (r *result) writeTable(w io.Writer) error {
 	if r.FillSeconds > 0 {
 		rss("node RSS, followed every change", r.NodeFollowed, 0)
 	}
-	row("node start to first call, from disk", seconds(r.DiskSeconds), "≤ "+seconds(goalDisk), r.DiskSeconds <= goalDisk)
+	row("node start to first call, from disk", fmt.Sprintf("%s (%s of CPU time)", seconds(r.DiskSeconds), seconds(r.DiskCPUSeconds)), "≤ "+seconds(goalDisk), r.DiskSeconds <= goalDisk)
 	return t.Flush()
 }
 

@@ -27,6 +27,9 @@ type process struct {
 	pages       int64
 }
 
+// UsageOf returns what a process and its descendants have used until now.
+func UsageOf(pid int) (Usage, error) { return treeUsage(pid) }
+
 // treeUsage sums up a process and its descendants.
 func treeUsage(root int) (Usage, error) {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")

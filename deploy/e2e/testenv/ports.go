@@ -37,7 +37,7 @@ const firstPort, lastPort = 15_000, 30_000
 func freePort(t testing.TB) string {
 	t.Helper()
 	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort))) //nolint:gosec // no secret
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort)))
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			continue

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 
 	validatepb "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	"github.com/jhump/protoreflect/desc"
+	"github.com/jhump/protoreflect/desc" //nolint:staticcheck // what the printer takes
 	"github.com/jhump/protoreflect/desc/protoprint"
 )
 
@@ -31,8 +31,8 @@ func write(dir string) error {
 		return fmt.Errorf("print descriptor: %w", err)
 	}
 	path := filepath.Join(dir, filepath.FromSlash(file.GetName()))
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil { //nolint:gosec // the folder that the Makefile names
 		return fmt.Errorf("make directory: %w", err)
 	}
-	return os.WriteFile(path, []byte(text), 0o600)
+	return os.WriteFile(path, []byte(text), 0o600) //nolint:gosec // as above
 }

@@ -115,7 +115,7 @@ func TestMemory(t *testing.T) {
 			s.Forget(b)
 		}
 	}
-	list = nil
+	clear(list)
 	few := live() - before
 	if few > all/6 {
 		t.Errorf("a twentieth of the bodies takes %d KB of %d", few>>10, all>>10)

@@ -56,39 +56,39 @@ func (p *packs) load() map[replica.Hash]*bodies.Body {
 	p.total, p.next, p.damaged = 0, 0, false
 	found := make(map[replica.Hash]*bodies.Body)
 	for i, number := range p.numbers {
-		chunks, err := p.read(number, found)
+		good, err := p.read(number, found)
 		if err != nil {
 			p.rewrite = true
 			p.log.Warn("damaged file of bodies is skipped from its broken part on", "file", packFile(number), "error", err)
 		}
 		if i == len(p.numbers)-1 {
-			p.next, p.damaged = chunks, err != nil
+			p.next, p.damaged = good, err != nil
 		}
 	}
 	return found
 }
 
 // read reads one pack up to its end or its first broken chunk and returns the number of good chunks.
-func (p *packs) read(number int, into map[replica.Hash]*bodies.Body) (chunks uint64, err error) {
+func (p *packs) read(number int, into map[replica.Hash]*bodies.Body) (good uint64, err error) {
 	name := packFile(number)
 	f, err := os.Open(filepath.Join(p.dir, name))
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	in := bufio.NewReaderSize(f, 64<<10)
+	in := chunks{sealer: p.sealer, r: bufio.NewReaderSize(f, 256<<10), name: name}
 	for {
-		plain, _, err := p.sealer.next(in, name, chunks)
+		plain, _, err := in.next()
 		if errors.Is(err, io.EOF) {
-			return chunks, nil
+			return good, nil
 		}
 		if err != nil {
-			return chunks, err
+			return good, err
 		}
 		if err := p.take(plain, into); err != nil {
-			return chunks, err
+			return good, err
 		}
-		chunks++
+		good++
 	}
 }
 

@@ -3,13 +3,13 @@
 package lastgood
 
 import (
-	"bufio"
 	"crypto/cipher"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -61,30 +61,43 @@ func (s *sealer) seal(plain []byte, name string, index uint64, last bool) []byte
 	return s.aead.Seal(out, nonce, plain, place(name, index, last)) //nolint:gosec // the nonce is random, two lines above
 }
 
-// next reads one chunk. io.EOF is the clean end of the file between two chunks; anything unreadable is errDamaged.
-func (s *sealer) next(r io.Reader, name string, index uint64) (plain []byte, last bool, err error) {
+// chunks reads the chunks of a file one after the other.
+type chunks struct {
+	sealer *sealer
+	r      io.Reader
+	name   string
+	index  uint64 // of the next one
+
+	sealed, plain []byte // room for one
+}
+
+// next reads one chunk, which is valid until the next call. io.EOF is the clean end of the file between two chunks;
+// anything unreadable is errDamaged.
+func (c *chunks) next() (plain []byte, last bool, err error) {
 	var prefix [lengthPrefix]byte
-	if _, err := io.ReadFull(r, prefix[:]); err != nil {
+	if _, err := io.ReadFull(c.r, prefix[:]); err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil, false, io.EOF
 		}
 		return nil, false, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	n := binary.BigEndian.Uint32(prefix[:])
-	if n > maxChunk || int(n) < s.aead.NonceSize()+s.aead.Overhead() {
+	n, aead := binary.BigEndian.Uint32(prefix[:]), c.sealer.aead
+	if n > maxChunk || int(n) < aead.NonceSize()+aead.Overhead() {
 		return nil, false, fmt.Errorf("%w: a chunk of %d bytes", errDamaged, n)
 	}
-	sealed := make([]byte, n)
-	if _, err := io.ReadFull(r, sealed); err != nil {
+	c.sealed = slices.Grow(c.sealed[:0], int(n))[:n]
+	if _, err := io.ReadFull(c.r, c.sealed); err != nil {
 		return nil, false, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	nonce, body := sealed[:s.aead.NonceSize()], sealed[s.aead.NonceSize():]
+	nonce, body := c.sealed[:aead.NonceSize()], c.sealed[aead.NonceSize():]
 	for _, last := range []bool{false, true} {
-		if plain, err := s.aead.Open(nil, nonce, body, place(name, index, last)); err == nil {
+		if plain, err := aead.Open(c.plain[:0], nonce, body, place(c.name, c.index, last)); err == nil {
+			c.plain = plain
+			c.index++
 			return plain, last, nil
 		}
 	}
-	return nil, false, fmt.Errorf("%w: chunk %d", errDamaged, index)
+	return nil, false, fmt.Errorf("%w: chunk %d", errDamaged, c.index)
 }
 
 // streamWriter seals a stream of bytes as chunks.
@@ -123,12 +136,13 @@ func (w *streamWriter) flush(last bool) error {
 
 // streamReader opens what a streamWriter sealed. It ends with io.EOF only after the last chunk.
 type streamReader struct {
-	sealer *sealer
-	r      *bufio.Reader
-	name   string
-	index  uint64
-	room   []byte
-	last   bool
+	chunks
+	room []byte
+	last bool
+}
+
+func newStreamReader(s *sealer, r io.Reader, name string) *streamReader {
+	return &streamReader{chunks: chunks{sealer: s, r: r, name: name}}
 }
 
 func (r *streamReader) Read(p []byte) (int, error) {
@@ -136,7 +150,7 @@ func (r *streamReader) Read(p []byte) (int, error) {
 		if r.last {
 			return 0, io.EOF
 		}
-		plain, last, err := r.sealer.next(r.r, r.name, r.index)
+		plain, last, err := r.next()
 		if errors.Is(err, io.EOF) {
 			return 0, fmt.Errorf("%w: the end is missing", errDamaged)
 		}
@@ -144,7 +158,6 @@ func (r *streamReader) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		r.room, r.last = plain, last
-		r.index++
 	}
 	n := copy(p, r.room)
 	r.room = r.room[n:]

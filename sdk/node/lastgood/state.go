@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -29,10 +28,14 @@ var stateName = regexp.MustCompile(`^state\.([0-9A-Za-z-]{1,64})\.([0-9]{1,20})$
 var epochName = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
 
 const (
-	headerSize  = digest.Size + 8 // digest, number of resources
-	maxResource = 16 << 20        // bytes of one encoded resource
-	windowSize  = 1 << 20         // of zstd: what the decoder must hold
+	maxResource = 16 << 20  // bytes of one encoded resource
+	maxNumber   = 100 << 20 // resources or bodies of a state
+	maxKind     = 64        // bytes of the name of a kind
+	roomSize    = 256 << 10 // bytes that resources share an allocation of
+	windowSize  = 1 << 20   // of zstd: what the decoder must hold
 )
+
+var errNumber = errors.New("a number that cannot be")
 
 // stateFile is one file on disk.
 type stateFile struct {
@@ -77,18 +80,23 @@ func (s *Store) writeState(f *replica.Frozen) (string, error) {
 	})
 }
 
+// writeRecords writes the digest, the numbers of bodies and of resources by kind, each resource with its length in front,
+// and the SHA-256 of the resources.
 func writeRecords(w io.Writer, f *replica.Frozen) error {
-	sum := sha256.New()
-	out := bufio.NewWriterSize(io.MultiWriter(w, sum), 64<<10)
-	header := make([]byte, 0, headerSize)
-	header = append(header, f.Digest...)
-	header = binary.BigEndian.AppendUint64(header, uint64(len(f.Wires)))
-	if len(header) != headerSize {
+	if len(f.Digest) != digest.Size {
 		return fmt.Errorf("the digest has %d bytes", len(f.Digest))
 	}
+	header := binary.AppendUvarint(bytes.Clone(f.Digest), uint64(len(f.Blobs)))
+	header = binary.AppendUvarint(header, uint64(len(f.Kinds)))
+	for kind, n := range f.Kinds {
+		header = binary.AppendUvarint(header, uint64(len(kind)))
+		header = binary.AppendUvarint(append(header, kind...), uint64(n))
+	}
+	out := bufio.NewWriterSize(w, 64<<10)
 	if _, err := out.Write(header); err != nil {
 		return err
 	}
+	sum := sha256.New()
 	var prefix [binary.MaxVarintLen64]byte
 	for _, wire := range f.Wires {
 		n := binary.PutUvarint(prefix[:], uint64(len(wire)))
@@ -98,12 +106,12 @@ func writeRecords(w io.Writer, f *replica.Frozen) error {
 		if _, err := out.Write(wire); err != nil {
 			return err
 		}
+		sum.Write(wire)
 	}
-	if err := out.Flush(); err != nil {
+	if _, err := out.Write(sum.Sum(nil)); err != nil {
 		return err
 	}
-	_, err := w.Write(sum.Sum(nil))
-	return err
+	return out.Flush()
 }
 
 // readState reads a state file back; the bodies are still missing. Anything not as it was written is errDamaged.
@@ -113,7 +121,7 @@ func (s *Store) readState(f stateFile) (_ *replica.Builder, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	sealed := &streamReader{sealer: s.sealer, r: bufio.NewReader(file), name: f.name}
+	sealed := newStreamReader(s.sealer, bufio.NewReaderSize(file, 256<<10), f.name)
 	unpacked, err := zstd.NewReader(sealed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(windowSize), zstd.WithDecoderLowmem(true))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errDamaged, err)
@@ -127,55 +135,70 @@ func (s *Store) readState(f stateFile) (_ *replica.Builder, err error) {
 }
 
 func readRecords(r *bufio.Reader, b *replica.Builder) error {
-	in := &summed{r: r, sum: sha256.New()}
-	header := make([]byte, headerSize)
-	if _, err := io.ReadFull(in, header); err != nil {
+	sum, count, err := readHeader(r, b)
+	if err != nil {
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	for range binary.BigEndian.Uint64(header[digest.Size:]) {
-		n, err := binary.ReadUvarint(in)
+	hash := sha256.New()
+	var room []byte // many resources in one allocation
+	for range count {
+		n, err := binary.ReadUvarint(r)
 		if err != nil || n > maxResource {
 			return fmt.Errorf("%w: a resource of %d bytes", errDamaged, n)
 		}
-		wire := make([]byte, n)
-		if _, err := io.ReadFull(in, wire); err != nil {
+		start := len(room)
+		if start+int(n) > cap(room) {
+			hash.Write(room)
+			room, start = make([]byte, 0, max(roomSize, int(n))), 0
+		}
+		room = room[:start+int(n)]
+		if _, err := io.ReadFull(r, room[start:]); err != nil {
 			return fmt.Errorf("%w: %w", errDamaged, err)
 		}
-		if err := b.AddEncoded(wire); err != nil {
+		if err := b.AddEncoded(room[start:len(room):len(room)]); err != nil {
 			return fmt.Errorf("%w: %w", errDamaged, err)
 		}
 	}
+	hash.Write(room)
 	want := make([]byte, sha256.Size)
 	if _, err := io.ReadFull(r, want); err != nil {
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	if !bytes.Equal(in.sum.Sum(nil), want) {
+	if !bytes.Equal(hash.Sum(nil), want) {
 		return fmt.Errorf("%w: the SHA-256 differs", errDamaged)
 	}
-	if err := b.Verify(header[:digest.Size]); err != nil {
+	if err := b.Verify(sum); err != nil {
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return nil
 }
 
-// summed hashes what is read through it.
-type summed struct {
-	r   *bufio.Reader
-	sum hash.Hash
-	one [1]byte
-}
-
-func (s *summed) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	s.sum.Write(p[:n])
-	return n, err
-}
-
-func (s *summed) ReadByte() (byte, error) {
-	c, err := s.r.ReadByte()
-	if err == nil {
-		s.one[0] = c
-		s.sum.Write(s.one[:])
+// readHeader returns the digest and the number of resources, for which it makes room in the builder.
+func readHeader(r *bufio.Reader, b *replica.Builder) (sum []byte, count int, err error) {
+	sum = make([]byte, digest.Size)
+	if _, err := io.ReadFull(r, sum); err != nil {
+		return nil, 0, err
 	}
-	return c, err
+	number := func() int {
+		n, readErr := binary.ReadUvarint(r)
+		if readErr != nil || n > maxNumber {
+			err = errors.Join(readErr, errNumber)
+			return 0
+		}
+		return int(n)
+	}
+	blobs, kinds := number(), number()
+	sizes := make(map[string]int)
+	for range kinds {
+		name := make([]byte, min(number(), maxKind))
+		if _, readErr := io.ReadFull(r, name); readErr != nil || err != nil {
+			return nil, 0, errors.Join(err, readErr)
+		}
+		sizes[string(name)] = number()
+		count += sizes[string(name)]
+	}
+	if err == nil {
+		b.Grow(sizes, blobs)
+	}
+	return sum, count, err
 }

@@ -230,7 +230,7 @@ func (s *Store) readRecent() (_ Recent, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	var r Recent
-	body, err := io.ReadAll(&streamReader{sealer: s.sealer, r: bufio.NewReader(f), name: recentFile})
+	body, err := io.ReadAll(newStreamReader(s.sealer, bufio.NewReader(f), recentFile))
 	if err != nil {
 		return Recent{}, err
 	}

@@ -16,6 +16,7 @@ type Builder struct {
 	state *State
 	old   *State                // may be nil
 	pool  map[Hash]*bodies.Body // of Missing
+	room  []byte                // end of an allocation that resources share
 }
 
 // NewBuilder begins a state at a revision. What the old state, which may be nil, already holds is shared with it. All
@@ -30,6 +31,14 @@ func NewBuilder(store *bodies.Store, old *State, epoch string, revision uint64) 
 	return &Builder{state: s, old: old}, nil
 }
 
+// Grow makes room for numbers of resources, by kind, and of bodies. It is called before the first Add.
+func (b *Builder) Grow(resources map[string]int, blobs int) {
+	for kind, n := range resources {
+		b.state.kinds[kind] = make(map[string][]byte, n)
+	}
+	b.state.blobs = make(map[Hash]blob, blobs)
+}
+
 // Add adds a resource; the builder keeps no memory of the message r aliases. The same key twice is ErrMalformed.
 func (b *Builder) Add(r Resource) error {
 	if _, double := b.state.kinds[r.Key.Kind][r.Key.Name]; double {
@@ -42,7 +51,7 @@ func (b *Builder) Add(r Resource) error {
 	if bytes.Equal(before, r.Wire) {
 		r.Wire = before
 	} else {
-		r.Wire = bytes.Clone(r.Wire)
+		r.Wire = b.clone(r.Wire)
 	}
 	for _, h := range r.Blobs {
 		held := b.state.blobs[h]
@@ -51,6 +60,22 @@ func (b *Builder) Add(r Resource) error {
 	}
 	b.state.put(r)
 	return nil
+}
+
+// roomSize is how many bytes of encoded resources share an allocation.
+const roomSize = 64 << 10
+
+// clone copies a resource to where others are.
+func (b *Builder) clone(wire []byte) []byte {
+	if len(wire) > roomSize/8 {
+		return bytes.Clone(wire)
+	}
+	start := len(b.room)
+	if start+len(wire) > cap(b.room) {
+		b.room, start = make([]byte, 0, roomSize), 0
+	}
+	b.room = append(b.room, wire...)
+	return b.room[start:len(b.room):len(b.room)]
 }
 
 // AddEncoded is Add for a resource that was in a state before and is owned by the caller: it is neither copied nor
@@ -149,7 +174,8 @@ type Frozen struct {
 	Epoch    string
 	Revision uint64
 	Digest   []byte
-	Wires    [][]byte // encoded resources, in no order
+	Wires    [][]byte       // encoded resources, in no order
+	Kinds    map[string]int // numbers of them, by kind
 	Blobs    map[Hash]*bodies.Body
 }
 
@@ -158,8 +184,10 @@ func (s *State) Freeze() *Frozen {
 	f := &Frozen{
 		Epoch: s.epoch, Revision: s.revision, Digest: s.digest.Bytes(),
 		Wires: make([][]byte, 0, s.size), Blobs: make(map[Hash]*bodies.Body, len(s.blobs)),
+		Kinds: make(map[string]int, len(s.kinds)),
 	}
-	for _, names := range s.kinds {
+	for kind, names := range s.kinds {
+		f.Kinds[kind] = len(names)
 		for _, wire := range names {
 			f.Wires = append(f.Wires, wire)
 		}

@@ -123,7 +123,7 @@ func scanResource(wire []byte) (Resource, error) {
 		}
 		switch int(num) {
 		case fieldResourceKind:
-			r.Key.Kind = string(v)
+			r.Key.Kind = kindName(v)
 		case fieldResourceName:
 			r.Key.Name = string(v)
 		case fieldResourceVersion:
@@ -145,6 +145,24 @@ func scanResource(wire []byte) (Resource, error) {
 		return Resource{}, fmt.Errorf("%w: a version of %d bytes", ErrMalformed, len(r.Version))
 	}
 	return r, nil
+}
+
+// kindName is string(v) without an allocation for the kinds that there are.
+func kindName(v []byte) string {
+	switch string(v) {
+	case "assignment":
+		return "assignment"
+	case "tool":
+		return "tool"
+	case "gateway":
+		return "gateway"
+	case "user":
+		return "user"
+	case "bearer_token":
+		return "bearer_token"
+	default:
+		return string(v)
+	}
 }
 
 func parseDelta(b []byte) (*Delta, error) {
