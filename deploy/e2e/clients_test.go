@@ -18,6 +18,7 @@ import (
 // errors, progress and cancellation as without a gateway, 64-bit numbers and unknown members unchanged. What each check is,
 // the drivers in clients say.
 func TestClients(t *testing.T) {
+	t.Parallel()
 	env := testenv.Start(t, testenv.Config{})
 	files := t.TempDir()
 	servers := map[string]string{

@@ -122,11 +122,7 @@ func (s *Standalone) setUp(ctx context.Context, p parts, d *demonstration) error
 		return err
 	}
 	if s.c.Demo {
-		err := d.configure(ctx)
-		if ctx.Err() != nil { // stopped before everything was there
-			return nil
-		}
-		if err != nil {
+		if err := d.configure(ctx); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("set up the demo: %w", err)
 		}
 	}

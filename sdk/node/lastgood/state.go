@@ -190,7 +190,11 @@ func readHeader(r *bufio.Reader, b *replica.Builder) (sum []byte, count int, err
 	blobs, kinds := number(), number()
 	sizes := make(map[string]int)
 	for range kinds {
-		name := make([]byte, min(number(), maxKind))
+		n := number()
+		if n > maxKind {
+			return nil, 0, errNumber
+		}
+		name := make([]byte, n)
 		if _, readErr := io.ReadFull(r, name); readErr != nil || err != nil {
 			return nil, 0, errors.Join(err, readErr)
 		}
