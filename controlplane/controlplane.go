@@ -211,6 +211,7 @@ func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 		{Name: "store upkeep", Run: r.store.Run},
 		{Name: "secret upkeep", Run: func(ctx context.Context) error { return p.sweepSecrets(ctx, r.catalog) }},
 		{Name: "feed", Run: r.feed.Run},
+		run.Memory(r.feed.Ready),
 		{Name: "node ledger", Run: r.streams.Run},
 		run.HTTPServer("admin api", l.admin, adminapi.Server(api), p.c.Shutdown.Drain),
 		p.grpcServer("node stream in memory", p.local, enroll.Local(localNode(p.c.TLS.TrustDomain)), r),

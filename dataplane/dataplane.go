@@ -122,7 +122,7 @@ func (n *Node) run(ctx context.Context, r *rooms, mcp, ops net.Listener) error {
 		{Name: "stdio upstreams", Run: r.stdio.Run},
 		{Name: "credentials", Run: r.credential.Run},
 		{Name: "usage", Run: r.usage.Run},
-		{Name: "memory", Run: func(ctx context.Context) error { return tuneMemory(ctx, r.holder) }},
+		run.Memory(func() bool { return r.holder.Load() != nil }),
 	}
 	if ops != nil {
 		tasks = append(tasks, run.HTTPServer("ops", ops, &http.Server{Handler: n.opsHandler(r), ReadHeaderTimeout: 10 * time.Second}, opsDrain))

@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,6 +85,30 @@ func TestEnforced(t *testing.T) {
 	for n, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) { checkEnforced(t, env, upstream, n, tc) })
 	}
+	t.Run("node away", func(t *testing.T) { checkAway(t, env) })
+}
+
+// checkAway takes a token away while one node is gone. What is enforced is never claimed of it, and it obeys once it is back (D-52).
+func checkAway(t *testing.T, env *testenv.Env) {
+	t.Helper()
+	gateway(t, env, "away", organization, "rec/echo")
+	token := env.Token(t, testenv.OfUser(testenv.AdminEmail), "away")
+	env.WaitEnforced(t)
+	here, away := env.Nodes[0], env.Nodes[1]
+	works(t, "before", client(env, away, "away", token.Text).Call(t, "rec__echo", `{"message":"hello"}`), "hello")
+	away.Stop(t)
+	env.Revoke(t, token)
+	got, err := env.Admin.Configuration.WaitEnforced(t.Context(), &adminv1.WaitEnforcedRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !got.GetEnforced() || !slices.Equal(got.GetEnforcingNodes(), []string{here.Name}) || !slices.Equal(got.GetDisconnectedNodes(), []string{away.Name}) {
+		t.Errorf("with %s away: %v", away.Name, got)
+	}
+	wantBadToken().check(t, here.Name, client(env, here, "away", token.Text).Modern(t, "tools/call", callEcho, nil))
+	away.Start(t)
+	env.WaitEnforced(t)
+	wantBadToken().check(t, away.Name, client(env, away, "away", token.Text).Modern(t, "tools/call", callEcho, nil))
 }
 
 func checkEnforced(t *testing.T, env *testenv.Env, upstream *recorder.Server, n int, tc enforcedCase) {

@@ -45,7 +45,7 @@ func (d *demonstration) listen() (run.Task, error) {
 // configure brings the demo's resources into the wanted state and makes sure that demo.token works. It can run at every
 // start: what is there already stays, and so does what somebody changed about the gateway.
 func (d *demonstration) configure(ctx context.Context) error {
-	client, err := admin.New("http://"+d.c.Admin.Listen, read(d.c.path(adminTokenFile)))
+	client, err := admin.New(origin(d.c.Admin.Listen), read(d.c.path(adminTokenFile)), admin.WithHTTPClient(oneCall()))
 	if err != nil {
 		return err
 	}

@@ -140,8 +140,7 @@ func (s *Standalone) waitReady(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	client := &http.Client{Timeout: 5 * time.Second}
-	defer client.CloseIdleConnections()
+	client := oneCall()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -164,6 +163,12 @@ func (s *Standalone) waitReady(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// oneCall returns a client that keeps no connection: one that is open and was never used makes a server that stops wait
+// five seconds for its first request.
+func oneCall() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 }
 
 // checkPorts makes sure that every port is free before anything starts. The servers would notice too, but they know an

@@ -75,7 +75,7 @@ func New(baseURL, token string, opts ...Option) (*Client, error) {
 	u, err := url.Parse(baseURL)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("admin API address %q: %w", baseURL, errors.Unwrap(err))
+		return nil, fmt.Errorf("admin API address %q: want an absolute http or https URL, for example http://127.0.0.1:8081: %w", baseURL, errors.Unwrap(err))
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return nil, fmt.Errorf("admin API address %q: want an absolute http or https URL, for example http://127.0.0.1:8081", baseURL)
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":

@@ -14,6 +14,7 @@ import (
 
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	"github.com/penstockhq/penstock/sdk/node/bodies"
+	"github.com/penstockhq/penstock/sdk/node/digest"
 	"github.com/penstockhq/penstock/sdk/node/replica"
 )
 
@@ -123,6 +124,8 @@ type Status struct {
 	// Epoch and Revision are what is enforced; empty and 0 before anything is.
 	Epoch    string
 	Revision uint64
+	// Digest is that of the state at Revision (D-14): nodes of one scope at one revision have the same.
+	Digest digest.Digest
 	// DenyRevision is the latest denial enforced.
 	DenyRevision uint64
 	// Loaded is true once a complete state is enforced, from disk or from a control plane: the node is ready (D-61).

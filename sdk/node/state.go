@@ -115,7 +115,7 @@ func (c *Client) advance(ctx context.Context, epoch string, revision uint64) err
 // enforced publishes the cursor: from here on it is acknowledged.
 func (c *Client) enforced(ctx context.Context, s *replica.State) {
 	c.mu.Lock()
-	c.status.Epoch, c.status.Revision, c.status.Loaded = s.Epoch(), s.Revision(), true
+	c.status.Epoch, c.status.Revision, c.status.Digest, c.status.Loaded = s.Epoch(), s.Revision(), s.Digest(), true
 	if c.disk == nil {
 		c.forget(s.Revision())
 	}

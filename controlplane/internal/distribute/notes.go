@@ -60,6 +60,9 @@ func (s *Server) Run(ctx context.Context) error {
 // remember lists the nodes that were known, as disconnected.
 func (s *Server) remember(ctx context.Context) {
 	notes, err := s.notes.Notes(ctx, noteKind)
+	if err != nil && ctx.Err() != nil {
+		return // told to stop before it began
+	}
 	if err != nil {
 		s.log.WarnContext(ctx, "nodes of before cannot be read", obs.AttrError, err)
 		return

@@ -86,8 +86,7 @@ func (s *Store) connectSQLite(ctx context.Context, u *url.URL) error {
 			")&_pragma=foreign_keys(1)&_pragma=synchronous(FULL)"+extra)
 	}
 	var err error
-	// The writing connection comes first: it turns WAL on, which is kept in the file.
-	if s.writes, err = open("&_pragma=journal_mode(WAL)&_txlock=immediate"); err != nil {
+	if s.writes, err = open("&_txlock=immediate"); err != nil {
 		return sqlfault.Unusable("The database %s cannot be opened.", u.Path).Because(err)
 	}
 	s.writes.SetMaxOpenConns(1)

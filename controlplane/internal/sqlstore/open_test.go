@@ -3,6 +3,7 @@
 package sqlstore_test
 
 import (
+	"bytes"
 	"database/sql"
 	"encoding/binary"
 	"os"
@@ -66,6 +67,35 @@ func TestSQLiteMode(t *testing.T) {
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%q: %v, %v", suffix, info, err)
 		}
+	}
+}
+
+// A file of another program is refused as it is: not even its journal mode is changed.
+func TestForeignFileUntouched(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "songs.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), "CREATE TABLE song (title text)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := sqlstore.Open(t.Context(), "sqlite://"+path)
+	if err == nil {
+		t.Fatal("opened", s.Close())
+	}
+	if !strings.Contains(err.Error(), path) {
+		t.Errorf("no name of the file in: %v", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file was changed: %v", err)
 	}
 }
 

@@ -7,15 +7,18 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/stage"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/schema"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/sqlfault"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
 // Store is a catalog.Store on a database. Its methods may be called at the same time. [Store.Close] ends it.
@@ -72,10 +75,20 @@ func OpenConfig(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	if err := schema.Prepare(ctx, s.writes, s.reads, s.pg == nil); err != nil {
-		return nil, errors.Join(err, s.closeDBs())
+		return nil, errors.Join(s.named(err), s.closeDBs())
 	}
 	s.closing, s.close = context.WithCancel(context.WithoutCancel(ctx)) // lives until Close, not until Open's caller is done
 	return s, nil
+}
+
+// named adds the name of the file to what is wrong with it: a machine may have several.
+func (s *Store) named(err error) error {
+	path, isFile := strings.CutPrefix(s.cfg.DSN, "sqlite://")
+	f := fault.From(err)
+	if !isFile || f.Reason != record.ReasonStoreUnusable {
+		return err
+	}
+	return sqlfault.Unusable("%s: %s", path, f.Public).Because(err)
 }
 
 // Close ends every Watch and closes the connections, waiting for both.

@@ -4,6 +4,7 @@ package follow
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -257,5 +258,43 @@ func TestDeny(t *testing.T) {
 	c.Deny(t.Context(), 7, []node.Key{key})
 	if holder.Load().HasDenials() {
 		t.Error("a denial that the view contains was added again")
+	}
+}
+
+// TestManyGateways: a full state that several goroutines compile is what one would make of it, good, bad and waiting.
+func TestManyGateways(t *testing.T) {
+	s := newState(t)
+	want, rejected := make(map[string]string), 0
+	for i := range 1000 {
+		name, tool := fmt.Sprintf("g%04d", i), fmt.Sprintf("t%04d", i)
+		body := fmt.Sprintf(`{"name":%q}`, tool)
+		switch i % 7 {
+		case 3: // an assignment that shows nothing yet
+			s.gateway(name, nil)
+			s.assign(name, "ev/"+tool, nil)
+			want[name] = ""
+		case 5:
+			s.gateway(name, noVisibility)
+			rejected++
+		default:
+			s.gateway(name, nil)
+			s.tool("ev", tool, body)
+			s.assign(name, "ev/"+tool, nil)
+			want[name] = "ev__" + tool + "=" + body
+		}
+	}
+	h := view.NewHolder()
+	c := New(h, &deniedKeys{})
+	if rejects := c.Apply(t.Context(), s, nil, false); len(rejects) != rejected {
+		t.Errorf("%d rejects, want %d", len(rejects), rejected)
+	}
+	if diff := cmp.Diff(want, shown(h)); diff != "" {
+		t.Errorf("shown (-want +got):\n%s", diff)
+	}
+	// What waited is shown when its tool comes, on a gateway that is otherwise untouched.
+	key := s.tool("ev", "t0003", `{"name":"t0003"}`)
+	c.Apply(t.Context(), s, []node.Key{key}, false)
+	if got := shown(h)["g0003"]; got != `ev__t0003={"name":"t0003"}` {
+		t.Errorf("after its tool came, g0003 shows %q", got)
 	}
 }

@@ -48,26 +48,7 @@ func TestConnectInstructions(t *testing.T) {
 	if all.URL != want.url || !all.TokenRequired {
 		t.Errorf("got URL %s, token required %t", all.URL, all.TokenRequired)
 	}
-	var clients []string
-	for _, i := range all.Instructions {
-		if !slices.Contains(clients, i.Client) {
-			clients = append(clients, i.Client)
-		}
-	}
-	for _, client := range []string{"claude-desktop", "claude-code", "cursor", "vscode", "copilot-cli", "codex", "open-webui", "n8n", "any"} {
-		if !slices.Contains(clients, client) {
-			t.Errorf("no instructions for %s", client)
-		}
-		one := readInstructions(t, a.cli("connect", "demo", "--client", client, "-o", "json"))
-		for _, i := range one.Instructions {
-			if i.Client != client || strings.Contains(i.Content, want.token) {
-				t.Errorf("--client %s shows %s", client, i.Client)
-			}
-		}
-		if len(one.Instructions) == 0 {
-			t.Errorf("--client %s shows nothing", client)
-		}
-	}
+	checkClients(t, a, all, want.token)
 	driven := map[string]bool{}
 	for n, i := range all.Instructions {
 		t.Run(fmt.Sprintf("%d %s %s", n, i.Client, i.Format), func(t *testing.T) {
@@ -97,6 +78,31 @@ func TestConnectInstructions(t *testing.T) {
 		t.Errorf("unknown gateway: exit code %d, want 3: %s", got.code, got.stderr)
 	}
 	p.stop()
+}
+
+// checkClients wants instructions of all clients of G-70, and of each alone; without a file none holds the token.
+func checkClients(t *testing.T, a *alone, all instructions, token string) {
+	t.Helper()
+	var clients []string
+	for _, i := range all.Instructions {
+		if !slices.Contains(clients, i.Client) {
+			clients = append(clients, i.Client)
+		}
+	}
+	for _, client := range []string{"claude-desktop", "claude-code", "cursor", "vscode", "copilot-cli", "codex", "open-webui", "n8n", "any"} {
+		if !slices.Contains(clients, client) {
+			t.Errorf("no instructions for %s", client)
+		}
+		one := readInstructions(t, a.cli("connect", "demo", "--client", client, "-o", "json"))
+		for _, i := range one.Instructions {
+			if i.Client != client || strings.Contains(i.Content, token) {
+				t.Errorf("--client %s shows %s", client, i.Client)
+			}
+		}
+		if len(one.Instructions) == 0 {
+			t.Errorf("--client %s shows nothing", client)
+		}
+	}
 }
 
 func readInstructions(t *testing.T, got finished) instructions {

@@ -77,21 +77,15 @@ func execute(fresh bool, statement string) damage {
 	}
 }
 
-// TestBadDatabase: what cannot be used is refused with a sentence that says so, and is left as it was.
-func TestBadDatabase(t *testing.T) {
-	f := newFleet(t)
-	control, auth, node := f.startAll()
-	u := newUpstream(t, "s3cret")
-	f.apply([]string{"KEY=s3cret"}, protectedManifests(u.URL))
-	for _, p := range []*program{node, control, auth} {
-		p.stop()
-	}
-	database, secrets := f.path("controlplane.db"), f.path("authserver.db")
-	tests := []struct {
-		program, name string
-		damage        damage
-		want          string
-	}{
+// badDatabase is a database that a program must refuse, and words of the refusal.
+type badDatabase struct {
+	program, name string
+	damage        damage
+	want          string
+}
+
+func badDatabases() []badDatabase {
+	return []badDatabase{
 		{"controlplane", "half written", cut(3, 5), "damaged"},
 		{"controlplane", "cut in the header", cut(1, 5000), "not an SQLite database"},
 		{"controlplane", "pages overwritten", overwrite, "damaged"},
@@ -106,7 +100,19 @@ func TestBadDatabase(t *testing.T) {
 		{"authserver", "another program's", execute(true, "CREATE TABLE song (title text)"), "belongs to another program"},
 		{"authserver", "newer schema", execute(false, "INSERT INTO authserver_schema_version (version_id, is_applied) VALUES (9999, 1)"), "newer release"},
 	}
-	for _, tt := range tests {
+}
+
+// TestBadDatabase: what cannot be used is refused with a sentence that says so, and is left as it was.
+func TestBadDatabase(t *testing.T) {
+	f := newFleet(t)
+	control, auth, node := f.startAll()
+	u := newUpstream(t, "s3cret")
+	f.apply([]string{"KEY=s3cret"}, protectedManifests(u.URL))
+	for _, p := range []*program{node, control, auth} {
+		p.stop()
+	}
+	database, secrets := f.path("controlplane.db"), f.path("authserver.db")
+	for _, tt := range badDatabases() {
 		t.Run(tt.program+" "+tt.name, func(t *testing.T) {
 			// A fleet of its own in the place of the other, so that both programs start the usual way.
 			g := *f

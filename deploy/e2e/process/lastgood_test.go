@@ -80,6 +80,22 @@ func states(t *testing.T, data string) []string {
 	return found
 }
 
+// onDisk waits until a node has written what it enforces: the older of two states is to be usable too.
+func onDisk(t *testing.T, f *fleet, node string) {
+	t.Helper()
+	var revision int
+	if _, err := fmt.Sscanf(f.must("wait"), "revision %d is enforced", &revision); err != nil {
+		t.Fatalf("penstock wait: %v", err)
+	}
+	eventually(t, startTimeout, func() error {
+		found := states(t, f.path(node))
+		if len(found) == 0 || !strings.HasSuffix(found[0], fmt.Sprintf(".%d", revision)) {
+			return fmt.Errorf("no state of revision %d on disk, but %q", revision, found)
+		}
+		return nil
+	})
+}
+
 // flip changes one byte in the middle.
 func flip(t *testing.T, path string) {
 	t.Helper()
@@ -90,34 +106,15 @@ func flip(t *testing.T, path string) {
 	}
 }
 
-// TestBadLastKnownGood: what is damaged on a node's disk is skipped with a warning; the node serves from what is left,
-// or says that it has nothing, and goes on (D-60, D-61). There is no control plane meanwhile.
-func TestBadLastKnownGood(t *testing.T) {
-	f := newFleet(t)
-	control, auth, node := f.startAll()
-	u := newUpstream(t, "")
-	f.apply(nil, plainManifests(u.URL, "first"))
-	token := f.must("token", "create", "--organization", "--gateway", "plain")
-	f.must("wait")
-	data := f.path("node-a")
-	eventually(t, startTimeout, func() error {
-		if len(states(t, data)) == 0 {
-			return fmt.Errorf("no state on disk")
-		}
-		return nil
-	})
-	first := states(t, data)[0]
-	f.apply(nil, plainManifests(u.URL, "second"))
-	eventually(t, startTimeout, func() error {
-		if now := states(t, data); len(now) != 2 || now[0] == first || now[1] != first {
-			return fmt.Errorf("states on disk: %q", now)
-		}
-		return nil
-	})
-	for _, p := range []*program{node, control, auth} {
-		p.stop()
-	}
+// diskDamage is what happens to a node's folder, whether the node serves afterwards, and what its log says.
+type diskDamage struct {
+	name   string
+	damage func(t *testing.T, data string)
+	serves bool
+	log    string
+}
 
+func damages() []diskDamage {
 	newest := func(damage func(*testing.T, string)) func(*testing.T, string) {
 		return func(t *testing.T, data string) { damage(t, states(t, data)[0]) }
 	}
@@ -133,12 +130,7 @@ func TestBadLastKnownGood(t *testing.T) {
 		}
 	}
 	const skipped = "damaged state file is skipped"
-	tests := []struct {
-		name   string
-		damage func(t *testing.T, data string)
-		serves bool
-		log    string
-	}{
+	return []diskDamage{
 		{"nothing", func(*testing.T, string) {}, true, "last known good state loaded"},
 		{"newest cut off", newest(cut(1, 2)), true, skipped},
 		{"newest empty", newest(cut(0, 1)), true, skipped},
@@ -164,7 +156,31 @@ func TestBadLastKnownGood(t *testing.T) {
 			}
 		}), false, "no last known good state on disk"},
 	}
-	for _, tt := range tests {
+}
+
+// TestBadLastKnownGood: what is damaged on a node's disk is skipped with a warning; the node serves from what is left,
+// or says that it has nothing, and goes on (D-60, D-61). There is no control plane meanwhile.
+func TestBadLastKnownGood(t *testing.T) {
+	f := newFleet(t)
+	control, auth, node := f.startAll()
+	u := newUpstream(t, "")
+	f.apply(nil, plainManifests(u.URL, "first"))
+	token := f.must("token", "create", "--organization", "--gateway", "plain")
+	data := f.path("node-a")
+	onDisk(t, f, "node-a")
+	first := states(t, data)[0]
+	f.apply(nil, plainManifests(u.URL, "second"))
+	eventually(t, startTimeout, func() error {
+		if now := states(t, data); len(now) != 2 || now[0] == first || now[1] != first {
+			return fmt.Errorf("states on disk: %q", now)
+		}
+		return nil
+	})
+	for _, p := range []*program{node, control, auth} {
+		p.stop()
+	}
+
+	for _, tt := range damages() {
 		t.Run(tt.name, func(t *testing.T) {
 			g := *f
 			g.t, g.dir = t, t.TempDir()
@@ -186,20 +202,24 @@ func TestBadLastKnownGood(t *testing.T) {
 			p.stop()
 		})
 	}
-	t.Run("a key that is none", func(t *testing.T) {
-		g := *f
-		g.t, g.dir = t, t.TempDir()
-		if err := os.CopyFS(g.path("node-a"), os.DirFS(data)); err != nil {
-			t.Fatal(err)
-		}
-		key := filepath.Join(g.path("node-a"), "state.key")
-		replace("Dear diary,\n")(t, key)
-		p := g.startNode("node-a")
-		if code := p.wait(); code != 1 || !strings.Contains(p.stderr.String(), key) {
-			t.Errorf("exit code %d, want 1 and the name of the file: %s", code, p.stderr.tail())
-		}
-	})
+	t.Run("a key that is none", func(t *testing.T) { badKey(t, f, data) })
 	t.Run("heals", func(t *testing.T) { heals(t, f, token) })
+}
+
+// badKey: a key file that holds no key is named, and the node does not start with another one.
+func badKey(t *testing.T, f *fleet, data string) {
+	t.Helper()
+	g := *f
+	g.t, g.dir = t, t.TempDir()
+	if err := os.CopyFS(g.path("node-a"), os.DirFS(data)); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(g.path("node-a"), "state.key")
+	replace("Dear diary,\n")(t, key)
+	p := g.startNode("node-a")
+	if code := p.wait(); code != 1 || !strings.Contains(p.stderr.String(), key) {
+		t.Errorf("exit code %d, want 1 and the name of the file: %s", code, p.stderr.tail())
+	}
 }
 
 // notLoaded wants a node that is alive, unready and refuses calls with 503 (D-61).

@@ -54,12 +54,7 @@ func testProcesses(t *testing.T, f *fleet) {
 	if err := lockedSecond.echo(t.Context(), "vaulted__echo"); err != nil {
 		t.Fatalf("protected upstream: %v", err)
 	}
-	eventually(t, startTimeout, func() error {
-		if len(states(t, f.path("node-b"))) == 0 {
-			return fmt.Errorf("no state on node-b's disk")
-		}
-		return nil
-	})
+	onDisk(t, f, "node-b")
 
 	load := startCalls(t, plain)
 	control.kill()
@@ -76,17 +71,7 @@ func testProcesses(t *testing.T, f *fleet) {
 		t.Errorf("the command line without a control plane: exit code %d, %s", got.code, got.stderr)
 	}
 
-	again := f.startControl()
-	eventually(t, startTimeout+15*time.Second, func() error { // the nodes' longest backoff (D-40)
-		if got := connected(t, f); !slices.Equal(got, []string{"node-a", "node-b"}) {
-			return fmt.Errorf("connected nodes: %q", got)
-		}
-		return nil
-	})
-	f.apply(nil, plainManifests(open.URL, "second"))
-	if n := metric(t, f.ops(9081), "penstock_distribute_snapshots_total"); n != 0 {
-		t.Errorf("the new control plane sent %v snapshots, want 0: both nodes have a cursor", n)
-	}
+	again := resume(t, f, open)
 	calls, failures := load.stop()
 	t.Logf("%d calls around the kill and the restart", calls)
 	if calls < 50 || len(failures) > 0 {
@@ -134,6 +119,23 @@ func checkLog(t *testing.T, p *program, secrets ...string) {
 			}
 		}
 	}
+}
+
+// resume starts the control plane again: both nodes come back with their cursors, and follow the next change.
+func resume(t *testing.T, f *fleet, u *upstream) *program {
+	t.Helper()
+	again := f.startControl()
+	eventually(t, startTimeout+15*time.Second, func() error { // the nodes' longest backoff (D-40)
+		if got := connected(t, f); !slices.Equal(got, []string{"node-a", "node-b"}) {
+			return fmt.Errorf("connected nodes: %q", got)
+		}
+		return nil
+	})
+	f.apply(nil, plainManifests(u.URL, "second"))
+	if n := metric(t, f.ops(9081), "penstock_distribute_snapshots_total"); n != 0 {
+		t.Errorf("the new control plane sent %v snapshots, want 0: both nodes have a cursor", n)
+	}
+	return again
 }
 
 // restartFromDisk starts node-b and measures until its first call is answered. The machine is shared, so the best of three

@@ -11,7 +11,6 @@ import (
 
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
-	"github.com/penstockhq/penstock/sdk/admin"
 	"github.com/penstockhq/penstock/sdk/admin/manifest"
 )
 
@@ -35,15 +34,9 @@ func Manifest(t testing.TB, yaml string) []*adminv1.ManifestResource {
 // Apply applies YAML documents as the administrator, without waiting for the nodes.
 func (e *Env) Apply(t testing.TB, yaml string) {
 	t.Helper()
-	if _, err := e.TryApply(t, e.Admin, yaml); err != nil {
+	if _, err := e.Admin.Configuration.Apply(t.Context(), &adminv1.ApplyRequest{Resources: Manifest(t, yaml)}); err != nil {
 		t.Fatalf("apply: %v", err)
 	}
-}
-
-// TryApply applies YAML documents as somebody.
-func (e *Env) TryApply(t testing.TB, as *admin.Client, yaml string) (*adminv1.ApplyResponse, error) {
-	t.Helper()
-	return as.Configuration.Apply(t.Context(), &adminv1.ApplyRequest{Resources: Manifest(t, yaml)})
 }
 
 // Discover asks a server for its tools, once a node follows the control plane. connection is empty for a server that needs
@@ -80,19 +73,17 @@ func (e *Env) WaitEnforced(t testing.TB) {
 	}
 }
 
-// Owners of tokens, for [Env.Token].
-
-// OfUser is a person.
+// OfUser is a person as the owner of a token.
 func OfUser(email string) *resourcev1.Owner {
 	return &resourcev1.Owner{Kind: &resourcev1.Owner_User{User: email}}
 }
 
-// OfTeam is a team.
+// OfTeam is a team as the owner of a token.
 func OfTeam(name string) *resourcev1.Owner {
 	return &resourcev1.Owner{Kind: &resourcev1.Owner_Team{Team: name}}
 }
 
-// OfOrganization is the organisation.
+// OfOrganization is the organisation as the owner of a token.
 func OfOrganization() *resourcev1.Owner {
 	return &resourcev1.Owner{Kind: &resourcev1.Owner_Organization{Organization: &resourcev1.OrganizationOwner{}}}
 }

@@ -2,7 +2,7 @@
 
 // Package run owns the life of a process: tasks that run together and stop
 // together, listeners, HTTP servers that finish their calls before they stop,
-// and the ordered closing of what is left.
+// the memory that garbage may take, and the ordered closing of what is left.
 //
 // Roots and rooms with more than one goroutine call it; it is the one place
 // that starts goroutines for them. It must never know what a task does, and

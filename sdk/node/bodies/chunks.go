@@ -28,10 +28,30 @@ type Chunk struct {
 // Chunks calls write for chunks that together hold all the bodies. A block most of which is asked for goes as it is;
 // from the others the bodies are taken out and packed anew. It may be called while others change the store.
 func (s *Store) Chunks(list []*Body, write func(Chunk) error) error {
-	type found struct {
-		*place
-		body int
+	w := chunker{store: s, write: write}
+	for all := located(list); len(all) > 0; {
+		k := all[0].block
+		n, size := 0, 0
+		for n < len(all) && all[n].block == k {
+			size += all[n].size
+			n++
+		}
+		if err := w.group(k, all[:n], size); err != nil {
+			return err
+		}
+		all = all[n:]
 	}
+	return w.flush()
+}
+
+// found is a body of a list and where it is.
+type found struct {
+	*place
+	body int
+}
+
+// located finds bodies and sorts them by where they are.
+func located(list []*Body) []found {
 	all := make([]found, len(list))
 	first := make(map[*block]int) // blocks by the order in which they turn up
 	for i, b := range list {
@@ -43,53 +63,53 @@ func (s *Store) Chunks(list []*Body, write func(Chunk) error) error {
 	slices.SortFunc(all, func(a, b found) int {
 		return cmp.Or(cmp.Compare(first[a.block], first[b.block]), cmp.Compare(a.start, b.start))
 	})
-	var rest Chunk // of blocks that do not go as they are
-	var plain, room []byte
-	flush := func() error {
-		if len(rest.Parts) == 0 {
-			return nil
+	return all
+}
+
+// chunker writes chunks.
+type chunker struct {
+	store *Store
+	write func(Chunk) error
+	rest  Chunk  // bodies of blocks that do not go as they are
+	plain []byte // of rest
+	room  []byte
+}
+
+// group writes bodies of one block, of size bytes together.
+func (w *chunker) group(k *block, bodies []found, size int) error {
+	c := k.content.Load()
+	if c.packed != nil && size*2 > k.size {
+		whole := Chunk{Packed: c.packed, Size: k.size, Parts: make([]Part, len(bodies))}
+		for i, f := range bodies {
+			whole.Parts[i] = Part{Body: f.body, Start: f.start, Size: f.size}
 		}
-		rest.Packed, rest.Size = s.encoder.EncodeAll(plain, nil), len(plain)
-		err := write(rest)
-		rest, plain = Chunk{}, plain[:0]
-		return err
+		return w.write(whole)
 	}
-	for len(all) > 0 {
-		k := all[0].block
-		n, size := 0, 0
-		for n < len(all) && all[n].block == k {
-			size += all[n].size
-			n++
-		}
-		group := all[:n]
-		all = all[n:]
-		c := k.content.Load()
-		if c.packed != nil && size*2 > k.size {
-			whole := Chunk{Packed: c.packed, Size: k.size, Parts: make([]Part, n)}
-			for i, f := range group {
-				whole.Parts[i] = Part{Body: f.body, Start: f.start, Size: f.size}
-			}
-			if err := write(whole); err != nil {
+	from := c.plain
+	if from == nil {
+		w.room = k.unpack(w.room)
+		from = w.room
+	}
+	for _, f := range bodies {
+		if len(w.plain) > 0 && len(w.plain)+f.size > blockSize {
+			if err := w.flush(); err != nil {
 				return err
 			}
-			continue
 		}
-		from := c.plain
-		if from == nil {
-			room = k.unpack(room)
-			from = room
-		}
-		for _, f := range group {
-			if len(plain) > 0 && len(plain)+f.size > blockSize {
-				if err := flush(); err != nil {
-					return err
-				}
-			}
-			rest.Parts = append(rest.Parts, Part{Body: f.body, Start: len(plain), Size: f.size})
-			plain = append(plain, from[f.start:f.start+f.size]...)
-		}
+		w.rest.Parts = append(w.rest.Parts, Part{Body: f.body, Start: len(w.plain), Size: f.size})
+		w.plain = append(w.plain, from[f.start:f.start+f.size]...)
 	}
-	return flush()
+	return nil
+}
+
+func (w *chunker) flush() error {
+	if len(w.rest.Parts) == 0 {
+		return nil
+	}
+	w.rest.Packed, w.rest.Size = w.store.encoder.EncodeAll(w.plain, nil), len(w.plain)
+	err := w.write(w.rest)
+	w.rest, w.plain = Chunk{}, w.plain[:0]
+	return err
 }
 
 // Adopt takes a chunk over from disk and returns the bodies of its parts. The chunk is not unpacked, so whoever gives it

@@ -22,6 +22,13 @@ import (
 
 var packName = regexp.MustCompile(`^blobs\.([0-9]{1,9})$`)
 
+// A body takes about this many bytes on disk. Room is made for as many as that says, but not for more than a large
+// deployment has.
+const (
+	usualBody   = 512
+	maxExpected = 200_000
+)
+
 // minDead is minDead of a new store.
 const minDead = 16 << 20
 
@@ -52,9 +59,15 @@ func packFile(number int) string { return "blobs." + strconv.Itoa(number) }
 
 // load reads the bodies of all packs. They stay compressed.
 func (p *packs) load() map[replica.Hash]*bodies.Body {
-	p.index = make(map[replica.Hash]*stored)
+	expected := 0
+	for _, number := range p.numbers {
+		if info, err := os.Stat(filepath.Join(p.dir, packFile(number))); err == nil {
+			expected += min(int(info.Size()/usualBody), maxExpected)
+		}
+	}
+	p.index = make(map[replica.Hash]*stored, expected)
 	p.total, p.next, p.damaged = 0, 0, false
-	found := make(map[replica.Hash]*bodies.Body)
+	found := make(map[replica.Hash]*bodies.Body, expected)
 	for i, number := range p.numbers {
 		good, err := p.read(number, found)
 		if err != nil {
@@ -109,7 +122,7 @@ func (p *packs) take(plain []byte, into map[replica.Hash]*bodies.Body) error {
 	if count > len(plain)/sha256.Size {
 		return fmt.Errorf("%w: a chunk of %d bodies", errDamaged, count)
 	}
-	hashes, chunk := make([]replica.Hash, count), bodies.Chunk{Parts: make([]bodies.Part, count)}
+	hashes, entries, chunk := make([]replica.Hash, count), make([]stored, count), bodies.Chunk{Parts: make([]bodies.Part, count)}
 	for i := range hashes {
 		if len(plain) < sha256.Size {
 			return fmt.Errorf("%w: half a hash", errDamaged)
@@ -128,7 +141,8 @@ func (p *packs) take(plain []byte, into map[replica.Hash]*bodies.Body) error {
 			p.bodies.Forget(double)
 		}
 		p.total += list[i].Len()
-		p.index[hash] = &stored{size: list[i].Len()}
+		entries[i].size = list[i].Len()
+		p.index[hash] = &entries[i]
 		into[hash] = list[i]
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -30,12 +31,8 @@ var epochName = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
 const (
 	maxResource = 16 << 20  // bytes of one encoded resource
 	maxNumber   = 100 << 20 // resources or bodies of a state
-	maxKind     = 64        // bytes of the name of a kind
-	roomSize    = 256 << 10 // bytes that resources share an allocation of
-	windowSize  = 1 << 20   // of zstd: what the decoder must hold
+	frameSize   = 256 << 10 // plain bytes of a frame, unless one resource is larger
 )
-
-var errNumber = errors.New("a number that cannot be")
 
 // stateFile is one file on disk.
 type stateFile struct {
@@ -57,61 +54,63 @@ func parseStateName(name string) (stateFile, bool) {
 	return stateFile{name: name, epoch: m[1], revision: revision}, true
 }
 
-// writeState writes header, resources and the SHA-256 of both: zstd inside, sealed outside.
+// writeState writes the records in sealed chunks, each a zstd frame of its own, so that reading needs one copy: from the
+// frame to where the resources stay.
 func (s *Store) writeState(f *replica.Frozen) (string, error) {
 	if !epochName.MatchString(f.Epoch) {
 		return "", fmt.Errorf("write state: the epoch is not a UUID")
 	}
 	name := fmt.Sprintf("state.%s.%d", f.Epoch, f.Revision)
 	return name, writeFile(s.dir, name, func(w io.Writer) error {
-		sealed := &streamWriter{sealer: s.sealer, w: w, name: name}
-		packed, err := zstd.NewWriter(sealed, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-			zstd.WithWindowSize(windowSize), zstd.WithLowerEncoderMem(true))
+		encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+			zstd.WithWindowSize(frameSize), zstd.WithLowerEncoderMem(true))
 		if err != nil {
 			return err
 		}
-		if err := writeRecords(packed, f); err != nil {
-			return errors.Join(err, packed.Close())
-		}
-		if err := packed.Close(); err != nil {
+		out := bufio.NewWriterSize(w, chunkSize)
+		index := uint64(0)
+		var packed []byte
+		err = writeRecords(f, func(frame []byte, last bool) error {
+			packed = encoder.EncodeAll(frame, packed[:0])
+			_, err := out.Write(s.sealer.seal(packed, name, index, last))
+			index++
 			return err
-		}
-		return sealed.Close()
+		})
+		return errors.Join(err, out.Flush())
 	})
 }
 
-// writeRecords writes the digest, the numbers of bodies and of resources by kind, each resource with its length in front,
-// and the SHA-256 of the resources.
-func writeRecords(w io.Writer, f *replica.Frozen) error {
+// writeRecords makes frames of the digest, the numbers of bodies and of resources by kind, each resource with its length
+// in front, and the SHA-256 of the frames before the last. No record is in two frames.
+func writeRecords(f *replica.Frozen, write func(frame []byte, last bool) error) error {
 	if len(f.Digest) != digest.Size {
 		return fmt.Errorf("the digest has %d bytes", len(f.Digest))
 	}
-	header := binary.AppendUvarint(bytes.Clone(f.Digest), uint64(len(f.Blobs)))
-	header = binary.AppendUvarint(header, uint64(len(f.Kinds)))
+	frame := binary.AppendUvarint(bytes.Clone(f.Digest), uint64(len(f.Blobs)))
+	frame = binary.AppendUvarint(frame, uint64(len(f.Kinds)))
 	for kind, n := range f.Kinds {
-		header = binary.AppendUvarint(header, uint64(len(kind)))
-		header = binary.AppendUvarint(append(header, kind...), uint64(n))
-	}
-	out := bufio.NewWriterSize(w, 64<<10)
-	if _, err := out.Write(header); err != nil {
-		return err
+		frame = binary.AppendUvarint(frame, uint64(len(kind)))
+		frame = binary.AppendUvarint(append(frame, kind...), uint64(n))
 	}
 	sum := sha256.New()
-	var prefix [binary.MaxVarintLen64]byte
-	for _, wire := range f.Wires {
-		n := binary.PutUvarint(prefix[:], uint64(len(wire)))
-		if _, err := out.Write(prefix[:n]); err != nil {
-			return err
-		}
-		if _, err := out.Write(wire); err != nil {
-			return err
-		}
-		sum.Write(wire)
-	}
-	if _, err := out.Write(sum.Sum(nil)); err != nil {
+	flush := func() error {
+		sum.Write(frame)
+		err := write(frame, false)
+		frame = frame[:0]
 		return err
 	}
-	return out.Flush()
+	for _, wire := range f.Wires {
+		if len(frame)+len(wire) > frameSize {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		frame = append(binary.AppendUvarint(frame, uint64(len(wire))), wire...)
+	}
+	if err := flush(); err != nil {
+		return err
+	}
+	return write(sum.Sum(nil), true)
 }
 
 // readState reads a state file back; the bodies are still missing. Anything not as it was written is errDamaged.
@@ -121,88 +120,110 @@ func (s *Store) readState(f stateFile) (_ *replica.Builder, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	sealed := newStreamReader(s.sealer, bufio.NewReaderSize(file, 256<<10), f.name)
-	unpacked, err := zstd.NewReader(sealed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(windowSize), zstd.WithDecoderLowmem(true))
+	decoder, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxChunk))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+		return nil, err
 	}
-	defer unpacked.Close()
+	defer decoder.Close()
 	b, err := replica.NewBuilder(s.packs.bodies, nil, f.epoch, f.revision)
 	if err != nil {
 		return nil, err
 	}
-	return b, readRecords(bufio.NewReaderSize(unpacked, 64<<10), b)
+	in := frames{chunks: chunks{sealer: s.sealer, r: bufio.NewReaderSize(file, 256<<10), name: f.name}, decoder: decoder, sum: sha256.New()}
+	return b, in.readInto(b)
 }
 
-func readRecords(r *bufio.Reader, b *replica.Builder) error {
-	sum, count, err := readHeader(r, b)
+// frames reads the frames of a state file.
+type frames struct {
+	chunks
+	decoder *zstd.Decoder
+	sum     hash.Hash
+	frame   []byte // what is left of the present one; resources stay in it
+	broken  error
+}
+
+// more makes the next frame the present one; last says that it is the checksum.
+func (f *frames) more() (last bool, err error) {
+	packed, last, err := f.next()
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: the end is missing", errDamaged)
+	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", errDamaged, err)
+		return false, err
 	}
-	hash := sha256.New()
-	var room []byte // many resources in one allocation
-	for range count {
-		n, err := binary.ReadUvarint(r)
-		if err != nil || n > maxResource {
-			return fmt.Errorf("%w: a resource of %d bytes", errDamaged, n)
+	if f.frame, err = f.decoder.DecodeAll(packed, make([]byte, 0, frameSize)); err != nil {
+		return false, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	if !last {
+		f.sum.Write(f.frame)
+	}
+	return last, nil
+}
+
+// number takes a number of at most limit off the frame.
+func (f *frames) number(limit uint64) int {
+	n, used := binary.Uvarint(f.frame)
+	if used <= 0 || n > limit {
+		f.broken = fmt.Errorf("%w: a number that cannot be", errDamaged)
+		return 0
+	}
+	f.frame = f.frame[used:]
+	return int(n)
+}
+
+// bytes takes bytes off the frame, of which they stay a part.
+func (f *frames) bytes(n int) []byte {
+	if n > len(f.frame) {
+		f.broken = fmt.Errorf("%w: half a record", errDamaged)
+		return nil
+	}
+	b := f.frame[:n:n]
+	f.frame = f.frame[n:]
+	return b
+}
+
+func (f *frames) readInto(b *replica.Builder) error {
+	if _, err := f.more(); err != nil {
+		return err
+	}
+	want, count := f.header(b)
+	for ; count > 0 && f.broken == nil; count-- {
+		if len(f.frame) == 0 {
+			if _, err := f.more(); err != nil {
+				return err
+			}
 		}
-		start := len(room)
-		if start+int(n) > cap(room) {
-			hash.Write(room)
-			room, start = make([]byte, 0, max(roomSize, int(n))), 0
-		}
-		room = room[:start+int(n)]
-		if _, err := io.ReadFull(r, room[start:]); err != nil {
+		if err := b.AddEncoded(f.bytes(f.number(maxResource))); err != nil {
 			return fmt.Errorf("%w: %w", errDamaged, err)
 		}
-		if err := b.AddEncoded(room[start:len(room):len(room)]); err != nil {
-			return fmt.Errorf("%w: %w", errDamaged, err)
-		}
 	}
-	hash.Write(room)
-	want := make([]byte, sha256.Size)
-	if _, err := io.ReadFull(r, want); err != nil {
-		return fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	if !bytes.Equal(hash.Sum(nil), want) {
+	last, err := f.more()
+	switch {
+	case f.broken != nil:
+		return f.broken
+	case err != nil:
+		return err
+	case !last || !bytes.Equal(f.sum.Sum(nil), f.frame):
 		return fmt.Errorf("%w: the SHA-256 differs", errDamaged)
 	}
-	if err := b.Verify(sum); err != nil {
+	if err := b.Verify(want); err != nil {
 		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return nil
 }
 
-// readHeader returns the digest and the number of resources, for which it makes room in the builder.
-func readHeader(r *bufio.Reader, b *replica.Builder) (sum []byte, count int, err error) {
-	sum = make([]byte, digest.Size)
-	if _, err := io.ReadFull(r, sum); err != nil {
-		return nil, 0, err
-	}
-	number := func() int {
-		n, readErr := binary.ReadUvarint(r)
-		if readErr != nil || n > maxNumber {
-			err = errors.Join(readErr, errNumber)
-			return 0
-		}
-		return int(n)
-	}
-	blobs, kinds := number(), number()
+// header returns the digest and the number of resources, for which it makes room in the builder.
+func (f *frames) header(b *replica.Builder) (sum []byte, count int) {
+	sum = f.bytes(digest.Size)
+	blobs, kinds := f.number(maxNumber), f.number(maxNumber)
 	sizes := make(map[string]int)
-	for range kinds {
-		n := number()
-		if n > maxKind {
-			return nil, 0, errNumber
-		}
-		name := make([]byte, n)
-		if _, readErr := io.ReadFull(r, name); readErr != nil || err != nil {
-			return nil, 0, errors.Join(err, readErr)
-		}
-		sizes[string(name)] = number()
-		count += sizes[string(name)]
+	for ; kinds > 0 && f.broken == nil; kinds-- {
+		kind := string(f.bytes(f.number(maxResource)))
+		sizes[kind] = f.number(maxNumber)
+		count += sizes[kind]
 	}
-	if err == nil {
+	if f.broken == nil {
 		b.Grow(sizes, blobs)
 	}
-	return sum, count, err
+	return sum, count
 }

@@ -41,7 +41,7 @@ func Encode(rec *catalog.Record) (*Entry, error) {
 		return nil, nil
 	}
 	r.Kind, r.Name, r.Version = string(rec.Kind), rec.Name, rec.Version[:]
-	for _, h := range rec.Blobs {
+	for _, h := range e.Blobs {
 		r.Blobs = append(r.Blobs, h[:])
 	}
 	if e.Wire, err = (proto.MarshalOptions{Deterministic: true}).Marshal(r); err != nil {
@@ -75,7 +75,9 @@ func message(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
 		m := &resourcev1.Tool{}
 		err := decode(rec, m)
 		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
-		m.Definition, m.PendingDefinition = nil, nil
+		e.Blobs = accepted(rec, m.GetBodyHash())
+		// The hash of the accepted body is among the resource's blobs; what waits to be accepted is nothing for nodes.
+		m.Definition, m.PendingDefinition, m.BodyHash, m.PendingBodyHash, m.DefinitionHash = nil, nil, "", "", ""
 		server, _, _ := strings.Cut(rec.Name, "/")
 		e.needs = []catalog.Key{{Kind: catalog.KindServer, Name: server}}
 		return &distributionv1.Resource{Body: &distributionv1.Resource_Tool{Tool: m}}, err
@@ -91,6 +93,16 @@ func message(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
 	default:
 		return person(rec)
 	}
+}
+
+// accepted returns the one body of a tool that nodes show: the record also needs the one that waits to be accepted.
+func accepted(rec *catalog.Record, bodyHash string) []catalog.Hash {
+	for _, h := range rec.Blobs {
+		if hex.EncodeToString(h[:]) == bodyHash {
+			return []catalog.Hash{h}
+		}
+	}
+	return rec.Blobs
 }
 
 func assignment(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {

@@ -3,6 +3,7 @@
 package scope_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -41,8 +42,9 @@ func TestEncode(t *testing.T) {
 			`{"connection":{"name":"c","uid":"u1","server":"s","credential_version":"v1"}}`,
 		},
 		{
-			"a tool without its definition", record(catalog.KindTool, "s/t", `{"server":"s","upstream_name":"t","definition":"e30=","body_hash":"ab"}`),
-			`{"tool":{"name":"s/t","uid":"u1","server":"s","upstream_name":"t","body_hash":"ab"}}`,
+			"a tool without its definition and the hashes of it",
+			record(catalog.KindTool, "s/t", `{"server":"s","upstream_name":"t","definition":"e30=","body_hash":"ab","definition_hash":"cd"}`),
+			`{"tool":{"name":"s/t","uid":"u1","server":"s","upstream_name":"t"}}`,
 		},
 		{
 			"a gateway without its tools", record(catalog.KindGateway, "g", `{"tools":[{"tool":"s/t"}],"regions":["eu"],"max_stale":"60s","status":{"url":"x"}}`),
@@ -106,5 +108,23 @@ func TestEncodeRefuses(t *testing.T) {
 				t.Fatalf("it is sent: %q", e.Wire)
 			}
 		})
+	}
+}
+
+// TestAcceptedBody: a tool whose changed definition waits needs two bodies, and nodes get the accepted one (G-16).
+func TestAcceptedBody(t *testing.T) {
+	accepted, pending := catalog.Hash{2}, catalog.Hash{1}
+	rec := record(catalog.KindTool, "s/t", fmt.Sprintf(`{"server":"s","upstream_name":"t","state":"TOOL_STATE_CHANGED","body_hash":"%x","pending_body_hash":"%x"}`, accepted, pending))
+	rec.Blobs = []catalog.Hash{pending, accepted}
+	e, err := scope.Encode(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := &distributionv1.Resource{}
+	if err := proto.Unmarshal(e.Wire, got); err != nil {
+		t.Fatal(err)
+	}
+	if len(e.Blobs) != 1 || e.Blobs[0] != accepted || len(got.GetBlobs()) != 1 || catalog.Hash(got.GetBlobs()[0]) != accepted {
+		t.Errorf("bodies %x, sent %x; want %x alone", e.Blobs, got.GetBlobs(), accepted)
 	}
 }

@@ -95,6 +95,12 @@ func (b *builder) migrate(ctx context.Context) error {
 	if err := b.recognise(ctx, int64(len(steps))); err != nil {
 		return err
 	}
+	if b.sqlite {
+		// Not before the file is known to be ours: the mode is kept in its header.
+		if _, err := b.writes.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil {
+			return sqlfault.Classify("turn on the write-ahead log", err)
+		}
+	}
 	provider, err := goose.NewProvider(dialect, b.writes, nil, goose.WithGoMigrations(steps...), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return fmt.Errorf("load migrations: %w", err)

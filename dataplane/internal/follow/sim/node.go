@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/penstockhq/penstock/dataplane/internal/follow"
+	"github.com/penstockhq/penstock/dataplane/internal/view"
+	"github.com/penstockhq/penstock/sdk/node"
+)
+
+// member is one node of the fleet.
+type member struct {
+	name, region string
+	client       *node.Client
+	compiler     node.Applier // nil: the stub
+	delay        time.Duration
+	slow         bool
+
+	mu      sync.Mutex
+	conns   []net.Conn // open ones, newest last
+	reached []reached
+	full    int // full states applied
+}
+
+// reached is when a node enforced a revision.
+type reached struct {
+	revision uint64
+	at       time.Time
+}
+
+// nobody takes denials of a node without credentials and upstreams.
+type nobody struct{}
+
+// Denied implements follow.Denials.
+func (nobody) Denied([]view.Key) {}
+
+// Apply implements node.Applier.
+func (m *member) Apply(ctx context.Context, s node.State, touched []node.Key, atomic bool) []node.Reject {
+	if m.delay > 0 {
+		pause(ctx, m.delay)
+	}
+	var rejects []node.Reject
+	if m.compiler != nil {
+		rejects = m.compiler.Apply(ctx, s, touched, atomic)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if touched == nil {
+		m.full++
+	}
+	m.reached = append(m.reached, reached{s.Revision(), time.Now()})
+	return rejects
+}
+
+// Deny implements node.Applier.
+func (m *member) Deny(ctx context.Context, revision uint64, keys []node.Key) {
+	if m.compiler != nil {
+		m.compiler.Deny(ctx, revision, keys)
+	}
+}
+
+// newMember makes the n-th node. The first nodes have the real compiler.
+func newMember(c Config, a *authority, n int) (*member, error) {
+	m := &member{name: fmt.Sprintf("sim-%05d", n), region: c.Regions[n%len(c.Regions)], delay: c.ApplyDelay}
+	m.slow = float64(n%100) < 100*c.Slow && n >= c.Real
+	if n < c.Real {
+		m.compiler = follow.New(view.NewHolder(), nobody{})
+	}
+	config, err := a.config(m.name, m.region)
+	if err != nil {
+		return nil, fmt.Errorf("make node %s: %w", m.name, err)
+	}
+	m.client, err = node.New(node.Config{
+		Endpoints: c.Endpoints, Applier: m, Build: "nodesim", Log: c.Log,
+		DialOptions: []grpc.DialOption{
+			grpc.WithTransportCredentials(credentials.NewTLS(config)), grpc.WithContextDialer(m.dial),
+			grpc.WithReadBufferSize(bufferSize), grpc.WithWriteBufferSize(bufferSize),
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make node %s: %w", m.name, err)
+	}
+	return m, nil
+}
+
+// bufferSize of a connection: a thousand of them share one process.
+const bufferSize = 4 << 10
+
+func (m *member) dial(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if m.slow {
+		conn = slowConn{conn}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.conns = append(m.conns, conn)
+	if len(m.conns) > 2 {
+		m.conns = slices.Clone(m.conns[len(m.conns)-2:])
+	}
+	return conn, nil
+}
+
+// flap breaks the node's connection, as a network does.
+func (m *member) flap() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.conns {
+		_ = c.Close() // perhaps closed already
+	}
+	m.conns = nil
+}
+
+// slowConn reads about 40 KB a second.
+type slowConn struct{ net.Conn }
+
+// Read implements net.Conn.
+func (c slowConn) Read(b []byte) (int, error) {
+	t := time.NewTimer(100 * time.Millisecond)
+	defer t.Stop()
+	<-t.C
+	return c.Conn.Read(b[:min(len(b), bufferSize)])
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
