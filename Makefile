@@ -106,6 +106,10 @@ e2e: clients ## The product end to end: real clients and real MCP servers throug
 bench: build ## Measure against reference systems: a table, JSON and plots in deploy/bench/out
 	go run ./deploy/bench -out deploy/bench/out $(BENCH_SYSTEMS:%=-system %) $(BENCH_ARGS)
 
+.PHONY: bench-scale
+bench-scale: ## Load 10,000 gateways and 100,000 tools into a node: memory and times, in deploy/bench/out
+	go run ./deploy/bench/scale -out deploy/bench/out/scale.json
+
 .PHONY: bench-smoke
 bench-smoke: build ## Drive every system of the benchmark for a moment; checks answers, publishes no figure
 	go run ./deploy/bench -smoke $(BENCH_SYSTEMS:%=-system %)

@@ -22,9 +22,10 @@ while IFS=: read -r file function; do
     echo "ok    $dir $function: $(grep -o 'execs: [0-9]*' "$log" | tail -1)"
     continue
   fi
-  # The engine can report its own deadline as a failure when a worker is slow to stop. No input failed then: once more.
-  if grep -q 'context deadline exceeded' "$log" && ! grep -q 'Failing input written' "$log" && fuzz "$dir" "$function"; then
-    echo "ok    $dir $function (second run)"
+  # Up to Go 1.26 the coordinator can report its own -fuzztime deadline as a failure (https://go.dev/issue/75804). An input
+  # that fails is always written and named, so exactly this one message without one is the end of the time.
+  if grep -qx '    context deadline exceeded' "$log" && ! grep -q 'Failing input' "$log"; then
+    echo "ok    $dir $function: $(grep -o 'execs: [0-9]*' "$log" | tail -1)"
     continue
   fi
   echo "FAIL  $dir $function" >&2

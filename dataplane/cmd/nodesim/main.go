@@ -40,7 +40,7 @@ func main() {
 	report, err := sim.Run(ctx, c)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "nodesim:", err)
-		os.Exit(1) //nolint:gocritic // nothing is left to stop
+		os.Exit(1)
 	}
 	if !*detail {
 		report.Revisions = nil

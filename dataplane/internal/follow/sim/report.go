@@ -3,6 +3,7 @@
 package sim
 
 import (
+	"cmp"
 	"math"
 	"os"
 	"slices"
@@ -96,7 +97,7 @@ func revisions(members []*member) []Revision {
 			list = append(list, x)
 		}
 	}
-	slices.SortFunc(list, func(a, b Revision) int { return int(a.Revision) - int(b.Revision) })
+	slices.SortFunc(list, func(a, b Revision) int { return cmp.Compare(a.Revision, b.Revision) })
 	return list
 }
 
