@@ -279,7 +279,7 @@ func readiness(f *feed.Feed) func() error {
 
 // grpcServer serves the node stream and penstock.node.v1 on one listener.
 func (p *ControlPlane) grpcServer(name string, l net.Listener, creds credentials.TransportCredentials, r *rooms) run.Task {
-	server := grpc.NewServer(grpc.Creds(creds), grpc.ForceServerCodecV2(distribute.Codec()),
+	server := grpc.NewServer(grpc.Creds(creds), grpc.UnaryInterceptor(p.recoverUnary), grpc.StreamInterceptor(p.recoverStream), grpc.ForceServerCodecV2(distribute.Codec()),
 		grpc.MaxRecvMsgSize(maxReport), grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))

@@ -10,7 +10,7 @@ trap 'rm -f "$log"' EXIT
 
 # fuzz DIR FUNCTION: one run; the log has its output.
 fuzz() {
-  go test -run '^$' -fuzz "^$2\$" -fuzztime "$duration" -fuzzminimizetime 5s -timeout 10m "./$1" >"$log" 2>&1
+  go test -run '^$' -fuzz "^$2\$" -fuzztime "$duration" -fuzzminimizetime 10x -timeout 10m "./$1" >"$log" 2>&1
 }
 
 failed=0

@@ -30,7 +30,8 @@ type Denials interface {
 	Denied(keys []view.Key)
 }
 
-// Compiler makes views out of states and publishes them. Apply and Deny are called by one goroutine at a time.
+// Compiler makes views out of states and publishes them. Apply is called by one goroutine at a time; Deny may run
+// beside it, because a denial waits for nothing.
 type Compiler struct {
 	holder  *view.Holder
 	denials Denials
