@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"testing"
 )
 
@@ -34,10 +35,19 @@ func freePorts(t testing.TB, c Config) ports {
 // the system gives to clients, so that nobody gets one by chance in between.
 const firstPort, lastPort = 15_000, 30_000
 
+// nextPort counts up from a random port and never gives one twice in a process: tests run in parallel, and one may have
+// been given a port that it opens only later.
+var nextPort = func() *atomic.Int64 { //nolint:gochecknoglobals // tests of a process share its ports
+	n := new(atomic.Int64)
+	n.Store(rand.Int64N(lastPort - firstPort))
+	return n
+}()
+
 func freePort(t testing.TB) string {
 	t.Helper()
 	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort)))
+		port := firstPort + nextPort.Add(1)%(lastPort-firstPort)
+		addr := net.JoinHostPort("127.0.0.1", strconv.FormatInt(port, 10))
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			continue
