@@ -1,5 +1,5 @@
 // Drives mcp-remote as a desktop application does: started as a stdio server, with the URL of the real one as its argument.
-// MCP_TRANSPORT: http (default) or sse.
+// MCP_TRANSPORT: http (default) or sse. MCP_FEATURES=1 checks all that is not tools.
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -7,11 +7,13 @@ import path from 'node:path';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport, getDefaultEnvironment } from '@modelcontextprotocol/sdk/client/stdio.js';
 
+import { runFeatures } from './lib/features.mjs';
 import { profileOf } from './lib/profiles.mjs';
 import { Report, truthy } from './lib/report.mjs';
 import { here, readSettings } from './lib/settings.mjs';
 import { runSuite } from './lib/suite.mjs';
 import { tap } from './lib/tap.mjs';
+import { featuresOf, questions } from './lib/v1.mjs';
 
 const settings = readSettings();
 const report = new Report(`mcp-remote ${settings.transport}`);
@@ -32,7 +34,7 @@ let log = '';
 transport.stderr.on('data', (chunk) => {
   log = (log + chunk).slice(-4096);
 });
-const client = new Client({ name: 'e2e-mcp-remote', version: '1' }, { capabilities: {} });
+const client = new Client({ name: 'e2e-mcp-remote', version: '1' }, { capabilities: settings.features ? questions : {} });
 
 const connected = await report.check('connect', async () => {
   try {
@@ -43,7 +45,8 @@ const connected = await report.check('connect', async () => {
   truthy(client.getServerCapabilities()?.tools, 'the server declares no tools');
   return JSON.stringify(client.getServerVersion());
 });
-if (connected) {
+if (connected && settings.features) await runFeatures(report, featuresOf(client), settings);
+if (connected && !settings.features) {
   await runSuite(
     report,
     {
@@ -55,7 +58,7 @@ if (connected) {
     profileOf(settings),
     settings,
   );
-  await report.check('close', () => client.close());
 }
+if (connected) await report.check('close', () => client.close());
 await transport.close();
 report.finish();

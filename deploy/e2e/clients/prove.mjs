@@ -82,6 +82,12 @@ async function main() {
     ['mcp-remote.mjs', { MCP_URL: everything, MCP_REFERENCE: lists.everything }],
     ['mcp-remote.mjs', { MCP_URL: sse, MCP_TRANSPORT: 'sse' }],
     ['mcp-remote.mjs', odd],
+    ['ts-v1.mjs', { MCP_URL: everything, MCP_FEATURES: '1' }],
+    ['ts-v1.mjs', { MCP_URL: sse, MCP_TRANSPORT: 'sse', MCP_FEATURES: '1' }],
+    ['ts-v2.mjs', { MCP_URL: everything, MCP_FEATURES: '1' }],
+    ['inspector.mjs', { MCP_URL: everything, MCP_FEATURES: '1' }],
+    ['mcp-remote.mjs', { MCP_URL: everything, MCP_FEATURES: '1' }],
+    ['mcp-remote.mjs', { MCP_URL: sse, MCP_TRANSPORT: 'sse', MCP_FEATURES: '1' }],
     ['raw.mjs', { MCP_URL: everything, MCP_REFERENCE: lists.everything }],
     ['raw.mjs', { ...odd, MCP_ERA: 'modern' }],
   ];

@@ -1,20 +1,23 @@
 // Drives the TypeScript SDK v1 client. MCP_TRANSPORT: http (default) or sse. MCP_URL may also be stdio:NAME, which starts that server
-// of upstreams.json directly: how these checks prove themselves against a server that only speaks stdio.
+// of upstreams.json directly: how these checks prove themselves against a server that only speaks stdio. MCP_FEATURES=1 checks all that
+// is not tools.
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StdioClientTransport, getDefaultEnvironment } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 
+import { runFeatures } from './lib/features.mjs';
 import { profileOf } from './lib/profiles.mjs';
 import { Report, truthy } from './lib/report.mjs';
 import { authorization, readSettings } from './lib/settings.mjs';
 import { runSuite } from './lib/suite.mjs';
 import { tap } from './lib/tap.mjs';
 import { stdioCommand } from './lib/upstreams.mjs';
+import { featuresOf, questions } from './lib/v1.mjs';
 
 const settings = readSettings();
 const report = new Report(`ts-v1 ${settings.transport}`);
-const client = new Client({ name: 'e2e-ts-v1', version: '1' }, { capabilities: {} });
+const client = new Client({ name: 'e2e-ts-v1', version: '1' }, { capabilities: settings.features ? questions : {} });
 const transport = makeTransport();
 
 function makeTransport() {
@@ -34,7 +37,8 @@ const connected = await report.check('connect', async () => {
   await client.ping();
   return JSON.stringify(client.getServerVersion());
 });
-if (connected) {
+if (connected && settings.features) await runFeatures(report, featuresOf(client), settings);
+if (connected && !settings.features) {
   await runSuite(
     report,
     {
@@ -46,6 +50,8 @@ if (connected) {
     profileOf(settings),
     settings,
   );
+}
+if (connected) {
   await report.check('close', async () => {
     if (transport.terminateSession) await transport.terminateSession();
     await client.close();

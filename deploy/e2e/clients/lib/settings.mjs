@@ -28,6 +28,7 @@ export function readSettings() {
     reference: reference ? readFileSync(reference, 'utf8').trim() : undefined,
     era: process.env.MCP_ERA ?? 'legacy',
     transport: process.env.MCP_TRANSPORT ?? 'http',
+    features: process.env.MCP_FEATURES === '1',
     filesRoot: process.env.MCP_FILES_ROOT ?? '',
     // The URL is an upstream itself and no gateway: what only a gateway promises is not checked.
     direct: process.env.MCP_DIRECT === '1',
