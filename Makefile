@@ -103,8 +103,9 @@ e2e: clients ## The product end to end: real clients and real MCP servers throug
 	deploy/tools/e2e.sh
 
 .PHONY: bench
-bench: build ## Measure against reference systems: a table, JSON and plots in deploy/bench/out
+bench: build ## Measure against reference systems, then 10 minutes of 1,000 sessions: tables, JSON and plots in deploy/bench/out
 	go run ./deploy/bench -out deploy/bench/out $(BENCH_SYSTEMS:%=-system %) $(BENCH_ARGS)
+	go run ./deploy/bench/soak -out deploy/bench/out
 
 .PHONY: bench-scale
 bench-scale: ## Load 10,000 gateways and 100,000 tools into a node: memory and times, in deploy/bench/out
@@ -113,6 +114,7 @@ bench-scale: ## Load 10,000 gateways and 100,000 tools into a node: memory and t
 .PHONY: bench-smoke
 bench-smoke: build ## Drive every system of the benchmark for a moment; checks answers, publishes no figure
 	go run ./deploy/bench -smoke $(BENCH_SYSTEMS:%=-system %)
+	go run ./deploy/bench/soak -sessions 100 -duration 6s -every 2s
 
 ##@ Tools
 

@@ -71,7 +71,7 @@ func (b *bench) fill(ctx context.Context, upstream string, r *result) (err error
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, node.stop(), control.stop()) }()
+	defer func() { err = errors.Join(err, node.Stop(), control.Stop()) }()
 	token, err := os.ReadFile(filepath.Join(b.dir, "admin.token"))
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/penstockhq/penstock/deploy/bench/proc"
 	"github.com/penstockhq/penstock/deploy/bench/subject"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
@@ -114,21 +115,21 @@ func (b *bench) prepare(ctx context.Context) error {
 		return fmt.Errorf("make certificates: %w", err)
 	}
 	for _, addr := range []*string{&b.adminAddr, &b.nodesAddr, &b.mcpAddr, &b.nodeOps, &b.controlOps} {
-		if *addr, err = freeAddress(); err != nil {
+		if *addr, err = proc.FreeAddress(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *bench) startControl() (*process, error) {
-	return start(b.dir, "controlplane", filepath.Join(b.bin, "controlplane"), append(b.control,
+func (b *bench) startControl() (*proc.Process, error) {
+	return proc.Start(b.dir, "controlplane", filepath.Join(b.bin, "controlplane"), append(b.control,
 		"--database", "sqlite://"+filepath.Join(b.dir, "controlplane.db"), "--admin.listen", b.adminAddr, "--nodes.listen", b.nodesAddr,
 		"--ops.listen", b.controlOps, "--bootstrap.token_file", filepath.Join(b.dir, "admin.token"))...)
 }
 
-func (b *bench) startNode() (*process, error) {
-	return start(b.dir, "dataplane", filepath.Join(b.bin, "dataplane"), append(b.node,
+func (b *bench) startNode() (*proc.Process, error) {
+	return proc.Start(b.dir, "dataplane", filepath.Join(b.bin, "dataplane"), append(b.node,
 		"--data.dir", b.nodeDir(), "--mcp.listen", b.mcpAddr, "--mcp.url", "http://"+b.mcpAddr, "--ops.listen", b.nodeOps,
 		"--control_plane.endpoints", b.nodesAddr, "--upstream.allow_loopback")...)
 }
@@ -136,18 +137,18 @@ func (b *bench) startNode() (*process, error) {
 func (b *bench) nodeDir() string { return filepath.Join(b.dir, "node") }
 
 // both starts a control plane and a node and waits until they are ready.
-func (b *bench) both(ctx context.Context) (control, node *process, err error) {
+func (b *bench) both(ctx context.Context) (control, node *proc.Process, err error) {
 	if control, err = b.startControl(); err != nil {
 		return nil, nil, err
 	}
-	if err := control.ready(ctx, b.controlOps); err != nil {
-		return nil, nil, errors.Join(err, control.stop())
+	if err := control.Ready(ctx, b.controlOps); err != nil {
+		return nil, nil, errors.Join(err, control.Stop())
 	}
 	if node, err = b.startNode(); err != nil {
-		return nil, nil, errors.Join(err, control.stop())
+		return nil, nil, errors.Join(err, control.Stop())
 	}
-	if err := node.ready(ctx, b.nodeOps); err != nil {
-		return nil, nil, errors.Join(err, node.stop(), control.stop())
+	if err := node.Ready(ctx, b.nodeOps); err != nil {
+		return nil, nil, errors.Join(err, node.Stop(), control.Stop())
 	}
 	return control, node, nil
 }
@@ -164,11 +165,11 @@ func (b *bench) load(ctx context.Context, r *result) (err error) {
 	if err != nil {
 		return err
 	}
-	defer control.kill()
-	if err := control.ready(ctx, b.controlOps); err != nil {
+	defer control.Kill()
+	if err := control.Ready(ctx, b.controlOps); err != nil {
 		return err
 	}
-	r.ControlStartSeconds = time.Since(control.began).Seconds()
+	r.ControlStartSeconds = time.Since(control.Began).Seconds()
 	b.say("control plane ready again after %.2f s", r.ControlStartSeconds)
 	if r.Control, err = b.settled(ctx, control, b.controlOps, "control"); err != nil {
 		return err
@@ -177,29 +178,29 @@ func (b *bench) load(ctx context.Context, r *result) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { node.kill() }()
-	if err := node.until(ctx, 10*time.Millisecond, b.call); err != nil {
+	defer func() { node.Kill() }()
+	if err := node.Until(ctx, 10*time.Millisecond, b.call); err != nil {
 		return err
 	}
-	r.StreamSeconds = time.Since(node.began).Seconds()
+	r.StreamSeconds = time.Since(node.Began).Seconds()
 	b.say("first call after %.2f s from the stream", r.StreamSeconds)
-	if err := node.until(ctx, 50*time.Millisecond, b.onDisk); err != nil {
+	if err := node.Until(ctx, 50*time.Millisecond, b.onDisk); err != nil {
 		return err
 	}
-	r.DiskWriteSeconds = time.Since(node.began).Seconds()
+	r.DiskWriteSeconds = time.Since(node.Began).Seconds()
 	if r.Node, err = b.settled(ctx, node, b.nodeOps, "node"); err != nil {
 		return err
 	}
 	if r.ControlServed, err = b.settled(ctx, control, b.controlOps, "control-served"); err != nil {
 		return err
 	}
-	if err := node.stop(); err != nil {
+	if err := node.Stop(); err != nil {
 		return err
 	}
 	if r.DiskBytes, err = size(b.nodeDir()); err != nil {
 		return err
 	}
-	control.kill()
+	control.Kill()
 	return b.fromDisk(ctx, r)
 }
 
@@ -211,9 +212,9 @@ func (b *bench) fromDisk(ctx context.Context, r *result) error {
 		if err != nil {
 			return err
 		}
-		err = node.until(ctx, 10*time.Millisecond, b.call) // polling takes CPU time from what is measured
-		took := time.Since(node.began).Seconds()
-		used, usedErr := subject.UsageOf(node.cmd.Process.Pid)
+		err = node.Until(ctx, 10*time.Millisecond, b.call) // polling takes CPU time from what is measured
+		took := time.Since(node.Began).Seconds()
+		used, usedErr := subject.UsageOf(node.PID())
 		err = errors.Join(err, usedErr)
 		if n == 0 || took < r.DiskSeconds {
 			r.DiskSeconds, r.DiskCPUSeconds = took, used.CPU.Seconds()
@@ -222,7 +223,7 @@ func (b *bench) fromDisk(ctx context.Context, r *result) error {
 		if err == nil && n == 2 {
 			r.NodeFromDisk, err = b.settled(ctx, node, b.nodeOps, "node-from-disk")
 		}
-		if err := errors.Join(err, node.stop()); err != nil {
+		if err := errors.Join(err, node.Stop()); err != nil {
 			return err
 		}
 	}
@@ -230,21 +231,21 @@ func (b *bench) fromDisk(ctx context.Context, r *result) error {
 }
 
 // settled waits until the process has nothing left to do and reads its memory.
-func (b *bench) settled(ctx context.Context, p *process, ops, name string) (memory, error) {
+func (b *bench) settled(ctx context.Context, p *proc.Process, ops, name string) (proc.Memory, error) {
 	select {
 	case <-ctx.Done():
-		return memory{}, ctx.Err()
-	case <-p.done:
-		return memory{}, fmt.Errorf("%s ended\n%s", p.name, tail(p.log.Name()))
+		return proc.Memory{}, ctx.Err()
+	case <-p.Done:
+		return proc.Memory{}, fmt.Errorf("%s ended\n%s", p.Name, p.Tail())
 	case <-time.After(b.Settle):
 	}
-	m, err := p.memory()
+	m, err := p.Memory()
 	if err != nil || b.Profiles == "" {
 		return m, err
 	}
-	profile, err := fetch(ctx, "http://"+ops+"/debug/pprof/heap")
+	profile, err := proc.Fetch(ctx, "http://"+ops+"/debug/pprof/heap")
 	if err != nil {
-		return memory{}, err
+		return proc.Memory{}, err
 	}
 	return m, errors.Join(os.MkdirAll(b.Profiles, 0o755), os.WriteFile(filepath.Join(b.Profiles, name+".pprof"), profile, 0o600))
 }

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"text/tabwriter"
 	"time"
+
+	"github.com/penstockhq/penstock/deploy/bench/proc"
 )
 
 // Goals of distribution.md section 12, on one developer machine (column D).
@@ -38,12 +40,12 @@ type result struct {
 	DiskCPUSeconds      float64 `json:"disk_cpu_seconds"`      // CPU time until then: other work on the machine does not count
 	DiskBytes           int64   `json:"disk_bytes"`            // of the node's folder
 
-	ControlFilled memory `json:"control_filled"` // after it was filled
-	Control       memory `json:"control"`        // after a start with everything in the database
-	ControlServed memory `json:"control_served"` // after it sent everything to a node
-	NodeFollowed  memory `json:"node_followed"`  // after it followed the filling, change by change
-	Node          memory `json:"node"`           // after a start with an empty disk
-	NodeFromDisk  memory `json:"node_from_disk"` // after a start from disk
+	ControlFilled proc.Memory `json:"control_filled"` // after it was filled
+	Control       proc.Memory `json:"control"`        // after a start with everything in the database
+	ControlServed proc.Memory `json:"control_served"` // after it sent everything to a node
+	NodeFollowed  proc.Memory `json:"node_followed"`  // after it followed the filling, change by change
+	Node          proc.Memory `json:"node"`           // after a start with an empty disk
+	NodeFromDisk  proc.Memory `json:"node_from_disk"` // after a start from disk
 }
 
 func newResult(s settings, c catalogue) *result {
@@ -75,7 +77,7 @@ func (r *result) writeTable(w io.Writer) error {
 		}
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", name, value, goal, verdict) // Flush tells
 	}
-	rss := func(name string, m memory, goal int64) {
+	rss := func(name string, m proc.Memory, goal int64) {
 		text := ""
 		if goal > 0 {
 			text = "≤ " + megabytes(goal)

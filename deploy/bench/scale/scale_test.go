@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/penstockhq/penstock/deploy/bench/proc"
 )
 
 // TestCatalogue: the same seed makes the same tools, of the size that the goals are about, each valid and none like another.
@@ -119,7 +121,7 @@ func TestIntegrationScale(t *testing.T) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		t.Fatal(err)
 	}
-	for name, m := range map[string]memory{
+	for name, m := range map[string]proc.Memory{
 		"control": r.Control, "control served": r.ControlServed, "control filled": r.ControlFilled, "node": r.Node,
 		"node from disk": r.NodeFromDisk, "node followed": r.NodeFollowed,
 	} {
