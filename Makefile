@@ -20,11 +20,16 @@ BUF_VERSION := $(shell sed -n 's/.*"@bufbuild\/buf": "\([0-9.]*\)".*/\1/p' proto
 GOLANGCI_LINT := .tools/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 BUF := .tools/buf-$(BUF_VERSION)/buf
 CLIENTS := deploy/e2e/clients
+# The reference upstream of the conformance suite.
+EVERYTHING_SERVER_VERSION := 1.8.0
+EVERYTHING_SERVER := .tools/everything-server-$(EVERYTHING_SERVER_VERSION)/everything-server
 
 # A fuzz function runs this long in `make test`; longer by hand: make fuzz FUZZTIME=10m.
 FUZZTIME ?= 5s
 # Arguments of the benchmark, see `go run ./deploy/bench -help`; a published number needs BENCH_ARGS=-full.
 BENCH_ARGS ?=
+# Arguments of the measurement of distribution, see `go run ./deploy/bench/distribution -help`.
+DISTRIBUTION_ARGS ?=
 BENCH_SYSTEMS ?= deploy/bench/systems/penstock.json
 
 export PENSTOCK_DATA_DIR ?= $(CURDIR)/.penstock
@@ -59,11 +64,11 @@ format: $(BUF) $(GOLANGCI_LINT) ## Format Go and proto files
 ##@ Check
 
 .PHONY: test
-test: deps lint generate-check modules unit fuzz integration e2e bench-smoke ## Everything: what has to pass before a change lands
+test: deps lint generate-check modules unit fuzz integration e2e-short conformance bench-smoke ## Everything: what has to pass before a change lands
 
 .PHONY: deps
 deps: $(GOLANGCI_LINT) $(BUF) clients ## Install what the checks need and is missing
-	deploy/tools/install-packages.sh gcc nodejs postgresql
+	deploy/tools/install-packages.sh gcc nodejs postgresql redis chromium
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) $(BUF) ## Lint Go and proto files; check that every go.mod is tidy
@@ -93,19 +98,29 @@ fuzz: ## Run every fuzz function for FUZZTIME each
 	deploy/tools/fuzz.sh $(FUZZTIME) $(MODULES)
 
 .PHONY: integration
-integration: ## Tests named TestIntegration…: against real servers (PostgreSQL)
-	deploy/tools/install-packages.sh gcc postgresql
+integration: ## Tests named TestIntegration…: against real servers (PostgreSQL, Redis)
+	deploy/tools/install-packages.sh gcc postgresql redis
 	deploy/tools/integration.sh $(MODULES)
 
 .PHONY: e2e
-e2e: clients ## The product end to end: real clients and real MCP servers through a gateway
-	deploy/tools/install-packages.sh gcc postgresql
+e2e: export E2E_FLEET := long
+e2e: e2e-short ## The same with the fleet in its long form: 1,000 sessions, five nodes, outages of a minute
+
+.PHONY: e2e-short
+e2e-short: clients ## The product end to end: real clients and servers through a gateway, a fleet of processes that are killed in turn
+	deploy/tools/install-packages.sh gcc postgresql redis chromium
 	deploy/tools/e2e.sh
 
+.PHONY: conformance
+conformance: clients $(EVERYTHING_SERVER) ## The official MCP conformance suite, directly and through gateways: table, JSON and logs in deploy/conformance/out
+	deploy/tools/install-packages.sh chromium
+	go run ./deploy/conformance -reference $(EVERYTHING_SERVER)
+
 .PHONY: bench
-bench: build ## Measure against reference systems, then 10 minutes of 1,000 sessions: tables, JSON and plots in deploy/bench/out
+bench: build ## Measure against reference systems, 10 minutes of 1,000 sessions, and how changes reach 100 nodes: tables, JSON and plots in deploy/bench/out
 	go run ./deploy/bench -out deploy/bench/out $(BENCH_SYSTEMS:%=-system %) $(BENCH_ARGS)
 	go run ./deploy/bench/soak -out deploy/bench/out
+	go run ./deploy/bench/distribution -out deploy/bench/out $(DISTRIBUTION_ARGS)
 
 .PHONY: bench-scale
 bench-scale: ## Load 10,000 gateways and 100,000 tools into a node: memory and times, in deploy/bench/out
@@ -115,6 +130,7 @@ bench-scale: ## Load 10,000 gateways and 100,000 tools into a node: memory and t
 bench-smoke: build ## Drive every system of the benchmark for a moment; checks answers, publishes no figure
 	go run ./deploy/bench -smoke $(BENCH_SYSTEMS:%=-system %)
 	go run ./deploy/bench/soak -sessions 100 -duration 6s -every 2s
+	go run ./deploy/bench/distribution -smoke
 
 ##@ Tools
 
@@ -130,10 +146,13 @@ $(GOLANGCI_LINT):
 	@echo "installing golangci-lint $(GOLANGCI_LINT_VERSION), some minutes once"
 	GOBIN=$(CURDIR)/$(@D) GOWORK=off GOFLAGS= go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI_LINT_VERSION)
 
+$(EVERYTHING_SERVER):
+	GOBIN=$(CURDIR)/$(@D) GOWORK=off GOFLAGS= go install github.com/modelcontextprotocol/go-sdk/conformance/everything-server@v$(EVERYTHING_SERVER_VERSION)
+
 $(BUF):
 	deploy/tools/install-packages.sh nodejs
 	deploy/tools/install-buf.sh $(@D)
 
 .PHONY: clean
 clean: ## Remove what was built; tools and data stay
-	rm -rf bin deploy/bench/out
+	rm -rf bin deploy/bench/out deploy/conformance/out deploy/e2e/out

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package authserver is the composition root of the authserver: it makes the rooms and runs them. At present the authserver
-// keeps and releases upstream credentials; the program penstock-standalone and cmd/authserver start it.
+// Package authserver is the composition root of the authserver: it makes the rooms and runs them. The authserver logs people
+// in and issues tokens for gateways, and it keeps and releases upstream credentials; the program penstock-standalone and
+// cmd/authserver start it.
 package authserver
 
 import (
@@ -16,12 +17,16 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/credentialapi"
+	"github.com/penstockhq/penstock/authserver/internal/directory"
+	"github.com/penstockhq/penstock/authserver/internal/outbox"
+	"github.com/penstockhq/penstock/authserver/internal/router"
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/quota"
 	"github.com/penstockhq/penstock/sdk/kit/run"
 	"github.com/penstockhq/penstock/sdk/kit/tlsx"
 )
@@ -38,8 +43,10 @@ const (
 
 // Server is an authserver. Its methods are safe for concurrent use.
 type Server struct {
-	c      Config
-	health health
+	c        Config
+	health   health
+	identity *identity   // set by Run, before anything else
+	shared   quota.Store // set by Run, before the rooms are made; nil: this one counts alone
 
 	mu    sync.Mutex // guards what follows
 	local map[ident.Role]*localListener
@@ -70,40 +77,85 @@ func (s *Server) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	secrets, err := sqlstore.Open(ctx, s.c.Database.Reveal())
+	if s.identity, err = openIdentity(ctx, s.c); err != nil {
+		if ctx.Err() != nil {
+			return nil // asked to stop before a control plane could be reached
+		}
+		return err
+	}
+	db, err := sqlstore.Open(ctx, s.c.Database.Reveal())
 	if err != nil {
 		return fmt.Errorf("open the store: %w", err)
 	}
-	closers.Add("store", func(context.Context) error { return secrets.Close() })
-	v, err := s.openVault(ctx, secrets)
+	closers.Add("store", func(context.Context) error { return db.Close() })
+	if err := s.openShared(&closers); err != nil {
+		return err
+	}
+	v, err := s.openVault(ctx, db)
 	if err != nil {
 		return err
 	}
-	api, err := credentialapi.New(credentialapi.Config{
-		Vault: v, Log: s.c.Telemetry.Log, Tracer: s.c.Telemetry.Tracer, Meter: s.c.Telemetry.Meter, Propagator: s.c.Telemetry.Propagator,
-	})
+	tasks, err := s.open(ctx, db, v, listeners)
 	if err != nil {
 		return err
-	}
-	tasks := []run.Task{
-		{Name: "vault upkeep", Run: v.Run},
-		{Name: "health checks", Run: func(ctx context.Context) error { return s.health.watch(ctx, secrets, v) }},
-		{Name: "credential api in memory", Run: func(ctx context.Context) error { return s.serveLocal(ctx, api) }},
-	}
-	if l := listeners.credential; l != nil {
-		server, err := s.credentialServer(api)
-		if err != nil {
-			return err
-		}
-		tasks = append(tasks, run.HTTPServer("credential api", l, server, s.c.Shutdown.Drain))
-	}
-	if l := listeners.ops; l != nil {
-		tasks = append(tasks, run.HTTPServer("ops", l, s.httpServer(s.opsHandler()), opsDrain))
 	}
 	s.c.Telemetry.Log.InfoContext(ctx, "authserver started", obs.AttrVersion, s.c.Version,
 		obs.AttrAddress, listeners.addresses())
 	defer s.c.Telemetry.Log.InfoContext(ctx, "authserver stopped")
 	return run.Group(ctx, tasks...)
+}
+
+// open makes the rooms and returns what runs.
+func (s *Server) open(ctx context.Context, db *sqlstore.Store, v *vault.Vault, listeners listening) ([]run.Task, error) {
+	l := &link{c: s.c, identity: s.identity, follower: directory.NewFollower(s.c.Gateways.URL), bans: directory.NewBans()}
+	a, err := s.openAuthorization(db, v, l)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.keys.Start(ctx); err != nil {
+		return nil, fmt.Errorf("open the signing keys: %w", err)
+	}
+	revocations, err := outbox.New(outbox.Config{Store: db, Publisher: l, Log: s.c.Telemetry.Log})
+	if err != nil {
+		return nil, err
+	}
+	api, err := credentialapi.New(credentialapi.Config{
+		Vault: v, Passwords: a, Issuer: a, Directory: l.release(db),
+		Log: s.c.Telemetry.Log, Tracer: s.c.Telemetry.Tracer, Meter: s.c.Telemetry.Meter, Propagator: s.c.Telemetry.Propagator,
+	})
+	if err != nil {
+		return nil, err
+	}
+	inside := &inside{api: api, grants: a.grants, view: l.follower.View, bans: l.bans, log: s.c.Telemetry.Log}
+	tidy := &upkeep{store: db, state: l.follower.State, fresh: l.fresh, now: time.Now, log: s.c.Telemetry.Log}
+	tasks := []run.Task{
+		{Name: "certificate", Run: s.identity.run},
+		{Name: "directory", Run: l.run},
+		{Name: "revocations", Run: revocations.Run},
+		{Name: "signing keys", Run: a.keys.Run},
+		{Name: "store upkeep", Run: tidy.run},
+		{Name: "vault upkeep", Run: v.Run},
+		{Name: "health checks", Run: func(ctx context.Context) error { return s.health.watch(ctx, db, v) }},
+		{Name: "credential api in memory", Run: func(ctx context.Context) error { return s.serveLocal(ctx, inside) }},
+	}
+	if listeners.public != nil {
+		public, err := s.publicServer(a)
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, run.HTTPServer("public", listeners.public, public, s.c.Shutdown.Drain))
+	}
+	if listeners.credential != nil {
+		server, err := s.credentialServer(inside)
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, run.HTTPServer("credential api", listeners.credential, server, s.c.Shutdown.Drain))
+	}
+	if listeners.ops != nil {
+		tasks = append(tasks, run.HTTPServer("ops", listeners.ops, s.httpServer(s.opsHandler(l, a)), opsDrain))
+	}
+	return tasks, nil
 }
 
 // openVault opens the key file, or makes it where the settings allow that and no secret can depend on another one.
@@ -132,6 +184,10 @@ func (s *Server) createKeyFile(ctx context.Context, secrets store.Secrets) (*vau
 		return nil, err
 	}
 	if len(ids) > 0 {
+		// What is stored may be of another authserver that starts: it made the file before it sealed anything.
+		if keys, err := vault.OpenKeyFile(s.c.Vault.Keyset); !errors.Is(err, os.ErrNotExist) {
+			return keys, err
+		}
 		return nil, fault.New(fault.Precondition, vault.ReasonKeyMissing,
 			"The key file (vault.keyset) is missing, and stored secrets cannot be opened without it: put it back.")
 	}
@@ -139,19 +195,21 @@ func (s *Server) createKeyFile(ctx context.Context, secrets store.Secrets) (*vau
 		return nil, fault.New(fault.Precondition, vault.ReasonKeyMissing,
 			"The key file (vault.keyset) is missing. Nothing is stored yet: set vault.create_keyset to make one.")
 	}
-	if err := vault.CreateKeyFile(s.c.Vault.Keyset); err != nil {
+	switch err := vault.CreateKeyFile(s.c.Vault.Keyset); {
+	case err == nil:
+		s.c.Telemetry.Log.InfoContext(ctx, "key file created", obs.AttrPath, s.c.Vault.Keyset)
+	case !errors.Is(err, os.ErrExist): // else another authserver that starts made it just now
 		return nil, err
 	}
-	s.c.Telemetry.Log.InfoContext(ctx, "key file created", obs.AttrPath, s.c.Vault.Keyset)
 	return vault.OpenKeyFile(s.c.Vault.Keyset)
 }
 
 // listening is what the server listens on; nil is off.
-type listening struct{ credential, ops net.Listener }
+type listening struct{ public, credential, ops net.Listener }
 
 func (l listening) addresses() []string {
 	var list []string
-	for _, one := range []net.Listener{l.credential, l.ops} {
+	for _, one := range []net.Listener{l.public, l.credential, l.ops} {
 		if one != nil {
 			list = append(list, one.Addr().String())
 		}
@@ -161,11 +219,13 @@ func (l listening) addresses() []string {
 
 // listen takes or opens the listeners first of all, because a port in use is what goes wrong most often.
 func (s *Server) listen(closers *run.Closers) (listening, error) {
-	l := listening{credential: s.c.CredentialListener, ops: s.c.OpsListener}
+	l := listening{public: s.c.PublicListener, credential: s.c.CredentialListener, ops: s.c.OpsListener}
 	for _, one := range []struct {
 		at            *net.Listener
 		addr, setting string
-	}{{&l.credential, s.c.Credential.Listen, "credential.listen"}, {&l.ops, s.c.Ops.Listen, "ops.listen"}} {
+	}{
+		{&l.public, s.c.Public.Listen, "public.listen"}, {&l.credential, s.c.Credential.Listen, "credential.listen"}, {&l.ops, s.c.Ops.Listen, "ops.listen"},
+	} {
 		if *one.at == nil && one.addr != "" {
 			opened, err := run.Listen(one.addr, one.setting)
 			if err != nil {
@@ -188,12 +248,32 @@ func closeListener(l net.Listener) error {
 	return nil
 }
 
-func (s *Server) credentialServer(api *credentialapi.API) (*http.Server, error) {
-	config, err := tlsx.Server(s.c.TLS.files(), s.c.TLS.TrustDomain, ident.RoleNode, ident.RoleControlPlane)
+// publicServer serves clients and browsers.
+func (s *Server) publicServer(a *authorization) (*http.Server, error) {
+	proxies, _ := s.c.proxies() // Validate has read them
+	h, err := router.New(router.Config{
+		Issuer: s.c.Issuer, Routes: a.routes(), TrustedProxies: proxies, Limiter: a.limiter,
+		Log: s.c.Telemetry.Log, Meter: s.c.Telemetry.Meter,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the routes: %w", err)
+	}
+	server := s.httpServer(h)
+	server.WriteTimeout = requestTimeout
+	return server, nil
+}
+
+// credentialServer serves nodes and control planes.
+func (s *Server) credentialServer(i *inside) (*http.Server, error) {
+	config, err := tlsx.Server(s.identity.source, s.c.TLS.TrustDomain, ident.RoleNode, ident.RoleControlPlane)
 	if err != nil {
 		return nil, fmt.Errorf("set up mutual TLS: %w", err)
 	}
-	server := s.httpServer(api.Handler(credentialapi.FromTLS))
+	h, err := i.handler(credentialapi.FromTLS)
+	if err != nil {
+		return nil, err
+	}
+	server := s.httpServer(h)
 	server.TLSConfig = config
 	server.WriteTimeout = requestTimeout
 	return server, nil
@@ -210,8 +290,11 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	}
 }
 
-func (s *Server) opsHandler() http.Handler {
+func (s *Server) opsHandler(l *link, a *authorization) http.Handler {
+	checks := s.health.checks()
+	checks["directory"] = l.check
+	checks["signing keys"] = func() (string, error) { return "", a.keys.Check() }
 	return obs.Ops(obs.OpsConfig{
-		Service: serviceName, Version: s.c.Version, Checks: s.health.checks(), Metrics: s.c.Telemetry.Metrics,
+		Service: serviceName, Version: s.c.Version, Checks: checks, Metrics: s.c.Telemetry.Metrics,
 	})
 }

@@ -23,6 +23,8 @@ import (
 	"github.com/penstockhq/penstock/authserver"
 	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
 	credentialv1connect "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
+	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	"github.com/penstockhq/penstock/sdk/kit/conf"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -35,6 +37,7 @@ const (
 	canary      = "canary-91be-never-in-a-log"
 	trustDomain = "example.org"
 	startWithin = 30 * time.Second
+	issuer      = "https://auth.example.com"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -76,6 +79,11 @@ func (h house) config(t *testing.T) authserver.Config {
 	c := authserver.Config{Version: "test", Telemetry: telemetry}
 	c.Database = obs.Secret("sqlite://" + filepath.Join(h.dir, "authserver.db"))
 	c.Vault = authserver.VaultSettings{Keyset: filepath.Join(h.dir, "keyset.json"), CreateKeyset: true}
+	c.Issuer, c.Gateways.URL, c.Data.Dir = issuer, "https://gw.example.com", filepath.Join(h.dir, "data")
+	p := &plane{resources: []*distributionv1.Resource{connectionOf("some", "c1")}}
+	c.ControlPlane.Endpoints, c.DialControlPlane = []string{"passthrough:///plane"}, p.dial(t)
+	_, err = conf.Load(conf.Program{Name: "authserver"}, &c.OAuth) // the defaults
+	must(t, err)
 	c.Shutdown.Drain = 5 * time.Second
 	return c
 }
@@ -196,31 +204,20 @@ func overTLS(t *testing.T, config *tls.Config, addr string) credentialv1connect.
 	return credentialv1connect.NewCredentialServiceClient(&http.Client{Transport: transport}, "https://"+addr)
 }
 
-// ops reads the page of a running server until it is ready, and its metrics.
+// ops reads the page of a running server until the store and the vault are well, and its metrics.
 func ops(t *testing.T, addr string) {
 	t.Helper()
-	get := func(path string) (int, string) {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+path, nil)
-		must(t, err)
-		transport := &http.Transport{DisableKeepAlives: true}
-		res, err := (&http.Client{Transport: transport}).Do(r)
-		must(t, err)
-		defer func() { must(t, res.Body.Close()) }()
-		var b bytes.Buffer
-		_, err = b.ReadFrom(res.Body)
-		must(t, err)
-		return res.StatusCode, b.String()
-	}
+	page := func() string { _, body := get(t, "http://"+addr+"/readyz"); return body }
 	for deadline := time.Now().Add(startWithin); ; {
-		code, body := get("/readyz")
-		if code == http.StatusOK {
+		body := page()
+		if strings.Contains(body, `{"name":"store","ok":true}`) && strings.Contains(body, `{"name":"vault","ok":true}`) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not ready: %s", body)
+			t.Fatalf("not well: %s", body)
 		}
 	}
-	if _, body := get("/metrics"); !strings.Contains(body, `penstock_vault_operations_total{operation="resolve",outcome="ok"} 1`) {
+	if _, body := get(t, "http://"+addr+"/metrics"); !strings.Contains(body, `penstock_vault_operations_total{operation="resolve",outcome="ok"} 1`) {
 		t.Errorf("the metrics page lacks the resolve: %s", body)
 	}
 }
@@ -258,6 +255,9 @@ func TestRefusesToStart(t *testing.T) {
 		}},
 		{"port in use", run.ReasonPortInUse, "ops.listen", func(_ *testing.T, _ house, c *authserver.Config) {
 			c.Ops.Listen = taken.Addr().String()
+		}},
+		{"public port in use", run.ReasonPortInUse, "public.listen", func(_ *testing.T, _ house, c *authserver.Config) {
+			c.Public.Listen = taken.Addr().String()
 		}},
 		{"no certificate files", tlsx.ReasonFiles, "", func(t *testing.T, h house, c *authserver.Config) {
 			c.CredentialListener = listener(t)
@@ -326,47 +326,6 @@ func primary(t *testing.T, path string) float64 {
 	var set map[string]any
 	must(t, json.Unmarshal(raw, &set))
 	return set["primaryKeyId"].(float64)
-}
-
-func TestSettingsAreChecked(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		edit func(*authserver.Settings)
-		want string // refused fields
-	}{
-		{"nothing set", func(*authserver.Settings) {}, "database vault.keyset"},
-		{"listening without certificates", func(s *authserver.Settings) {
-			s.Database, s.Vault.Keyset, s.Credential.Listen = "sqlite:///a", "/k", "127.0.0.1:0"
-		}, "tls.cert tls.key tls.ca tls.trust_domain"},
-		{"negative drain", func(s *authserver.Settings) {
-			s.Database, s.Vault.Keyset, s.Shutdown.Drain = "sqlite:///a", "/k", -1
-		}, "shutdown.drain"},
-		{"only rotating", func(s *authserver.Settings) { s.Vault.Keyset, s.Vault.Rotate, s.Credential.Listen = "/k", true, "x" }, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			var s authserver.Settings
-			c.edit(&s)
-			err := s.Validate()
-			if c.want == "" {
-				must(t, err)
-				return
-			}
-			f := fault.From(err)
-			if f == nil || f.Kind != fault.Invalid || f.Reason != authserver.ReasonConfig {
-				t.Fatalf("error is %v", err)
-			}
-			var got []string
-			for _, field := range f.Fields {
-				got = append(got, field.Path)
-			}
-			if strings.Join(got, " ") != c.want {
-				t.Errorf("refused are %v, want %s", got, c.want)
-			}
-		})
-	}
-	if _, err := authserver.New(authserver.Config{}); err == nil {
-		t.Error("a server without telemetry was made")
-	}
 }
 
 func listener(t *testing.T) net.Listener {

@@ -3,13 +3,16 @@
 package authserver
 
 import (
+	"context"
 	"errors"
 	"net"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
-	"github.com/penstockhq/penstock/sdk/kit/tlsx"
+	"github.com/penstockhq/penstock/sdk/kit/redisx"
 )
 
 // ReasonConfig is the reason of every fault of [Settings.Validate].
@@ -17,13 +20,35 @@ const ReasonConfig = "AUTHSERVER_CONFIG_INVALID"
 
 // Settings are what an operator sets; the tags are those of kit/conf.
 type Settings struct {
-	Database   obs.Secret    `name:"database" help:"where secrets are kept, encrypted: sqlite:///absolute/path or postgres://user:password@host/database"`
-	Vault      VaultSettings `name:"vault"`
+	Database obs.Secret      `name:"database" help:"where grants, logins and secrets are kept: sqlite:///absolute/path or postgres://user:password@host/database"`
+	Copy     CopySettings    `name:"copy"`
+	Vault    VaultSettings   `name:"vault"`
+	Signing  SigningSettings `name:"signing"`
+	Audit    AuditSettings   `name:"audit"`
+	Public   struct {
+		Listen         string   `name:"listen" default:"127.0.0.1:8083" port:"shift" help:"OAuth endpoints, login and consent; TLS is the business of a proxy before it"`
+		TrustedProxies []string `name:"trusted_proxies" help:"networks (10.0.0.0/8) of proxies whose X-Forwarded-For is believed; empty is none"`
+	} `name:"public"`
+	Issuer   string        `name:"issuer" default:"http://127.0.0.1:8083" port:"shift" help:"issuer identifier: the URL under which clients and browsers reach public.listen; it never changes"`
+	OAuth    OAuthSettings `name:"oauth"`
+	Login    LoginSettings `name:"login"`
+	Gateways struct {
+		URL string `name:"url" default:"http://127.0.0.1:8080" port:"shift" help:"origin under which clients reach the gateways"`
+	} `name:"gateways"`
+	ControlPlane struct {
+		Endpoints []string `name:"endpoints" default:"127.0.0.1:8082" port:"shift" help:"control planes to follow, host:port, in order of preference"`
+	} `name:"control_plane"`
+	Redis redisx.Settings `name:"redis"`
+	Data  struct {
+		Dir string `name:"dir" help:"folder for the last known good directory of users and gateways"`
+	} `name:"data"`
+	Egress     EgressSettings `name:"egress"`
 	Credential struct {
 		Listen string `name:"listen" default:"127.0.0.1:8085" port:"shift" help:"where nodes and control planes connect (mutual TLS); empty is off"`
 	} `name:"credential"`
-	TLS TLSSettings `name:"tls"`
-	Ops struct {
+	TLS        TLSSettings        `name:"tls"`
+	Enrollment EnrollmentSettings `name:"enrollment"`
+	Ops        struct {
 		Listen string `name:"listen" default:"127.0.0.1:9083" port:"shift" help:"health, readiness, metrics and profiles; empty is off"`
 	} `name:"ops"`
 	Shutdown struct {
@@ -38,51 +63,6 @@ type Settings struct {
 	} `name:"telemetry"`
 }
 
-// VaultSettings say where the keys are that seal secrets.
-type VaultSettings struct {
-	Keyset       string `name:"keyset" help:"key file: a Tink keyset in JSON, mode 0600"`
-	CreateKeyset bool   `name:"create_keyset" help:"make the key file if it is missing and nothing is stored yet"`
-	Rotate       bool   `name:"rotate" help:"add a new primary key to the key file, and end; running processes take it up and seal anew"`
-}
-
-// TLSSettings name the certificate of this process and the authorities of its peers.
-type TLSSettings struct {
-	Cert        string `name:"cert" help:"certificate chain, PEM; its SPIFFE ID has the role authserver"`
-	Key         string `name:"key" help:"private key, PEM"`
-	CA          string `name:"ca" help:"authorities of nodes and control planes, PEM"`
-	TrustDomain string `name:"trust_domain" default:"penstock.internal" help:"SPIFFE trust domain of the deployment"`
-}
-
-func (t TLSSettings) files() tlsx.Files { return tlsx.Files{Cert: t.Cert, Key: t.Key, CA: t.CA} }
-
-// Validate returns Invalid, AUTHSERVER_CONFIG_INVALID, with every setting that cannot be used.
-func (s *Settings) Validate() error {
-	f := fault.New(fault.Invalid, ReasonConfig, "The settings of the authserver cannot be used.")
-	if !s.Vault.Rotate && s.Database == "" {
-		f = f.At("database", "is empty: set it to sqlite:/// with a path, or to a postgres:// URL")
-	}
-	if s.Vault.Keyset == "" {
-		f = f.At("vault.keyset", "is empty: it names the key file, without which no secret can be kept")
-	}
-	if !s.Vault.Rotate && s.Credential.Listen != "" {
-		for _, file := range []struct{ path, value string }{{"tls.cert", s.TLS.Cert}, {"tls.key", s.TLS.Key}, {"tls.ca", s.TLS.CA}} {
-			if file.value == "" {
-				f = f.At(file.path, "is empty: credential.listen serves mutual TLS only")
-			}
-		}
-		if s.TLS.TrustDomain == "" {
-			f = f.At("tls.trust_domain", "is empty")
-		}
-	}
-	if s.Shutdown.Drain < 0 {
-		f = f.At("shutdown.drain", "is negative")
-	}
-	if len(f.Fields) > 0 {
-		return f
-	}
-	return nil
-}
-
 // Config is what a [Server] needs.
 type Config struct {
 	Settings
@@ -90,9 +70,12 @@ type Config struct {
 	Version string
 	// Telemetry is what the server reports with; required.
 	Telemetry *obs.Telemetry
-	// CredentialListener and OpsListener, if set, are used in place of the addresses of the settings. The server owns them
+	// PublicListener, CredentialListener and OpsListener, if set, are used in place of the addresses of the settings. The server owns them
 	// from New on.
-	CredentialListener, OpsListener net.Listener
+	PublicListener, CredentialListener, OpsListener net.Listener
+	// DialControlPlane, if set, is used in place of mutual TLS to reach the control plane: it leads there through memory.
+	// It is called when Run follows the control plane, which may be before that is there.
+	DialControlPlane func(ctx context.Context) ([]grpc.DialOption, error)
 }
 
 func (c Config) validate() error {
@@ -102,5 +85,13 @@ func (c Config) validate() error {
 	if c.CredentialListener != nil && c.Credential.Listen == "" {
 		c.Credential.Listen = c.CredentialListener.Addr().String() // so that TLS is demanded
 	}
-	return c.Validate()
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	if c.DialControlPlane == nil && !c.Signing.Asked() && !c.joins() {
+		if f := c.TLS.validate(fault.New(fault.Invalid, ReasonConfig, "The control plane is reached by mutual TLS only.")); len(f.Fields) > 0 {
+			return f
+		}
+	}
+	return nil
 }

@@ -40,7 +40,7 @@ func (s *Server) Local(role ident.Role) *http.Client {
 func localRoles() []ident.Role { return []ident.Role{ident.RoleControlPlane, ident.RoleNode} }
 
 // serveLocal serves the listeners in memory until ctx ends, each with its role's identity.
-func (s *Server) serveLocal(ctx context.Context, api *credentialapi.API) error {
+func (s *Server) serveLocal(ctx context.Context, i *inside) error {
 	var tasks []run.Task
 	for _, role := range localRoles() {
 		s.Local(role) // so that the listener exists
@@ -48,8 +48,11 @@ func (s *Server) serveLocal(ctx context.Context, api *credentialapi.API) error {
 		l := s.local[role]
 		s.mu.Unlock()
 		identity := ident.Workload{TrustDomain: s.c.TLS.TrustDomain, Role: role, Name: localName}
-		server := s.httpServer(api.Handler(credentialapi.Fixed(identity)))
-		tasks = append(tasks, run.HTTPServer(string(role), l, server, s.c.Shutdown.Drain))
+		h, err := i.handler(credentialapi.Fixed(identity))
+		if err != nil {
+			return err
+		}
+		tasks = append(tasks, run.HTTPServer(string(role), l, s.httpServer(h), s.c.Shutdown.Drain))
 	}
 	return run.Group(ctx, tasks...)
 }

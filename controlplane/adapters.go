@@ -8,16 +8,19 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/distribute"
+	"github.com/penstockhq/penstock/controlplane/internal/enroll"
 	"github.com/penstockhq/penstock/controlplane/internal/feed"
 	"github.com/penstockhq/penstock/controlplane/internal/nodeapi"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
 // fleet shows the node streams to the admin API.
 type fleet struct{ streams *distribute.Server }
 
 // WaitEnforced implements adminapi.Fleet.
-func (f fleet) WaitEnforced(ctx context.Context, rev catalog.Revision) (adminapi.Enforcement, error) {
-	e := f.streams.WaitEnforced(ctx, rev)
+func (f fleet) WaitEnforced(ctx context.Context, rev catalog.Revision, whole bool) (adminapi.Enforcement, error) {
+	e := f.streams.WaitEnforced(ctx, rev, whole)
 	return adminapi.Enforcement{
 		Enforced: e.Enforced, Enforcing: e.Enforcing, Lagging: e.Lagging, Disconnected: e.Disconnected,
 	}, nil
@@ -28,7 +31,7 @@ func (f fleet) Nodes(context.Context) ([]adminapi.Node, error) {
 	var out []adminapi.Node
 	for _, n := range f.streams.Nodes() {
 		node := adminapi.Node{
-			Name: n.Name, Region: n.Region, Build: n.Build, Connected: n.Connected, Epoch: n.Epoch,
+			Name: n.Name, Region: n.Region, Build: n.Build, Connected: n.Connected, Replica: n.Replica, Epoch: n.Epoch,
 			Enforced: n.Enforced, Denied: n.Denied, Lag: n.Lag, Seen: n.Seen,
 		}
 		for _, r := range n.Rejects {
@@ -52,15 +55,48 @@ func (d discoverer) Discover(ctx context.Context, s *catalog.Server, c *catalog.
 	if err != nil {
 		return catalog.Discovery{}, err
 	}
-	return catalog.Discovery{
-		ProtocolVersion: found.GetProtocolVersion(), ServerInfo: found.GetServerInfo(), Capabilities: found.GetCapabilities(),
-		Instructions: found.GetInstructions(), Tools: found.GetTools(),
-	}, nil
+	return nodeapi.Found(found), nil
 }
 
-// enforced breaks the circle between catalog, which shows what is enforced, and the streams, which follow the catalog's
-// log: it is filled right after both exist and before anything runs.
-type enforced struct{ streams *distribute.Server }
+// nodes breaks the circle between catalog, which shows what the nodes enforce and asks what they can, and the streams,
+// which follow the catalog's log: it is filled right after both exist and before anything runs.
+type nodes struct{ streams *distribute.Server }
 
 // Enforced implements catalog.Status.
-func (e *enforced) Enforced(rev catalog.Revision) bool { return e.streams.Enforced(rev) }
+func (n *nodes) Enforced(rev catalog.Revision) bool { return n.streams.Enforced(rev) }
+
+// Lacking implements catalog.Capabilities.
+func (n *nodes) Lacking(capability string) []string { return n.streams.Lacking(capability) }
+
+// authserver returns the name of the authserver that makes a call.
+func authserver(ctx context.Context) (string, error) {
+	w, err := enroll.Peer(ctx, ident.RoleAuthserver)
+	return w.Name, err
+}
+
+// revocations gives the streams the sequence of revocations.
+type revocations struct{ store *sqlstore.Store }
+
+// Revoke implements distribute.Revocations.
+func (r revocations) Revoke(ctx context.Context, list []distribute.Revocation) error {
+	entries := make([]sqlstore.Revocation, len(list))
+	for i, e := range list {
+		entries[i] = sqlstore.Revocation(e)
+	}
+	return r.store.Revoke(ctx, entries)
+}
+
+// Revocations implements distribute.Revocations.
+func (r revocations) Revocations(ctx context.Context, after uint64, limit int) (distribute.RevocationPage, error) {
+	head, list, err := r.store.Revocations(ctx, after, limit)
+	page := distribute.RevocationPage{Epoch: head.Epoch, Head: head.Seq}
+	for _, e := range list {
+		page.Entries = append(page.Entries, distribute.Revocation(e))
+	}
+	return page, err
+}
+
+// WatchRevocations implements distribute.Revocations.
+func (r revocations) WatchRevocations(ctx context.Context) (<-chan struct{}, error) {
+	return r.store.WatchRevocations(ctx)
+}

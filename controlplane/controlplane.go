@@ -22,10 +22,12 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
+	"github.com/penstockhq/penstock/controlplane/internal/directory"
 	"github.com/penstockhq/penstock/controlplane/internal/distribute"
 	"github.com/penstockhq/penstock/controlplane/internal/enroll"
 	"github.com/penstockhq/penstock/controlplane/internal/feed"
 	"github.com/penstockhq/penstock/controlplane/internal/nodeapi"
+	"github.com/penstockhq/penstock/controlplane/internal/replicas"
 	"github.com/penstockhq/penstock/controlplane/internal/secrets"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -44,7 +46,12 @@ const (
 // ControlPlane is a control plane. Run is called once.
 type ControlPlane struct {
 	c     Config
-	local *localListener
+	local *localListener // for a node
+
+	localAuth *localListener // for an authserver
+	identity  *identity      // set by Run, before anything else
+	address   string         // where others reach the node stream; set by Run
+
 	ready chan struct{} // closed when everything listens and the configuration is loaded
 }
 
@@ -53,7 +60,7 @@ func New(c Config) (*ControlPlane, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	return &ControlPlane{c: c, local: newLocalListener(), ready: make(chan struct{})}, nil
+	return &ControlPlane{c: c, local: newLocalListener(), localAuth: newLocalListener(), ready: make(chan struct{})}, nil
 }
 
 // Ready returns a channel that is closed when the admin API and the node stream listen and the configuration is loaded.
@@ -66,6 +73,12 @@ type rooms struct {
 	feed    *feed.Feed
 	streams *distribute.Server
 	nodes   *nodeapi.Server
+	people  *directory.Server
+
+	replicas *replicas.Replicas // nil: there is one control plane
+
+	bans    *enroll.Bans
+	joining *enroll.Service // nil without a built-in authority
 }
 
 // Run opens the store, then serves until ctx is canceled, asks the nodes to leave, finishes the calls in flight, and
@@ -75,6 +88,12 @@ func (p *ControlPlane) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, closers.Close(ctx, closeTimeout)) }()
 	listeners, err := p.listen(&closers)
 	if err != nil {
+		return err
+	}
+	if listeners.nodes != nil {
+		p.address = advertised(p.c.Nodes.Advertise, listeners.nodes.Addr())
+	}
+	if p.identity, err = openIdentity(p.c); err != nil {
 		return err
 	}
 	r, err := p.open(ctx, &closers)
@@ -116,7 +135,8 @@ func (p *ControlPlane) announce(ctx context.Context, f *feed.Feed) {
 // open makes the rooms.
 func (p *ControlPlane) open(ctx context.Context, closers *run.Closers) (*rooms, error) {
 	log := p.c.Telemetry.Log
-	store, err := sqlstore.OpenConfig(ctx, sqlstore.Config{DSN: p.c.Database.Reveal(), Log: log})
+	late := &guard{}
+	store, err := sqlstore.OpenConfig(ctx, sqlstore.Config{DSN: p.c.Database.Reveal(), Log: log, Guard: late.check})
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
@@ -129,16 +149,36 @@ func (p *ControlPlane) open(ctx context.Context, closers *run.Closers) (*rooms, 
 	if err != nil {
 		return nil, err
 	}
-	status := &enforced{}
-	r := &rooms{store: store}
+	live := &nodes{}
+	r := &rooms{store: store, bans: enroll.NewBans(store, log)}
+	if err := r.bans.Load(ctx); err != nil {
+		return nil, fmt.Errorf("read the bans: %w", err)
+	}
+	if a := p.identity.authority; a != nil {
+		if r.joining, err = enroll.New(enroll.Config{Store: known{store}, Authority: a, Log: log, Now: time.Now}); err != nil {
+			return nil, err
+		}
+	}
 	r.catalog = catalog.New(catalog.Config{
-		Store: store, Secrets: vault, Status: status,
+		Store: store, Rollouts: store, Secrets: vault, Status: live, Nodes: live,
 		GatewayURL: func(name string) string { return strings.TrimSuffix(p.c.Gateways.URL, "/") + "/v1/mcp/" + name },
 	})
 	r.feed = feed.New(feed.Config{Store: store, Log: log, Meter: p.c.Telemetry.Meter})
-	r.streams = distribute.New(distribute.Config{Feed: r.feed, Log: log, Now: time.Now, Notes: store, Meter: p.c.Telemetry.Meter})
-	status.streams = r.streams
-	r.nodes = nodeapi.New(r.streams, r.catalog, log)
+	late.feed.Store(r.feed)
+	fellows := p.newFellows(store)
+	r.streams = distribute.New(distribute.Config{
+		Rollouts: store,
+		Feed:     r.feed, Log: log, Now: time.Now, Notes: store, Revocations: revocations{store}, Meter: p.c.Telemetry.Meter,
+		Replica: fellows.id, Others: fellows, DrainWindow: p.c.Nodes.Drain, MaxAge: p.c.Nodes.MaxAge, HelloRate: float64(p.c.Nodes.HelloRate),
+	})
+	live.streams = r.streams
+	r.nodes = nodeapi.New(dispatcher{r.streams, fellows}, fellows, r.catalog, log)
+	if err := p.openReplicas(r, fellows); err != nil {
+		return nil, err
+	}
+	if r.people, err = directory.New(directory.Config{Users: r.catalog, Peer: authserver, Log: log}); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 
@@ -147,7 +187,7 @@ func (p *ControlPlane) credentialClient() (*http.Client, error) {
 	if p.c.Credentials != nil {
 		return p.c.Credentials, nil
 	}
-	config, err := tlsx.Client(p.c.TLS.files(), p.c.TLS.TrustDomain, ident.RoleAuthserver)
+	config, err := tlsx.Client(p.identity.source, p.c.TLS.TrustDomain, ident.RoleAuthserver)
 	if err != nil {
 		return nil, fmt.Errorf("set up mutual TLS to the authserver: %w", err)
 	}
@@ -201,7 +241,8 @@ func writeSecret(path, text string) error {
 // tasks lists what runs.
 func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 	api, err := adminapi.New(adminapi.Config{
-		Catalog: r.catalog, Log: r.store, Fleet: fleet{r.streams}, Discoverer: discoverer{r.nodes}, Logger: p.c.Telemetry.Log,
+		Catalog: r.catalog, Log: r.store, Fleet: markedFleet{fleet{r.streams}, r.bans}, Discoverer: discoverer{r.nodes},
+		Enrollment: workloads{r.store, r.bans, p.identity}, Logger: p.c.Telemetry.Log,
 		Tracer: p.c.Telemetry.Tracer, Meter: p.c.Telemetry.Meter, Ready: readiness(r.feed), Origins: p.c.Admin.Origins,
 	})
 	if err != nil {
@@ -211,13 +252,21 @@ func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 		{Name: "store upkeep", Run: r.store.Run},
 		{Name: "secret upkeep", Run: func(ctx context.Context) error { return p.sweepSecrets(ctx, r.catalog) }},
 		{Name: "feed", Run: r.feed.Run},
+		{Name: "bans", Run: r.bans.Run},
+		{Name: "own certificate", Run: p.identity.run},
 		run.Memory(r.feed.Ready),
 		{Name: "node ledger", Run: r.streams.Run},
+		p.replicasTask(r),
 		run.HTTPServer("admin api", l.admin, adminapi.Server(api), p.c.Shutdown.Drain),
 		p.grpcServer("node stream in memory", p.local, enroll.Local(localNode(p.c.TLS.TrustDomain)), r),
+		p.grpcServer("node stream of the authserver in memory", p.localAuth, enroll.Local(localAuthserver(p.c.TLS.TrustDomain)), r),
 	}
 	if l.nodes != nil {
-		config, err := tlsx.Server(p.c.TLS.files(), p.c.TLS.TrustDomain, ident.RoleNode)
+		secured := tlsx.Server
+		if r.joining != nil {
+			secured = tlsx.ServerAskingOnly // who joins has no certificate yet; the guard of the calls refuses it all else
+		}
+		config, err := secured(p.identity.source, p.c.TLS.TrustDomain, ident.RoleNode, ident.RoleAuthserver, ident.RoleControlPlane)
 		if err != nil {
 			return nil, fmt.Errorf("set up mutual TLS: %w", err)
 		}
@@ -273,24 +322,36 @@ func readiness(f *feed.Feed) func() error {
 		if f.Ready() {
 			return nil
 		}
+		// A readiness check has no caller's context; nothing waits here.
+		if err := f.Lost(context.Background()); err != nil {
+			return err
+		}
 		return fault.New(fault.Unavailable, "NOT_LOADED", "the configuration is not loaded yet")
 	}
 }
 
-// grpcServer serves the node stream and penstock.node.v1 on one listener.
+// grpcServer serves the node stream, penstock.node.v1 and penstock.directory.v1 on one listener.
 func (p *ControlPlane) grpcServer(name string, l net.Listener, creds credentials.TransportCredentials, r *rooms) run.Task {
-	server := grpc.NewServer(grpc.Creds(creds), grpc.UnaryInterceptor(p.recoverUnary), grpc.StreamInterceptor(p.recoverStream), grpc.ForceServerCodecV2(distribute.Codec()),
+	server := grpc.NewServer(grpc.Creds(creds), grpc.ForceServerCodecV2(distribute.Codec()),
+		grpc.ChainUnaryInterceptor(p.recoverUnary, r.bans.Unary), grpc.ChainStreamInterceptor(p.recoverStream, r.bans.Stream),
 		grpc.MaxRecvMsgSize(maxReport), grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
 	r.streams.Register(server)
 	r.nodes.Register(server)
+	r.people.Register(server)
+	if r.replicas != nil {
+		r.replicas.Register(server)
+	}
+	if r.joining != nil {
+		r.joining.Register(server)
+	}
 	return run.Task{Name: name, Run: func(ctx context.Context) error {
 		stopped := make(chan struct{})
 		stop := context.AfterFunc(ctx, func() {
 			defer close(stopped)
 			r.streams.Drain()
-			hurry := time.AfterFunc(p.c.Shutdown.Drain, server.Stop)
+			hurry := time.AfterFunc(p.c.Nodes.Drain+p.c.Shutdown.Drain, server.Stop)
 			defer hurry.Stop()
 			server.GracefulStop()
 		})

@@ -15,12 +15,18 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/run"
 )
 
-// LocalEndpoint is the endpoint of the node stream for a node in the same process, together with [ControlPlane.Local].
+// LocalEndpoint is the endpoint of the node stream for a node or an authserver in the same process, together with
+// [ControlPlane.Local] or [ControlPlane.LocalAuthserver].
 const LocalEndpoint = "passthrough:///controlplane.local"
 
 // localNode is the identity of a node in the same process.
 func localNode(trustDomain string) ident.Workload {
 	return ident.Workload{TrustDomain: trustDomain, Role: ident.RoleNode, Name: "local"}
+}
+
+// localAuthserver is the identity of an authserver in the same process.
+func localAuthserver(trustDomain string) ident.Workload {
+	return ident.Workload{TrustDomain: trustDomain, Role: ident.RoleAuthserver, Name: "local"}
 }
 
 // Local returns what a node in the same process dials [LocalEndpoint] with. No certificate is involved: whoever has it is
@@ -29,6 +35,15 @@ func (p *ControlPlane) Local() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithContextDialer(p.local.dial),
 		grpc.WithTransportCredentials(enroll.Local(localNode(p.c.TLS.TrustDomain))),
+	}
+}
+
+// LocalAuthserver returns what an authserver in the same process dials [LocalEndpoint] with: for the node stream, for
+// PublishRevocations and for penstock.directory.v1. No certificate is involved: whoever has it is the authserver "local".
+func (p *ControlPlane) LocalAuthserver() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithContextDialer(p.localAuth.dial),
+		grpc.WithTransportCredentials(enroll.Local(localAuthserver(p.c.TLS.TrustDomain))),
 	}
 }
 

@@ -29,8 +29,10 @@ import (
 	"github.com/penstockhq/penstock/sdk/node"
 )
 
-// cursors seals the cursors of lists: the expiry in seconds since 1970, then the last name (M-86: 1 h).
-type cursors struct {
+// sealer seals the cursors of lists and the ids of tasks. A cursor holds its expiry in seconds since 1970, then the last
+// name (M-86: 1 h). The id of a task has no expiry of its own: it must stay the same in every message, and the upstream
+// forgets the task.
+type sealer struct {
 	keys *seal.Keyset
 	now  func() time.Time
 }
@@ -38,20 +40,45 @@ type cursors struct {
 const cursorLife = time.Hour
 
 // SealCursor implements dispatch.Sealer.
-func (c cursors) SealCursor(gatewayUID, last string) string {
+func (c sealer) SealCursor(gatewayUID, last string) string {
 	expires := c.now().Add(cursorLife).Unix()
 	plain := binary.BigEndian.AppendUint64(nil, uint64(expires))
 	return string(c.keys.Seal(nil, seal.Cursor, gatewayUID, append(plain, last...)))
 }
 
 // OpenCursor implements dispatch.Sealer.
-func (c cursors) OpenCursor(gatewayUID, cursor string) (string, bool) {
+func (c sealer) OpenCursor(gatewayUID, cursor string) (string, bool) {
 	plain, err := c.keys.Open(nil, seal.Cursor, gatewayUID, cursor)
 	if err != nil || len(plain) < 8 {
 		return "", false
 	}
 	expires := int64(binary.BigEndian.Uint64(plain))
 	return string(plain[8:]), c.now().Unix() < expires
+}
+
+// SealTask implements dispatch.Sealer.
+func (c sealer) SealTask(gatewayUID string, plain []byte) string {
+	return string(c.keys.SealSame(nil, seal.Task, gatewayUID, plain))
+}
+
+// OpenTask implements dispatch.Sealer.
+func (c sealer) OpenTask(gatewayUID, id string) ([]byte, bool) {
+	plain, err := c.keys.Open(nil, seal.Task, gatewayUID, id)
+	return plain, err == nil
+}
+
+// states seals what requestState holds.
+type states struct{ keys *seal.Keyset }
+
+// Seal implements bridge.Sealer.
+func (s states) Seal(gatewayUID string, plain []byte) string {
+	return string(s.keys.Seal(nil, seal.RequestState, gatewayUID, plain))
+}
+
+// Open implements bridge.Sealer.
+func (s states) Open(gatewayUID, token string) ([]byte, bool) {
+	plain, err := s.keys.Open(nil, seal.RequestState, gatewayUID, token)
+	return plain, err == nil
 }
 
 // authFailures counts refused requests by reason (G-61); authn names few reasons.
@@ -87,6 +114,10 @@ func (d denials) Denied(keys []view.Key) {
 			if uid := now.UserUID(k.Name); uid != "" {
 				d.credentials.DenyPrincipal(ident.Principal{Kind: ident.KindUser, UID: uid})
 			}
+		case "oauth_client":
+			if uid := now.ClientUID(k.Name); uid != "" {
+				d.credentials.DenyPrincipal(ident.Principal{Kind: ident.KindServiceAccount, UID: uid})
+			}
 		default:
 		}
 	}
@@ -96,14 +127,15 @@ func (d denials) Denied(keys []view.Key) {
 type reporter struct{ follower *node.Client }
 
 // ReportDiscovery implements discover.Reporter.
-func (r reporter) ReportDiscovery(ctx context.Context, id string, l *discover.Listing, f *fault.Fault) error {
-	m := &nodev1.ReportDiscoveryRequest{TaskId: id}
+func (r reporter) ReportDiscovery(ctx context.Context, c discover.Cause, l *discover.Listing, f *fault.Fault) error {
+	m := &nodev1.ReportDiscoveryRequest{TaskId: c.TaskID, Server: c.Server}
 	if f != nil {
 		m.Result = &nodev1.ReportDiscoveryRequest_Failure{Failure: &nodev1.DiscoveryFailure{Reason: f.Reason, Detail: f.Public}}
 	} else {
 		m.Result = &nodev1.ReportDiscoveryRequest_Discovered{Discovered: &nodev1.Discovered{
-			ProtocolVersion: l.Version, ServerInfo: l.ServerInfo, Capabilities: l.Capabilities,
-			Instructions: l.Instructions, Tools: l.Tools,
+			ProtocolVersion: l.Version, ServerInfo: l.ServerInfo, Capabilities: l.Capabilities, Instructions: l.Instructions,
+			Tools: l.Tools, Prompts: l.Prompts, Templates: l.Templates, ResourceAuthorities: l.Authorities,
+			Missing: l.Missing, Sse: l.SSE,
 		}}
 	}
 	_, err := r.follower.NodeService().ReportDiscovery(ctx, m)
@@ -149,28 +181,10 @@ func (t *tasks) run(ctx context.Context, task *distributionv1.Task) {
 	if d.GetConnection() != nil {
 		c = compile.MakeConnection(d.GetConnection())
 	}
-	if err := t.discoverer.Run(ctx, task.GetId(), s, c); err != nil {
+	if err := t.discoverer.Discover(ctx, task.GetId(), s, c); err != nil {
 		t.log.WarnContext(ctx, "discovery not reported", slog.Any(obs.AttrError, err))
 	}
 }
-
-// health says whether the node may serve.
-type health struct {
-	node     *Node
-	follower *node.Client
-}
-
-// StaleFor implements edge.Health.
-func (h health) StaleFor() time.Duration {
-	s := h.follower.Status()
-	if s.Connected || s.LastHeartbeat.IsZero() {
-		return 0
-	}
-	return time.Since(s.LastHeartbeat)
-}
-
-// Draining implements edge.Health.
-func (h health) Draining() bool { return h.node.draining.Load() }
 
 // opsHandler serves health and readiness. Ready needs a complete view and a clock that agrees with the control plane's,
 // not a control plane (D-61, D-54); that the node is stale shows as detail (D-62).
@@ -197,6 +211,12 @@ func (n *Node) opsHandler(r *rooms) http.Handler {
 				default:
 					return "not connected", nil
 				}
+			},
+			"issuer": func() (string, error) { // what was known last serves, so that this keeps no node from being ready
+				if id := r.issuer.Issuer(); id != "" {
+					return id, nil
+				}
+				return "not known yet: access tokens are refused", nil
 			},
 			"draining": func() (string, error) {
 				if n.draining.Load() {

@@ -11,7 +11,9 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/redisx"
 	"github.com/penstockhq/penstock/sdk/kit/tlsx"
 )
 
@@ -35,10 +37,16 @@ type Settings struct {
 	Authserver struct {
 		URL string `name:"url" default:"https://127.0.0.1:8085" port:"shift" help:"credential API of the authserver (mutual TLS)"`
 	} `name:"authserver"`
-	TLS  TLSSettings `name:"tls"`
-	Data struct {
+	Redis      redisx.Settings    `name:"redis"`
+	Forward    ForwardSettings    `name:"forward"`
+	TLS        TLSSettings        `name:"tls"`
+	Enrollment EnrollmentSettings `name:"enrollment"`
+	Data       struct {
 		Dir string `name:"dir" help:"folder for the last known good configuration and the keys made here"`
 	} `name:"data"`
+	Revocation struct {
+		MaxStale time.Duration `name:"max_stale" default:"24h" help:"how long bearer tokens count without news from a control plane; 0 refuses tokens of every kind after a minute"`
+	} `name:"revocation"`
 	SealKeyset obs.Secret `name:"seal_keyset" help:"keys of session ids and cursors, the same on every node: one or two of 32 bytes in base64; empty makes one in the data folder"`
 	Upstream   struct {
 		AllowLoopback bool `name:"allow_loopback" help:"let MCP servers be on this machine"`
@@ -46,6 +54,7 @@ type Settings struct {
 		MaxProcesses  int  `name:"max_processes" default:"256" help:"most stdio server processes at a time"`
 	} `name:"upstream"`
 	Shutdown struct {
+		Grace time.Duration `name:"grace" default:"3s" help:"how long open connections are still served, after the node has stopped accepting new ones"`
 		Drain time.Duration `name:"drain" default:"30s" help:"how long calls in flight may take to finish"`
 	} `name:"shutdown"`
 	Log struct {
@@ -65,7 +74,9 @@ type TLSSettings struct {
 	TrustDomain string `name:"trust_domain" default:"penstock.internal" help:"SPIFFE trust domain of the deployment"`
 }
 
-func (t TLSSettings) files() tlsx.Files { return tlsx.Files{Cert: t.Cert, Key: t.Key, CA: t.CA} }
+func (t TLSSettings) files() tlsx.Files {
+	return tlsx.Files{Cert: t.Cert, Key: t.Key, CA: t.CA, Role: ident.RoleNode}
+}
 
 // Config is what a [Node] needs.
 type Config struct {
@@ -96,12 +107,15 @@ func (c Config) validate() error {
 	if len(c.ControlPlane.Endpoints) == 0 {
 		f = f.At("control_plane.endpoints", "is empty: a node follows at least one control plane")
 	}
-	if c.DialControlPlane == nil || c.Credentials == nil {
+	if (c.DialControlPlane == nil || c.Credentials == nil) && !c.joins() {
 		for _, file := range []struct{ path, value string }{{"tls.cert", c.TLS.Cert}, {"tls.key", c.TLS.Key}, {"tls.ca", c.TLS.CA}} {
 			if file.value == "" {
-				f = f.At(file.path, "is empty: control plane and authserver are reached by mutual TLS only")
+				f = f.At(file.path, "is empty: control plane and authserver are reached by mutual TLS only; set it, or enrollment.join_token")
 			}
 		}
+	}
+	if c.Revocation.MaxStale < 0 {
+		f = f.At("revocation.max_stale", "is negative")
 	}
 	if len(f.Fields) > 0 {
 		return f

@@ -18,11 +18,13 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/penstockhq/penstock/dataplane/internal/authn"
+	"github.com/penstockhq/penstock/dataplane/internal/bridge"
 	"github.com/penstockhq/penstock/dataplane/internal/credential"
 	"github.com/penstockhq/penstock/dataplane/internal/discover"
 	"github.com/penstockhq/penstock/dataplane/internal/dispatch"
 	"github.com/penstockhq/penstock/dataplane/internal/edge"
 	"github.com/penstockhq/penstock/dataplane/internal/follow"
+	"github.com/penstockhq/penstock/dataplane/internal/issuer"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio"
@@ -31,6 +33,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/egress"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/redisx"
 	"github.com/penstockhq/penstock/sdk/kit/run"
 	"github.com/penstockhq/penstock/sdk/kit/tlsx"
 	"github.com/penstockhq/penstock/sdk/node"
@@ -47,6 +50,7 @@ const (
 // Node is a data-plane node. Run is called once.
 type Node struct {
 	c        Config
+	identity *identity // set by Run, before anything else
 	draining atomic.Bool
 	ready    chan struct{} // closed when everything listens
 }
@@ -65,11 +69,17 @@ func (n *Node) Ready() <-chan struct{} { return n.ready }
 // rooms are the parts of a running node.
 type rooms struct {
 	holder     *view.Holder
+	redis      *redisx.Client // nil: the node is alone
+	forwarding *forwarding    // nil: likewise
+	rates      *rateLimits
 	sessions   *session.Manager
 	http       *upstream.Pool
 	stdio      *stdio.Pool
 	credential *credential.Client
+	issuer     *issuer.Keeper
+	health     *health
 	follower   *node.Client
+	discoverer *discover.Discoverer
 	usage      *usage.Recorder
 	edge       *edge.Handler
 }
@@ -91,6 +101,12 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		}
 		closers.Add("ops.listen", func(context.Context) error { return closeListener(ops) })
 	}
+	if n.identity, err = n.openIdentity(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // asked to stop before a control plane could be reached
+		}
+		return err
+	}
 	r, err := n.open(&closers)
 	if err != nil {
 		return err
@@ -106,24 +122,25 @@ func (n *Node) run(ctx context.Context, r *rooms, mcp, ops net.Listener) error {
 	// Detached: the rooms behind calls are stopped when the MCP server has finished, not when ctx ends.
 	behind, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	server := &http.Server{Handler: r.edge, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
-	server.RegisterOnShutdown(r.edge.Drain)
-	serve := run.HTTPServer("mcp", mcp, server, n.c.Shutdown.Drain)
 	tasks := []run.Task{
 		{Name: "mcp", Run: func(context.Context) error {
 			defer stop()
-			drain := context.AfterFunc(ctx, func() { n.draining.Store(true) })
-			defer drain()
-			return serve.Run(ctx)
+			return n.serve(ctx, r, mcp)
 		}},
+		{Name: "certificate", Run: n.identity.run},
 		{Name: "configuration", Run: r.follower.Run},
 		{Name: "sessions", Run: r.sessions.Run},
+		{Name: "rate limits", Run: r.rates.limiter.Run},
 		{Name: "http upstreams", Run: r.http.Run},
 		{Name: "stdio upstreams", Run: r.stdio.Run},
 		{Name: "credentials", Run: r.credential.Run},
+		{Name: "issuer", Run: r.issuer.Run},
+		{Name: "health", Run: r.health.watch},
+		{Name: "discovery", Run: r.discoverer.Run},
 		{Name: "usage", Run: r.usage.Run},
 		run.Memory(func() bool { return r.holder.Load() != nil }),
 	}
+	tasks = append(tasks, r.forwarding.tasks()...)
 	if ops != nil {
 		tasks = append(tasks, run.HTTPServer("ops", ops, &http.Server{Handler: n.opsHandler(r), ReadHeaderTimeout: 10 * time.Second}, opsDrain))
 	}
@@ -138,12 +155,21 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 		return nil, err
 	}
 	r := &rooms{holder: view.NewHolder()}
-	if r.sessions, err = session.New(session.Config{Keys: keys.seal, Store: session.NewMemory(), Log: t.Log}); err != nil {
+	name, err := n.openShared(r, closers)
+	if err != nil {
 		return nil, err
 	}
-	if err := n.openUpstreams(r, closers); err != nil {
+	registry, err := n.openSessions(r, keys.seal, name)
+	if err != nil {
 		return nil, err
 	}
+	if err := n.openLimits(r, closers); err != nil {
+		return nil, err
+	}
+	if err := n.openUpstreams(r, upstream.Config{Registry: registry, Keys: keys.seal, Streams: r.sessions}, closers); err != nil {
+		return nil, err
+	}
+	r.sessions.Listens(r.http)
 	client, err := n.credentialClient()
 	if err != nil {
 		return nil, err
@@ -155,38 +181,66 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 		return nil, err
 	}
 	route := router{http: r.http, stdio: r.stdio, credentials: r.credential}
+	r.issuer, err = issuer.New(issuer.Config{
+		Source: documents{r.credential}.fetch, File: filepath.Join(n.c.Data.Dir, "issuer.json"), Log: t.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
 	if err := n.openFollower(r, route, keys.state); err != nil {
 		return nil, err
 	}
 	route.checked = r.usage.ConnectionChecked
+	between := bridge.New(bridge.Config{
+		Upstream: route, Sealer: states{keys.seal}, Node: name, Changed: r.discoverer.Changed, Schema: route.Schema, Log: t.Log,
+	})
+	closers.Add("bridge", func(context.Context) error { return between.Close() })
 	calls, err := dispatch.New(dispatch.Config{
-		Upstream: route, Credentials: route, Sealer: cursors{keys.seal, time.Now}, Log: t.Log,
-		Tracer: t.Tracer.Tracer(tracerName), Meter: t.Meter.Meter(tracerName),
+		Upstream: between, Credentials: route, Sealer: sealer{keys.seal, time.Now}, Changed: r.discoverer.Changed, Log: t.Log,
+		Homes:      r.forwarding.whereabouts(),
+		RateLimits: r.rates,
+		Tracer:     t.Tracer.Tracer(tracerName), Meter: t.Meter.Meter(tracerName),
 	})
 	if err != nil {
 		return nil, err
 	}
-	refused, err := authFailures(t)
+	closers.Add("dispatch", func(context.Context) error { calls.Close(); return nil })
+	r.edge, err = n.openEdge(r, calls, between)
+	return r, err
+}
+
+func (n *Node) openEdge(r *rooms, calls *dispatch.Dispatcher, between *bridge.Bridge) (*edge.Handler, error) {
+	callers, err := n.openAuthn(r)
 	if err != nil {
 		return nil, err
 	}
-	r.edge, err = edge.New(edge.Config{
-		View: r.holder, Authenticator: authn.New(time.Now, r.usage.TokenUsed, refused), Dispatcher: calls, Sessions: r.sessions,
-		Health: health{n, r.follower}, Telemetry: t,
+	front := edge.Config{
+		View: r.holder, Authenticator: callers, Issuer: r.issuer, Dispatcher: calls, Sessions: r.sessions,
+		Health: r.health, Telemetry: n.c.Telemetry, RateLimits: r.rates,
 		Settings: edge.Settings{
 			PublicURLs: []string{n.c.MCP.URL}, Loopback: onLoopback(n.c.MCP.Listen), AllowedOrigins: n.c.MCP.Origins,
 			ChatGPTCompat: n.c.MCP.ChatGPTCompat, Build: n.c.Version,
 		},
-	})
-	return r, err
+	}
+	r.forwarding.offer(&front, between, calls)
+	return edge.New(front)
 }
 
-func (n *Node) openUpstreams(r *rooms, closers *run.Closers) (err error) {
-	guard := egress.Policy{AllowLoopback: n.c.Upstream.AllowLoopback, AllowPrivate: n.c.Upstream.AllowPrivate}
-	r.http, err = upstream.New(upstream.Config{
-		Dial: guard.DialContext, ClientVersion: n.c.Version, Log: n.c.Telemetry.Log, Meter: n.c.Telemetry.Meter,
-	})
+func (n *Node) openAuthn(r *rooms) (*authn.Authenticator, error) {
+	refused, err := authFailures(n.c.Telemetry)
 	if err != nil {
+		return nil, err
+	}
+	return authn.New(authn.Config{
+		Now: time.Now, Used: r.usage.TokenUsed, Failed: refused, Issuer: r.issuer, Resources: edge.Resources(n.c.MCP.URL),
+		StaleFor: r.health.StaleFor, MaxStale: n.c.Revocation.MaxStale,
+	})
+}
+
+func (n *Node) openUpstreams(r *rooms, c upstream.Config, closers *run.Closers) (err error) {
+	guard := egress.Policy{AllowLoopback: n.c.Upstream.AllowLoopback, AllowPrivate: n.c.Upstream.AllowPrivate}
+	c.Dial, c.ClientVersion, c.Log, c.Meter = guard.DialContext, n.c.Version, n.c.Telemetry.Log, n.c.Telemetry.Meter
+	if r.http, err = upstream.New(c); err != nil {
 		return err
 	}
 	closers.Add("http upstreams", r.http.Close)
@@ -210,14 +264,16 @@ func (n *Node) openFollower(r *rooms, route router, stateKey []byte) (err error)
 	jobs := &tasks{log: n.c.Telemetry.Log}
 	r.follower, err = node.New(node.Config{
 		Endpoints: n.c.ControlPlane.Endpoints, DialOptions: dial, Dir: filepath.Join(n.c.Data.Dir, "state"), SealKey: stateKey,
-		Applier: compiler, Tasks: jobs.run, Build: n.c.Version, Capabilities: []string{"bearer_token", "stdio", "streamable_http"},
-		Log: n.c.Telemetry.Log, Meter: n.c.Telemetry.Meter,
+		Applier: compiler, Revocations: revocations{compiler, r.issuer}.take, Tasks: jobs.run, Build: n.c.Version,
+		Capabilities: follow.Features(), Log: n.c.Telemetry.Log, Meter: n.c.Telemetry.Meter,
 	})
 	if err != nil {
 		return err
 	}
+	r.health = &health{node: n, follower: r.follower}
 	reports := reporter{r.follower}
-	jobs.discoverer = discover.New(route, reports)
+	r.discoverer = discover.New(discover.Config{Lister: route, Reporter: reports, View: r.holder, Log: n.c.Telemetry.Log})
+	jobs.discoverer = r.discoverer
 	r.usage = usage.New(reports, n.c.Telemetry.Log, time.Now)
 	return nil
 }
@@ -227,7 +283,7 @@ func (n *Node) dialOptions() ([]grpc.DialOption, error) {
 	if n.c.DialControlPlane != nil {
 		return n.c.DialControlPlane, nil
 	}
-	config, err := tlsx.Client(n.c.TLS.files(), n.c.TLS.TrustDomain, ident.RoleControlPlane)
+	config, err := tlsx.Client(n.identity.source, n.c.TLS.TrustDomain, ident.RoleControlPlane)
 	if err != nil {
 		return nil, fmt.Errorf("set up mutual TLS to the control plane: %w", err)
 	}
@@ -239,7 +295,7 @@ func (n *Node) credentialClient() (*http.Client, error) {
 	if n.c.Credentials != nil {
 		return n.c.Credentials, nil
 	}
-	config, err := tlsx.Client(n.c.TLS.files(), n.c.TLS.TrustDomain, ident.RoleAuthserver)
+	config, err := tlsx.Client(n.identity.source, n.c.TLS.TrustDomain, ident.RoleAuthserver)
 	if err != nil {
 		return nil, fmt.Errorf("set up mutual TLS to the authserver: %w", err)
 	}

@@ -65,22 +65,48 @@ func (w *badWorld) brokenUpstream(t *testing.T) {
 		{"503", answerWith(503, "text/plain", "busy"), "takes no requests at the moment", "UPSTREAM_UNREACHABLE", true},
 		{"connection cut", cut, "broke the connection after it got the request, which may have run", "OUTCOME_UNKNOWN", false},
 		{"redirect to another host", moved, "gave an answer that is not MCP: an HTTP status without an answer", "UPSTREAM_PROTOCOL", true},
-		{"slow", silent, "did not answer in time", "UPSTREAM_TIMEOUT", true},
+		{"slow", silent, "did not answer in time", "UPSTREAM_TIMEOUT", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w.upstream.Misbehave(tc.upstream)
-			defer w.upstream.Misbehave(nil)
 			w.checkBroken(t, `The server "rec" `+tc.text+".", tc.reason, tc.retryable)
+			w.upstream.Misbehave(nil)
+			works(t, "after it", w.client().Modern(t, "tools/call", callEcho, nil), "hello")
 		})
 	}
 	if n := len(elsewhere.Requests()); n > 0 {
 		t.Errorf("%d requests followed a redirect to another host", n)
 	}
-	works(t, "after all of it", w.client().Modern(t, "tools/call", callEcho, nil), "hello")
+	t.Run("circuit", w.circuit)
 	t.Run("down", func(t *testing.T) {
 		w.upstream.Stop()
 		w.checkBroken(t, `The server "rec" cannot be reached.`, "UPSTREAM_UNREACHABLE", true)
 	})
+}
+
+// circuit has the server fail until calls to it fail at once, naming it and a time, while those to another server of the
+// gateway and the lists are as ever; it heals by itself (G-51, G-52).
+func (w *badWorld) circuit(t *testing.T) {
+	w.upstream.Misbehave(answerWith(502, "text/plain", "bad gateway"))
+	echo := func() toolResult { return resultOf(t, w.client().Modern(t, "tools/call", callEcho, nil)) }
+	testenv.Until(t, "the circuit is open", func() bool { return echo().Result.StructuredContent.Error.Type == "UPSTREAM_CIRCUIT_OPEN" })
+	calls := len(w.upstream.Calls())
+	r := echo()
+	e := r.Result.StructuredContent.Error
+	if !strings.HasPrefix(r.text(), `The server "rec" keeps failing; it will not be called again for `) || e.Server != "rec" || !e.Retryable || e.RetryAfterMS <= 0 {
+		t.Errorf("got %q, %+v", r.text(), e)
+	}
+	if n := len(w.upstream.Calls()); n != calls {
+		t.Errorf("%d calls reached the server", n-calls)
+	}
+	if got := strings.Join(names(t, w.client().Modern(t, "tools/list", noArguments, nil)), " "); got != "rec__echo rec__fail rec__hold" {
+		t.Errorf("the list became %s", got)
+	}
+	if _, page := w.env.Nodes[0].Get(t, "/metrics"); !strings.Contains(page, `penstock_upstream_circuit{`) || !strings.Contains(page, `server="rec"`) {
+		t.Error("no metric shows it")
+	}
+	w.upstream.Misbehave(nil)
+	testenv.Until(t, "the server works again", func() bool { return !echo().Result.IsError })
 }
 
 // checkBroken calls a tool in both eras, and lists.

@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,8 +23,8 @@ func TestClients(t *testing.T) {
 	env := testenv.Start(t, testenv.Config{})
 	files := t.TempDir()
 	servers := map[string]string{
-		"everything": streamableHTTP(startNPM(t, "everything")),
-		"fidelity":   streamableHTTP(startNPM(t, "fidelity")),
+		"everything": streamableHTTP(startNPM(t, "everything", "http")),
+		"fidelity":   streamableHTTP(startNPM(t, "fidelity", "http")),
 		"filesystem": stdio(t, "filesystem", files),
 		"memory":     stdio(t, "memory"),
 	}
@@ -59,8 +60,10 @@ func runClients(t *testing.T, settings map[string]map[string]string) {
 		servers.Go(func() {
 			for _, row := range clientMatrix() {
 				if !row.httpOnly || server == "everything" || server == "fidelity" {
-					t.Run(strings.TrimSpace(row.driver+" "+row.era)+" "+server, func(t *testing.T) {
-						drive(t, row.driver, row.era, settings[server])
+					t.Run(strings.Join(strings.Fields(row.driver+" "+row.era+" "+row.transport+" "+server), " "), func(t *testing.T) {
+						one := map[string]string{"MCP_TRANSPORT": row.transport}
+						maps.Copy(one, settings[server])
+						drive(t, row.driver, row.era, one)
 					})
 				}
 			}
@@ -71,19 +74,25 @@ func runClients(t *testing.T, settings map[string]map[string]string) {
 
 type clientRow struct {
 	driver, era string // the era that the client asks for, where it can choose
+	transport   string // http or sse
 	httpOnly    bool   // asks only the HTTP servers: the way to a stdio server is the same from here on
 }
 
 func clientMatrix() []clientRow {
 	return []clientRow{
-		{"ts-v1.mjs", "", false},
-		{"ts-v2.mjs", "", false},
-		{"ts-v2.mjs", "auto", true},
-		{"ts-v2.mjs", "modern", false},
-		{"inspector.mjs", "", false},
-		{"inspector.mjs", "modern", true},
-		{"mcp-remote.mjs", "", false},
-		{"raw.mjs", "", false},
+		{"ts-v1.mjs", "", "http", false},
+		{"ts-v1.mjs", "", "sse", true},
+		{"ts-v2.mjs", "", "http", false},
+		{"ts-v2.mjs", "", "sse", true},
+		{"ts-v2.mjs", "auto", "http", true},
+		{"ts-v2.mjs", "modern", "http", false},
+		{"inspector.mjs", "", "http", false},
+		{"inspector.mjs", "", "sse", true},
+		{"inspector.mjs", "modern", "http", true},
+		{"mcp-remote.mjs", "", "http", false},
+		{"mcp-remote.mjs", "", "sse", true},
+		{"resume.mjs", "", "http", true},
+		{"raw.mjs", "", "http", false},
 	}
 }
 
@@ -140,8 +149,8 @@ func stdio(t *testing.T, name string, extra ...string) string {
 	return fmt.Sprintf("stdio: {command: %q, args: %s, env: %s}", s.Command, args, env)
 }
 
-// publish registers a server without credential, installs it for the organisation and puts all of its tools on a gateway; all
-// three have the same name.
+// publish registers a server without credential, installs it for the organisation and puts all it has on a gateway; all three
+// have the same name.
 func publish(t *testing.T, env *testenv.Env, name, transport string) {
 	t.Helper()
 	env.Apply(t, fmt.Sprintf(`
@@ -161,11 +170,13 @@ owner: {organization: {}}
 	}
 	env.Apply(t, fmt.Sprintf(`
 kind: Gateway
-name: %s
+name: %[1]s
 visibility: {organization: {}}
 authentication: {bearer_token: {}}
+server_features:
+- {server: %[1]s, pinned: {connection: %[1]s}, prompts: true, resources: true, instructions: true}
 tools:
-%s
+%[2]s
 `, name, strings.Join(tools, "\n")))
 }
 

@@ -47,9 +47,11 @@ func TestConditions(t *testing.T) {
 			c := client(env, env.Nodes[0], "g", token.Text)
 			works(t, "before", c.Call(t, "rec__echo", `{"message":"hello"}`), "hello")
 			tc.spoil(t)
+			if tc.condition != "Enforced" {
+				env.WaitEnforced(t)
+			}
 			checkConditions(t, env, cli, tc)
 			if tc.answers != nil {
-				env.WaitEnforced(t)
 				tc.answers(t, c)
 			}
 			tc.fix(t)

@@ -69,10 +69,10 @@ func readNPM(t *testing.T, name, transport, port, data string) npmServer {
 	return s
 }
 
-// startNPM starts a server that listens, waits until it says so, and returns its URL. It ends with the test.
-func startNPM(t *testing.T, name string) (url string) {
+// startNPM starts a server that listens for a transport, http or sse, waits until it says so, and returns its URL. It ends with the test.
+func startNPM(t *testing.T, name, transport string) (url string) {
 	t.Helper()
-	s := readNPM(t, name, "http", freePort(t), t.TempDir())
+	s := readNPM(t, name, transport, freePort(t), t.TempDir())
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context())) // it ends in the clean-up
 	command := exec.CommandContext(ctx, s.Command, s.Args...)
 	command.Dir, command.Env, command.WaitDelay = clientsDir(t), environment(s.Env), 5*time.Second

@@ -175,8 +175,14 @@ func TestHealth(t *testing.T) {
 	}
 
 	env.Authserver.Start(t)
+	if h := env.Authserver.Ready(t); h.Code != http.StatusServiceUnavailable {
+		t.Errorf("an authserver without a directory: status %d", h.Code)
+	} else if said, _ := h.Check("directory"); !strings.Contains(said, "no control plane was reached") {
+		t.Errorf("an authserver without a directory says %q", said)
+	}
 	env.ControlPlane.Start(t)
 	env.ControlPlane.WaitReady(t)
+	env.Authserver.WaitReady(t)
 	upstream := recorder.Start(t)
 	node.WaitReady(t)
 	env.WaitEnforced(t)
@@ -192,6 +198,10 @@ func TestHealth(t *testing.T) {
 		t.Errorf("the control plane that was stopped answers %d", h.Code)
 	}
 	check("without a control plane", http.StatusOK, "view", "^revision ")
+	testenv.Until(t, "the authserver to notice", func() bool {
+		said, ok := env.Authserver.Ready(t).Check("directory")
+		return ok && strings.Contains(said, "last known good directory")
+	})
 	works(t, "call without a control plane", c.Call(t, "rec__echo", `{"message":"hello"}`), "hello")
 
 	node.Stop(t)
@@ -209,7 +219,10 @@ func TestHealth(t *testing.T) {
 
 	env.ControlPlane.Start(t)
 	env.WaitEnforced(t)
-	check("back", http.StatusOK, "control_plane", "^connected to ")
+	testenv.Until(t, "the node to hear of the control plane", func() bool {
+		said, ok := node.Ready(t).Check("control_plane")
+		return ok && strings.HasPrefix(said, "connected to ")
+	})
 	if nodes, err := env.Admin.Nodes.GetNode(t.Context(), &adminv1.GetNodeRequest{Name: node.Name}); err != nil || !nodes.GetNode().GetConnected() {
 		t.Errorf("the control plane says of the node %v (%v)", nodes, err)
 	}

@@ -131,7 +131,7 @@ func checkVisibility(t *testing.T, c *rawclient.Client, gateway, allowed, tools 
 
 	result(`{"tools":`+tools+`}`).check(t, "list", c.Legacy(t, "tools/list", noArguments))
 	result(`{"_meta":{},"content":[{"type":"text","text":"hello"}]}`).check(t, "call", c.Legacy(t, "tools/call", call))
-	result(modern+`"supportedVersions":["2026-07-28","2025-11-25","2025-06-18","2025-03-26","2024-11-05"],"capabilities":{"tools":{}}}`).
+	result(modern+`"supportedVersions":["2026-07-28","2025-11-25","2025-06-18","2025-03-26","2024-11-05"],"capabilities":{"tools":{"listChanged":true}}}`).
 		check(t, "modern discover", c.Modern(t, "server/discover", noArguments, nil))
 	result(modern+`"tools":`+tools+`}`).check(t, "modern list", c.Modern(t, "tools/list", noArguments, nil))
 	result(`{"_meta":{"io.modelcontextprotocol/serverInfo":`+info+`},"content":[{"type":"text","text":"hello"}],"resultType":"complete"}`).

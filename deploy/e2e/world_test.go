@@ -123,6 +123,9 @@ type toolResult struct {
 			Error struct {
 				Type, Server string
 				Retryable    bool
+				RetryAfterMS int `json:"retry_after_ms"`
+
+				RetryAfterSeconds int `json:"retry_after_seconds"`
 			} `json:"penstock_error"`
 		}
 	}

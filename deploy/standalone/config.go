@@ -25,7 +25,14 @@ type Settings struct {
 	Admin struct {
 		Listen string `name:"listen" default:"127.0.0.1:8081" port:"shift" help:"admin API: gRPC, gRPC-Web and Connect"`
 	} `name:"admin"`
-	Ops struct {
+	Auth struct {
+		Listen         string   `name:"listen" default:"127.0.0.1:8083" port:"shift" help:"where people log in and clients get their tokens"`
+		URL            string   `name:"url" default:"http://127.0.0.1:8083" port:"shift" help:"issuer identifier: the URL under which clients and browsers reach auth.listen; it never changes"`
+		TrustedProxies []string `name:"trusted_proxies" help:"networks (10.0.0.0/8) of proxies whose X-Forwarded-For is believed; empty is none"`
+	} `name:"auth"`
+	OAuth  authserver.OAuthSettings  `name:"oauth"`
+	Egress authserver.EgressSettings `name:"egress"`
+	Ops    struct {
 		DataPlane    string `name:"dataplane" default:"127.0.0.1:9080" port:"shift" help:"health and metrics of the node"`
 		ControlPlane string `name:"controlplane" default:"127.0.0.1:9081" port:"shift" help:"health and metrics of the control plane"`
 		Authserver   string `name:"authserver" default:"127.0.0.1:9083" port:"shift" help:"health and metrics of the authserver"`
@@ -87,6 +94,11 @@ func (c Config) authserver() authserver.Config {
 	s.Database = obs.Secret("sqlite://" + filepath.ToSlash(c.path("authserver.db")))
 	s.Vault.Keyset, s.Vault.CreateKeyset = c.path("vault.keyset"), true
 	s.Ops.Listen = c.Ops.Authserver
+	s.Public.Listen, s.Public.TrustedProxies, s.Issuer, s.Gateways.URL = c.Auth.Listen, c.Auth.TrustedProxies, c.Auth.URL, c.MCP.URL
+	s.OAuth, s.Egress = c.OAuth, c.Egress
+	s.Login.LocalUsers = true
+	s.ControlPlane.Endpoints = []string{controlplane.LocalEndpoint}
+	s.Data.Dir = c.path("authserver")
 	s.Shutdown.Drain = shutdown
 	return authserver.Config{Settings: s, Version: c.Version, Telemetry: c.Telemetry}
 }
@@ -110,9 +122,14 @@ func (c Config) node() dataplane.Config {
 	s.Data.Dir = c.path("dataplane")
 	s.Upstream.AllowLoopback, s.Upstream.AllowPrivate = c.Upstream.AllowLoopback, c.Upstream.AllowPrivate
 	s.Upstream.MaxProcesses = maxProcesses
+	s.Revocation.MaxStale = maxStale
 	s.Shutdown.Drain = shutdown
 	return dataplane.Config{Settings: s, Version: c.Version, Telemetry: c.Telemetry}
 }
 
-// maxProcesses bounds the stdio servers of one machine.
-const maxProcesses = 64
+const (
+	// maxProcesses bounds the stdio servers of one machine.
+	maxProcesses = 64
+	// maxStale is how long tokens count without news of revocations (RS-12); in one process there is always news.
+	maxStale = 24 * time.Hour
+)

@@ -72,6 +72,9 @@ func (d *demonstration) configure(ctx context.Context) error {
 	if err := d.token(ctx, client); err != nil {
 		return err
 	}
+	if err := d.user(ctx, client); err != nil {
+		return err
+	}
 	_, err = client.Configuration.WaitEnforced(ctx, &adminv1.WaitEnforcedRequest{Timeout: durationpb.New(10 * time.Second)})
 	return err
 }
@@ -120,9 +123,15 @@ func (d *demonstration) server() []*adminv1.ManifestResource {
 func gateway(tools []*resourcev1.Tool) *resourcev1.Gateway {
 	g := &resourcev1.Gateway{
 		Name: demoGateway, DisplayName: "Demo", Description: "A gateway to try.",
-		Instructions:   "Small tools to try a gateway with.",
-		Visibility:     &resourcev1.Visibility{Kind: &resourcev1.Visibility_Organization{Organization: &resourcev1.OrganizationVisibility{}}},
-		Authentication: &resourcev1.Authentication{BearerToken: &resourcev1.BearerTokenAuthentication{}},
+		Instructions: "Small tools to try a gateway with.",
+		Visibility:   &resourcev1.Visibility{Kind: &resourcev1.Visibility_Organization{Organization: &resourcev1.OrganizationVisibility{}}},
+		Authentication: &resourcev1.Authentication{
+			BearerToken: &resourcev1.BearerTokenAuthentication{}, Oauth: &resourcev1.OAuthAuthentication{},
+		},
+		ServerFeatures: []*resourcev1.ServerFeature{{
+			Server: demoGateway, Resources: true, Prompts: true,
+			Mode: &resourcev1.ServerFeature_Pinned{Pinned: &resourcev1.Pinned{Connection: demoGateway}},
+		}},
 	}
 	for _, t := range tools {
 		g.Tools = append(g.Tools, &resourcev1.ToolAssignment{

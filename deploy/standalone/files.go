@@ -12,6 +12,7 @@ import (
 const (
 	adminTokenFile = "admin.token"
 	demoTokenFile  = "demo.token"
+	demoUserFile   = "demo.user"
 	endpointsFile  = "endpoints.json"
 	demoGateway    = "demo"
 )
@@ -21,6 +22,7 @@ type Endpoints struct {
 	MCP         string       `json:"mcp"`
 	DemoGateway string       `json:"demo_gateway,omitempty"`
 	Admin       string       `json:"admin"`
+	Authserver  string       `json:"authserver"`
 	Ops         OpsEndpoints `json:"ops"`
 }
 
@@ -35,7 +37,7 @@ type OpsEndpoints struct {
 func (c Config) Endpoints() Endpoints {
 	mcp := strings.TrimSuffix(c.MCP.URL, "/")
 	e := Endpoints{
-		MCP: mcp + "/v1/mcp/", Admin: origin(c.Admin.Listen),
+		MCP: mcp + "/v1/mcp/", Admin: origin(c.Admin.Listen), Authserver: c.Auth.URL,
 		Ops: OpsEndpoints{
 			DataPlane: origin(c.Ops.DataPlane), ControlPlane: origin(c.Ops.ControlPlane), Authserver: origin(c.Ops.Authserver),
 		},

@@ -21,6 +21,7 @@ func (s *Standalone) Greeting() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nPenstock %s is running. Ctrl-C stops it.\n\n", s.c.Version)
 	fmt.Fprintf(&b, "  gateways    %s<gateway>\n", e.MCP)
+	fmt.Fprintf(&b, "  login       %s\n", e.Authserver)
 	fmt.Fprintf(&b, "  admin API   %s   (token in %s)\n", e.Admin, s.c.path(adminTokenFile))
 	if health := e.health(); health != "" {
 		fmt.Fprintf(&b, "  health      %s\n", health)
@@ -35,8 +36,9 @@ func (s *Standalone) Greeting() string {
 	b.WriteString("    -H 'MCP-Protocol-Version: 2026-07-28' -H 'Mcp-Method: tools/call' -H 'Mcp-Name: demo__echo' \\\n")
 	b.WriteString(`    -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"demo__echo","arguments":{"message":"hello"},` + "\n")
 	b.WriteString(`         "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}'` + "\n")
-	b.WriteString("\nConnect a client, Claude Code for example:\n\n")
-	fmt.Fprintf(&b, "  claude mcp add --transport http demo %s --header %s\n", e.DemoGateway, bearer)
+	b.WriteString("\nConnect a client, Claude Code for example. It opens a browser, where you log in as\n")
+	fmt.Fprintf(&b, "%s with the password in %s:\n\n", demoEmail, s.c.path(demoUserFile))
+	fmt.Fprintf(&b, "  claude mcp add --transport http demo %s\n", e.DemoGateway)
 	fmt.Fprintf(&b, "\nOther clients:\n\n  %sbin/penstock connect demo\n\n", s.cliSettings())
 	return b.String()
 }

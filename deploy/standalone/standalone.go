@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/penstockhq/penstock/authserver"
 	"github.com/penstockhq/penstock/controlplane"
 	"github.com/penstockhq/penstock/dataplane"
@@ -55,10 +57,14 @@ func (s *Standalone) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	nodeEnded := make(chan struct{})
 	tasks := []run.Task{
-		{Name: "authserver", Run: p.authserver.Run},
-		{Name: "control plane", Run: p.controlplane.Run},
-		{Name: "node", Run: p.runNode},
+		outlasting(nodeEnded, run.Task{Name: "authserver", Run: p.authserver.Run}),
+		outlasting(nodeEnded, run.Task{Name: "control plane", Run: p.controlplane.Run}),
+		{Name: "node", Run: func(ctx context.Context) error {
+			defer close(nodeEnded)
+			return p.runNode(ctx)
+		}},
 	}
 	d := &demonstration{c: s.c}
 	if s.c.Demo {
@@ -66,12 +72,27 @@ func (s *Standalone) Run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		tasks = append(tasks, task)
+		tasks = append(tasks, outlasting(nodeEnded, task))
 	}
 	tasks = append(tasks, run.Task{Name: "set-up", Run: func(ctx context.Context) error {
 		return s.setUp(ctx, p, d)
 	}})
 	return run.Group(ctx, tasks...)
+}
+
+// outlasting returns the task such that it is stopped only when done is closed: the calls that the node finishes while it
+// stops still need the servers they are sent to, and their credentials.
+func outlasting(done <-chan struct{}, task run.Task) run.Task {
+	return run.Task{Name: task.Name, Run: func(ctx context.Context) error {
+		// Detached: the stop begins because ctx ended.
+		inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+		defer stop()
+		defer context.AfterFunc(ctx, func() {
+			<-done
+			stop()
+		})()
+		return task.Run(inner)
+	}}
 }
 
 // runNode runs the node once the control plane takes nodes: in one process nothing is gained by serving before, and a
@@ -87,13 +108,24 @@ func (p parts) runNode(ctx context.Context) error {
 
 // parts makes the three servers, which reach each other through memory.
 func (s *Standalone) parts() (parts, error) {
-	auth, err := authserver.New(withoutCredentialPort(s.c.authserver()))
+	var plane *controlplane.ControlPlane
+	c := withoutCredentialPort(s.c.authserver())
+	// It is asked while both run. As for the node, nothing is gained by asking the control plane before it answers.
+	c.DialControlPlane = func(ctx context.Context) ([]grpc.DialOption, error) {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-plane.Ready():
+			return plane.LocalAuthserver(), nil
+		}
+	}
+	auth, err := authserver.New(c)
 	if err != nil {
 		return parts{}, err
 	}
 	control := s.c.controlplane()
 	control.Credentials = auth.Local(ident.RoleControlPlane)
-	plane, err := controlplane.New(control)
+	plane, err = controlplane.New(control)
 	if err != nil {
 		return parts{}, err
 	}
@@ -177,6 +209,7 @@ func (c Config) checkPorts() (err error) {
 	for _, one := range []struct{ addr, setting string }{
 		{c.MCP.Listen, "mcp.listen"},
 		{c.Admin.Listen, "admin.listen"},
+		{c.Auth.Listen, "auth.listen"},
 		{c.Ops.DataPlane, "ops.dataplane"},
 		{c.Ops.ControlPlane, "ops.controlplane"},
 		{c.Ops.Authserver, "ops.authserver"},

@@ -22,15 +22,17 @@ const maxResponseBytes = 256 << 20
 
 // Client calls the admin API of one control plane. It is safe for concurrent use and needs no closing.
 type Client struct {
-	Servers       Servers
-	Connections   Connections
-	Tools         Tools
-	Gateways      Gateways
-	Teams         Teams
-	Users         Users
-	BearerTokens  BearerTokens
-	Nodes         Nodes
-	Configuration Configuration
+	Servers           Servers
+	Connections       Connections
+	Tools             Tools
+	Gateways          Gateways
+	Teams             Teams
+	Users             Users
+	BearerTokens      BearerTokens
+	IdentityProviders IdentityProviders
+	OAuthClients      OAuthClients
+	Nodes             Nodes
+	Configuration     Configuration
 }
 
 // Option changes how a [Client] calls.
@@ -98,15 +100,17 @@ func (o options) client(base, token string) *Client {
 		connect.WithReadMaxBytes(maxResponseBytes),
 	)
 	return &Client{
-		Servers:       Servers{adminv1connect.NewServerServiceClient(o.http, base, with)},
-		Connections:   Connections{adminv1connect.NewConnectionServiceClient(o.http, base, with)},
-		Tools:         Tools{adminv1connect.NewToolServiceClient(o.http, base, with)},
-		Gateways:      Gateways{adminv1connect.NewGatewayServiceClient(o.http, base, with)},
-		Teams:         Teams{adminv1connect.NewTeamServiceClient(o.http, base, with)},
-		Users:         Users{adminv1connect.NewUserServiceClient(o.http, base, with)},
-		BearerTokens:  BearerTokens{adminv1connect.NewBearerTokenServiceClient(o.http, base, with)},
-		Nodes:         Nodes{adminv1connect.NewNodeServiceClient(o.http, base, with)},
-		Configuration: Configuration{adminv1connect.NewConfigurationServiceClient(o.http, base, with)},
+		Servers:           Servers{adminv1connect.NewServerServiceClient(o.http, base, with)},
+		Connections:       Connections{adminv1connect.NewConnectionServiceClient(o.http, base, with)},
+		Tools:             Tools{adminv1connect.NewToolServiceClient(o.http, base, with)},
+		Gateways:          Gateways{adminv1connect.NewGatewayServiceClient(o.http, base, with)},
+		Teams:             Teams{adminv1connect.NewTeamServiceClient(o.http, base, with)},
+		Users:             Users{adminv1connect.NewUserServiceClient(o.http, base, with)},
+		BearerTokens:      BearerTokens{adminv1connect.NewBearerTokenServiceClient(o.http, base, with)},
+		IdentityProviders: IdentityProviders{adminv1connect.NewIdentityProviderServiceClient(o.http, base, with)},
+		OAuthClients:      OAuthClients{adminv1connect.NewOAuthClientServiceClient(o.http, base, with)},
+		Nodes:             Nodes{adminv1connect.NewNodeServiceClient(o.http, base, with)},
+		Configuration:     Configuration{adminv1connect.NewConfigurationServiceClient(o.http, base, with)},
 	}
 }
 

@@ -36,7 +36,7 @@ type Teams struct {
 	adminv1connect.TeamServiceClient
 }
 
-// Users administers users.
+// Users administers users and sets their passwords.
 type Users struct {
 	adminv1connect.UserServiceClient
 }
@@ -44,6 +44,16 @@ type Users struct {
 // BearerTokens administers static tokens.
 type BearerTokens struct {
 	adminv1connect.BearerTokenServiceClient
+}
+
+// IdentityProviders administers the OpenID Connect providers that people log in with.
+type IdentityProviders struct {
+	adminv1connect.IdentityProviderServiceClient
+}
+
+// OAuthClients administers pre-registered OAuth clients and makes their secrets.
+type OAuthClients struct {
+	adminv1connect.OAuthClientServiceClient
 }
 
 // Nodes shows the data-plane nodes.
@@ -110,6 +120,22 @@ func (c BearerTokens) All(ctx context.Context, req *adminv1.ListBearerTokensRequ
 	return pages(req, func(q *adminv1.ListBearerTokensRequest) ([]*resourcev1.BearerToken, string, error) {
 		res, err := c.ListBearerTokens(ctx, q)
 		return res.GetBearerTokens(), res.GetNextPageToken(), err
+	})
+}
+
+// All yields every identity provider that the request's filter admits, without secrets; see [Servers.All].
+func (c IdentityProviders) All(ctx context.Context, req *adminv1.ListIdentityProvidersRequest) iter.Seq2[*resourcev1.IdentityProvider, error] {
+	return pages(req, func(q *adminv1.ListIdentityProvidersRequest) ([]*resourcev1.IdentityProvider, string, error) {
+		res, err := c.ListIdentityProviders(ctx, q)
+		return res.GetIdentityProviders(), res.GetNextPageToken(), err
+	})
+}
+
+// All yields every OAuth client that the request's filter admits, without secrets; see [Servers.All].
+func (c OAuthClients) All(ctx context.Context, req *adminv1.ListOAuthClientsRequest) iter.Seq2[*resourcev1.OAuthClient, error] {
+	return pages(req, func(q *adminv1.ListOAuthClientsRequest) ([]*resourcev1.OAuthClient, string, error) {
+		res, err := c.ListOAuthClients(ctx, q)
+		return res.GetOauthClients(), res.GetNextPageToken(), err
 	})
 }
 

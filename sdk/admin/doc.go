@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package admin is the Go client of Penstock's admin API (penstock.admin.v1): gateways, servers, connections, tools, teams,
-// users, bearer tokens, nodes, and whole configurations.
+// users, bearer tokens, identity providers, OAuth clients, nodes, and whole configurations.
 //
 //	client, err := admin.New("https://penstock.example.com", os.Getenv("PENSTOCK_TOKEN"))
 //	...

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	nodev1 "github.com/penstockhq/penstock/proto/gen/penstock/node/v1"
 	"github.com/penstockhq/penstock/sdk/node/bodies"
 	"github.com/penstockhq/penstock/sdk/node/lastgood"
+	"github.com/penstockhq/penstock/sdk/node/pack"
 	"github.com/penstockhq/penstock/sdk/node/replica"
 )
 
@@ -26,16 +28,20 @@ const (
 	silence    = 15 * time.Second // D-43
 	ackEvery   = 5 * time.Second
 	maxTasks   = 8
+	maxWaiting = 256 // tasks that wait for one of those to end
 )
 
 // Client follows a control plane.
 type Client struct {
-	cfg     Config
-	metrics *metrics
-	bodies  *bodies.Store
-	disk    *disk // nil without a folder
-	link    *link
-	tasks   chan struct{} // one token per task that runs
+	cfg      Config
+	metrics  *metrics
+	bodies   *bodies.Store
+	unpacker *pack.Unpacker
+	disk     *disk // nil without a folder
+	link     *link
+	revoked  *revoked
+	tasks    chan struct{} // one token per task that runs
+	waiting  atomic.Int32  // tasks that run or wait to
 
 	// stateMu guards what state holds against the disk writer. The state is changed by the apply loop alone, which
 	// therefore reads it without the lock.
@@ -75,9 +81,13 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make node client: %w", err)
 	}
+	unpacker, err := pack.NewUnpacker(maxMessage)
+	if err != nil {
+		return nil, fmt.Errorf("make node client: %w", err)
+	}
 	return &Client{
-		cfg: cfg, bodies: store, metrics: m, link: &link{}, tasks: make(chan struct{}, maxTasks),
-		rejects: make(map[Key]Reject),
+		cfg: cfg, unpacker: unpacker, bodies: store, metrics: m, link: &link{}, tasks: make(chan struct{}, maxTasks),
+		rejects: make(map[Key]Reject), revoked: newRevoked(cfg.Now, cfg.Revocations),
 	}, nil
 }
 
@@ -118,6 +128,8 @@ func (c *Client) Status() Status {
 	s.Connected = s.Connected && time.Since(s.LastHeartbeat) <= silence
 	s.Skew = s.SkewBy.Abs() > maxSkew
 	s.Rejects = len(c.rejects)
+	_, s.RevocationSeq = c.revoked.cursor()
+	s.Revocations, _ = c.revoked.counts()
 	return s
 }
 
@@ -155,6 +167,9 @@ func (c *Client) load(ctx context.Context) error {
 		return err
 	}
 	c.disk = newDisk(c, store)
+	if loaded.Revocations != nil {
+		c.loadRevoked(ctx, loaded.Revocations)
+	}
 	c.pool = loaded.Pool
 	if loaded.State == nil {
 		c.cfg.Log.Info("no last known good state on disk")

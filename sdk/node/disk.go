@@ -27,20 +27,26 @@ type disk struct {
 	store *lastgood.Store
 	wake  chan struct{}
 	deny  chan struct{}
+	gone  chan struct{} // a token was revoked
 	done  chan struct{} // closed when nothing more will change
 
 	epoch    string // what is on disk
 	revision uint64
 	digest   digest.Digest
 	at       time.Time
+	written  uint64 // changes of the revocations that are on disk
 }
 
 func newDisk(c *Client, store *lastgood.Store) *disk {
-	return &disk{c: c, store: store, wake: make(chan struct{}, 1), deny: make(chan struct{}, 1), done: make(chan struct{})}
+	return &disk{
+		c: c, store: store, wake: make(chan struct{}, 1), deny: make(chan struct{}, 1),
+		gone: make(chan struct{}, 1), done: make(chan struct{}),
+	}
 }
 
 func (d *disk) changed() { poke(d.wake) }
 func (d *disk) denied()  { poke(d.deny) }
+func (d *disk) revoked() { poke(d.gone) }
 
 func poke(ch chan struct{}) {
 	select {
@@ -53,32 +59,55 @@ func poke(ch chan struct{}) {
 func (d *disk) run(ctx context.Context) {
 	refresh := time.NewTicker(refreshHeard)
 	defer refresh.Stop()
-	var due *time.Timer
-	ready := make(chan struct{}, 1)
-	var next time.Time
+	state, gone := newSpaced(), newSpaced()
+	defer state.stop()
+	defer gone.stop()
 	for {
 		select {
 		case <-d.done:
-			if due != nil {
-				due.Stop()
-			}
 			d.saveState(ctx, true)
 			d.saveRecent(ctx)
+			d.saveRevoked(ctx)
 			return
 		case <-d.deny:
 			d.saveRecent(ctx)
 		case <-refresh.C:
 			d.saveRecent(ctx)
 		case <-d.wake:
-			if due != nil {
-				due.Stop()
-			}
-			due = time.AfterFunc(time.Until(next), func() { poke(ready) })
-		case <-ready:
-			start := time.Now()
-			d.saveState(ctx, false)
-			next = time.Now().Add(min(maxSaveGap, max(minSaveGap, saveShare*time.Since(start))))
+			state.wake()
+		case <-state.ready:
+			state.do(func() { d.saveState(ctx, false) })
+		case <-d.gone:
+			gone.wake()
+		case <-gone.ready:
+			gone.do(func() { d.saveRevoked(ctx) })
 		}
+	}
+}
+
+// spaced keeps a job from taking more than its share of the writer: the first one is done at once.
+type spaced struct {
+	ready chan struct{} // the job is due
+	timer *time.Timer
+	next  time.Time
+}
+
+func newSpaced() *spaced { return &spaced{ready: make(chan struct{}, 1)} }
+
+func (s *spaced) wake() {
+	s.stop()
+	s.timer = time.AfterFunc(time.Until(s.next), func() { poke(s.ready) })
+}
+
+func (s *spaced) do(job func()) {
+	start := time.Now()
+	job()
+	s.next = time.Now().Add(min(maxSaveGap, max(minSaveGap, saveShare*time.Since(start))))
+}
+
+func (s *spaced) stop() {
+	if s.timer != nil {
+		s.timer.Stop()
 	}
 }
 
@@ -136,6 +165,23 @@ func (d *disk) saveRecent(ctx context.Context) {
 	if err := d.store.SaveRecent(r); err != nil {
 		d.failed(ctx, err)
 	}
+}
+
+// saveRevoked writes the revocations if they have changed.
+func (d *disk) saveRevoked(ctx context.Context) {
+	if _, changes := d.c.revoked.counts(); changes == d.written {
+		return
+	}
+	encoded, changes, err := d.c.revoked.freeze()
+	if err == nil {
+		err = d.store.SaveRevocations(encoded)
+	}
+	if err != nil {
+		d.failed(ctx, err)
+		d.revoked() // as well
+		return
+	}
+	d.written = changes
 }
 
 func (d *disk) failed(ctx context.Context, err error) {

@@ -12,6 +12,7 @@ import (
 
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	"github.com/penstockhq/penstock/sdk/node/bodies"
+	"github.com/penstockhq/penstock/sdk/node/pack"
 	"github.com/penstockhq/penstock/sdk/node/replica"
 )
 
@@ -177,7 +178,7 @@ func (s *stream) fetch(ctx context.Context, hashes []replica.Hash, take func(rep
 	client := distributionv1.NewDistributionServiceClient(s.conn)
 	for len(hashes) > 0 {
 		n := min(len(hashes), maxFetch)
-		if err := fetchSome(ctx, client, hashes[:n], take); err != nil {
+		if err := s.fetchSome(ctx, client, hashes[:n], take); err != nil {
 			return fmt.Errorf("fetch bodies: %w", err)
 		}
 		hashes = hashes[n:]
@@ -185,10 +186,10 @@ func (s *stream) fetch(ctx context.Context, hashes []replica.Hash, take func(rep
 	return nil
 }
 
-func fetchSome(ctx context.Context, client distributionv1.DistributionServiceClient, hashes []replica.Hash, take func(replica.Hash, []byte) error) error {
+func (s *stream) fetchSome(ctx context.Context, client distributionv1.DistributionServiceClient, hashes []replica.Hash, take func(replica.Hash, []byte) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	req := &distributionv1.FetchBlobsRequest{}
+	req := &distributionv1.FetchBlobsRequest{Dictionary: pack.Dictionary}
 	for _, h := range hashes {
 		req.Hashes = append(req.Hashes, h[:])
 	}
@@ -207,7 +208,15 @@ func fetchSome(ctx context.Context, client distributionv1.DistributionServiceCli
 		if err != nil {
 			return err
 		}
-		for _, body := range m.GetBlobs() {
+		plain := m.GetBlobs()
+		for _, frame := range m.GetPacked() {
+			body, err := s.c.unpacker.Body(frame)
+			if err != nil {
+				return err
+			}
+			plain = append(plain, body)
+		}
+		for _, body := range plain {
 			if len(hashes) == 0 || sha256.Sum256(body) != hashes[0] {
 				return fmt.Errorf("%w: a body that is not the one asked for", replica.ErrMalformed)
 			}

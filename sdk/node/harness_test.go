@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	directoryv1 "github.com/penstockhq/penstock/proto/gen/penstock/directory/v1"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	nodev1 "github.com/penstockhq/penstock/proto/gen/penstock/node/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
@@ -39,16 +40,18 @@ type server = distributionv1.DistributionService_FollowServer
 type script struct {
 	distributionv1.UnimplementedDistributionServiceServer
 	nodev1.UnimplementedNodeServiceServer
+	directoryv1.UnimplementedDirectoryServiceServer
 	t      *testing.T
 	follow func(n int, hello *distributionv1.Hello, s server) error
 	blobs  map[string]string // body by itself, for FetchBlobs
 	wrong  bool              // FetchBlobs answers with other bodies
 
-	mu      sync.Mutex
-	streams int
-	dialed  []string
-	fetched int
-	refuse  bool
+	mu        sync.Mutex
+	published []int // revocations of each call
+	streams   int
+	dialed    []string
+	fetched   int
+	refuse    bool
 }
 
 // Follow implements DistributionService.
@@ -91,6 +94,19 @@ func (c *script) ReportStatus(context.Context, *nodev1.ReportStatusRequest) (*no
 	return &nodev1.ReportStatusResponse{}, nil
 }
 
+// PublishRevocations implements DistributionService.
+func (c *script) PublishRevocations(_ context.Context, r *distributionv1.PublishRevocationsRequest) (*distributionv1.PublishRevocationsResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.published = append(c.published, len(r.GetRevocations()))
+	return &distributionv1.PublishRevocationsResponse{}, nil
+}
+
+// LoginUser implements DirectoryService.
+func (c *script) LoginUser(_ context.Context, r *directoryv1.LoginUserRequest) (*directoryv1.LoginUserResponse, error) {
+	return &directoryv1.LoginUserResponse{UserUid: "uid of " + r.GetSubject()}, nil
+}
+
 // start serves the script and runs a client of it until the test ends.
 func start(t *testing.T, c *script, change func(*node.Config)) (*node.Client, *recorder, func()) {
 	t.Helper()
@@ -100,6 +116,7 @@ func start(t *testing.T, c *script, change func(*node.Config)) (*node.Client, *r
 		grpc.MaxSendMsgSize(64<<20))
 	distributionv1.RegisterDistributionServiceServer(g, c)
 	nodev1.RegisterNodeServiceServer(g, c)
+	directoryv1.RegisterDirectoryServiceServer(g, c)
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(l) }()
 	r := &recorder{}

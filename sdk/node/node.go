@@ -18,9 +18,9 @@ import (
 	"github.com/penstockhq/penstock/sdk/node/replica"
 )
 
-// Key names one resource: Kind is "server", "connection", "tool", "gateway", "assignment", "team", "user" or
-// "bearer_token" (in denials also "team_member" with name "<team>/<user>"), Name is unique within the kind; an
-// assignment's is "<gateway>/<tool>".
+// Key names one resource: Kind is "server", "connection", "tool", "gateway", "assignment", "team", "user",
+// "bearer_token", "identity_provider" or "oauth_client" (in denials also "team_member" with name "<team>/<user>"), Name is
+// unique within the kind; an assignment's is "<gateway>/<tool>".
 type Key = replica.Key
 
 // Body is a tool's definition, kept compressed until somebody asks for its bytes.
@@ -84,6 +84,11 @@ type Config struct {
 	Applier Applier
 	// Tasks takes jobs; nil drops them.
 	Tasks TaskHandler
+	// Revocations takes revoked access tokens (D-32): once with those on disk that have not expired, before Run looks for a
+	// control plane, then with those of each arrival that were not known; an entry that comes again says more than before.
+	// They are enforced when it returns. It is called by one goroutine at a time, and must not block: everything else that
+	// arrives waits for it. It must keep an entry until its expire_time itself. Nil drops them.
+	Revocations func(ctx context.Context, entries []*distributionv1.Revocation)
 	// Build is the version of this program, for example "0.1.0".
 	Build string
 	// Capabilities are the features this program enforces, for example "bearer_token".
@@ -136,6 +141,10 @@ type Status struct {
 	Skew bool
 	// SkewBy is the difference last seen, positive if this host is ahead.
 	SkewBy time.Duration
+	// RevocationSeq is the latest revocation enforced, in the sequence of the control plane that was followed last.
+	RevocationSeq uint64
+	// Revocations is the number of revocations known, some of which may have expired within the last minute.
+	Revocations int
 	// Rejects is the number of resources whose newest version did not compile.
 	Rejects int
 }

@@ -10,6 +10,7 @@ import (
 
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	"github.com/penstockhq/penstock/sdk/node/lastgood"
+	"github.com/penstockhq/penstock/sdk/node/pack"
 	"github.com/penstockhq/penstock/sdk/node/replica"
 )
 
@@ -31,7 +32,8 @@ type heldBack struct {
 const maxHeld = 100
 
 func (c *Client) hello() *distributionv1.Hello {
-	h := &distributionv1.Hello{Protocol: protocol, Build: c.cfg.Build, Capabilities: c.cfg.Capabilities}
+	h := &distributionv1.Hello{Protocol: protocol, Build: c.cfg.Build, Capabilities: c.cfg.Capabilities, Dictionary: pack.Dictionary}
+	h.RevocationEpoch, h.RevocationSeq = c.revoked.cursor()
 	if c.state != nil {
 		h.Epoch, h.Revision, h.Digest = c.state.Epoch(), c.state.Revision(), c.state.Digest().Bytes()
 		h.DenyRevision = c.Status().DenyRevision
@@ -41,7 +43,9 @@ func (c *Client) hello() *distributionv1.Hello {
 
 func (c *Client) ack() *distributionv1.Ack {
 	s := c.Status()
-	return &distributionv1.Ack{Epoch: s.Epoch, Revision: s.Revision, DenyRevision: s.DenyRevision}
+	return &distributionv1.Ack{
+		Epoch: s.Epoch, Revision: s.Revision, DenyRevision: s.DenyRevision, RevocationSeq: s.RevocationSeq,
+	}
 }
 
 // rejected returns what does not compile at present, for a control plane that may have forgotten.
@@ -240,19 +244,24 @@ func (c *Client) compareClocks(m *distributionv1.Heartbeat) {
 	c.status.SkewBy = by
 }
 
-// startTask hands a job to the handler. At most eight run; one more is dropped, and the control plane asks another node
-// or asks again.
+// startTask hands a job to the handler. At most eight run, and 256 wait; one more is dropped, and whoever asked for it is
+// told when its time is over.
 func (c *Client) startTask(ctx context.Context, t *distributionv1.Task) {
 	if c.cfg.Tasks == nil {
 		return
 	}
-	select {
-	case c.tasks <- struct{}{}:
-	default:
-		c.cfg.Log.Warn("task dropped, too many are running")
+	if c.waiting.Add(1) > maxTasks+maxWaiting {
+		c.waiting.Add(-1)
+		c.cfg.Log.Warn("task dropped, too many wait")
 		return
 	}
 	c.tasksWG.Go(func() {
+		defer c.waiting.Add(-1)
+		select {
+		case c.tasks <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
 		defer func() { <-c.tasks }()
 		c.cfg.Tasks(ctx, t)
 	})

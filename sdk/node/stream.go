@@ -124,7 +124,7 @@ func (s *stream) close() {
 	_ = s.conn.Close() // what ended the stream is already known
 }
 
-// receive reads until the stream ends. Denials, tasks and signs of life are handled here, everything else in order by
+// receive reads until the stream ends. Denials, revocations, tasks and signs of life are handled here, everything else in order by
 // the apply loop.
 func (s *stream) receive(ctx, outer context.Context) error {
 	for {
@@ -132,11 +132,22 @@ func (s *stream) receive(ctx, outer context.Context) error {
 		if err := s.rpc.RecvMsg(&m); err != nil {
 			return err
 		}
-		msg, err := replica.ParseMessage(m.b)
+		plain, err := s.c.unpacker.Message(m.b)
+		if err != nil {
+			return err
+		}
+		msg, err := replica.ParseMessage(plain)
 		if err != nil {
 			return err
 		}
 		s.alive()
+		if m := msg.Other.GetRevocations(); m != nil {
+			if err := s.c.revocations(outer, m); err != nil {
+				return err
+			}
+			s.poke()
+			continue
+		}
 		if msg.Other != nil && s.handle(outer, msg.Other) {
 			continue
 		}

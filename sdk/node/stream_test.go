@@ -273,6 +273,32 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// TestTasksWait: a job that comes while eight run has its turn.
+func TestTasksWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := &script{follow: func(_ int, _ *distributionv1.Hello, s server) error {
+			for range 20 {
+				if err := s.Send(&distributionv1.FollowResponse{Kind: &distributionv1.FollowResponse_Task{Task: &distributionv1.Task{Id: "x"}}}); err != nil {
+					return err
+				}
+			}
+			return wait(s)
+		}}
+		var ran atomic.Int32
+		_, _, stop := start(t, c, func(cfg *node.Config) {
+			cfg.Tasks = func(context.Context, *distributionv1.Task) {
+				<-time.After(time.Second)
+				ran.Add(1)
+			}
+		})
+		<-time.After(time.Minute)
+		if ran.Load() != 20 {
+			t.Errorf("%d of 20 ran", ran.Load())
+		}
+		stop()
+	})
+}
+
 // TestTasks: jobs run beside the stream, eight at most, and end with the client.
 func TestTasks(t *testing.T) {
 	bubble(t, func(t *testing.T) {

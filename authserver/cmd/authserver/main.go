@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command authserver keeps the upstream credentials of Penstock, sealed, and releases them to data-plane nodes.
+// Command authserver logs people in and issues tokens for the gateways of Penstock; it keeps their upstream credentials,
+// sealed, and releases them to data-plane nodes.
 package main
 
 import (
@@ -23,7 +24,7 @@ const flushTimeout = 5 * time.Second
 func main() {
 	var s authserver.Settings
 	result, err := conf.Load(conf.Program{
-		Name: "authserver", Version: version, Summary: "Keeps upstream credentials, sealed, and releases them to nodes.",
+		Name: "authserver", Version: version, Summary: "Logs people in, issues tokens, and keeps upstream credentials, sealed.",
 		Args: os.Args[1:], Environ: os.Environ(),
 	}, &s)
 	if code, exit := result.Finish(os.Stdout, os.Stderr, err); exit {
@@ -39,6 +40,9 @@ func serve(s authserver.Settings) (err error) {
 	}
 	ctx, stop := run.UntilSignal(context.Background())
 	defer stop()
+	if s.Audit.Export {
+		return authserver.ExportAudit(ctx, s, os.Stdout)
+	}
 	telemetry, flush, err := obs.Start(ctx, obs.Config{
 		Service: "penstock-authserver", Version: version, OTLPEndpoint: s.Telemetry.OTLP,
 		LogLevel: s.Log.Level, LogFormat: s.Log.Format,
@@ -52,7 +56,14 @@ func serve(s authserver.Settings) (err error) {
 		defer cancel()
 		err = errors.Join(err, flush(bound))
 	}()
-	server, err := authserver.New(authserver.Config{Settings: s, Version: version, Telemetry: telemetry})
+	if s.Copy.To != "" {
+		return authserver.CopyDatabase(ctx, s, telemetry.Log)
+	}
+	c := authserver.Config{Settings: s, Version: version, Telemetry: telemetry}
+	if s.Signing.Asked() {
+		return authserver.Signing(ctx, c, os.Stdout)
+	}
+	server, err := authserver.New(c)
 	if err != nil {
 		return err
 	}

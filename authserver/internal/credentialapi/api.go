@@ -16,9 +16,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
 	credentialv1connect "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
@@ -37,9 +39,35 @@ type Vault interface {
 	Delete(ctx context.Context, connection string) (int, error)
 }
 
+// Passwords is what this room needs of the people who log in.
+type Passwords interface {
+	// SetPassword sets a user's password, or removes it if it is empty, and ends the user's logins.
+	SetPassword(ctx context.Context, uid, password string) error
+}
+
+// Issuer is what this room needs of the authorization server.
+type Issuer interface {
+	// Documents returns the issuer identifier, the metadata as they are served, and the JSON Web Key Set.
+	Documents() (issuer string, metadata, jwks []byte)
+}
+
+// Directory is what this room needs of the directory of the organisation.
+type Directory interface {
+	// Banned reports whether a workload is shut out (D-81).
+	Banned(w ident.Workload) bool
+	// MayResolve returns nil if a node may have the credential of a connection (uid) for a principal (zero: for none): a
+	// gateway in its scope uses the connection (D-85, KM-7), and the principal is not known to be gone. Denied otherwise.
+	MayResolve(ctx context.Context, node ident.Workload, connection string, p ident.Principal) error
+	// RecordDenial keeps an audit event (AU-2).
+	RecordDenial(ctx context.Context, e store.Event)
+}
+
 // Config is what an API needs. Now may be nil, which means time.Now.
 type Config struct {
 	Vault      Vault
+	Passwords  Passwords
+	Issuer     Issuer
+	Directory  Directory
 	Log        *slog.Logger
 	Tracer     trace.TracerProvider
 	Meter      metric.MeterProvider
@@ -50,6 +78,9 @@ type Config struct {
 // API implements the credential service. It is safe for concurrent use.
 type API struct {
 	vault      Vault
+	passwords  Passwords
+	issuer     Issuer
+	directory  Directory
 	report     reporter
 	propagator propagation.TextMapPropagator
 	now        func() time.Time
@@ -57,8 +88,11 @@ type API struct {
 
 // New returns an API on its parts.
 func New(c Config) (*API, error) {
-	if c.Vault == nil || c.Log == nil || c.Tracer == nil || c.Meter == nil || c.Propagator == nil {
-		return nil, errors.New("the credential api needs a vault, a log, a tracer, a meter and a propagator")
+	if c.Vault == nil || c.Passwords == nil || c.Issuer == nil || c.Directory == nil {
+		return nil, errors.New("the credential api needs a vault, passwords, an issuer and a directory")
+	}
+	if c.Log == nil || c.Tracer == nil || c.Meter == nil || c.Propagator == nil {
+		return nil, errors.New("the credential api needs a log, a tracer, a meter and a propagator")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -67,7 +101,7 @@ func New(c Config) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &API{vault: c.Vault, report: report, propagator: c.Propagator, now: c.Now}, nil
+	return &API{vault: c.Vault, passwords: c.Passwords, issuer: c.Issuer, directory: c.Directory, report: report, propagator: c.Propagator, now: c.Now}, nil
 }
 
 // Handler returns the service as HTTP. identify says who sent a request: [FromTLS] or [Fixed].
@@ -95,6 +129,7 @@ func (s service) PutSecret(ctx context.Context, m *credentialv1.PutSecretRequest
 	err := s.serve(ctx, &c, func(ctx context.Context) error {
 		version, err := s.vault.Put(ctx, m.GetConnectionUid(), vault.Secret{
 			Headers: hide(m.GetSecret().GetHeaders()), Env: hide(m.GetSecret().GetEnv()),
+			ClientSecret: obs.Secret(m.GetSecret().GetClientSecret()),
 		})
 		if err != nil {
 			return fmt.Errorf("put a secret: %w", err)
@@ -126,11 +161,15 @@ func (s service) DeleteSecrets(ctx context.Context, m *credentialv1.DeleteSecret
 // Resolve implements the service.
 func (s service) Resolve(ctx context.Context, m *credentialv1.ResolveRequest) (*credentialv1.ResolveResponse, error) {
 	c := call{operation: "resolve", connection: m.GetConnectionUid(), version: m.GetVersion(), role: ident.RoleNode, message: m}
-	if p := m.GetPrincipal(); p.GetUid() != "" {
-		c.principal = ident.Principal{Kind: ident.Kind(p.GetKind()), UID: p.GetUid()}.Hash()
+	principal := ident.Principal{Kind: ident.Kind(m.GetPrincipal().GetKind()), UID: m.GetPrincipal().GetUid()}
+	if principal.UID != "" {
+		c.principal = principal.Hash()
 	}
 	var r *credentialv1.ResolveResponse
 	err := s.serve(ctx, &c, func(ctx context.Context) error {
+		if err := s.directory.MayResolve(ctx, callerOf(ctx).workload, m.GetConnectionUid(), principal); err != nil {
+			return err
+		}
 		secret, err := s.vault.Resolve(ctx, m.GetConnectionUid(), m.GetVersion())
 		if err != nil {
 			return fmt.Errorf("resolve a credential: %w", err)
@@ -144,10 +183,35 @@ func (s service) Resolve(ctx context.Context, m *credentialv1.ResolveRequest) (*
 	return r, err
 }
 
+// SetPassword implements the service.
+func (s service) SetPassword(ctx context.Context, m *credentialv1.SetPasswordRequest) (*credentialv1.SetPasswordResponse, error) {
+	c := call{operation: "set_password", role: ident.RoleControlPlane, message: m}
+	c.principal = ident.Principal{Kind: ident.KindUser, UID: m.GetUserUid()}.Hash()
+	err := s.serve(ctx, &c, func(ctx context.Context) error {
+		return s.passwords.SetPassword(ctx, m.GetUserUid(), m.GetPassword())
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &credentialv1.SetPasswordResponse{}, nil
+}
+
+// GetIssuer implements the service.
+func (s service) GetIssuer(ctx context.Context, m *credentialv1.GetIssuerRequest) (*credentialv1.GetIssuerResponse, error) {
+	c := call{operation: "get_issuer", role: ident.RoleNode, message: m, quiet: true}
+	var r *credentialv1.GetIssuerResponse
+	err := s.serve(ctx, &c, func(context.Context) error {
+		issuer, metadata, jwks := s.issuer.Documents()
+		r = &credentialv1.GetIssuerResponse{Issuer: issuer, Metadata: metadata, Jwks: jwks}
+		return nil
+	})
+	return r, err
+}
+
 // serve is what all calls have in common: who, whether, the work, and what is told about it.
 func (a *API) serve(ctx context.Context, c *call, work func(context.Context) error) error {
 	ctx, end := a.report.begin(ctx, c)
-	err := c.admit(ctx)
+	err := a.admit(ctx, c)
 	if err == nil {
 		err = check(c.message)
 	}
@@ -155,7 +219,20 @@ func (a *API) serve(ctx context.Context, c *call, work func(context.Context) err
 		err = work(ctx)
 	}
 	end(err)
+	a.recordDenial(ctx, c, err)
 	return toConnect(err)
+}
+
+// recordDenial keeps what a workload that is known was denied.
+func (a *API) recordDenial(ctx context.Context, c *call, err error) {
+	caller := callerOf(ctx)
+	if caller.err != nil || fault.KindOf(err) != fault.Denied {
+		return
+	}
+	a.directory.RecordDenial(ctx, store.Event{
+		Time: a.now(), ActorType: string(caller.workload.Role), Actor: caller.workload.URI(), Action: "access.denied",
+		Target: c.connection, Result: "refused", Reason: fault.From(err).Reason,
+	})
 }
 
 func hide(m map[string]string) map[string]obs.Secret {

@@ -19,6 +19,8 @@ const (
 	ReasonCaller = "WORKLOAD_UNKNOWN"
 	// ReasonRole: the caller's role may not do this (Denied).
 	ReasonRole = "WORKLOAD_ROLE_DENIED"
+	// ReasonBanned: the caller is shut out (Denied).
+	ReasonBanned = "WORKLOAD_BANNED"
 	// ReasonRequest: a message that breaks its rules (Invalid).
 	ReasonRequest = "REQUEST_INVALID"
 )
@@ -60,15 +62,18 @@ type call struct {
 	count               int    // of deleted versions
 	role                ident.Role
 	message             proto.Message
+	quiet               bool // nothing secret is released: a success is no audit line
 }
 
-// admit checks who calls: KM-7 is enforced by role alone until the authserver follows the directory.
-func (c *call) admit(ctx context.Context) error {
+// admit checks who calls: that it is not banned, and by role.
+func (a *API) admit(ctx context.Context, c *call) error {
 	caller := callerOf(ctx)
-	if caller.err != nil {
+	switch {
+	case caller.err != nil:
 		return fault.New(fault.Unauthenticated, ReasonCaller, "The caller is no workload that is known here.").Because(caller.err)
-	}
-	if caller.workload.Role != c.role {
+	case a.directory.Banned(caller.workload):
+		return fault.New(fault.Denied, ReasonBanned, "This workload is banned.")
+	case caller.workload.Role != c.role:
 		return fault.Newf(fault.Denied, ReasonRole, "Only a workload of the role %s may do this.", c.role)
 	}
 	return nil

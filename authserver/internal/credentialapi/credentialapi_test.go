@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/penstockhq/penstock/authserver/internal/credentialapi"
+	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
 	credentialv1connect "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
@@ -84,22 +85,62 @@ func (m *memory) Delete(_ context.Context, connection string) (int, error) {
 	return n - len(m.secrets), nil
 }
 
+// house is what the service needs besides the vault.
+type house struct {
+	passwords map[string]string
+}
+
+func (h *house) SetPassword(_ context.Context, uid, password string) error {
+	if password == "short" {
+		return fault.New(fault.Invalid, "PASSWORD_INVALID", "Use a longer one.")
+	}
+	h.passwords[uid] = password
+	return nil
+}
+
+func (h *house) Documents() (issuer string, metadata, jwks []byte) {
+	return "https://auth.example.com", []byte(`{"issuer":"https://auth.example.com"}`), []byte(`{"keys":[]}`)
+}
+
+// people is a directory that allows everything but what it is told to deny.
+type people struct {
+	mu      sync.Mutex
+	banned  map[string]bool  // names
+	refuse  map[string]error // by connection
+	denials []store.Event
+}
+
+func (p *people) Banned(w ident.Workload) bool { return p.banned[w.Name] }
+
+func (p *people) MayResolve(_ context.Context, _ ident.Workload, connection string, _ ident.Principal) error {
+	return p.refuse[connection]
+}
+
+func (p *people) RecordDenial(_ context.Context, e store.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.denials = append(p.denials, e)
+}
+
 type bench struct {
-	vault *memory
-	log   *bytes.Buffer
-	spans *tracetest.SpanRecorder
-	api   *credentialapi.API
-	now   time.Time
+	people *people
+	vault  *memory
+	house  *house
+	log    *bytes.Buffer
+	spans  *tracetest.SpanRecorder
+	api    *credentialapi.API
+	now    time.Time
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{
-		vault: &memory{secrets: map[string]vault.Secret{}}, log: new(bytes.Buffer), spans: tracetest.NewSpanRecorder(),
+		people: &people{banned: map[string]bool{}, refuse: map[string]error{}},
+		vault:  &memory{secrets: map[string]vault.Secret{}}, house: &house{make(map[string]string)}, log: new(bytes.Buffer), spans: tracetest.NewSpanRecorder(),
 		now: time.Date(2026, 7, 28, 12, 0, 0, 0, time.UTC),
 	}
 	api, err := credentialapi.New(credentialapi.Config{
-		Vault: b.vault, Log: slog.New(slog.NewJSONHandler(b.log, nil)), Propagator: propagation.TraceContext{},
+		Vault: b.vault, Passwords: b.house, Issuer: b.house, Directory: b.people, Log: slog.New(slog.NewJSONHandler(b.log, nil)), Propagator: propagation.TraceContext{},
 		Tracer: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(b.spans)),
 		Meter:  noop.NewMeterProvider(), Now: func() time.Time { return b.now },
 	})
@@ -188,6 +229,14 @@ func TestRoles(t *testing.T) {
 			_, err := c.Resolve(ctx, &credentialv1.ResolveRequest{ConnectionUid: "c0", Version: "v_1"})
 			return err
 		}},
+		{"SetPassword", ident.RoleControlPlane, func(ctx context.Context, c credentialv1connect.CredentialServiceClient) error {
+			_, err := c.SetPassword(ctx, &credentialv1.SetPasswordRequest{UserUid: "u1", Password: canary})
+			return err
+		}},
+		{"GetIssuer", ident.RoleNode, func(ctx context.Context, c credentialv1connect.CredentialServiceClient) error {
+			_, err := c.GetIssuer(ctx, &credentialv1.GetIssuerRequest{})
+			return err
+		}},
 	}
 	for _, role := range []ident.Role{ident.RoleControlPlane, ident.RoleNode, ident.RoleAuthserver, ""} {
 		for _, m := range methods {
@@ -200,8 +249,8 @@ func TestRoles(t *testing.T) {
 					return
 				}
 				wantError(t, err, connect.CodePermissionDenied, credentialapi.ReasonRole)
-				if len(b.vault.secrets) != 1 {
-					t.Error("a refused call changed the vault")
+				if len(b.vault.secrets) != 1 || len(b.house.passwords) != 0 {
+					t.Error("a refused call changed something")
 				}
 			})
 		}

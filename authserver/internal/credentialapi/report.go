@@ -23,7 +23,7 @@ const scope = "github.com/penstockhq/penstock/authserver/internal/credentialapi"
 
 // Attributes of the operations counter.
 const (
-	attrOperation = "operation" // put, delete, resolve
+	attrOperation = "operation" // put, delete, resolve, set_password, get_issuer
 	attrOutcome   = "outcome"   // ok, or a fault kind
 	outcomeOK     = "ok"
 )
@@ -85,6 +85,9 @@ func (r reporter) audit(ctx context.Context, c *call, took time.Duration, err er
 	}
 	f := fault.From(err)
 	if f == nil {
+		if c.quiet {
+			return
+		}
 		r.log.LogAttrs(ctx, slog.LevelInfo, "credential operation", attrs...)
 		return
 	}

@@ -12,6 +12,8 @@ import (
 	"io/fs"
 
 	"github.com/pressly/goose/v3"
+
+	"github.com/penstockhq/penstock/authserver/internal/sqlstore/sqlfault"
 )
 
 //go:embed migrations/*.sql
@@ -40,7 +42,7 @@ func migrate(ctx context.Context, db *sql.DB, dialectName string) error {
 		return fmt.Errorf("read the schema version: %w", err)
 	}
 	if have > want {
-		return unusable(fmt.Sprintf("The database has schema version %d; this release knows up to %d. Start a newer release.", have, want), nil)
+		return sqlfault.Unusable(fmt.Sprintf("The database has schema version %d; this release knows up to %d. Start a newer release.", have, want), nil)
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("migrate the schema: %w", err)
@@ -58,14 +60,14 @@ func prepareSQLite(ctx context.Context, db *sql.DB) (release func() error, err e
 		return nil, fmt.Errorf("read the table list: %w", err)
 	}
 	if ours == 0 && others > 0 {
-		return nil, unusable("The database file belongs to another program: it has tables, but not the authserver's.", nil)
+		return nil, sqlfault.Unusable("The database file belongs to another program: it has tables, but not the authserver's.", nil)
 	}
 	var health string
 	if err := db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&health); err != nil {
 		return nil, fmt.Errorf("check the file: %w", err)
 	}
 	if health != "ok" {
-		return nil, unusable("The database file is damaged: restore it from a backup.", errors.New(health))
+		return nil, sqlfault.Unusable("The database file is damaged: restore it from a backup.", errors.New(health))
 	}
 	// Not before the file is known to be ours: the mode is kept in its header. It may be a newer release's still, which
 	// uses the same.

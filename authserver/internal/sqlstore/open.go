@@ -17,6 +17,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
+	"github.com/penstockhq/penstock/authserver/internal/sqlstore/oauthrows"
+	"github.com/penstockhq/penstock/authserver/internal/sqlstore/sqlfault"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
@@ -35,14 +37,21 @@ const (
 
 // Store is a [store.Store] on a database. It is safe for concurrent use.
 type Store struct {
-	db *sql.DB
+	rows
+	db        *sql.DB
+	forUpdate string
 }
+
+// rows is embedded by a name of our own, so that it is no field of the public type.
+type rows = oauthrows.Reader
 
 // dialect is what the two databases do not have in common.
 type dialect struct {
 	name string // as goose calls it
 	// prepare makes the database ready for migrations; release is called when they are done.
 	prepare func(context.Context, *sql.DB) (release func() error, err error)
+	// forUpdate ends a SELECT that locks the row it reads; SQLite's transactions are alone.
+	forUpdate string
 }
 
 // Open connects to the database that rawURL names and brings its schema up to date: sqlite:///absolute/path (made with
@@ -73,10 +82,10 @@ func openSQLite(ctx context.Context, rawURL string) (*Store, error) {
 	// SQLite would make the file with the umask's mode, and gives its side files the mode of the file.
 	f, err := os.OpenFile(u.Path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, unusable("The database file "+u.Path+" cannot be opened for writing: check that its folder exists, its permissions and the disk.", err)
+		return nil, sqlfault.Unusable("The database file "+u.Path+" cannot be opened for writing: check that its folder exists, its permissions and the disk.", err)
 	}
 	if err := f.Close(); err != nil {
-		return nil, unusable("The database file "+u.Path+" cannot be written.", err)
+		return nil, sqlfault.Unusable("The database file "+u.Path+" cannot be written.", err)
 	}
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": {"busy_timeout(5000)", "synchronous(FULL)", "secure_delete(1)"}}
 	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: u.Path}).EscapedPath()+"?"+q.Encode())
@@ -87,7 +96,7 @@ func openSQLite(ctx context.Context, rawURL string) (*Store, error) {
 	db.SetMaxOpenConns(1)
 	opened, err := start(ctx, db, dialect{name: "sqlite3", prepare: prepareSQLite})
 	if f := fault.From(err); err != nil && f.Reason == store.ReasonForeign {
-		return nil, unusable(u.Path+": "+f.Public, err)
+		return nil, sqlfault.Unusable(u.Path+": "+f.Public, err)
 	}
 	return opened, err
 }
@@ -106,6 +115,8 @@ func openPostgres(ctx context.Context, rawURL string) (*Store, error) {
 		"search_path":      schema,
 		"application_name": "penstock-authserver",
 		"lock_timeout":     "5s",
+		// Every statement sees what was committed before it, so that whoever waited for a row sees what became of it.
+		"default_transaction_isolation": "read committed",
 		// A connection that a network swallowed must not hold locks for ever.
 		"idle_in_transaction_session_timeout": "30s",
 	} {
@@ -115,7 +126,7 @@ func openPostgres(ctx context.Context, rawURL string) (*Store, error) {
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	db.SetConnMaxIdleTime(idleConnTime)
-	return start(ctx, db, dialect{name: "postgres", prepare: preparePostgres})
+	return start(ctx, db, dialect{name: "postgres", prepare: preparePostgres, forUpdate: " FOR UPDATE"})
 }
 
 // start prepares and migrates the database and closes it again when that fails.
@@ -125,16 +136,18 @@ func start(ctx context.Context, db *sql.DB, d dialect) (*Store, error) {
 		err = errors.Join(migrate(ctx, db, d.name), release())
 	}
 	if err != nil {
-		return nil, errors.Join(rewrite("open the database", err), db.Close())
+		return nil, errors.Join(sqlfault.Rewrite("open the database", err), db.Close())
 	}
-	return &Store{db: db}, nil
+	s := &Store{db: db, forUpdate: d.forUpdate}
+	s.rows = oauthrows.NewReader(s.conn)
+	return s, nil
 }
 
 // Check implements [store.Store].
 func (s *Store) Check(ctx context.Context) error {
 	var one int
 	err := s.db.QueryRowContext(ctx, `SELECT 1`).Scan(&one)
-	return rewrite("reach the database", err)
+	return sqlfault.Rewrite("reach the database", err)
 }
 
 // Close implements [store.Store].
@@ -143,8 +156,4 @@ func (s *Store) Close() error {
 		return fmt.Errorf("close the database: %w", err)
 	}
 	return nil
-}
-
-func unusable(public string, cause error) error {
-	return fault.New(fault.Precondition, store.ReasonForeign, public).Because(cause)
 }

@@ -6,20 +6,22 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"time"
 
+	"github.com/penstockhq/penstock/authserver/internal/sqlstore/sqlfault"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 )
 
 // PutSecret implements [store.Secrets].
 func (s *Store) PutSecret(ctx context.Context, n store.Secret) error {
-	done, err := s.db.ExecContext(ctx,
+	done, err := s.conn(ctx).ExecContext(ctx,
 		`INSERT INTO secrets (connection, version, key_id, sealed, create_time) VALUES ($1, $2, $3, $4, $5)
 		 ON CONFLICT (connection, version) DO NOTHING`,
 		n.Connection, n.Version, n.KeyID, n.Sealed, n.CreateTime.UnixMicro())
 	rows, err := affected(done, err)
 	if err != nil {
-		return rewrite("store a secret", err)
+		return sqlfault.Rewrite("store a secret", err)
 	}
 	if rows == 0 {
 		return store.SecretExists()
@@ -29,14 +31,14 @@ func (s *Store) PutSecret(ctx context.Context, n store.Secret) error {
 
 // Secret implements [store.Secrets].
 func (s *Store) Secret(ctx context.Context, connection, version string) (store.Secret, error) {
-	n, err := scanSecret(s.db.QueryRowContext(ctx,
+	n, err := scanSecret(s.conn(ctx).QueryRowContext(ctx,
 		`SELECT connection, version, key_id, sealed, create_time, resolve_time FROM secrets
 		 WHERE connection = $1 AND version = $2`, connection, version))
 	if errors.Is(err, sql.ErrNoRows) {
 		return store.Secret{}, store.SecretMissing()
 	}
 	if err != nil {
-		return store.Secret{}, rewrite("read a secret", err)
+		return store.Secret{}, sqlfault.Rewrite("read a secret", err)
 	}
 	return n, nil
 }
@@ -44,22 +46,22 @@ func (s *Store) Secret(ctx context.Context, connection, version string) (store.S
 // TouchSecret implements [store.Secrets].
 func (s *Store) TouchSecret(ctx context.Context, connection, version string, at time.Time) error {
 	// The condition keeps a slow process from turning the time back.
-	_, err := s.db.ExecContext(ctx,
+	_, err := s.conn(ctx).ExecContext(ctx,
 		`UPDATE secrets SET resolve_time = $3 WHERE connection = $1 AND version = $2 AND resolve_time < $3`,
 		connection, version, at.UnixMicro())
-	return rewrite("note a resolved secret", err)
+	return sqlfault.Rewrite("note a resolved secret", err)
 }
 
 // DeleteSecrets implements [store.Secrets].
 func (s *Store) DeleteSecrets(ctx context.Context, connection string) (int, error) {
-	done, err := s.db.ExecContext(ctx, `DELETE FROM secrets WHERE connection = $1`, connection)
+	done, err := s.conn(ctx).ExecContext(ctx, `DELETE FROM secrets WHERE connection = $1`, connection)
 	rows, err := affected(done, err)
-	return rows, rewrite("delete the secrets of a connection", err)
+	return rows, sqlfault.Rewrite("delete the secrets of a connection", err)
 }
 
 // CollectSecrets implements [store.Secrets].
 func (s *Store) CollectSecrets(ctx context.Context, c store.Collection) (int, error) {
-	done, err := s.db.ExecContext(ctx,
+	done, err := s.conn(ctx).ExecContext(ctx,
 		`DELETE FROM secrets WHERE (connection, version) IN (
 		   SELECT v.connection, v.version FROM (
 		     SELECT connection, version, create_time, resolve_time,
@@ -71,55 +73,84 @@ func (s *Store) CollectSecrets(ctx context.Context, c store.Collection) (int, er
 		       AND other.resolve_time > v.create_time + $3 AND other.resolve_time > v.resolve_time)))`,
 		c.Before.UnixMicro(), c.Keep, c.Settled.Microseconds(), c.Most)
 	rows, err := affected(done, err)
-	return rows, rewrite("collect old secrets", err)
+	return rows, sqlfault.Rewrite("collect old secrets", err)
 }
 
 // SecretsNotUnder implements [store.Secrets].
 func (s *Store) SecretsNotUnder(ctx context.Context, keyID, afterConnection, afterVersion string, limit int) (_ []store.Secret, err error) {
-	rows, err := s.db.QueryContext(ctx,
+	rows, err := s.conn(ctx).QueryContext(ctx,
 		`SELECT connection, version, key_id, sealed, create_time, resolve_time FROM secrets
 		 WHERE key_id <> $1 AND (connection, version) > ($2, $3) ORDER BY connection, version LIMIT $4`,
 		keyID, afterConnection, afterVersion, limit)
 	if err != nil {
-		return nil, rewrite("list secrets of other keys", err)
+		return nil, sqlfault.Rewrite("list secrets of other keys", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	var list []store.Secret
 	for rows.Next() {
 		n, err := scanSecret(rows)
 		if err != nil {
-			return nil, rewrite("read a secret of another key", err)
+			return nil, sqlfault.Rewrite("read a secret of another key", err)
 		}
 		list = append(list, n)
 	}
-	return list, rewrite("list secrets of other keys", rows.Err())
+	return list, sqlfault.Rewrite("list secrets of other keys", rows.Err())
 }
 
 // ResealSecret implements [store.Secrets].
 func (s *Store) ResealSecret(ctx context.Context, n store.Secret, oldKeyID string) (bool, error) {
-	done, err := s.db.ExecContext(ctx,
+	done, err := s.conn(ctx).ExecContext(ctx,
 		`UPDATE secrets SET key_id = $3, sealed = $4 WHERE connection = $1 AND version = $2 AND key_id = $5`,
 		n.Connection, n.Version, n.KeyID, n.Sealed, oldKeyID)
 	rows, err := affected(done, err)
-	return rows == 1, rewrite("seal a secret anew", err)
+	return rows == 1, sqlfault.Rewrite("seal a secret anew", err)
+}
+
+// SealedRows implements [store.Secrets].
+func (s *Store) SealedRows(ctx context.Context, keyID string) (_ []store.SealedRow, err error) {
+	rows, err := s.conn(ctx).QueryContext(ctx, `SELECT kid, key_id, sealed FROM oauth_signing_keys WHERE key_id <> $1 ORDER BY kid`, keyID)
+	if err != nil {
+		return nil, sqlfault.Rewrite("list signing keys of other keys", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var list []store.SealedRow
+	for rows.Next() {
+		n := store.SealedRow{Table: store.SigningKeyTable, Column: store.SigningKeyColumn}
+		if err := rows.Scan(&n.Row, &n.KeyID, &n.Sealed); err != nil {
+			return nil, sqlfault.Rewrite("read a signing key of another key", err)
+		}
+		list = append(list, n)
+	}
+	return list, sqlfault.Rewrite("list signing keys of other keys", rows.Err())
+}
+
+// ResealRow implements [store.Secrets].
+func (s *Store) ResealRow(ctx context.Context, n store.SealedRow, oldKeyID string) (bool, error) {
+	if n.Table != store.SigningKeyTable || n.Column != store.SigningKeyColumn {
+		return false, fmt.Errorf("seal a row anew: there is nothing sealed in %s.%s", n.Table, n.Column)
+	}
+	done, err := s.conn(ctx).ExecContext(ctx, `UPDATE oauth_signing_keys SET key_id = $2, sealed = $3 WHERE kid = $1 AND key_id = $4`,
+		n.Row, n.KeyID, n.Sealed, oldKeyID)
+	rows, err := affected(done, err)
+	return rows == 1, sqlfault.Rewrite("seal a signing key anew", err)
 }
 
 // SecretKeyIDs implements [store.Secrets].
 func (s *Store) SecretKeyIDs(ctx context.Context) (_ []string, err error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT DISTINCT key_id FROM secrets ORDER BY key_id`)
+	rows, err := s.conn(ctx).QueryContext(ctx, `SELECT key_id FROM secrets UNION SELECT key_id FROM oauth_signing_keys ORDER BY key_id`)
 	if err != nil {
-		return nil, rewrite("list key ids", err)
+		return nil, sqlfault.Rewrite("list key ids", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	var ids []string
 	for rows.Next() {
 		var id string
 		if err := rows.Scan(&id); err != nil {
-			return nil, rewrite("read a key id", err)
+			return nil, sqlfault.Rewrite("read a key id", err)
 		}
 		ids = append(ids, id)
 	}
-	return ids, rewrite("list key ids", rows.Err())
+	return ids, sqlfault.Rewrite("list key ids", rows.Err())
 }
 
 // scanner is *sql.Row and *sql.Rows.

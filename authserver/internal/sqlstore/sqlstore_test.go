@@ -20,15 +20,19 @@ import (
 )
 
 func TestStoreSQLite(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) store.Store {
+	fresh := func(t *testing.T) store.Store {
 		odd := url.URL{Scheme: "sqlite", Path: filepath.Join(t.TempDir(), "auth server?#%.db")}
 		return open(t, odd.String())
-	})
+	}
+	storetest.Run(t, fresh)
+	t.Run("oauth", func(t *testing.T) { storetest.RunOAuth(t, fresh) })
 }
 
 func TestIntegrationStorePostgres(t *testing.T) {
 	pg := pgtest.Start(t)
-	storetest.Run(t, func(t *testing.T) store.Store { return open(t, pg.Database(t)) })
+	fresh := func(t *testing.T) store.Store { return open(t, pg.Database(t)) }
+	storetest.Run(t, fresh)
+	t.Run("oauth", func(t *testing.T) { storetest.RunOAuth(t, fresh) })
 }
 
 func TestSQLiteKeepsDataAndMode(t *testing.T) {

@@ -32,6 +32,19 @@ type Secret struct {
 	ResolveTime time.Time
 }
 
+// The place that the ciphertext of private signing keys is bound to; its row is the key's identifier.
+const (
+	SigningKeyTable  = "signing_keys"
+	SigningKeyColumn = "sealed"
+)
+
+// SealedRow is a value that a room keeps in a table of its own, sealed by the vault, with the place it is bound to.
+type SealedRow struct {
+	Table, Row, Column string
+	KeyID              string // of the key that sealed it
+	Sealed             []byte
+}
+
 // Collection says which versions are garbage: those that nobody can refer to any more.
 type Collection struct {
 	// Before is the end of grace: only versions created and last resolved before it may go.
@@ -62,7 +75,12 @@ type Secrets interface {
 	SecretsNotUnder(ctx context.Context, keyID, afterConnection, afterVersion string, limit int) ([]Secret, error)
 	// ResealSecret replaces the ciphertext of s if it is still the one sealed under oldKeyID, and tells whether it was.
 	ResealSecret(ctx context.Context, s Secret, oldKeyID string) (bool, error)
-	// SecretKeyIDs returns the ids of all keys that sealed a stored secret, sorted.
+	// SealedRows returns the sealed values of other tables, which are the private signing keys, that another key than
+	// keyID sealed.
+	SealedRows(ctx context.Context, keyID string) ([]SealedRow, error)
+	// ResealRow replaces the ciphertext of n if it is still the one sealed under oldKeyID, and tells whether it was.
+	ResealRow(ctx context.Context, n SealedRow, oldKeyID string) (bool, error)
+	// SecretKeyIDs returns the ids of all keys that sealed something stored, secrets and private signing keys, sorted.
 	SecretKeyIDs(ctx context.Context) ([]string, error)
 }
 
@@ -70,6 +88,7 @@ type Secrets interface {
 // reached, and those of each method.
 type Store interface {
 	Secrets
+	OAuth
 	// Check returns an error while the database cannot be used; it is meant for readiness.
 	Check(ctx context.Context) error
 	// Close lets go of the database.

@@ -174,14 +174,14 @@ func loadHandle(path string) (*keyset.Handle, stamp, error) {
 		return nil, stamp{}, fault.New(fault.Precondition, ReasonKeyMissing, "There is no key file.").Because(err)
 	}
 	if err != nil {
-		return nil, stamp{}, badKeyFile("The key file cannot be read.", err)
+		return nil, stamp{}, badKeyFile(fmt.Sprintf("The key file %s cannot be read.", path), err)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return nil, stamp{}, badKeyFile(fmt.Sprintf("The key file has mode %04o: others may read it. Set it to 0600.", mode), nil)
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return nil, stamp{}, badKeyFile("The key file cannot be read.", err)
+		return nil, stamp{}, badKeyFile(fmt.Sprintf("The key file %s cannot be read.", path), err)
 	}
 	defer clear(raw)
 	handle, err := insecurecleartextkeyset.Read(keyset.NewJSONReader(bytes.NewReader(raw)))
@@ -201,7 +201,7 @@ func writeKeyFile(path string, m *keyset.Manager, place func(from, to string) er
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
-		return badKeyFile("The key file cannot be written.", err)
+		return badKeyFile(fmt.Sprintf("The key file %s cannot be written.", path), err)
 	}
 	defer func() {
 		if removeErr := os.Remove(f.Name()); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
@@ -213,12 +213,12 @@ func writeKeyFile(path string, m *keyset.Manager, place func(from, to string) er
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return badKeyFile("The key file cannot be written.", err)
+		return badKeyFile(fmt.Sprintf("The key file %s cannot be written.", path), err)
 	}
 	if err := place(f.Name(), path); errors.Is(err, fs.ErrExist) {
 		return badKeyFile("There is a key file already.", err)
 	} else if err != nil {
-		return badKeyFile("The key file cannot be written.", err)
+		return badKeyFile(fmt.Sprintf("The key file %s cannot be written.", path), err)
 	}
 	return syncDir(dir)
 }

@@ -18,43 +18,100 @@ const (
 	upkeepEvery = 15 * time.Minute
 	// resealPage is how many secrets are read at a time for re-encryption.
 	resealPage = 100
+
+	attrTable = "table"
 )
 
-// Reencrypt seals anew, under the primary key, every secret that another key sealed, while the vault is in use. It
-// returns how many it sealed. A secret that does not open is logged, left as it is, and part of the error, as the first
-// of those; the others are done.
+// Reencrypt seals anew, under the primary key, every secret and every private signing key that another key sealed, while
+// the vault is in use: after it, the other keys are needed no more. It returns how many it sealed. What does not open is
+// logged, left as it is, and part of the error, as the first of those; the others are done.
 func (v *Vault) Reencrypt(ctx context.Context) (int, error) {
 	primary, err := v.kms.Primary(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("find the primary key: %w", err)
 	}
-	var (
-		done  int
-		first error
-		last  store.Secret
-	)
+	t := &tally{}
+	if err := v.reencryptRows(ctx, primary, t); err != nil {
+		return t.done, errors.Join(err, t.first)
+	}
+	if err := v.reencryptSecrets(ctx, primary, t); err != nil {
+		return t.done, errors.Join(err, t.first)
+	}
+	return t.done, t.first
+}
+
+// tally is what a re-encryption has come to.
+type tally struct {
+	done  int
+	first error // of what does not open
+}
+
+// add counts one value. The error is one that ends the re-encryption.
+func (t *tally) add(sealed bool, err error) error {
+	if err != nil && fault.From(err).Reason != ReasonUnreadable {
+		return err
+	}
+	if t.first == nil {
+		t.first = err
+	}
+	if sealed {
+		t.done++
+	}
+	return nil
+}
+
+func (v *Vault) reencryptSecrets(ctx context.Context, primary string, t *tally) error {
+	var last store.Secret
 	for {
 		page, err := v.secrets.SecretsNotUnder(ctx, primary, last.Connection, last.Version, resealPage)
 		if err != nil {
-			return done, errors.Join(err, first)
+			return err
 		}
 		for _, n := range page {
 			last = n
-			ok, err := v.reseal(ctx, n)
-			if err != nil && fault.From(err).Reason != ReasonUnreadable {
-				return done, errors.Join(err, first)
-			}
-			if err != nil && first == nil {
-				first = err
-			}
-			if ok {
-				done++
+			if err := t.add(v.reseal(ctx, n)); err != nil {
+				return err
 			}
 		}
 		if len(page) < resealPage {
-			return done, first
+			return nil
 		}
 	}
+}
+
+func (v *Vault) reencryptRows(ctx context.Context, primary string, t *tally) error {
+	rows, err := v.secrets.SealedRows(ctx, primary)
+	if err != nil {
+		return err
+	}
+	for _, n := range rows {
+		if err := t.add(v.resealRow(ctx, n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resealRow does not touch n if another process did meanwhile.
+func (v *Vault) resealRow(ctx context.Context, n store.SealedRow) (bool, error) {
+	place := cell{table: n.Table, row: []string{n.Row}, col: n.Column}
+	plain, err := open(ctx, v.kms, place, n.KeyID, n.Sealed)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return false, fmt.Errorf("open %s: %w", n.Table, errors.Join(ctx.Err(), err))
+	case fault.KindOf(err) == fault.Unavailable:
+		return false, err
+	default: // SE-2, as unseal
+		v.log.ErrorContext(ctx, "sealed row does not open", attrTable, n.Table, obs.AttrVersion, n.Row, obs.AttrError, err.Error())
+		return false, fault.New(fault.Precondition, ReasonUnreadable, "A sealed value of the database cannot be opened.").Because(err)
+	}
+	defer clear(plain)
+	old := n.KeyID
+	if n.KeyID, n.Sealed, err = seal(ctx, v.kms, place, plain); err != nil {
+		return false, err
+	}
+	return v.secrets.ResealRow(ctx, n, old)
 }
 
 // reseal does not touch n if another process did meanwhile.

@@ -16,13 +16,14 @@ const (
 	maxName   = 256
 	maxHeader = 16 << 10
 	maxEnv    = 64 << 10
+	maxClient = 4 << 10
 )
 
 // validate refuses what could not be sent as a header or set as a variable, or would be more than one. It never says a
 // value.
 func (s Secret) validate() error {
 	f := fault.New(fault.Invalid, ReasonInvalid, "The secret cannot be used as it is.")
-	if len(s.Headers)+len(s.Env) == 0 {
+	if len(s.Headers)+len(s.Env)+len(s.ClientSecret) == 0 {
 		f = f.At("secret", "is empty")
 	}
 	for _, name := range names(s.Headers) {
@@ -35,10 +36,24 @@ func (s Secret) validate() error {
 			f = f.At("secret.env["+name+"]", problem)
 		}
 	}
+	if problem := clientProblem(s.ClientSecret); problem != "" {
+		f = f.At("secret.client_secret", problem)
+	}
 	if len(f.Fields) > 0 {
 		return f
 	}
 	return nil
+}
+
+// clientProblem follows RFC 6749 appendix A.2: printable ASCII.
+func clientProblem(value obs.Secret) string {
+	switch v := value.Reveal(); {
+	case len(v) > maxClient:
+		return "is longer than 4 KiB"
+	case strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' }):
+		return "has a character that is not printable ASCII"
+	}
+	return ""
 }
 
 // headerProblem follows RFC 9110 §5.1 and §5.5.

@@ -31,9 +31,10 @@ const (
 	versionBytes = 16
 )
 
-// Secret is a fixed set of request headers and environment variables, name to value.
+// Secret is a fixed set of request headers and environment variables, name to value, or the secret of an OAuth client.
 type Secret struct {
 	Headers, Env map[string]obs.Secret
+	ClientSecret obs.Secret
 }
 
 // Config is what a Vault needs. Now may be nil, which means time.Now.
@@ -63,8 +64,8 @@ func New(c Config) (*Vault, error) {
 	return &Vault{secrets: c.Secrets, kms: c.KMS, log: c.Log, now: c.Now}, nil
 }
 
-// Check returns an error unless every key that stored secrets need is there: Precondition VAULT_KEY_MISSING, naming the
-// missing ones. The authserver does not start without it (SE-3).
+// Check returns an error unless every key that stored secrets and private signing keys need is there: Precondition
+// VAULT_KEY_MISSING, naming the missing ones. The authserver does not start without it (SE-3).
 func (v *Vault) Check(ctx context.Context) error {
 	if _, err := v.kms.Primary(ctx); err != nil {
 		return fmt.Errorf("find the primary key: %w", err)
@@ -199,12 +200,13 @@ func unreadable(cause error) error {
 
 // stored is the plain form of a secret inside a ciphertext.
 type stored struct {
-	Headers map[string]string `json:"headers,omitempty"`
-	Env     map[string]string `json:"env,omitempty"`
+	Headers      map[string]string `json:"headers,omitempty"`
+	Env          map[string]string `json:"env,omitempty"`
+	ClientSecret string            `json:"client_secret,omitempty"`
 }
 
 func (s Secret) encode() ([]byte, error) {
-	b, err := json.Marshal(stored{reveal(s.Headers), reveal(s.Env)})
+	b, err := json.Marshal(stored{reveal(s.Headers), reveal(s.Env), s.ClientSecret.Reveal()}) //nolint:gosec // it is sealed next
 	if err != nil {
 		return nil, errors.New("encode a secret") // the encoder's error could quote it
 	}
@@ -216,7 +218,7 @@ func decode(plain []byte) (Secret, error) {
 	if err := json.Unmarshal(plain, &s); err != nil {
 		return Secret{}, errors.New("decode a secret: its form is unknown") // the decoder's error could quote it
 	}
-	return Secret{Headers: hide(s.Headers), Env: hide(s.Env)}, nil
+	return Secret{Headers: hide(s.Headers), Env: hide(s.Env), ClientSecret: obs.Secret(s.ClientSecret)}, nil
 }
 
 func reveal(m map[string]obs.Secret) map[string]string {

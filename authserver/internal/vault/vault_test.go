@@ -62,8 +62,9 @@ func (b *bench) open(t *testing.T, keyFile string) *vault.Vault {
 
 func sample() vault.Secret {
 	return vault.Secret{
-		Headers: map[string]obs.Secret{"Authorization": "Bearer " + canary, "X-Tab": "a\tb", "X-Empty": ""},
-		Env:     map[string]obs.Secret{"API_KEY": canary, "PEM": "-----BEGIN\nline\n", "ÜMLAUT": "ß"},
+		Headers:      map[string]obs.Secret{"Authorization": "Bearer " + canary, "X-Tab": "a\tb", "X-Empty": ""},
+		Env:          map[string]obs.Secret{"API_KEY": canary, "PEM": "-----BEGIN\nline\n", "ÜMLAUT": "ß"},
+		ClientSecret: "client-" + canary,
 	}
 }
 

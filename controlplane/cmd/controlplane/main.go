@@ -49,6 +49,12 @@ func serve(s controlplane.Settings) (err error) {
 		defer cancel()
 		err = errors.Join(err, flush(bound))
 	}()
+	if s.Copy.To != "" {
+		return controlplane.CopyDatabase(ctx, s, telemetry.Log)
+	}
+	if s.Epoch.New != "" {
+		return controlplane.NewEpoch(ctx, s, telemetry.Log)
+	}
 	server, err := controlplane.New(controlplane.Config{Settings: s, Version: version, Telemetry: telemetry})
 	if err != nil {
 		return err

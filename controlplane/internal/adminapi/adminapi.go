@@ -33,9 +33,9 @@ type Log interface {
 
 // Fleet knows the nodes and what they enforce.
 type Fleet interface {
-	// WaitEnforced returns when every connected node in scope enforces the revision, or when ctx ends with the state then,
-	// which is no error.
-	WaitEnforced(ctx context.Context, revision catalog.Revision) (Enforcement, error)
+	// WaitEnforced returns when every connected node in scope enforces the revision, with whole also everything before it,
+	// or when ctx ends with the state then, which is no error.
+	WaitEnforced(ctx context.Context, revision catalog.Revision, whole bool) (Enforcement, error)
 	// Nodes returns all nodes known, connected or not, in any order.
 	Nodes(ctx context.Context) ([]Node, error)
 }
@@ -52,11 +52,13 @@ type Enforcement struct {
 type Node struct {
 	Name, Region, Build string
 	Connected           bool
+	Replica             string // control plane that has its stream; empty while it has none
 	Epoch               string
 	Enforced, Denied    catalog.Revision // newest revision and newest denial enforced
 	Lag                 time.Duration    // age of the oldest change it does not enforce; 0 if there is none
 	Seen                time.Time        // last message
 	Rejects             []Reject
+	Banned              bool
 }
 
 // Reject is a resource that a node would not compile.
@@ -77,6 +79,7 @@ type Config struct {
 	Log        Log
 	Fleet      Fleet
 	Discoverer Discoverer
+	Enrollment Enrollment // optional: nobody can join or be banned
 	Logger     *slog.Logger
 	Tracer     trace.TracerProvider // optional
 	Meter      metric.MeterProvider // optional
@@ -92,6 +95,7 @@ type api struct {
 	log        Log
 	fleet      Fleet
 	discoverer Discoverer
+	enrollment Enrollment
 	logger     *slog.Logger
 }
 
@@ -100,7 +104,7 @@ func New(c Config) (http.Handler, error) {
 	if c.Catalog == nil || c.Log == nil || c.Fleet == nil || c.Discoverer == nil || c.Logger == nil {
 		return nil, errors.New("admin API: Catalog, Log, Fleet, Discoverer and Logger are required")
 	}
-	a := &api{catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, logger: c.Logger}
+	a := &api{catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, logger: c.Logger}
 	options, err := c.handlerOptions()
 	if err != nil {
 		return nil, err
@@ -145,8 +149,10 @@ func (a *api) services(o connect.HandlerOption) []mounted {
 		mount(adminv1connect.TeamServiceName)(adminv1connect.NewTeamServiceHandler(teams{a}, o)),
 		mount(adminv1connect.UserServiceName)(adminv1connect.NewUserServiceHandler(users{a}, o)),
 		mount(adminv1connect.BearerTokenServiceName)(adminv1connect.NewBearerTokenServiceHandler(bearerTokens{a}, o)),
+		mount(adminv1connect.IdentityProviderServiceName)(adminv1connect.NewIdentityProviderServiceHandler(identityProviders{a}, o)),
+		mount(adminv1connect.OAuthClientServiceName)(adminv1connect.NewOAuthClientServiceHandler(oauthClients{a}, o)),
 		mount(adminv1connect.ConfigurationServiceName)(adminv1connect.NewConfigurationServiceHandler(configuration{a}, o)),
-		mount(adminv1connect.NodeServiceName)(adminv1connect.NewNodeServiceHandler(nodes{a}, o)),
+		mount(adminv1connect.NodeServiceName)(adminv1connect.NewNodeServiceHandler(nodes{api: a}, o)),
 	}
 }
 

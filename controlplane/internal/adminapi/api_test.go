@@ -257,6 +257,9 @@ func TestApplyProblemsHavePlaces(t *testing.T) {
 		{"contract", "kind: Team\nname: A!\n", "m:2:1"},
 		{"contract, deep", "kind: Gateway\nname: g\nvisibility: {organization: {}}\ntools:\n- {tool: everything/echo}\n", "m:5:3"},
 		{"catalog", "kind: Gateway\nname: g\nvisibility: {organization: {}}\ntools:\n- tool: everything/nope\n  pinned: {connection: shared}\n", "m:5:3"},
+		{"feature without connection", "kind: Gateway\nname: g\nvisibility: {organization: {}}\nserver_features:\n- {server: everything, prompts: true}\n", "m:5:3"},
+		{"feature of an unknown server", "kind: Gateway\nname: g\nvisibility: {organization: {}}\nserver_features:\n- server: everything\n  instructions: true\n- server: nope\n  instructions: true\n", "m:7:3"},
+		{"feature with an unknown connection", "kind: Gateway\nname: g\nvisibility: {organization: {}}\nserver_features:\n- server: everything\n  prompts: true\n  pinned: {connection: nope}\n", "m:7:12"},
 		{"catalog, reference", "kind: Connection\nname: c\nserver: nope\nowner: {organization: {}}\n", "m:3:1"},
 	}
 	for _, tt := range tests {

@@ -49,5 +49,5 @@ func requireAdmin(ctx context.Context) error {
 	if c := callerOf(ctx); c.System || c.Role == catalog.RoleAdmin {
 		return nil
 	}
-	return fault.New(fault.Denied, "ROLE_REQUIRED", "Only an ADMIN may see the nodes.")
+	return fault.New(fault.Denied, "ROLE_REQUIRED", "Only an ADMIN may see the nodes, let workloads join or ban them.")
 }

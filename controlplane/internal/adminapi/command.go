@@ -12,7 +12,7 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 )
 
-// The functions here are the calls that seven resources have in common; a service decodes its request into their arguments and
+// The functions here are the calls that the resources have in common; a service decodes its request into their arguments and
 // their results into its response.
 
 // create stores a new resource and returns it as stored.

@@ -30,17 +30,20 @@ func (s configuration) Apply(ctx context.Context, req *adminv1.ApplyRequest) (*a
 		objects = append(objects, o)
 	}
 	applied, err := s.catalog.Apply(ctx, callerOf(ctx), objects,
-		catalog.ApplyOptions{Prune: req.GetPrune(), ValidateOnly: req.GetValidateOnly()})
+		catalog.ApplyOptions{Prune: req.GetPrune(), ValidateOnly: req.GetValidateOnly(), Staged: req.GetStaged()})
 	if err != nil {
 		return nil, atManifest(err, req.GetResources())
 	}
-	res := &adminv1.ApplyResponse{Revision: uint64(applied.Revision)}
-	for _, i := range applied.Items {
-		res.Resources = append(res.Resources, &adminv1.AppliedResource{
+	return &adminv1.ApplyResponse{Revision: uint64(applied.Revision), Resources: appliedResources(applied.Items)}, nil
+}
+
+func appliedResources(items []catalog.AppliedItem) (out []*adminv1.AppliedResource) {
+	for _, i := range items {
+		out = append(out, &adminv1.AppliedResource{
 			Kind: i.Kind.Title(), Name: i.Name, Action: i.Action, ChangedFields: i.ChangedFields,
 		})
 	}
-	return res, nil
+	return out
 }
 
 // Export implements adminv1connect.ConfigurationServiceHandler.
@@ -75,9 +78,9 @@ func (s configuration) WaitEnforced(ctx context.Context, req *adminv1.WaitEnforc
 	if err != nil {
 		return nil, fmt.Errorf("read head: %w", err)
 	}
-	rev := catalog.Revision(req.GetRevision())
-	if rev == 0 {
-		rev = head.Revision
+	rev, whole := catalog.Revision(req.GetRevision()), req.GetRevision() == 0
+	if whole {
+		rev = head.Revision // whoever made it, what the caller wrote before is to be enforced
 	}
 	if rev > head.Revision {
 		return nil, fault.Newf(fault.Invalid, "REVISION_AHEAD", "There is no revision %d yet; the latest is %d.", rev, head.Revision).
@@ -89,7 +92,7 @@ func (s configuration) WaitEnforced(ctx context.Context, req *adminv1.WaitEnforc
 	}
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	e, err := s.fleet.WaitEnforced(waiting, rev)
+	e, err := s.fleet.WaitEnforced(waiting, rev, whole)
 	if err != nil {
 		return nil, fmt.Errorf("wait for revision %d: %w", rev, err)
 	}
@@ -117,6 +120,10 @@ func manifestOf(o catalog.Object) (*adminv1.ManifestResource, error) {
 		m, err = toProto[*resourcev1.Team](o)
 	case catalog.KindUser:
 		m, err = toProto[*resourcev1.User](o)
+	case catalog.KindIdentityProvider:
+		m, err = toProto[*resourcev1.IdentityProvider](o)
+	case catalog.KindOAuthClient:
+		m, err = toProto[*resourcev1.OAuthClient](o)
 	default:
 		return nil, fmt.Errorf("export %s %s: not a kind of manifests", o.Kind(), o.Metadata().Name)
 	}

@@ -25,13 +25,14 @@ type fakeFleet struct {
 	nodes   []Node
 	state   Enforcement
 	waited  catalog.Revision
+	whole   bool          // everything before it, too
 	waiting time.Duration // how long the caller was willing to wait
 	until   bool          // wait for the end of ctx
 }
 
 // WaitEnforced implements Fleet.
-func (f *fakeFleet) WaitEnforced(ctx context.Context, rev catalog.Revision) (Enforcement, error) {
-	f.waited = rev
+func (f *fakeFleet) WaitEnforced(ctx context.Context, rev catalog.Revision, whole bool) (Enforcement, error) {
+	f.waited, f.whole = rev, whole
 	if end, ok := ctx.Deadline(); ok {
 		f.waiting = time.Until(end)
 	}
@@ -152,6 +153,9 @@ func TestWaitEnforced(t *testing.T) {
 			}
 			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if fleet.whole != (tt.req.GetRevision() == 0) {
+				t.Errorf("waited for everything before the revision: %t", fleet.whole)
 			}
 			if fleet.waited != tt.revision || fleet.waiting > tt.wait || fleet.waiting < tt.wait-5*time.Second {
 				t.Errorf("waited for revision %d, %s; want %d, %s", fleet.waited, fleet.waiting, tt.revision, tt.wait)

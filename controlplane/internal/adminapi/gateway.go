@@ -80,16 +80,19 @@ func (s gateways) GetConnectInstructions(ctx context.Context, req *adminv1.GetCo
 		return nil, fault.New(fault.Precondition, "GATEWAY_URL_UNKNOWN",
 			"The control plane does not know under which URL its gateways are reached; set its public MCP URL.")
 	}
-	if g.GetAuthentication().GetBearerToken() == nil {
-		return nil, fault.Newf(fault.Precondition, "GATEWAY_WITHOUT_AUTHENTICATION",
-			"Gateway %s admits no client; set authentication: {bearer_token: {}} on it.", g.GetName())
+	of := instructions.Gateway{
+		Name: g.GetName(), Title: g.GetDisplayName(), URL: url,
+		OAuth: g.GetAuthentication().GetOauth() != nil, BearerToken: g.GetAuthentication().GetBearerToken() != nil,
 	}
-	written, err := instructions.Instructions(
-		instructions.Gateway{Name: g.GetName(), Title: g.GetDisplayName(), URL: url}, req.GetClient())
+	if !of.OAuth && !of.BearerToken {
+		return nil, fault.Newf(fault.Precondition, "GATEWAY_WITHOUT_AUTHENTICATION",
+			"Gateway %s admits no client; set authentication: {oauth: {}} or {bearer_token: {}} on it.", g.GetName())
+	}
+	written, err := instructions.Instructions(of, req.GetClient())
 	if err != nil {
 		return nil, err
 	}
-	res := &adminv1.GetConnectInstructionsResponse{Url: url, TokenRequired: true}
+	res := &adminv1.GetConnectInstructionsResponse{Url: url, TokenRequired: !of.OAuth}
 	for _, i := range written {
 		res.Instructions = append(res.Instructions, &adminv1.ConnectInstruction{
 			Client: i.Client, Title: i.Title, Steps: i.Steps, Format: i.Format, File: i.File, Content: i.Content, Transport: i.Transport,

@@ -7,15 +7,41 @@ import (
 	"encoding/base64"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
+	adminv1connect "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1/adminv1connect"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
 // nodes serves NodeService.
 type nodes struct{ *api }
+
+var _ adminv1connect.NodeServiceHandler = nodes{}
+
+// Workload is what joins or is banned: Role is "node", "authserver" or "controlplane".
+type Workload struct{ Role, Region, Name string }
+
+// JoinToken is a join token as it is shown once.
+type JoinToken struct {
+	Token, SPIFFEID string
+	Expire          time.Time
+}
+
+// Enrollment lets workloads join and shuts them out.
+type Enrollment interface {
+	// CreateJoinToken makes a token with which w can enroll, once. Without a built-in authority the fault is Precondition; for a
+	// banned workload it is Denied.
+	CreateJoinToken(ctx context.Context, w Workload, lifetime time.Duration, actor string) (JoinToken, error)
+	// BanWorkload shuts w out for ever and returns its SPIFFE id.
+	BanWorkload(ctx context.Context, w Workload, reason, actor string) (id string, err error)
+}
+
+// joinTokenLife is the default life of a join token.
+const joinTokenLife = time.Hour
 
 // nodePage is the default page size.
 const nodePage = 100
@@ -80,6 +106,63 @@ func (s nodes) sorted(ctx context.Context) ([]Node, error) {
 	return all, nil
 }
 
+// CreateJoinToken implements adminv1connect.NodeServiceHandler.
+func (s nodes) CreateJoinToken(ctx context.Context, req *adminv1.CreateJoinTokenRequest) (*adminv1.CreateJoinTokenResponse, error) {
+	w, err := s.workload(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if w.Region != "" && req.GetRole() > adminv1.WorkloadRole_WORKLOAD_ROLE_NODE {
+		return nil, fault.New(fault.Invalid, "REGION_NOT_USED", "Only a node has a region.").At("region", "is set for what is no node")
+	}
+	life := joinTokenLife
+	if req.GetLifetime() != nil {
+		life = req.GetLifetime().AsDuration()
+	}
+	t, err := s.enrollment.CreateJoinToken(ctx, w, life, callerOf(ctx).Actor())
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.CreateJoinTokenResponse{JoinToken: t.Token, SpiffeId: t.SPIFFEID, ExpireTime: timestamppb.New(t.Expire)}, nil
+}
+
+// BanWorkload implements adminv1connect.NodeServiceHandler.
+func (s nodes) BanWorkload(ctx context.Context, req *adminv1.BanWorkloadRequest) (*adminv1.BanWorkloadResponse, error) {
+	w, err := s.workload(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	id, err := s.enrollment.BanWorkload(ctx, w, req.GetReason(), callerOf(ctx).Actor())
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.BanWorkloadResponse{SpiffeId: id}, nil
+}
+
+// workload reads who is meant, if the caller may do that.
+func (s nodes) workload(ctx context.Context, req interface {
+	GetRole() adminv1.WorkloadRole
+	GetName() string
+	GetRegion() string
+},
+) (Workload, error) {
+	if err := requireAdmin(ctx); err != nil {
+		return Workload{}, err
+	}
+	if s.enrollment == nil {
+		return Workload{}, fault.New(fault.Precondition, "ENROLLMENT_OFF", "This control plane lets nobody join.")
+	}
+	w := Workload{Role: string(ident.RoleNode), Region: req.GetRegion(), Name: req.GetName()}
+	switch req.GetRole() {
+	case adminv1.WorkloadRole_WORKLOAD_ROLE_UNSPECIFIED, adminv1.WorkloadRole_WORKLOAD_ROLE_NODE:
+	case adminv1.WorkloadRole_WORKLOAD_ROLE_AUTHSERVER:
+		w.Role = string(ident.RoleAuthserver)
+	case adminv1.WorkloadRole_WORKLOAD_ROLE_CONTROL_PLANE:
+		w.Role = string(ident.RoleControlPlane)
+	}
+	return w, nil
+}
+
 // nodeAfter returns the name that a page token says to begin after.
 func nodeAfter(token string) (string, error) {
 	if token == "" {
@@ -97,8 +180,9 @@ func nodeAfter(token string) (string, error) {
 // message encodes a node.
 func (n Node) message() *adminv1.Node {
 	m := &adminv1.Node{
-		Name: n.Name, Region: n.Region, Connected: n.Connected, Build: n.Build, Epoch: n.Epoch,
+		Name: n.Name, Region: n.Region, Connected: n.Connected, Replica: n.Replica, Build: n.Build, Epoch: n.Epoch,
 		EnforcedRevision: uint64(n.Enforced), DenyRevision: uint64(n.Denied), LagSeconds: n.Lag.Seconds(),
+		Banned: n.Banned,
 	}
 	if !n.Seen.IsZero() {
 		m.SeenTime = timestamppb.New(n.Seen)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -34,7 +35,7 @@ func atManifest(err error, resources []*adminv1.ManifestResource) error {
 		for i, r := range resources {
 			m := resourceMessage(r)
 			kind, errKind := kindOf(m)
-			if errKind != nil || !strings.EqualFold(of, string(kind)+" "+nameOf(m)) { // user names are stored in small letters
+			if errKind != nil || !strings.EqualFold(of, kind.Label()+" "+nameOf(m)) { // user names are stored in small letters
 				continue
 			}
 			at := fmt.Sprintf("resources[%d].%s", i, kind)
@@ -62,22 +63,35 @@ func withPaths(err error, rewrite func(string) string) error {
 	return out
 }
 
-// assignment is the catalog's way to name a tool assignment.
-var assignment = regexp.MustCompile(`^tools\[([^\]]+/[^\]]*)\]`)
+// assignment and feature are the catalog's way to name a tool assignment and a server feature.
+var (
+	assignment = regexp.MustCompile(`^tools\[([^\]]+/[^\]]*)\]`)
+	feature    = regexp.MustCompile(`^server_features\[([a-z][^\]]*)\]`)
+)
 
-// indexed gives a tool assignment its place in the message.
+// indexed gives a tool assignment or a server feature its place in the message.
 func indexed(path string, m proto.Message) string {
 	g, ok := m.(*resourcev1.Gateway)
-	found := assignment.FindStringSubmatch(path)
-	if !ok || found == nil {
+	if !ok {
 		return path
 	}
-	for i, a := range g.GetTools() {
-		if a.GetTool() == found[1] {
-			return fmt.Sprintf("tools[%d]%s", i, path[len(found[0]):])
-		}
+	if found := assignment.FindStringSubmatch(path); found != nil {
+		i := slices.IndexFunc(g.GetTools(), func(a *resourcev1.ToolAssignment) bool { return a.GetTool() == found[1] })
+		return placed("tools", i, found[0], path)
+	}
+	if found := feature.FindStringSubmatch(path); found != nil {
+		i := slices.IndexFunc(g.GetServerFeatures(), func(f *resourcev1.ServerFeature) bool { return f.GetServer() == found[1] })
+		return placed("server_features", i, found[0], path)
 	}
 	return path
+}
+
+// placed puts an index in the place of a name, if there is one.
+func placed(list string, i int, named, path string) string {
+	if i < 0 {
+		return path
+	}
+	return fmt.Sprintf("%s[%d]%s", list, i, path[len(named):])
 }
 
 // resourceMessage returns the resource inside.

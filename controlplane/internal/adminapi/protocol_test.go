@@ -199,8 +199,8 @@ func TestReflection(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"BearerTokenService", "ConfigurationService", "ConnectionService", "GatewayService", "NodeService", "ServerService", "TeamService",
-		"ToolService", "UserService", "grpc.health.v1.Health",
+		"BearerTokenService", "ConfigurationService", "ConnectionService", "GatewayService", "IdentityProviderService", "NodeService",
+		"OAuthClientService", "ServerService", "TeamService", "ToolService", "UserService", "grpc.health.v1.Health",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -4,6 +4,7 @@ package adminapi_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +37,7 @@ type row struct {
 // change what others see.
 func TestRoles(t *testing.T) {
 	w := newWorld(t)
-	for _, r := range append(readRows(), append(registryRows(), peopleRows()...)...) {
+	for _, r := range slices.Concat(readRows(), registryRows(), peopleRows(), loginRows()) {
 		for user, want := range map[string]connect.Code{
 			memberUser: r.member, editorUser: r.editor, adminUser: r.admin, "": connect.CodeUnauthenticated,
 		} {
@@ -60,7 +61,7 @@ func TestRoles(t *testing.T) {
 // TestRolesIsComplete: a method without a row fails. A row's name begins with its method.
 func TestRolesIsComplete(t *testing.T) {
 	seen := map[string]bool{}
-	for _, r := range append(readRows(), append(registryRows(), peopleRows()...)...) {
+	for _, r := range slices.Concat(readRows(), registryRows(), peopleRows(), loginRows()) {
 		method, _, _ := strings.Cut(r.name, " ")
 		seen[strings.TrimSuffix(method, ",")] = true
 	}
@@ -143,12 +144,36 @@ func readRows() []row {
 			_, err := c.Configuration.GetHead(ctx, &adminv1.GetHeadRequest{})
 			return err
 		}},
+		{"ListRevisions", denied, denied, ok, func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Configuration.ListRevisions(ctx, &adminv1.ListRevisionsRequest{})
+			return err
+		}},
+		{"Rollback", denied, denied, ok, func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Configuration.Rollback(ctx, &adminv1.RollbackRequest{Revision: 1, ValidateOnly: true})
+			return err
+		}},
+		{"GetRollout", ok, ok, ok, func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Configuration.GetRollout(ctx, &adminv1.GetRolloutRequest{})
+			return err
+		}},
+		{"PromoteRollout", denied, denied, connect.CodeFailedPrecondition, func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Configuration.PromoteRollout(ctx, &adminv1.PromoteRolloutRequest{Revision: 1})
+			return err
+		}},
 		{"WaitEnforced", ok, ok, ok, func(ctx context.Context, c *admin.Client) error {
 			_, err := c.Configuration.WaitEnforced(ctx, &adminv1.WaitEnforcedRequest{})
 			return err
 		}},
 		{"ListNodes", denied, denied, ok, func(ctx context.Context, c *admin.Client) error {
 			_, err := c.Nodes.ListNodes(ctx, &adminv1.ListNodesRequest{})
+			return err
+		}},
+		{"CreateJoinToken", denied, denied, ok, func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Nodes.CreateJoinToken(ctx, &adminv1.CreateJoinTokenRequest{Name: "n1"})
+			return err
+		}},
+		{"BanWorkload", denied, denied, ok, func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Nodes.BanWorkload(ctx, &adminv1.BanWorkloadRequest{Name: "n1"})
 			return err
 		}},
 		{"GetNode", denied, denied, ok, func(ctx context.Context, c *admin.Client) error {
@@ -194,6 +219,10 @@ func registryRows() []row {
 		}},
 		{"AcceptTool", denied, ok, ok, func(ctx context.Context, c *admin.Client) error {
 			_, err := c.Tools.AcceptTool(ctx, &adminv1.AcceptToolRequest{Name: "everything/changed", PendingBodyHash: hashOf(changedLater), ValidateOnly: true})
+			return err
+		}},
+		{"AcceptServerInstructions", denied, ok, ok, func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Servers.AcceptServerInstructions(ctx, &adminv1.AcceptServerInstructionsRequest{Name: "everything", PendingInstructionsHash: hashOf(instructionsLater), ValidateOnly: true})
 			return err
 		}},
 		{"CreateConnection of the organisation", denied, ok, ok, func(ctx context.Context, c *admin.Client) error {

@@ -66,3 +66,17 @@ func (s servers) UndeleteServer(ctx context.Context, req *adminv1.UndeleteServer
 	}
 	return &adminv1.UndeleteServerResponse{Server: m, Revision: rev}, nil
 }
+
+// AcceptServerInstructions implements adminv1connect.ServerServiceHandler.
+func (s servers) AcceptServerInstructions(ctx context.Context, req *adminv1.AcceptServerInstructionsRequest) (*adminv1.AcceptServerInstructionsResponse, error) {
+	w, err := s.catalog.AcceptInstructions(ctx, callerOf(ctx), req.GetName(), req.GetPendingInstructionsHash(),
+		catalog.WriteOptions{ValidateOnly: req.GetValidateOnly()})
+	if err != nil {
+		return nil, err
+	}
+	m, err := toProto[*resourcev1.Server](w.Object)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.AcceptServerInstructionsResponse{Server: m, Revision: uint64(w.Revision)}, nil
+}

@@ -32,6 +32,10 @@ func kindOf(m proto.Message) (catalog.Kind, error) {
 		return catalog.KindUser, nil
 	case *resourcev1.BearerToken:
 		return catalog.KindBearerToken, nil
+	case *resourcev1.IdentityProvider:
+		return catalog.KindIdentityProvider, nil
+	case *resourcev1.OAuthClient:
+		return catalog.KindOAuthClient, nil
 	default:
 		return "", fmt.Errorf("%s is no resource", m.ProtoReflect().Descriptor().FullName())
 	}

@@ -102,7 +102,7 @@ func (f *filled) scalar(fd protoreflect.FieldDescriptor) protoreflect.Value {
 func resources() []proto.Message {
 	return []proto.Message{
 		&resourcev1.Server{}, &resourcev1.Connection{}, &resourcev1.Tool{}, &resourcev1.Gateway{}, &resourcev1.Team{},
-		&resourcev1.User{}, &resourcev1.BearerToken{},
+		&resourcev1.User{}, &resourcev1.BearerToken{}, &resourcev1.IdentityProvider{}, &resourcev1.OAuthClient{},
 	}
 }
 
@@ -123,6 +123,10 @@ func back(o catalog.Object) (proto.Message, error) {
 		return toProto[*resourcev1.User](o)
 	case *catalog.BearerToken:
 		return toProto[*resourcev1.BearerToken](o)
+	case *catalog.IdentityProvider:
+		return toProto[*resourcev1.IdentityProvider](o)
+	case *catalog.OAuthClient:
+		return toProto[*resourcev1.OAuthClient](o)
 	default:
 		return nil, fmt.Errorf("%T is no resource", o)
 	}

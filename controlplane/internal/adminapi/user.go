@@ -49,6 +49,14 @@ func (s users) UpdateUser(ctx context.Context, req *adminv1.UpdateUserRequest) (
 	return &adminv1.UpdateUserResponse{User: m, Revision: rev}, nil
 }
 
+// SetUserPassword implements adminv1connect.UserServiceHandler.
+func (s users) SetUserPassword(ctx context.Context, req *adminv1.SetUserPasswordRequest) (*adminv1.SetUserPasswordResponse, error) {
+	if err := s.catalog.SetPassword(ctx, callerOf(ctx), req.GetName(), req.GetPassword()); err != nil {
+		return nil, err
+	}
+	return &adminv1.SetUserPasswordResponse{}, nil
+}
+
 // DeleteUser implements adminv1connect.UserServiceHandler.
 func (s users) DeleteUser(ctx context.Context, req *adminv1.DeleteUserRequest) (*adminv1.DeleteUserResponse, error) {
 	rev, err := remove(ctx, s.api, catalog.KindUser, req)

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
@@ -37,6 +38,12 @@ const (
 	changedLater = `{"name":"changed","inputSchema":{"type":"object"},"description":"new"}`
 )
 
+// Instructions that the server everything has at the first discovery and later.
+const (
+	instructionsFirst = "Be brief."
+	instructionsLater = "Be brief.\nAnd kind."
+)
+
 // world is an admin API on the real catalog, behind a real port.
 type world struct {
 	url      string
@@ -52,7 +59,7 @@ type world struct {
 type fleet struct{ nodes []adminapi.Node }
 
 // WaitEnforced implements adminapi.Fleet.
-func (f *fleet) WaitEnforced(context.Context, catalog.Revision) (adminapi.Enforcement, error) {
+func (f *fleet) WaitEnforced(context.Context, catalog.Revision, bool) (adminapi.Enforcement, error) {
 	e := adminapi.Enforcement{Enforced: true}
 	for _, n := range f.nodes {
 		e.Enforcing = append(e.Enforcing, n.Name)
@@ -68,6 +75,7 @@ type upstream struct {
 	mu    sync.Mutex
 	tools map[string][][]byte // by server
 	err   error
+	also  catalog.Discovery // what is found besides tools
 }
 
 // Discover implements adminapi.Discoverer.
@@ -77,7 +85,16 @@ func (u *upstream) Discover(_ context.Context, s *catalog.Server, _ *catalog.Con
 	if u.err != nil {
 		return catalog.Discovery{}, u.err
 	}
-	return catalog.Discovery{ProtocolVersion: "2025-11-25", ServerInfo: []byte(`{"name":"x","version":"1"}`), Tools: u.tools[s.Name]}, nil
+	found := u.also
+	found.ProtocolVersion, found.ServerInfo, found.Tools = "2025-11-25", []byte(`{"name":"x","version":"1"}`), u.tools[s.Name]
+	return found, nil
+}
+
+// setAlso sets what is found besides tools.
+func (u *upstream) setAlso(d catalog.Discovery) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.also = d
 }
 
 func (u *upstream) set(server string, err error, tools ...string) {
@@ -104,6 +121,17 @@ func (v *vault) Put(_ context.Context, uid string, headers, _ map[string]string)
 	return "v1", nil
 }
 
+// PutClientSecret implements catalog.Secrets.
+func (v *vault) PutClientSecret(ctx context.Context, uid, secret string) (string, error) {
+	return v.Put(ctx, uid, map[string]string{"client_secret": secret}, nil)
+}
+
+// SetPassword implements catalog.Secrets.
+func (v *vault) SetPassword(ctx context.Context, uid, password string) error {
+	_, err := v.Put(ctx, uid, map[string]string{"password": password}, nil)
+	return err
+}
+
 // Delete implements catalog.Secrets.
 func (v *vault) Delete(_ context.Context, uid string) error {
 	v.mu.Lock()
@@ -121,11 +149,13 @@ func newWorld(t *testing.T, change ...func(*adminapi.Config)) *world {
 		upstream: &upstream{tools: map[string][][]byte{}}, secrets: &vault{kept: map[string]map[string]string{}}, tokens: map[string]string{},
 	}
 	w.catalog = catalog.New(catalog.Config{
-		Store: w.store, Secrets: w.secrets,
+		Rollouts: w.store,
+		Store:    w.store, Secrets: w.secrets,
 		GatewayURL: func(name string) string { return "http://127.0.0.1:8080/v1/mcp/" + name },
 	})
 	config := adminapi.Config{
 		Catalog: w.catalog, Log: w.store, Fleet: w.fleet, Discoverer: w.upstream, Logger: slog.New(slog.DiscardHandler),
+		Enrollment: door{},
 	}
 	for _, c := range change {
 		c(&config)
@@ -167,6 +197,7 @@ func (w *world) resources(t *testing.T) {
 	t.Helper()
 	c, ctx := w.client(t, adminUser), t.Context()
 	w.upstream.set("everything", nil, echoTool, changedTool)
+	w.upstream.setAlso(catalog.Discovery{Instructions: instructionsFirst})
 	_, err := c.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: []*adminv1.ManifestResource{
 		{Resource: &adminv1.ManifestResource_Server{Server: httpServer("everything")}},
 		{Resource: &adminv1.ManifestResource_Connection{Connection: orgConnection("shared", "everything")}},
@@ -182,12 +213,16 @@ func (w *world) resources(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.upstream.set("everything", nil, echoTool, changedLater)
+	w.upstream.setAlso(catalog.Discovery{Instructions: instructionsLater})
 	for _, err := range []error{
 		failed(c.Servers.DiscoverServer(ctx, &adminv1.DiscoverServerRequest{Name: "everything"})),
 		failed(c.Gateways.CreateGateway(ctx, &adminv1.CreateGatewayRequest{Gateway: orgGateway("eng")})),
 		failed(c.Gateways.CreateGateway(ctx, &adminv1.CreateGatewayRequest{Gateway: orgGateway("gone")})),
 		failed(c.Gateways.DeleteGateway(ctx, &adminv1.DeleteGatewayRequest{Name: "gone"})),
 		failed(c.Servers.DeleteServer(ctx, &adminv1.DeleteServerRequest{Name: "gone"})),
+		failed(c.IdentityProviders.CreateIdentityProvider(ctx, &adminv1.CreateIdentityProviderRequest{IdentityProvider: provider("okta")})),
+		failed(c.Gateways.CreateGateway(ctx, &adminv1.CreateGatewayRequest{Gateway: orgGateway("robots")})),
+		failed(c.OAuthClients.CreateOAuthClient(ctx, &adminv1.CreateOAuthClientRequest{OauthClient: machine("ci")})),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -296,4 +331,15 @@ func everybody() *resourcev1.Visibility {
 // unreachable is how a node reports a server that does not answer.
 func unreachable() error {
 	return fault.New(fault.Unavailable, "UPSTREAM_UNREACHABLE", "Server everything did not answer: connection refused.")
+}
+
+// door lets everybody in and out.
+type door struct{}
+
+func (door) CreateJoinToken(context.Context, adminapi.Workload, time.Duration, string) (adminapi.JoinToken, error) {
+	return adminapi.JoinToken{Token: "pjt_x"}, nil
+}
+
+func (door) BanWorkload(context.Context, adminapi.Workload, string, string) (string, error) {
+	return "spiffe://td/node/n1", nil
 }

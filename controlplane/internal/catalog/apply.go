@@ -23,7 +23,8 @@ const (
 )
 
 // Apply brings many resources into the wanted state in one transaction: one revision, wholly or not at all. Their order
-// does not matter: people come before servers, servers before connections, connections before gateways. Fields that are
+// does not matter: people come before servers, servers before connections, connections before gateways, and gateways
+// before OAuth clients. Fields that are
 // not set take their defaults; secrets that are not set are kept. Problems of all resources of a kind are reported
 // together, each with the resource in its path.
 func (c *Catalog) Apply(ctx context.Context, caller Caller, objects []Object, opt ApplyOptions) (Applied, error) {
@@ -36,6 +37,9 @@ func (c *Catalog) Apply(ctx context.Context, caller Caller, objects []Object, op
 	rev, _, err := c.withSecrets(ctx, caller, opt.ValidateOnly, wanted, func(d *draft) error {
 		out, gone = Applied{Items: make([]AppliedItem, len(wanted))}, nil
 		d.Tx.SetAtomic() // nodes too enforce it wholly or not at all (D-35)
+		if opt.Staged {
+			d.Tx.SetStaged()
+		}
 		if err := d.applyAll(ctx, wanted, out.Items); err != nil || !opt.Prune {
 			return err
 		}
@@ -70,7 +74,7 @@ func wantedOf(objects []Object) ([]Object, error) {
 		key := Key{Kind: in.Kind(), Name: in.Metadata().Name}
 		switch path := fmt.Sprintf("resources[%d]", i); {
 		case !slices.Contains(exported(), in.Kind()):
-			problems.Add(resource.ReasonInvalidField, path, "a %s cannot be applied", desk.Label(in.Kind()))
+			problems.Add(resource.ReasonInvalidField, path, "%s cannot be applied", in.Kind().One())
 		case seen[key]:
 			problems.Add(ReasonDuplicate, path, "the %s %q is there twice", desk.Label(key.Kind), key.Name)
 		}
@@ -116,7 +120,7 @@ func (d *draft) prefetch(ctx context.Context, wanted []Object) error {
 		if g, ok := o.(*Gateway); ok {
 			count[KindAssignment]++
 			count[KindTool] += len(g.Tools)
-			count[KindConnection] += len(g.Tools)
+			count[KindConnection] += len(g.Tools) + len(g.ServerFeatures)
 		}
 		if t, ok := o.(*Team); ok {
 			count[KindUser] += len(t.Members)
@@ -168,7 +172,7 @@ func (d *draft) prune(ctx context.Context, wanted []Object) ([]AppliedItem, []st
 		keep[Key{Kind: o.Kind(), Name: o.Metadata().Name}] = true
 	}
 	keep[Key{Kind: KindUser, Name: d.Caller.Email}] = true
-	if err := pinnedStay(wanted, keep); err != nil {
+	if err := admission.PinsStay(wanted, keep); err != nil {
 		return nil, nil, err
 	}
 	d.prunes = true
@@ -189,28 +193,11 @@ func (d *draft) prune(ctx context.Context, wanted []Object) ([]AppliedItem, []st
 			if err != nil {
 				return nil, nil, err
 			}
-			if kind == KindConnection {
+			if hasSecrets(kind) {
 				gone = append(gone, uid)
 			}
 			items = append(items, AppliedItem{Kind: kind, Name: rec.Name, Action: ActionDeleted})
 		}
 	}
 	return items, gone, nil
-}
-
-// pinnedStay refuses a configuration that pins a connection which it does not list and so deletes.
-func pinnedStay(wanted []Object, keep map[Key]bool) error {
-	var problems resource.Problems
-	for _, o := range wanted {
-		g, ok := o.(*Gateway)
-		if !ok {
-			continue
-		}
-		for _, a := range g.Tools {
-			if a.Pinned != nil && !keep[Key{Kind: KindConnection, Name: a.Pinned.Connection}] {
-				problems.Add(ReasonPinPruned, "gateway "+g.Name+": "+admission.At(a, "pinned.connection"), "the connection %q is not listed, so prune would delete it; list it, or pin another", a.Pinned.Connection)
-			}
-		}
-	}
-	return problems.Err("configuration")
 }

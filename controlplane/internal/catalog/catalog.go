@@ -8,14 +8,26 @@ import (
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/access"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/facts"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
 )
 
-// Secrets keeps what connections authenticate with. The authserver implements it, through package secrets.
+// Secrets keeps what connections and identity providers authenticate with, and people's passwords. The authserver
+// implements it, through package secrets.
 type Secrets interface {
 	// Put seals a connection's secrets as a new version and returns its reference. Values never come back.
 	Put(ctx context.Context, connectionUID string, headers, env map[string]string) (version string, err error)
-	// Delete removes every version of a connection's secrets. Deleting nothing is no error.
-	Delete(ctx context.Context, connectionUID string) error
+	// PutClientSecret is Put for the client_secret of Penstock at an identity provider.
+	PutClientSecret(ctx context.Context, providerUID, secret string) (version string, err error)
+	// Delete removes every version of the secrets of a connection or identity provider. Deleting nothing is no error.
+	Delete(ctx context.Context, uid string) error
+	// SetPassword sets the password of a user and ends the user's logins; an empty one takes it away.
+	SetPassword(ctx context.Context, userUID, password string) error
+}
+
+// Capabilities knows what the connected nodes can enforce (D-37).
+type Capabilities interface {
+	// Lacking returns the names of the connected nodes that did not announce a capability, in any order.
+	Lacking(capability string) []string
 }
 
 // Status knows what the nodes enforce.
@@ -38,7 +50,7 @@ type Written struct {
 	Object   Object   // as stored
 	Revision Revision // that the write made; the head if it changed nothing
 	Changed  bool
-	Token    string // the bearer token itself, when one was created: this is the only time it is seen
+	Token    string // the bearer token or client secret itself, when one was made: this is the only time it is seen
 }
 
 // ListOptions choose a page.
@@ -57,8 +69,9 @@ type Page struct {
 
 // ApplyOptions change how Apply works.
 type ApplyOptions struct {
-	Prune        bool // delete every server, connection, gateway, team and user that is not listed, except the caller
+	Prune        bool // delete everything of the exported kinds that is not listed, except the caller
 	ValidateOnly bool
+	Staged       bool // one node first, then a tenth, then all; Precondition, ROLLOUT_RUNNING, while another one runs
 }
 
 // Actions of [AppliedItem].
@@ -94,14 +107,17 @@ type Config struct {
 	Store      Store                    // required
 	Secrets    Secrets                  // nil refuses every secret
 	Status     Status                   // nil means that no node is connected
+	Nodes      Capabilities             // nil means that no node is connected
 	Now        func() time.Time         // nil means time.Now
+	Rollouts   record.Rollouts          // nil means that nothing is rolled out in stages
 	GatewayURL func(name string) string // URL of a gateway's MCP endpoint; nil means none is known
 }
 
 // Catalog is the commands and queries of the domain. Its methods may be called at the same time.
 type Catalog struct {
-	cfg   Config
-	facts *facts.Keeper
+	cfg    Config
+	facts  *facts.Keeper
+	logins chan struct{} // holds a token while no login writes
 }
 
 // New returns a catalog on a store. It starts nothing.
@@ -112,5 +128,7 @@ func New(cfg Config) *Catalog {
 	if cfg.GatewayURL == nil {
 		cfg.GatewayURL = func(string) string { return "" }
 	}
-	return &Catalog{cfg: cfg, facts: facts.New(cfg.Store, cfg.Now)}
+	c := &Catalog{cfg: cfg, facts: facts.New(cfg.Store, cfg.Now), logins: make(chan struct{}, 1)}
+	c.logins <- struct{}{}
+	return c
 }

@@ -24,7 +24,7 @@ func (c *Catalog) Delete(ctx context.Context, caller Caller, kind Kind, name, et
 	rev, _, err := c.write(ctx, caller, opt.ValidateOnly, nil, func(d *draft) error {
 		gone = nil
 		uid, err := d.remove(ctx, kind, resource.NormalizeName(kind, name), etag)
-		if kind == KindConnection {
+		if hasSecrets(kind) {
 			gone = append(gone, uid)
 		}
 		return err
@@ -171,7 +171,10 @@ func (d *draft) restore(ctx context.Context, kind Kind, name string) error {
 	if err != nil {
 		return err
 	}
-	return admission.Restored(ctx, d.Desk, back)
+	if err := admission.Restored(ctx, d.Desk, back); err != nil {
+		return err
+	}
+	return d.enforceable(nil, back)
 }
 
 // restoreParts brings back the parts that were deleted in the same change; what had been taken away before stays away.

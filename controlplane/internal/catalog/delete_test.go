@@ -31,6 +31,12 @@ func TestInUse(t *testing.T) {
 				}
 			}
 		}, catalog.KindServer, "files", used, []string{`tool "files/read" of gateway "gw"`}},
+		{"server with a feature", func(o *org) {
+			o.create(server("s"))
+			g := gateway("gw", seenBy())
+			g.ServerFeatures = []resource.ServerFeature{{Server: "s", Instructions: true}}
+			o.create(g)
+		}, catalog.KindServer, "s", used, []string{`gateway "gw"`}},
 		{"server with tools only", func(o *org) { o.create(server("s")); o.discover("s", tool("x")) }, catalog.KindServer, "s", "", nil},
 		{"connection that is pinned", func(o *org) { o.standard(); o.create(gateway("gw", seenBy(), pin("files/read", "shared"))) }, catalog.KindConnection, "shared", "", nil},
 		{"gateway that a token lists", func(o *org) { o.create(gateway("gw", seenBy()), token(ownedBy("bob"), "gw")) }, catalog.KindGateway, "gw", "", nil},
@@ -46,6 +52,14 @@ func TestInUse(t *testing.T) {
 			tok.Name = "t"
 			o.create(gateway("gw", seenBy()), tok)
 		}, catalog.KindTeam, "eng", used, []string{`bearer token "t"`}},
+		{"team of a group", func(o *org) {
+			o.create(provider("okta", func(p *catalog.IdentityProvider) {
+				p.GroupMappings = []resource.GroupMapping{{Group: "g", Team: "eng"}}
+			}))
+		}, catalog.KindTeam, "eng", used, []string{`identity provider "okta"`}},
+		{"gateway of an OAuth client", func(o *org) { o.create(gateway("gw", seenBy()), client("ci", actsAt("gw"))) }, catalog.KindGateway, "gw", used, []string{`OAuth client "ci"`}},
+		{"identity provider", func(o *org) { o.create(provider("okta")) }, catalog.KindIdentityProvider, "okta", "", nil},
+		{"OAuth client", func(o *org) { o.create(client("app")) }, catalog.KindOAuthClient, "app", "", nil},
 		{"team with members only", func(*org) {}, catalog.KindTeam, "eng", "", nil},
 		{"user in a team", func(*org) {}, catalog.KindUser, mail("bob"), used, []string{`team "eng"`, "deactivate the user instead"}},
 		{"user with a connection, gateway, server and token", func(o *org) {

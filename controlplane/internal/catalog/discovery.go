@@ -28,8 +28,9 @@ func (c *Catalog) DiscoveryTarget(ctx context.Context, caller Caller, server, co
 
 // RecordDiscovery stores what a node learned from a server, as one revision at most (D-5). New tools are known from then
 // on and on no gateway. A changed definition waits to be accepted, or is accepted at once, as the server's tool_changes
-// says (G-16). Tools that are gone are marked REMOVED and stay where they are assigned. A definition that cannot be used
-// is left out, which the server's status says.
+// says (G-16), and so do changed instructions (M-58). Tools that are gone are marked REMOVED and stay where they are
+// assigned. Prompts and templates are taken as they are. A definition that cannot be used is left out, which the server's
+// status says.
 func (c *Catalog) RecordDiscovery(ctx context.Context, server string, d Discovery) (DiscoveryOutcome, error) {
 	found := discovery.Read(d)
 	var out DiscoveryOutcome
@@ -64,6 +65,23 @@ func (c *Catalog) AcceptTool(ctx context.Context, caller Caller, name, pendingHa
 			return err
 		}
 		out, err = d.Full(ctx, KindTool, name)
+		return err
+	})
+	if err != nil {
+		return Written{}, err
+	}
+	return c.written(ctx, out, rev, changed, opt)
+}
+
+// AcceptInstructions makes the instructions of a server that wait the accepted ones. PendingHash is of those that were
+// reviewed, in hexadecimal: if others wait by now, the fault is Conflict.
+func (c *Catalog) AcceptInstructions(ctx context.Context, caller Caller, server, pendingHash string, opt WriteOptions) (Written, error) {
+	var out Object
+	rev, changed, err := c.write(ctx, caller, opt.ValidateOnly, nil, func(d *draft) (err error) {
+		if err := discovery.AcceptInstructions(ctx, d.Draft, server, pendingHash); err != nil {
+			return err
+		}
+		out, err = d.Full(ctx, KindServer, server)
 		return err
 	})
 	if err != nil {

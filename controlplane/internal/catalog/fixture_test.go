@@ -46,6 +46,20 @@ func (v *vault) Put(_ context.Context, uid string, headers, env map[string]strin
 	return version, nil
 }
 
+func (v *vault) PutClientSecret(ctx context.Context, uid, secret string) (string, error) {
+	return v.Put(ctx, uid, map[string]string{"client_secret": secret}, nil)
+}
+
+func (v *vault) SetPassword(_ context.Context, uid, password string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.fail != nil {
+		return v.fail
+	}
+	v.secrets["password/"+uid] = map[string]string{"": password}
+	return nil
+}
+
 func (v *vault) Delete(_ context.Context, uid string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()

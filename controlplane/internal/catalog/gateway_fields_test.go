@@ -16,6 +16,16 @@ func TestGatewayFields(t *testing.T) {
 		d := resource.Duration(n * float64(time.Second))
 		return &d
 	}
+	allow := func(names ...string) func(*catalog.Gateway) {
+		return func(g *catalog.Gateway) { g.Extensions = &resource.Extensions{Allowed: names} }
+	}
+	limited := func(change func(*resource.RateLimit)) func(*catalog.Gateway) {
+		return func(g *catalog.Gateway) {
+			l := resource.RateLimit{Per: resource.RateLimitPerCaller, ToolCalls: 600, Period: seconds(60)}
+			change(&l)
+			g.RateLimits = []resource.RateLimit{l}
+		}
+	}
 	o := newOrg(t)
 	for _, tc := range []struct {
 		name   string
@@ -43,6 +53,47 @@ func TestGatewayFields(t *testing.T) {
 		{"region", func(g *catalog.Gateway) { g.Regions = []string{"EU"} }, "invalid INVALID_FIELD", "regions[0]"},
 		{"max_stale below 60 s", func(g *catalog.Gateway) { g.MaxStale = seconds(59.9) }, "invalid INVALID_FIELD", "max_stale"},
 		{"list_ttl above 300 s", func(g *catalog.Gateway) { g.ListTTL = seconds(301) }, "invalid INVALID_FIELD", "list_ttl"},
+		{"resource_uris", func(g *catalog.Gateway) { g.ResourceURIs = resource.ResourceURIsAlways }, "", ""},
+		{"unknown resource_uris", func(g *catalog.Gateway) { g.ResourceURIs = "RESOURCE_URIS_NEVER" }, "invalid INVALID_FIELD", "resource_uris"},
+		{"no extensions", func(g *catalog.Gateway) { g.Extensions = &resource.Extensions{} }, "", ""},
+		{"extensions", allow("io.modelcontextprotocol/ui", "com.example/a.b-c_d"), "", ""},
+		{"extension without prefix", allow("ui"), "invalid INVALID_FIELD", "extensions.allowed[0]"},
+		{"extension without name", allow("com.example/"), "invalid INVALID_FIELD", "extensions.allowed[0]"},
+		{"extension twice", allow("a.b/c", "a.b/c"), "invalid INVALID_FIELD", "extensions.allowed[1]"},
+		{"all extensions", func(g *catalog.Gateway) { g.Extensions = &resource.Extensions{Passthrough: true} }, "", ""},
+		{"rate limit", limited(func(l *resource.RateLimit) { l.Burst, l.Tools = 100, []string{"github__*"} }), "", ""},
+		{"rate limit per nothing", limited(func(l *resource.RateLimit) { l.Per = "" }), "invalid INVALID_FIELD", "rate_limits[0].per"},
+		{"rate limit per moon", limited(func(l *resource.RateLimit) { l.Per = "RATE_LIMIT_PER_MOON" }), "invalid INVALID_FIELD", "rate_limits[0].per"},
+		{"rate limit of nothing", limited(func(l *resource.RateLimit) { l.ToolCalls = 0 }), "invalid INVALID_FIELD", "rate_limits[0]"},
+		{"rate limit of both", limited(func(l *resource.RateLimit) { l.Requests = 1 }), "invalid INVALID_FIELD", "rate_limits[0]"},
+		{"requests of a tool", limited(func(l *resource.RateLimit) { l.Requests, l.ToolCalls, l.Tools = 1, 0, []string{"a__*"} }), "invalid INVALID_FIELD", "rate_limits[0].requests"},
+		{
+			"requests per server",
+			limited(func(l *resource.RateLimit) { l.Requests, l.ToolCalls, l.Per = 1, 0, resource.RateLimitPerServer }),
+			"invalid INVALID_FIELD", "rate_limits[0].requests",
+		},
+		{"rate limit without a period", limited(func(l *resource.RateLimit) { l.Period = nil }), "invalid INVALID_FIELD", "rate_limits[0].period"},
+		{"rate limit of half a second", limited(func(l *resource.RateLimit) { l.Period = seconds(0.5) }), "invalid INVALID_FIELD", "rate_limits[0].period"},
+		{"rate limit of two days", limited(func(l *resource.RateLimit) { l.Period = seconds(2 * 86400) }), "invalid INVALID_FIELD", "rate_limits[0].period"},
+		{"rate limit too high", limited(func(l *resource.RateLimit) { l.Burst = 1_000_000_001 }), "invalid INVALID_FIELD", "rate_limits[0]"},
+		{"rate limit without the store", limited(func(l *resource.RateLimit) { l.WhenUnavailable = "HALF" }), "invalid INVALID_FIELD", "rate_limits[0].when_unavailable"},
+		{"empty pattern", limited(func(l *resource.RateLimit) { l.Tools = []string{""} }), "invalid INVALID_FIELD", "rate_limits[0].tools[0]"},
+		{"pattern twice", limited(func(l *resource.RateLimit) { l.Tools = []string{"a__*", "a__*"} }), "invalid INVALID_FIELD", "rate_limits[0].tools[1]"},
+		{
+			"the same limit twice",
+			func(g *catalog.Gateway) {
+				l := resource.RateLimit{Per: resource.RateLimitPerCaller, ToolCalls: 600, Period: seconds(60)}
+				lower := l
+				lower.ToolCalls = 10
+				g.RateLimits = []resource.RateLimit{l, lower}
+			},
+			"invalid INVALID_FIELD", "rate_limits[1]",
+		},
+		{"too many rate limits", func(g *catalog.Gateway) {
+			for i := range 33 {
+				g.RateLimits = append(g.RateLimits, resource.RateLimit{Per: resource.RateLimitPerCaller, ToolCalls: 1, Period: seconds(float64(i + 1))})
+			}
+		}, "invalid INVALID_FIELD", "rate_limits"},
 		{"load tools when needed", func(g *catalog.Gateway) { g.LoadToolsWhenNeeded = true }, "invalid NOT_ENFORCED_YET", "load_tools_when_needed"},
 		{"pass-through headers", func(g *catalog.Gateway) { g.PassthroughHeaders = []string{"x-a"} }, "invalid NOT_ENFORCED_YET", "passthrough_headers"},
 	} {

@@ -48,8 +48,16 @@ func (c *Catalog) read(ctx context.Context, caller Caller, kind Kind, name strin
 	return o, c.facts.Annotate(ctx, kind, []Object{o})
 }
 
+// conceal takes out of a resource what is stored and never shown.
+func conceal(o Object) {
+	if c, ok := o.(*OAuthClient); ok {
+		c.DropSecrets()
+	}
+}
+
 // status fills in a gateway's status: where it is and why it is not usable, if it is not.
 func (c *Catalog) status(ctx context.Context, d *desk.Desk, o Object) error {
+	conceal(o)
 	g, ok := o.(*Gateway)
 	if !ok {
 		return nil
@@ -160,11 +168,16 @@ func (l *lister) match(ctx context.Context, rec *Record) (Object, error) {
 	if o, err = l.Complete(ctx, o); err != nil {
 		return nil, err
 	}
+	if s, ok := o.(*Server); ok {
+		s.DropDefinitions()
+	}
 	return o, l.c.status(ctx, l.Desk, o)
 }
 
 // exported are the kinds that manifests have, in the order in which they depend on each other.
-func exported() []Kind { return []Kind{KindUser, KindTeam, KindServer, KindConnection, KindGateway} }
+func exported() []Kind {
+	return []Kind{KindUser, KindTeam, KindServer, KindConnection, KindGateway, KindIdentityProvider, KindOAuthClient}
+}
 
 // Export returns every resource that manifests have and the caller may see, in the form that Apply takes: without what
 // only the control plane writes, and without secrets.

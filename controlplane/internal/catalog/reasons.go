@@ -6,10 +6,12 @@ package catalog
 const (
 	// ReasonAlreadyExists (AlreadyExists): the name is taken.
 	ReasonAlreadyExists = "RESOURCE_ALREADY_EXISTS"
-	// ReasonPinPruned (Invalid): Apply would delete a connection that a listed gateway pins.
-	ReasonPinPruned = "PIN_CONNECTION_PRUNED"
 	// ReasonNoSecrets (Precondition): secrets are given and no authserver is there to keep them.
 	ReasonNoSecrets = "SECRETS_NOT_CONFIGURED"
+	// ReasonPasswordWeak (Invalid): a password is too short, too long, or no text.
+	ReasonPasswordWeak = "PASSWORD_REFUSED"
+	// ReasonNoClientSecret (Precondition): an OAuth client does not authenticate with a secret.
+	ReasonNoClientSecret = "CLIENT_TAKES_NO_SECRET"
 	// ReasonDuplicate (Invalid): one request names a resource twice.
 	ReasonDuplicate = "DUPLICATE_RESOURCE"
 	// ReasonTokenRefused (Unauthenticated): a bearer token does not open the admin API. The text is the same whatever is

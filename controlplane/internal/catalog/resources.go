@@ -26,6 +26,10 @@ type (
 	Team = resource.Team
 	// User is a person.
 	User = resource.User
+	// IdentityProvider is an OpenID Connect provider that people log in with.
+	IdentityProvider = resource.IdentityProvider
+	// OAuthClient is an OAuth client registered by an administrator.
+	OAuthClient = resource.OAuthClient
 	// BearerToken is a static bearer token.
 	BearerToken = resource.BearerToken
 	// Role is what a user may administer.
@@ -43,6 +47,9 @@ const (
 	KindUser        = resource.KindUser
 	KindBearerToken = resource.KindBearerToken
 	KindTeamMember  = resource.KindTeamMember
+
+	KindIdentityProvider = resource.KindIdentityProvider
+	KindOAuthClient      = resource.KindOAuthClient
 )
 
 // The roles.

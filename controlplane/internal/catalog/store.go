@@ -24,8 +24,20 @@ type (
 	Reader = record.Reader
 	// Tx is a transaction that writes.
 	Tx = record.Tx
+	// Rollout is the staged rollout of a deployment.
+	Rollout = record.Rollout
+	// Rollouts keeps the rollout. Stores implement it.
+	Rollouts = record.Rollouts
 	// Store keeps records and the revision log. Its implementations pass storetest.
 	Store = record.Store
+)
+
+// The stages of a rollout.
+const (
+	StageOne     = record.StageOne
+	StageTenth   = record.StageTenth
+	StageAll     = record.StageAll
+	StageStopped = record.StageStopped
 )
 
 // KeepDeleted is how long a deleted record can be brought back (G-6).

@@ -178,3 +178,49 @@ func (c *Catalog) Bootstrap(ctx context.Context, email string) (token string, cr
 	}
 	return token, true, nil
 }
+
+const (
+	prefixClientSecret = "psc_" // ST-1
+	maxClientSecrets   = 2
+)
+
+// CreateClientSecret makes a new secret of an OAuth client, which is in the answer's Token and nowhere else: only its hash
+// is stored. The newest secret before stays good until the next one is made, unless the others are dropped. Faults:
+// NotFound, Denied, and Precondition with reason CLIENT_TAKES_NO_SECRET.
+func (c *Catalog) CreateClientSecret(ctx context.Context, caller Caller, name string, dropOthers bool) (Written, error) {
+	secret, sha := ident.MintSecret(prefixClientSecret)
+	var out Object
+	rev, changed, err := c.write(ctx, caller, false, nil, func(d *draft) (err error) {
+		client, err := desk.See[*OAuthClient](ctx, d.Desk, KindOAuthClient, name)
+		if err != nil {
+			return err
+		}
+		who, err := d.Who(ctx)
+		if err != nil {
+			return err
+		}
+		if err := who.Manages(client); err != nil {
+			return err
+		}
+		if client.Authentication != resource.ClientAuthSecret {
+			return fault.Newf(fault.Precondition, ReasonNoClientSecret, "The OAuth client %q does not authenticate with a secret; set its authentication to CLIENT_SECRET first.", client.Name)
+		}
+		kept := client.SecretSHA256
+		if dropOthers {
+			kept = nil
+		}
+		client.SecretSHA256 = append([][]byte{sha[:]}, kept[:min(len(kept), maxClientSecrets-1)]...)
+		client.SecretTime = d.c.cfg.Now().UTC().Truncate(time.Second)
+		if err := d.Put(ctx, client, client.UID, ""); err != nil {
+			return err
+		}
+		out, err = d.Full(ctx, KindOAuthClient, client.Name)
+		return err
+	})
+	if err != nil {
+		return Written{}, err
+	}
+	w, err := c.written(ctx, out, rev, changed, WriteOptions{})
+	w.Token = secret
+	return w, err
+}

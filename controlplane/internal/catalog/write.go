@@ -103,6 +103,7 @@ func (c *Catalog) writeOne(ctx context.Context, caller Caller, in Object, opt Wr
 
 // written adds what is computed at a read. After a real write it reads again, so that times and status are right.
 func (c *Catalog) written(ctx context.Context, out Object, rev Revision, changed bool, opt WriteOptions) (Written, error) {
+	conceal(out)
 	w := Written{Object: out, Revision: rev, Changed: changed}
 	if opt.ValidateOnly {
 		return w, nil
@@ -133,13 +134,13 @@ func (d *draft) create(ctx context.Context, in Object) error {
 		return err
 	}
 	if exists != nil {
-		return fault.Newf(fault.AlreadyExists, ReasonAlreadyExists, "There is a %s %q already; update it, or choose another name.", desk.Label(in.Kind()), m.Name)
+		return fault.Newf(fault.AlreadyExists, ReasonAlreadyExists, "There is %s %q already; update it, or choose another name.", in.Kind().One(), m.Name)
 	}
-	if err := admission.Check(ctx, d.Desk, nil, in); err != nil {
+	if err := d.admit(ctx, nil, in); err != nil {
 		return err
 	}
 	uid := uuid.NewString()
-	if s := d.sealed[m.Name]; s != nil && in.Kind() == KindConnection {
+	if s := d.sealed[Key{Kind: in.Kind(), Name: m.Name}]; s != nil {
 		uid = s.uid
 	}
 	if in.Kind() == KindGateway {
@@ -165,6 +166,7 @@ func (d *draft) update(ctx context.Context, patch Object, mask []string) ([]stri
 	if err != nil {
 		return nil, err
 	}
+	discovery.ForgetTransport(stored, wanted)
 	resource.Normalize(wanted)
 	before, err := resource.Clone(stored)
 	if err != nil {
@@ -186,33 +188,42 @@ func (d *draft) update(ctx context.Context, patch Object, mask []string) ([]stri
 	if err := desk.Fresh(stored, m.Etag); err != nil {
 		return nil, err
 	}
-	if err := admission.Check(ctx, d.Desk, before, wanted); err != nil {
+	if err := d.admit(ctx, before, wanted); err != nil {
 		return nil, err
 	}
 	return changed, d.store(ctx, before, wanted, stored.Metadata().UID)
 }
 
+// admit checks a resource, and that the nodes can enforce it. A nil before is a new resource.
+func (d *draft) admit(ctx context.Context, before, o Object) error {
+	if err := admission.Check(ctx, d.Desk, before, o); err != nil {
+		return err
+	}
+	return d.enforceable(before, o)
+}
+
+func (d *draft) enforceable(before, o Object) error {
+	if d.c.cfg.Nodes == nil {
+		return nil
+	}
+	return admission.Enforceable(before, o, d.c.cfg.Nodes.Lacking)
+}
+
 // store stores a resource that was admitted, with the changes that follow from it in other records.
 func (d *draft) store(ctx context.Context, before, o Object, uid string) error {
-	if c, ok := o.(*Connection); ok {
-		if err := d.seal(c, uid); err != nil {
-			return err
-		}
+	if err := d.seal(o, uid); err != nil {
+		return err
 	}
 	if err := d.Put(ctx, o, uid, ""); err != nil {
 		return err
 	}
 	m := o.Metadata()
+	if isOff(o) && before != nil && !isOff(before) {
+		d.Tx.Deny(Key{Kind: o.Kind(), Name: m.Name})
+	}
 	switch o := o.(type) {
 	case *Gateway:
-		if b, _ := before.(*Gateway); b != nil && o.Disabled && !b.Disabled {
-			d.Tx.Deny(Key{Kind: KindGateway, Name: m.Name})
-		}
 		return d.putAssignments(ctx, o)
-	case *User:
-		if b, _ := before.(*User); b != nil && o.Deactivated && !b.Deactivated {
-			d.Tx.Deny(Key{Kind: KindUser, Name: m.Name})
-		}
 	case *Team:
 		if b, _ := before.(*Team); b != nil {
 			d.denyLeavers(b, o)
@@ -223,6 +234,22 @@ func (d *draft) store(ctx context.Context, before, o Object, uid string) error {
 		}
 	}
 	return nil
+}
+
+// isOff reports whether a resource is switched off, so that it gives nothing to anybody.
+func isOff(o Object) bool {
+	switch o := o.(type) {
+	case *Gateway:
+		return o.Disabled
+	case *User:
+		return o.Deactivated
+	case *IdentityProvider:
+		return o.Disabled
+	case *OAuthClient:
+		return o.Disabled
+	default:
+		return false
+	}
 }
 
 // putAssignments brings the records of a gateway's tools into the wanted state.

@@ -178,6 +178,9 @@ func TestServerFields(t *testing.T) {
 	header := func(name, value string) func(*catalog.Server) {
 		return func(s *catalog.Server) { s.ExtraHeaders = map[string]string{name: value} }
 	}
+	sse := func(url, protocol string) func(*catalog.Server) {
+		return func(s *catalog.Server) { s.StreamableHTTP, s.SSE, s.Protocol = nil, &resource.SSE{URL: url}, protocol }
+	}
 	stdio := func(change func(*resource.Stdio)) func(*catalog.Server) {
 		return func(s *catalog.Server) {
 			s.StreamableHTTP, s.Stdio = nil, &resource.Stdio{Command: "x"}
@@ -202,11 +205,17 @@ func TestServerFields(t *testing.T) {
 		{"bad port", bad, "streamable_http.url", url("https://example.com:port/")},
 		{"no transport", bad, "transport", func(s *catalog.Server) { s.StreamableHTTP = nil }},
 		{"two transports", bad, "transport", func(s *catalog.Server) { s.Stdio = &resource.Stdio{Command: "x"} }},
-		{"sse", later, "sse", func(s *catalog.Server) { s.StreamableHTTP, s.SSE = nil, &resource.SSE{URL: "https://example.com"} }},
+		{"sse", "", "", sse("https://example.com/sse", "")},
+		{"sse without URL", bad, "sse.url", sse("", "")},
+		{"sse of a later version (M-6)", "", "", sse("https://example.com/sse", "2025-11-25")},
+		{"sse of the version without it", bad, "protocol", sse("https://example.com/sse", "2026-07-28")},
+		{"questions", "", "", func(s *catalog.Server) { s.Questions = &resource.Questions{Roots: true} }},
+		{"accepting changes", "", "", func(s *catalog.Server) { s.ToolChanges = resource.ToolChangesAccept }},
+		{"changes", bad, "tool_changes", func(s *catalog.Server) { s.ToolChanges = "TOOL_CHANGES_IGNORE" }},
 		{"affinity of HTTP", "", "", func(s *catalog.Server) { s.Affinity = resource.AffinityNone }},
 		{"affinity of stdio", "", "", stdio(func(*resource.Stdio) {})},
-		{"other affinity of HTTP", later, "affinity", func(s *catalog.Server) { s.Affinity = resource.AffinityPrincipal }},
-		{"other affinity of stdio", later, "affinity", func(s *catalog.Server) {
+		{"other affinity of HTTP", "", "", func(s *catalog.Server) { s.Affinity = resource.AffinityPrincipal }},
+		{"other affinity of stdio", "", "", func(s *catalog.Server) {
 			s.StreamableHTTP, s.Stdio, s.Affinity = nil, &resource.Stdio{Command: "x"}, resource.AffinityNone
 		}},
 		{"header", "", "", header("X-Api-Version", "2")},

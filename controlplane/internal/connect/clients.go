@@ -4,35 +4,63 @@ package connect
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"strings"
 )
 
 // authorization is the value of the Authorization header every client sends.
 const authorization = "Bearer " + Placeholder
 
+// overSSE begins the steps of a variant with HTTP+SSE.
+const overSSE = "If something on the way does not let Streamable HTTP through, use HTTP+SSE at the same URL. "
+
 const replaceToken = "Replace " + Placeholder + " with your bearer token."
 
 // object is a JSON object; maps are written with sorted names, so the text is the same each time.
 type object = map[string]any
 
-// claudeDesktop starts mcp-remote, because Claude Desktop's own connectors take no pasted token. The header goes through an
-// environment variable: a space inside an argument is lost on Windows.
+// claudeDesktop starts mcp-remote, because Claude Desktop's own connectors take no pasted token.
 func claudeDesktop(g Gateway) []Instruction {
-	args := []string{"-y", "mcp-remote@latest", g.URL, "--transport", "http-only", "--header", "Authorization:${AUTH_HEADER}"}
-	if plainHTTP(g.URL) {
-		args = append(args, "--allow-http")
-	}
 	return []Instruction{{
 		Steps: "In Claude Desktop open Settings, Developer, Edit Config, merge this in and restart it (Node.js is needed). " +
 			replaceToken,
 		Format: FormatJSON, File: "claude_desktop_config.json", Transport: Stdio,
-		Content: indented(object{"mcpServers": object{g.Name: object{
-			"command": "npx", "args": args, "env": object{"AUTH_HEADER": authorization},
-		}}}),
+		Content: remoteEntry(g),
+	}}
+}
+
+// remoteEntry starts mcp-remote with a token. The header goes through an environment variable: a space inside an argument
+// is lost on Windows.
+func remoteEntry(g Gateway) string {
+	return indented(object{"mcpServers": object{g.Name: object{
+		"command": "npx", "args": append(remoteArgs(g), "--header", "Authorization:${AUTH_HEADER}"),
+		"env": object{"AUTH_HEADER": authorization},
+	}}})
+}
+
+func mcpRemote(g Gateway) []Instruction {
+	return []Instruction{{
+		Steps:  "For a client that only starts programs: merge this into its file (Node.js is needed). " + replaceToken,
+		Format: FormatJSON, Transport: Stdio, Content: remoteEntry(g),
+	}}
+}
+
+func goose(g Gateway) []Instruction {
+	return []Instruction{{
+		Steps:  "In Goose open Extensions, Add custom extension (or run goose configure, Add Extension), and fill in these fields. " + replaceToken,
+		Format: FormatText, Transport: StreamableHTTP,
+		Content: fields([][2]string{
+			{"Type", "Streamable HTTP"}, {"Name", g.Name}, {"Endpoint", g.URL}, {"Request header Authorization", authorization},
+		}),
+	}}
+}
+
+func zed(g Gateway) []Instruction {
+	return []Instruction{{
+		Steps:  "Merge this into the settings file (the command zed: open settings file opens it). " + replaceToken,
+		Format: FormatJSON, File: "~/.config/zed/settings.json", Transport: StreamableHTTP,
+		Content: indented(object{"context_servers": object{g.Name: withHeaders(object{"url": g.URL})}}),
 	}}
 }
 
@@ -50,20 +78,22 @@ func claudeCode(g Gateway) []Instruction {
 			Format: FormatJSON, File: ".mcp.json", Transport: StreamableHTTP,
 			Content: indented(object{"mcpServers": object{g.Name: withHeaders(object{"type": "http", "url": g.URL})}}),
 		},
+		{
+			Steps:  overSSE + "Set PENSTOCK_TOKEN to your bearer token and run this in a terminal.",
+			Format: FormatShell, Transport: SSE,
+			Content: fmt.Sprintf(`claude mcp add --transport sse %s %s --header "Authorization: %s"`,
+				quoted(g.Name), quoted(g.URL), authorization),
+		},
 	}
 }
 
 func cursor(g Gateway) []Instruction {
 	entry := withHeaders(object{"url": g.URL})
-	link := "cursor://anysphere.cursor-deeplink/mcp/install?" + url.Values{
-		"name":   {g.Name},
-		"config": {base64.StdEncoding.EncodeToString([]byte(compact(entry)))},
-	}.Encode()
 	return []Instruction{
 		{
 			Steps: "Open this link; Cursor asks before it installs. Then replace " + Placeholder +
 				" with your bearer token in ~/.cursor/mcp.json (penstock connect --token-file puts it into the link).",
-			Format: FormatURL, Content: link, Transport: StreamableHTTP,
+			Format: FormatURL, Content: cursorLink(g, entry), Transport: StreamableHTTP,
 		},
 		{
 			Steps:  "Or merge this into the file. " + replaceToken,
@@ -76,36 +106,53 @@ func cursor(g Gateway) []Instruction {
 // vscode asks for the token itself and keeps it in the system's secret storage, so the file holds none.
 func vscode(g Gateway) []Instruction {
 	input := "penstock-" + g.Name + "-token"
-	entry := object{"type": "http", "url": g.URL, "headers": object{"Authorization": "Bearer ${input:" + input + "}"}}
+	file := func(kind string) string {
+		return indented(object{
+			"inputs": []any{object{
+				"id": input, "type": "promptString", "password": true, "description": "Penstock bearer token for " + g.Title,
+			}},
+			"servers": object{g.Name: object{
+				"type": kind, "url": g.URL, "headers": object{"Authorization": "Bearer ${input:" + input + "}"},
+			}},
+		})
+	}
 	named := withHeaders(object{"name": g.Name, "type": "http", "url": g.URL})
 	return []Instruction{
 		{
 			Steps:  "Merge this into the file (or into the one that the command MCP: Open User Configuration opens). VS Code asks for your bearer token at the first start.",
 			Format: FormatJSON, File: ".vscode/mcp.json", Transport: StreamableHTTP,
-			Content: indented(object{
-				"inputs": []any{object{
-					"id": input, "type": "promptString", "password": true, "description": "Penstock bearer token for " + g.Title,
-				}},
-				"servers": object{g.Name: entry},
-			}),
+			Content: file("http"),
 		},
 		{
 			Steps:  "Or set PENSTOCK_TOKEN to your bearer token and run this in a terminal.",
 			Format: FormatShell, Transport: StreamableHTTP,
 			Content: "code --add-mcp " + expanding(compact(named)),
 		},
+		{
+			Steps:  overSSE + "Merge this into the file; VS Code asks for your bearer token.",
+			Format: FormatJSON, File: ".vscode/mcp.json", Transport: SSE,
+			Content: file("sse"),
+		},
 	}
 }
 
 func copilotCLI(g Gateway) []Instruction {
-	return []Instruction{{
-		Steps: "Merge this into the file. Copilot CLI reads the token from the environment variable PENSTOCK_TOKEN " +
-			"when it starts.",
-		Format: FormatJSON, File: "~/.copilot/mcp-config.json", Transport: StreamableHTTP,
-		Content: indented(object{"mcpServers": object{g.Name: withHeaders(object{
-			"type": "http", "url": g.URL, "tools": []string{"*"},
-		})}}),
-	}}
+	file := func(kind string) string {
+		return indented(object{"mcpServers": object{g.Name: withHeaders(object{
+			"type": kind, "url": g.URL, "tools": []string{"*"},
+		})}})
+	}
+	const merge = "Merge this into the file. Copilot CLI reads the token from the environment variable PENSTOCK_TOKEN when it starts."
+	return []Instruction{
+		{
+			Steps: merge, Format: FormatJSON, File: "~/.copilot/mcp-config.json", Transport: StreamableHTTP,
+			Content: file("http"),
+		},
+		{
+			Steps: overSSE + merge, Format: FormatJSON, File: "~/.copilot/mcp-config.json", Transport: SSE,
+			Content: file("sse"),
+		},
+	}
 }
 
 func codex(g Gateway) []Instruction {
@@ -139,17 +186,22 @@ func openWebUI(g Gateway) []Instruction {
 }
 
 func n8n(g Gateway) []Instruction {
+	const paste = "Paste this onto the canvas of a workflow and connect it to an AI Agent. In the node choose a Bearer Auth " +
+		"credential whose token is your bearer token."
+	return []Instruction{
+		{Steps: paste, Format: FormatJSON, Transport: StreamableHTTP, Content: n8nCanvas(g, "httpStreamable", "bearerAuth")},
+		{Steps: overSSE + paste, Format: FormatJSON, Transport: SSE, Content: n8nCanvas(g, "sse", "bearerAuth")},
+	}
+}
+
+// n8nCanvas is a node to paste.
+func n8nCanvas(g Gateway, transport, authentication string) string {
 	node := object{
 		"id": "penstock-" + g.Name, "name": g.Title, "type": "@n8n/n8n-nodes-langchain.mcpClientTool", "typeVersion": 1.1,
 		"position":   []int{0, 0},
-		"parameters": object{"endpointUrl": g.URL, "serverTransport": "httpStreamable", "authentication": "bearerAuth", "options": object{}},
+		"parameters": object{"endpointUrl": g.URL, "serverTransport": transport, "authentication": authentication, "options": object{}},
 	}
-	return []Instruction{{
-		Steps: "Paste this onto the canvas of a workflow and connect it to an AI Agent. In the node choose a Bearer Auth " +
-			"credential whose token is your bearer token.",
-		Format: FormatJSON, Transport: StreamableHTTP,
-		Content: indented(object{"nodes": []any{node}, "connections": object{}}),
-	}}
+	return indented(object{"nodes": []any{node}, "connections": object{}})
 }
 
 func anyClient(g Gateway) []Instruction {
@@ -166,6 +218,16 @@ func anyClient(g Gateway) []Instruction {
 			Steps:  "Most clients that are configured by a file take this form. " + replaceToken,
 			Format: FormatJSON, Transport: StreamableHTTP,
 			Content: indented(object{"mcpServers": object{g.Name: withHeaders(object{"type": "http", "url": g.URL})}}),
+		},
+		{
+			Steps:  "Any client that speaks HTTP+SSE (MCP 2024-11-05) and can send a header: the URL is the same. " + replaceToken,
+			Format: FormatText, Transport: SSE,
+			Content: fields([][2]string{{"URL", g.URL}, {"Transport", "SSE"}, {"Authorization", authorization}}),
+		},
+		{
+			Steps:  "Most clients that are configured by a file take this form for HTTP+SSE. " + replaceToken,
+			Format: FormatJSON, Transport: SSE,
+			Content: indented(object{"mcpServers": object{g.Name: withHeaders(object{"type": "sse", "url": g.URL})}}),
 		},
 		{
 			Steps:  "Without any client: set PENSTOCK_TOKEN to your bearer token and see whether the gateway answers.",

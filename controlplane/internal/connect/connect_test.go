@@ -5,6 +5,7 @@ package connect
 import (
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/url"
 	"os/exec"
 	"slices"
@@ -22,31 +23,46 @@ const token = "pst_u_0123456789"
 // gateways are what makes quoting hard: a query, a title with quotes, a plain remote host.
 func gateways() map[string]Gateway {
 	return map[string]Gateway{
-		"local":  {Name: "demo", URL: "http://127.0.0.1:8080/v1/mcp/demo"},
-		"public": {Name: "eng-tools", Title: `Ada's "tools" $HOME`, URL: "https://mcp.example.com/v1/mcp/eng-tools?a=1&b=$x"},
-		"plain":  {Name: "lab", URL: "http://10.0.0.7:8080/v1/mcp/lab"},
+		"local":  {Name: "demo", URL: "http://127.0.0.1:8080/v1/mcp/demo", BearerToken: true},
+		"public": {Name: "eng-tools", Title: `Ada's "tools" $HOME`, URL: "https://mcp.example.com/v1/mcp/eng-tools?a=1&b=$x", BearerToken: true},
+		"plain":  {Name: "lab", URL: "http://10.0.0.7:8080/v1/mcp/lab", BearerToken: true},
 	}
 }
 
-// TestEveryInstructionParses is G-70: what is pasted must be what the client reads, with the gateway's URL in it and a
-// place for the token.
-func TestEveryInstructionParses(t *testing.T) {
+// withLogin is the gateways with OAuth and without bearer tokens.
+func withLogin() map[string]Gateway {
+	all := make(map[string]Gateway)
 	for name, g := range gateways() {
+		g.OAuth, g.BearerToken = true, false
+		all[name+", login"] = g
+	}
+	return all
+}
+
+// TestEveryInstructionParses is G-70: what is pasted must be what the client reads, with the gateway's URL in it, and a
+// place for the token exactly where the client sends one.
+func TestEveryInstructionParses(t *testing.T) {
+	all := gateways()
+	maps.Copy(all, withLogin())
+	for name, g := range all {
 		all, err := Instructions(g, "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, i := range all {
 			t.Run(name+"/"+i.Client+"/"+i.Format, func(t *testing.T) {
-				if i.Title == "" || i.Steps == "" || !slices.Contains([]string{StreamableHTTP, Stdio}, i.Transport) {
+				if i.Title == "" || i.Steps == "" || !slices.Contains([]string{StreamableHTTP, SSE, Stdio}, i.Transport) {
 					t.Errorf("incomplete: %+v", i)
 				}
 				urls, tokens := read(t, i)
 				if !slices.Contains(urls, g.URL) {
 					t.Errorf("URL %s is not among the values %q", g.URL, urls)
 				}
-				if !tokens {
-					t.Errorf("no place for the token in %s", i.Content)
+				if tokens != g.BearerToken {
+					t.Errorf("a place for the token: %t, want %t, in %s", tokens, g.BearerToken, i.Content)
+				}
+				if strings.Contains(i.Steps, "browser to log in") == g.BearerToken && i.Client != "open-webui" {
+					t.Errorf("the steps do not say how to log in: %s", i.Steps)
 				}
 			})
 		}
@@ -153,7 +169,7 @@ func shellWords(t *testing.T, command string) []string {
 
 func TestOneClient(t *testing.T) {
 	for _, slug := range Clients() {
-		got, err := Instructions(gateways()["local"], slug)
+		got, err := Instructions(withLogin()["local, login"], slug)
 		if err != nil || len(got) == 0 {
 			t.Errorf("%s: got %d instructions, error %v", slug, len(got), err)
 		}
@@ -170,6 +186,52 @@ func TestUnknownClient(t *testing.T) {
 	f := fault.From(err)
 	if f.Kind != fault.Invalid || f.Reason != ReasonUnknownClient || !strings.Contains(f.Public, "claude-code") {
 		t.Errorf("got %v, want an Invalid fault that names the known clients", err)
+	}
+}
+
+// TestOrder: what logs in with a browser comes first, and a gateway's instructions are for the ways it takes.
+func TestOrder(t *testing.T) {
+	g := gateways()["local"]
+	pasted, err := Instructions(g, "claude-code")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.OAuth, g.BearerToken = true, false
+	login, err := Instructions(g, "claude-code")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.BearerToken = true
+	both, err := Instructions(g, "claude-code")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(slices.Concat(login, pasted), both); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	for _, slug := range []string{"claude", "chatgpt"} {
+		_, err = Instructions(gateways()["local"], slug)
+		if f := fault.From(err); f.Kind != fault.Precondition || f.Reason != ReasonClientNeedsOAuth {
+			t.Errorf("%s without OAuth: got %v", slug, err)
+		}
+	}
+}
+
+// TestLoginContents pins the commands that people know by heart.
+func TestLoginContents(t *testing.T) {
+	for slug, want := range map[string]string{
+		"claude-code": "claude mcp add --transport http demo http://127.0.0.1:8080/v1/mcp/demo",
+		"codex":       "codex mcp add demo --url http://127.0.0.1:8080/v1/mcp/demo",
+		"mcp-remote":  "npx -y mcp-remote@latest http://127.0.0.1:8080/v1/mcp/demo --transport http-only",
+		"vscode":      `code --add-mcp "{\"name\":\"demo\",\"type\":\"http\",\"url\":\"http://127.0.0.1:8080/v1/mcp/demo\"}"`,
+	} {
+		got, err := Instructions(withLogin()["local, login"], slug)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(got, func(i Instruction) bool { return i.Content == want }) {
+			t.Errorf("%s: %q is not among %+v", slug, want, got)
+		}
 	}
 }
 
@@ -191,6 +253,31 @@ func TestContents(t *testing.T) {
 		}
 		if diff := cmp.Diff(content, got[n].Content); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", slug, diff)
+		}
+	}
+}
+
+// TestTransports: Streamable HTTP comes first, and HTTP+SSE is there for the clients that can be told to use it (G-70).
+func TestTransports(t *testing.T) {
+	for _, slug := range Clients() {
+		got, err := Instructions(withLogin()["local, login"], slug)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pasted, err := Instructions(gateways()["local"], slug); err == nil {
+			got = append(got, pasted...)
+		}
+		if got[0].Transport == SSE {
+			t.Errorf("%s: HTTP+SSE comes first", slug)
+		}
+		takes := slices.Contains([]string{"claude-code", "vscode", "copilot-cli", "n8n", "any"}, slug)
+		if offered := slices.ContainsFunc(got, func(i Instruction) bool { return i.Transport == SSE }); offered != takes {
+			t.Errorf("%s: HTTP+SSE offered %t, want %t", slug, offered, takes)
+		}
+		for _, i := range got {
+			if marked := strings.Contains(strings.ToLower(i.Content), "sse"); marked != (i.Transport == SSE) {
+				t.Errorf("%s: transport %s with %s", slug, i.Transport, i.Content)
+			}
 		}
 	}
 }

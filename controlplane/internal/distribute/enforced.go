@@ -5,11 +5,14 @@ package distribute
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
-// Enforcement says who enforces a revision. The lists hold names of nodes, sorted.
+// Enforcement says who enforces a revision. The lists hold names of nodes, sorted. An authserver is no node and in none of
+// them, but for Lagging, as "authserver/<name>": what nodes enforce already, it must not undo with a new token.
 type Enforcement struct {
 	Revision     catalog.Revision
 	Enforced     bool     // a node is connected, and none lags
@@ -18,37 +21,69 @@ type Enforcement struct {
 	Disconnected []string // nodes without a stream, which may serve an older revision (D-52)
 }
 
-// WaitEnforced returns when every connected node in the scope of a revision enforces it, or with the laggards when ctx
-// ends. The revision may be newer than what this control plane has taken in yet.
-func (s *Server) WaitEnforced(ctx context.Context, rev catalog.Revision) Enforcement {
+// WaitEnforced returns when every connected node and authserver in the scope of a revision enforces it, at whatever control
+// plane, or with the laggards when ctx ends. A denial is enforced before older changes may be (D-50); with whole, those are
+// waited for as well. The revision may be newer than what this control plane has taken in yet. Nothing is claimed while a
+// control plane does not answer: it is named among the laggards then, as "controlplane/<id>".
+func (s *Server) WaitEnforced(ctx context.Context, rev catalog.Revision, whole bool) Enforcement {
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
 	for {
 		headMoved, moved := s.feed.Changed(), s.ledger.changed()
-		now := s.Enforcement(rev)
+		now := s.enforcement(rev, whole)
 		if now.Enforced {
-			return now
+			// The others may have nodes of which nothing was heard yet: they are asked once more before it is claimed (D-51).
+			silent := s.others.Sync(ctx)
+			if now = s.enforcement(rev, whole).without(silent); now.Enforced {
+				return now
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return now
 		case <-headMoved:
 		case <-moved:
+		case <-again.C:
 		}
 	}
 }
 
-// Enforcement tells who enforces a revision now.
+// askAgain is how often a control plane that did not answer is asked again.
+const askAgain = 500 * time.Millisecond
+
+// without takes back what cannot be claimed while control planes do not say what their nodes enforce.
+func (e Enforcement) without(silent []string) Enforcement {
+	for _, id := range silent {
+		e.Lagging = append(e.Lagging, "controlplane/"+id)
+	}
+	slices.Sort(e.Lagging)
+	e.Lagging = slices.Compact(e.Lagging)
+	e.Enforced = e.Enforced && len(silent) == 0
+	return e
+}
+
+// Enforcement tells who enforces a revision now, as far as the other control planes have told.
 func (s *Server) Enforcement(rev catalog.Revision) Enforcement {
+	return s.enforcement(rev, false).without(s.others.Silent())
+}
+
+func (s *Server) enforcement(rev catalog.Revision, whole bool) Enforcement {
 	head := s.feed.Head()
 	info, known := s.feed.Info(rev)
-	denial := known && info.Denial
+	denial := known && info.Denial && !whole
 	out := Enforcement{Revision: rev}
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
 	for _, e := range s.ledger.entries {
+		enforces := e.node.Connected && head.Revision >= rev && e.enforces(head, rev, denial)
 		switch {
-		case e.stream == nil:
+		case e.node.Role == ident.RoleAuthserver:
+			if e.node.Connected && !enforces {
+				out.Lagging = append(out.Lagging, "authserver/"+e.node.Name)
+			}
+		case !e.node.Connected:
 			out.Disconnected = append(out.Disconnected, e.node.Name)
-		case head.Revision >= rev && e.enforces(head, rev, denial):
+		case enforces:
 			out.Enforcing = append(out.Enforcing, e.node.Name)
 		default:
 			out.Lagging = append(out.Lagging, e.node.Name)
@@ -68,13 +103,29 @@ func (e *entry) enforces(head catalog.Head, rev catalog.Revision, denial bool) b
 	switch {
 	case n.Epoch != head.Epoch || n.Enforced == 0:
 		return false
-	case n.Enforced >= rev || denial && n.Denied >= rev:
+	case max(n.Enforced, n.Idle) >= rev || denial && n.Denied >= rev:
 		return true
 	default:
-		return !e.class.Affects(n.Enforced, rev)
+		return e.class != nil && !e.class.Affects(n.Enforced, rev)
 	}
 }
 
 // Enforced reports whether at least one node is connected and every connected one enforces the revision. It implements
 // catalog.Status.
 func (s *Server) Enforced(rev catalog.Revision) bool { return s.Enforcement(rev).Enforced }
+
+// Lacking returns the names of the connected nodes that did not announce a capability, sorted (D-37). A node that is not
+// connected is not one of them: it takes what it finds when it comes, or rejects it. An authserver decides no calls and
+// is none either. It implements catalog.Capabilities.
+func (s *Server) Lacking(capability string) []string {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	var names []string
+	for _, e := range s.ledger.entries {
+		if e.node.Connected && e.node.Role == ident.RoleNode && !slices.Contains(e.node.Capabilities, capability) {
+			names = append(names, e.node.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names) // one name in two regions
+}

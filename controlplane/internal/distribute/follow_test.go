@@ -218,7 +218,7 @@ func TestWaitEnforcedEndsWithItsContext(t *testing.T) {
 		rev := p.write(feedtest.Shop()...)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if e := p.server.WaitEnforced(ctx, rev); e.Enforced || e.Enforcing != nil || e.Lagging != nil || e.Disconnected != nil {
+		if e := p.server.WaitEnforced(ctx, rev, false); e.Enforced || e.Enforcing != nil || e.Lagging != nil || e.Disconnected != nil {
 			t.Errorf("without a node: %+v", e)
 		}
 		if p.server.Enforced(rev) {
@@ -229,7 +229,7 @@ func TestWaitEnforcedEndsWithItsContext(t *testing.T) {
 		p.wait(rev)
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if e := p.server.WaitEnforced(ctx, rev+1); e.Enforced || !slices.Equal(e.Lagging, []string{"n1"}) {
+		if e := p.server.WaitEnforced(ctx, rev+1, false); e.Enforced || !slices.Equal(e.Lagging, []string{"n1"}) {
 			t.Errorf("a revision that does not exist yet: %+v", e)
 		}
 		n.stop()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -25,12 +26,22 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/enroll"
 	"github.com/penstockhq/penstock/controlplane/internal/feed"
 	"github.com/penstockhq/penstock/controlplane/internal/feed/feedtest"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/pgtest"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/node"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(leakFree(pgtest.Main(m))) }
+
+// leakFree fails a run after which goroutines are left.
+func leakFree(code int) int {
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
 
 // plane is a running control plane, as far as nodes see it.
 type plane struct {
@@ -42,6 +53,7 @@ type plane struct {
 
 	mu      sync.Mutex
 	servers []*grpc.Server
+	stopped bool
 	stop    func()
 }
 
@@ -69,7 +81,7 @@ func startPlane(tb testing.TB, store catalog.Store, change func(*distribute.Conf
 	p.stop = sync.OnceFunc(func() {
 		p.mu.Lock()
 		servers := p.servers
-		p.servers = nil
+		p.servers, p.stopped = nil, true
 		p.mu.Unlock()
 		for _, s := range servers {
 			s.Stop()
@@ -86,6 +98,9 @@ func startPlane(tb testing.TB, store catalog.Store, change func(*distribute.Conf
 func (p *plane) dial(w ident.Workload) (net.Conn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.stopped {
+		return nil, net.ErrClosed // nobody would stop a server that was made now
+	}
 	l := bufconn.Listen(p.pipe)
 	s := grpc.NewServer(grpc.Creds(enroll.Local(w)), grpc.ForceServerCodecV2(distribute.Codec()),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
@@ -108,7 +123,7 @@ func (p *plane) wait(rev catalog.Revision) distribute.Enforcement {
 	p.tb.Helper()
 	ctx, cancel := context.WithTimeout(p.tb.Context(), 20*time.Second)
 	defer cancel()
-	e := p.server.WaitEnforced(ctx, rev)
+	e := p.server.WaitEnforced(ctx, rev, false)
 	if !e.Enforced {
 		p.tb.Fatalf("revision %d is not enforced: %+v", rev, e)
 	}
@@ -129,14 +144,15 @@ type view struct {
 	gate    chan struct{}       // Apply waits for it to close; nil does not wait
 	moved   chan struct{}       // closed at the next change
 	order   []string            // what came, in order
+	revoked map[string]int      // key of a revocation to how often it came
 }
 
 func newView() *view {
-	return &view{have: map[node.Key]string{}, bodies: map[node.Key]string{}, denied: map[node.Key]uint64{}, moved: make(chan struct{})}
+	return &view{have: map[node.Key]string{}, bodies: map[node.Key]string{}, denied: map[node.Key]uint64{}, revoked: map[string]int{}, moved: make(chan struct{})}
 }
 
 func kinds() []string {
-	return []string{"server", "connection", "tool", "gateway", "assignment", "team", "user", "bearer_token"}
+	return []string{"server", "connection", "tool", "gateway", "assignment", "team", "user", "bearer_token", "identity_provider", "oauth_client"}
 }
 
 func (v *view) Apply(ctx context.Context, s node.State, touched []node.Key, atomic bool) []node.Reject {
@@ -203,6 +219,16 @@ func (v *view) Deny(_ context.Context, revision uint64, keys []node.Key) {
 		}
 	}
 	v.note(fmt.Sprintf("deny %d", revision))
+}
+
+// Revoked takes revocations.
+func (v *view) Revoked(_ context.Context, entries []*distributionv1.Revocation) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, e := range entries {
+		v.revoked[string(e.GetKeySha256())]++
+	}
+	v.note(fmt.Sprintf("revoked %d", len(entries)))
 }
 
 // note wakes who waits. The caller holds mu.
@@ -274,7 +300,7 @@ func startNode(tb testing.TB, p *plane, name, region string, change func(*sim, *
 	tb.Helper()
 	s := &sim{tb: tb, view: newView(), who: workload(name, region), plane: p}
 	cfg := node.Config{
-		Endpoints: []string{"passthrough:///plane"}, Applier: s.view, Log: feedtest.Log(), Build: "test",
+		Endpoints: []string{"passthrough:///plane"}, Applier: s.view, Revocations: s.view.Revoked, Log: feedtest.Log(), Build: "test",
 		DialOptions: []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(s.dial)},
 	}
 	if change != nil {

@@ -12,18 +12,25 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/feed"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
-// Node is what the ledger knows of one node.
+// Node is what the ledger knows of one node or authserver.
 type Node struct {
 	Name, Region string
+	Role         ident.Role
 	Connected    bool
+	Replica      string // control plane that has its stream; empty while it has none
+	Here         bool   // this one has it
 	Build        string
+	Capabilities []string         // what it can enforce, as it announced; nil while it was not connected yet
 	Epoch        string           // of the two revisions
 	Enforced     catalog.Revision // new calls are decided by it
+	Idle         catalog.Revision // of a node elsewhere: up to here nothing else concerns it
 	Denied       catalog.Revision // latest denial enforced
 	Lag          time.Duration    // age of the oldest change in its scope that it does not enforce
+	Revoked      uint64           // latest revocation enforced, in the present sequence
 	Seen         time.Time        // last message
 	Rejects      []Reject         // what it would not compile, by kind and name
 }
@@ -47,8 +54,12 @@ type rejected struct {
 // entry is one node of the ledger.
 type entry struct {
 	node    Node // without Lag and Rejects
-	class   *feed.Class
-	stream  *stream // nil while disconnected
+	who     ident.Workload
+	class   *feed.Class // nil while it is not known what concerns the node
+	stream  *stream     // nil while it has none here
+	since   time.Time   // when its connection began
+	ours    bool        // it has or had a stream here: the other control planes are told of it
+	at      uint64      // position of its last change
 	rejects map[catalog.Key]rejected
 	dirty   bool      // not noted yet
 	noted   time.Time // Seen as it was noted last
@@ -58,17 +69,25 @@ type entry struct {
 type ledger struct {
 	mu      sync.Mutex
 	entries map[string]*entry // by region and name
+	replica string            // this control plane
+	at      uint64            // number of changes
 	moved   chan struct{}     // closed when an entry changes
 }
 
-func newLedger() *ledger {
-	return &ledger{entries: make(map[string]*entry), moved: make(chan struct{})}
+func newLedger(replica string) *ledger {
+	return &ledger{entries: make(map[string]*entry), replica: replica, moved: make(chan struct{})}
 }
 
 // signal wakes who waits. The caller holds mu.
 func (l *ledger) signal() {
 	close(l.moved)
 	l.moved = make(chan struct{})
+}
+
+// touch notes that an entry changed. The caller holds mu and signals.
+func (l *ledger) touch(e *entry) {
+	l.at++
+	e.at = l.at
 }
 
 func (l *ledger) changed() <-chan struct{} {
@@ -88,9 +107,14 @@ func (l *ledger) join(st *stream, hello *distributionv1.Hello, now time.Time) (o
 	}
 	old = e.stream
 	e.stream, e.class, e.dirty = st, st.class, true
+	e.who, e.since, e.ours = st.node, now, true
 	// What the node enforces is what it acks on this stream, not what it says it has. It also says anew what it rejects.
-	e.node = Node{Name: st.node.Name, Region: st.node.Region, Connected: true, Build: hello.GetBuild(), Seen: now}
+	e.node = Node{
+		Name: st.node.Name, Region: st.node.Region, Role: st.node.Role, Connected: true, Replica: l.replica, Here: true, Build: hello.GetBuild(),
+		Capabilities: slices.Clone(hello.GetCapabilities()), Seen: now,
+	}
 	e.rejects = make(map[catalog.Key]rejected)
+	l.touch(e)
 	l.signal()
 	return old
 }
@@ -103,7 +127,9 @@ func (l *ledger) leave(st *stream) bool {
 	if e == nil || e.stream != st {
 		return false
 	}
-	e.stream, e.node.Connected, e.dirty = nil, false, true
+	e.stream, e.dirty = nil, true
+	e.node.Connected, e.node.Replica, e.node.Here = false, "", false
+	l.touch(e)
 	l.signal()
 	return true
 }
@@ -127,7 +153,11 @@ func (l *ledger) ack(st *stream, a *distributionv1.Ack) {
 	n.Seen = st.server.now()
 	moved := n.Epoch != a.GetEpoch() || n.Enforced != catalog.Revision(a.GetRevision()) || n.Denied != catalog.Revision(a.GetDenyRevision())
 	n.Epoch, n.Enforced, n.Denied = a.GetEpoch(), catalog.Revision(a.GetRevision()), catalog.Revision(a.GetDenyRevision())
+	if n.Revoked != a.GetRevocationSeq() {
+		n.Revoked, moved = a.GetRevocationSeq(), true
+	}
 	if moved {
+		l.touch(e)
 		l.signal()
 	}
 	e.dirty = e.dirty || moved || n.Seen.Sub(e.noted) >= seenEvery
@@ -161,18 +191,26 @@ func (l *ledger) reject(st *stream, r *distributionv1.Reject) {
 			Revision: catalog.Revision(r.GetRevision()),
 		}}
 	}
+	l.touch(e)
 	l.signal()
 }
 
-// pick returns a connected stream that was not asked yet, counted from first, nil if there is none.
-func (l *ledger) pick(first int, asked map[string]bool) *stream {
+// pick returns a connected node's stream that was not asked yet, counted from first, nil if there is none.
+// Those that hold the connection come first: others are refused its credential (D-85).
+func (l *ledger) pick(first int, asked map[string]bool, connection string) *stream {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var ids []string
+	var ids, holding []string
 	for id, e := range l.entries {
-		if e.stream != nil && !asked[id] {
+		if e.stream != nil && e.node.Role == ident.RoleNode && !asked[id] {
 			ids = append(ids, id)
+			if connection != "" && e.class != nil && e.class.Holds(catalog.Key{Kind: catalog.KindConnection, Name: connection}) {
+				holding = append(holding, id)
+			}
 		}
+	}
+	if len(holding) > 0 {
+		ids = holding
 	}
 	if len(ids) == 0 {
 		return nil
@@ -182,14 +220,21 @@ func (l *ledger) pick(first int, asked map[string]bool) *stream {
 }
 
 // Nodes returns all nodes known, connected or not, by name and region.
-func (s *Server) Nodes() []Node {
+func (s *Server) Nodes() []Node { return s.list(ident.RoleNode) }
+
+// Authservers returns all authservers known, as Nodes does.
+func (s *Server) Authservers() []Node { return s.list(ident.RoleAuthserver) }
+
+func (s *Server) list(role ident.Role) []Node {
 	now := s.now()
 	l := s.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	list := make([]Node, 0, len(l.entries))
 	for _, e := range l.entries {
-		list = append(list, e.show(now))
+		if e.node.Role == role {
+			list = append(list, e.show(now))
+		}
 	}
 	slices.SortFunc(list, func(a, b Node) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Region, b.Region))
@@ -201,8 +246,8 @@ func (s *Server) Nodes() []Node {
 func (e *entry) show(now time.Time) Node {
 	n := e.node
 	switch {
-	case e.stream != nil && n.Enforced == 0:
-		n.Lag = time.Since(e.stream.since) // enforces nothing since it came
+	case n.Connected && n.Enforced == 0:
+		n.Lag = max(0, now.Sub(e.since)) // enforces nothing since it came
 	case e.class != nil:
 		if info, ok := e.class.FirstAfter(n.Enforced); ok {
 			n.Lag = max(0, now.Sub(info.Time))

@@ -157,12 +157,22 @@ func TestEnforcementOfMixedChanges(t *testing.T) {
 				if got := p.server.Enforced(rev); got != tt.soon {
 					t.Errorf("enforced while the node still compiles: %t", got)
 				}
+				if whole := p.server.WaitEnforced(canceled(t), rev, true); whole.Enforced {
+					t.Error("everything up to the revision counts as enforced while the node still compiles")
+				}
 				n.view.lock(func() { n.view.gate = nil })
 				close(gate)
 				p.wait(rev)
 			})
 		})
 	}
+}
+
+// canceled is a context for those who do not wait.
+func canceled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
 }
 
 // TestNewestStreamWins is D-40.
@@ -252,7 +262,9 @@ func TestDrain(t *testing.T) {
 		t.Run(window.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				store := memstore.New(nil)
-				old := startPlane(t, store, func(c *distribute.Config) { c.DrainWindow = window })
+				old := startPlane(t, store, func(c *distribute.Config) {
+					c.DrainWindow, c.Others = window, &others{endpoints: []string{"passthrough:///plane"}}
+				})
 				next := startPlane(t, store, nil)
 				rev := old.write(feedtest.Shop()...)
 				var nodes []*sim

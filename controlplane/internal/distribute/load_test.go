@@ -122,7 +122,7 @@ func TestSlowReader(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := startPlane(t, memstore.New(nil), func(c *distribute.Config) { c.MaxSnapshots = 1 })
 		old := startNode(t, p, "old", "eu", nil)
-		first := p.write(append(feedtest.Shop(), feedtest.Tools("big", 800)...)...)
+		first := p.write(append(feedtest.Shop(), feedtest.Tools("big", 4000)...)...)
 		old.at(first)
 		healed := false
 		start := time.Now()

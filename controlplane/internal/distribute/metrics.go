@@ -15,12 +15,13 @@ import (
 
 // Lanes of a stream, as the metric of sent bytes names them.
 const (
-	laneDenials   = "denials"
-	laneDelta     = "deltas"
-	laneSnapshot  = "snapshots"
-	laneBlobs     = "blobs"
-	laneHeartbeat = "heartbeats"
-	laneTasks     = "tasks"
+	laneDenials     = "denials"
+	laneRevocations = "revocations"
+	laneDelta       = "deltas"
+	laneSnapshot    = "snapshots"
+	laneBlobs       = "blobs"
+	laneHeartbeat   = "heartbeats"
+	laneTasks       = "tasks"
 )
 
 // Reasons for a snapshot, as the metric names them.
@@ -66,13 +67,20 @@ func newMetrics(p metric.MeterProvider, s *Server) *metrics {
 	_, errs[7] = meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		connected := int64(0)
 		for _, n := range s.Nodes() {
-			if !n.Connected {
-				continue
+			if !n.Here {
+				continue // another control plane reports it
 			}
 			connected++
 			at := metric.WithAttributes(attribute.String(obs.PenstockNode, n.Name), attribute.String(obs.PenstockRegion, n.Region))
 			o.ObserveFloat64(lag, n.Lag.Seconds(), at)
 			o.ObserveInt64(enforced, int64(n.Enforced), at)
+		}
+		for _, a := range s.Authservers() {
+			if a.Here {
+				at := metric.WithAttributes(attribute.String(obs.PenstockNode, "authserver/"+a.Name), attribute.String(obs.PenstockRegion, a.Region))
+				o.ObserveFloat64(lag, a.Lag.Seconds(), at)
+				o.ObserveInt64(enforced, int64(a.Enforced), at)
+			}
 		}
 		o.ObserveInt64(streams, connected)
 		return nil

@@ -3,11 +3,14 @@
 package distribute
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"sync"
 	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
@@ -24,6 +27,7 @@ const (
 type note struct {
 	Name     string           `json:"name"`
 	Region   string           `json:"region,omitempty"`
+	Role     ident.Role       `json:"role,omitempty"` // empty: a node
 	Build    string           `json:"build,omitempty"`
 	Epoch    string           `json:"epoch,omitempty"`
 	Enforced catalog.Revision `json:"enforced"`
@@ -32,10 +36,15 @@ type note struct {
 	Seen     time.Time        `json:"seen"`
 }
 
-// Run remembers the nodes of before a restart and notes what the present ones enforce, at most every 5 s and never per
+// Run follows the revocations, remembers the nodes of before a restart, and notes what the present ones enforce, at most every 5 s and never per
 // ack. It ends with ctx, after the streams, and returns nil. Without Notes it only waits for the streams.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.wait()
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	loops.Go(func() { s.followRevocations(ctx) })
+	loops.Go(func() { s.followRollout(ctx) })
+	loops.Go(func() { s.shed(ctx) })
 	if s.notes == nil {
 		<-ctx.Done()
 		return nil
@@ -77,14 +86,15 @@ func (s *Server) remember(ctx context.Context) {
 		}
 		if l.entries[id] == nil {
 			l.entries[id] = &entry{node: Node{
-				Name: n.Name, Region: n.Region, Build: n.Build, Epoch: n.Epoch, Enforced: n.Enforced, Denied: n.Denied, Seen: n.Seen,
+				Name: n.Name, Region: n.Region, Role: cmp.Or(n.Role, ident.RoleNode), Build: n.Build, Epoch: n.Epoch,
+				Enforced: n.Enforced, Denied: n.Denied, Seen: n.Seen,
 			}}
 		}
 	}
 	l.signal()
 }
 
-// flush notes what changed.
+// flush notes what changed. What cannot be noted is tried again by the next flush.
 func (s *Server) flush(ctx context.Context) {
 	l := s.ledger
 	l.mu.Lock()
@@ -96,11 +106,12 @@ func (s *Server) flush(ctx context.Context) {
 		e.dirty, e.noted = false, e.node.Seen
 		n := &e.node
 		dirty[id] = note{
-			Name: n.Name, Region: n.Region, Build: n.Build, Epoch: n.Epoch, Enforced: n.Enforced, Denied: n.Denied,
+			Name: n.Name, Region: n.Region, Role: n.Role, Build: n.Build, Epoch: n.Epoch, Enforced: n.Enforced, Denied: n.Denied,
 			Rejects: len(e.rejects), Seen: n.Seen,
 		}
 	}
 	l.mu.Unlock()
+	defer s.unnoted(dirty)
 	for id, n := range dirty {
 		body, err := json.Marshal(n)
 		if err == nil {
@@ -109,6 +120,19 @@ func (s *Server) flush(ctx context.Context) {
 		if err != nil {
 			s.log.WarnContext(ctx, "what a node enforces cannot be noted", obs.AttrNode, n.Name, obs.AttrError, err)
 			return
+		}
+		delete(dirty, id)
+	}
+}
+
+// unnoted marks nodes whose notes were not written. One that another control plane has by now is left to that one.
+func (s *Server) unnoted(notes map[string]note) {
+	l := s.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id := range notes {
+		if e := l.entries[id]; e != nil && (e.node.Replica == "" || e.node.Here) {
+			e.dirty = true
 		}
 	}
 }

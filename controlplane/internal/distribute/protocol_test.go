@@ -23,6 +23,7 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/feed/feedtest"
 	"github.com/penstockhq/penstock/controlplane/internal/memstore"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
@@ -64,6 +65,8 @@ func drain(s distributionv1.DistributionService_FollowClient) (kinds []string, e
 			kinds = append(kinds, "delta")
 		case m.GetDeny() != nil:
 			kinds = append(kinds, "deny")
+		case m.GetRevocations() != nil:
+			kinds = append(kinds, "revocations")
 		case m.GetHeartbeat() != nil:
 			kinds = append(kinds, "heartbeat")
 		case m.GetDrain() != nil:
@@ -82,7 +85,7 @@ func TestRefusals(t *testing.T) {
 		code codes.Code
 		text string
 	}{
-		{"another role", ident.Workload{TrustDomain: "test", Role: ident.RoleAuthserver, Name: "a"}, nil, codes.PermissionDenied, "role"},
+		{"another role", ident.Workload{TrustDomain: "test", Role: ident.RoleControlPlane, Name: "a"}, nil, codes.PermissionDenied, "role"},
 		{"no Hello", workload("n1", "eu"), nil, codes.DeadlineExceeded, "no Hello"},
 		{"Ack before Hello", workload("n1", "eu"), []*distributionv1.FollowRequest{ack(&distributionv1.Ack{})}, codes.InvalidArgument, "first message"},
 		{"Hello twice", workload("n1", "eu"), []*distributionv1.FollowRequest{hello(ready), hello(ready)}, codes.InvalidArgument, "first message only"},
@@ -239,11 +242,11 @@ func TestHelloFromTheFuture(t *testing.T) {
 			first string
 			code  codes.Code
 		}{
-			{"ahead", &distributionv1.Hello{Protocol: 1, Epoch: h.Epoch, Revision: uint64(h.Revision) + 1, Digest: make([]byte, 16)}, "", codes.Unavailable},
 			{"another epoch", &distributionv1.Hello{Protocol: 1, Epoch: "other", Revision: 99, Digest: make([]byte, 16)}, "begin", codes.DeadlineExceeded},
 			{"another digest", &distributionv1.Hello{Protocol: 1, Epoch: h.Epoch, Revision: uint64(h.Revision), Digest: make([]byte, 16)}, "begin", codes.DeadlineExceeded},
 			{"no digest", &distributionv1.Hello{Protocol: 1, Epoch: h.Epoch, Revision: uint64(h.Revision)}, "begin", codes.DeadlineExceeded},
 			{"nothing", &distributionv1.Hello{Protocol: 1}, "begin", codes.DeadlineExceeded},
+			{"ahead", &distributionv1.Hello{Protocol: 1, Epoch: h.Epoch, Revision: uint64(h.Revision) + 1, Digest: make([]byte, 16)}, "", codes.Unavailable},
 		}
 		for _, tt := range tests {
 			s, err := raw(t, p, workload("n1", "eu")).Follow(t.Context())
@@ -261,6 +264,13 @@ func TestHelloFromTheFuture(t *testing.T) {
 			if first != tt.first || status.Code(err) != tt.code {
 				t.Errorf("%s: %v, then %v", tt.name, kinds, err)
 			}
+		}
+		// Nothing may be written over what the node knows, and nobody else is sent the older state.
+		if err := p.feed.Guard(t.Context(), h); fault.From(err).Reason != feed.ReasonRevisionsLost || !strings.Contains(fault.From(err).Public, "node n1") {
+			t.Errorf("a write after it: %v", err)
+		}
+		if p.feed.Ready() {
+			t.Error("it goes on sending")
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/feed"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/node/pack"
 )
 
 const (
@@ -26,8 +27,7 @@ const (
 	maxOpen    = 2
 	retryDelta = 250 * time.Millisecond // after a body that could not be read
 	leaveGrace = 500 * time.Millisecond // between the time a node is to leave and the end of its stream
-	minWait    = 500 * time.Millisecond // D-42: a node that is one snapshot too many waits this long
-	maxWait    = 2 * time.Second
+	minWait    = 500 * time.Millisecond // D-42: a node that is one snapshot too many waits at least this long
 )
 
 // send is the send loop: it brings the node from what it has to what there is, until the stream ends.
@@ -50,6 +50,7 @@ func (st *stream) send() {
 func (st *stream) follow(hello *distributionv1.Hello) error {
 	st.server.log.InfoContext(st.ctx, "node follows", obs.AttrNode, st.node.Name, obs.AttrRegion, st.node.Region,
 		obs.AttrRevision, hello.GetRevision())
+	st.packs = hello.GetDictionary() >= pack.Dictionary
 	st.again = time.NewTimer(time.Hour)
 	defer st.again.Stop()
 	if err := st.resume(hello); err != nil {
@@ -57,9 +58,11 @@ func (st *stream) follow(hello *distributionv1.Hello) error {
 	}
 	beat := time.NewTicker(heartbeatEvery)
 	defer beat.Stop()
+	old := time.NewTimer(st.server.age())
+	defer old.Stop()
 	for beats := 1; ; {
 		// Taken before looking, so that no change falls between.
-		changed := st.server.feed.Changed()
+		changed, revoked, rolled := st.server.feed.Changed(), st.server.revoked.changed(), st.server.rollout.changed()
 		if err := st.catchUp(); err != nil {
 			return err
 		}
@@ -67,7 +70,11 @@ func (st *stream) follow(hello *distributionv1.Hello) error {
 		case <-st.ctx.Done():
 			return context.Cause(st.ctx)
 		case <-st.server.draining:
-			return st.leave(jitter(st.server.window))
+			return st.leave(jitter(st.server.spread()))
+		case <-st.shed:
+			return st.leave(jitter(st.server.shedEvery))
+		case <-old.C:
+			return st.leave(jitter(leaveSpread))
 		case t := <-st.tasks:
 			m := &distributionv1.FollowResponse{Kind: &distributionv1.FollowResponse_Task{Task: t}}
 			if err := st.write(laneTasks, m, proto.Size(m)); err != nil {
@@ -84,12 +91,19 @@ func (st *stream) follow(hello *distributionv1.Hello) error {
 		case <-st.acks:
 		case <-st.again.C:
 		case <-changed:
+		case <-revoked:
+		case <-rolled:
 		}
 	}
 }
 
-// resume decides where the node continues (D-20): from its cursor, or with a snapshot.
+// resume decides where the node continues (D-20): from its cursor, or with a snapshot. What was revoked meanwhile goes
+// first in every case (D-32).
 func (st *stream) resume(hello *distributionv1.Hello) error {
+	st.revoked = revokedCursor{epoch: hello.GetRevocationEpoch(), seq: hello.GetRevocationSeq()}
+	if err := st.revocations(); err != nil {
+		return err
+	}
 	head := st.server.feed.Head()
 	st.epoch = head.Epoch
 	rev := catalog.Revision(hello.GetRevision())
@@ -99,17 +113,24 @@ func (st *stream) resume(hello *distributionv1.Hello) error {
 		if hello.GetEpoch() != "" {
 			reason = reasonEpoch
 		}
+		if wait := st.server.hellos.take(time.Now()); wait > 0 {
+			return st.leave(wait)
+		}
 		return st.snapshot(reason, true)
 	}
-	if rev > head.Revision {
+	if seen := max(rev, catalog.Revision(hello.GetDenyRevision())); seen > head.Revision {
 		// Revisions, perhaps denials, that this control plane does not know (D-72): it lags, or they were lost.
-		st.server.log.ErrorContext(st.ctx, "node knows revisions that this control plane does not", obs.AttrNode, st.node.Name,
-			obs.AttrRevision, hello.GetRevision(), "head", uint64(head.Revision))
-		return status.Errorf(codes.Unavailable, "this control plane is at revision %d, before the node's %d", head.Revision, rev)
+		st.server.feed.Witness(st.ctx, "node "+st.node.Name, catalog.Head{Epoch: head.Epoch, Revision: seen})
+		st.server.log.WarnContext(st.ctx, "node knows revisions that this control plane does not", obs.AttrNode, st.node.Name,
+			obs.AttrRevision, uint64(seen), "head", uint64(head.Revision))
+		return status.Errorf(codes.Unavailable, "this control plane is at revision %d, before the node's %d", head.Revision, seen)
 	}
 	st.denied = max(catalog.Revision(hello.GetDenyRevision()), rev)
 	if err := st.denials(); err != nil {
 		return err
+	}
+	if wait := st.server.hellos.take(time.Now()); wait > 0 {
+		return st.leave(wait)
 	}
 	if sum, known := st.class.Digest(rev); known && string(sum) != string(hello.GetDigest()) {
 		st.server.metrics.drifted(st.ctx)
@@ -121,9 +142,9 @@ func (st *stream) resume(hello *distributionv1.Hello) error {
 	return st.heartbeat(0, false) // so that the node hears at once that it is followed
 }
 
-// catchUp sends what the node lacks and may get now: denials first, then one merged delta.
+// catchUp sends what the node lacks and may get now: the fast lane first, then one merged delta.
 func (st *stream) catchUp() error {
-	if err := st.denials(); err != nil {
+	if err := st.fastLane(); err != nil {
 		return err
 	}
 	head := st.server.feed.Head()
@@ -134,14 +155,11 @@ func (st *stream) catchUp() error {
 	if len(st.open) >= maxOpen {
 		return nil // the next ack wakes this loop
 	}
-	target, wait := st.server.pace.next(head, st.server.feed.Prompt(), time.Now())
-	if wait > 0 {
-		st.again.Reset(wait)
-	}
+	target := st.target(head)
 	if target <= st.cursor {
 		return nil
 	}
-	d, err := st.class.Delta(st.ctx, st.cursor, target)
+	d, err := st.delta(target)
 	switch {
 	case feed.NeedsSnapshot(err):
 		return st.snapshot(reasonBehind, false)
@@ -152,12 +170,16 @@ func (st *stream) catchUp() error {
 	case len(d.Frames) == 0:
 		return st.advance(d.To)
 	}
-	for _, f := range d.Frames {
+	frames := d.Frames
+	if st.packs {
+		frames = d.Packed
+	}
+	for _, f := range frames {
 		if err := st.writeFrame(laneDelta, f); err != nil {
 			return err
 		}
-		// A denial does not wait for the rest of a large delta.
-		if err := st.denials(); err != nil {
+		// The fast lane does not wait for the rest of a large delta.
+		if err := st.fastLane(); err != nil {
 			return err
 		}
 	}
@@ -166,6 +188,16 @@ func (st *stream) catchUp() error {
 		st.again.Reset(0) // an atomic change ended it: the rest follows
 	}
 	return nil
+}
+
+// target returns the revision up to which this node gets deltas now: the newest one, unless something holds it back. The
+// loop is woken when that may have changed.
+func (st *stream) target(head catalog.Head) catalog.Revision {
+	target, wait := st.server.pace.next(head, st.server.feed.Prompt(), time.Now())
+	if wait > 0 {
+		st.again.Reset(wait)
+	}
+	return st.server.limit(st.id, target)
 }
 
 // advance moves the cursor over changes outside the scope, at most once a second (D-28). Until then neither the node's
@@ -208,16 +240,40 @@ func (st *stream) denials() error {
 	return nil
 }
 
+// fastLane sends what goes ahead of everything else: denials and revocations.
+func (st *stream) fastLane() error {
+	if err := st.denials(); err != nil {
+		return err
+	}
+	return st.revocations()
+}
+
+// revocations sends the revoked tokens that the node does not know yet. They have nothing to do with revisions.
+func (st *stream) revocations() error {
+	frames, next := st.server.revoked.after(st.revoked)
+	for _, f := range frames {
+		if err := st.write(laneRevocations, f, len(f)); err != nil {
+			return err
+		}
+	}
+	st.revoked = next
+	return nil
+}
+
 // snapshot sends the full state. Blank is a node that enforces nothing of this lineage: denials that the snapshot
 // contains are none of its business.
 func (st *stream) snapshot(reason string, blank bool) error {
 	select {
 	case st.server.snapshots <- struct{}{}:
-		defer func() { <-st.server.snapshots }()
+		began := time.Now()
+		defer func() {
+			<-st.server.snapshots
+			st.server.crowd.sent(time.Since(began))
+		}()
 	default:
-		return st.leave(minWait + jitter(maxWait-minWait)) // D-42: a wait, not a queue
+		return st.leave(st.server.crowd.wait(time.Now())) // D-42: a wait, not a queue
 	}
-	snap := st.class.Snapshot()
+	snap := st.full()
 	if snap.Epoch != st.epoch {
 		return status.Error(codes.OutOfRange, "the revision log has a new epoch: say Hello again")
 	}
@@ -227,11 +283,15 @@ func (st *stream) snapshot(reason string, blank bool) error {
 	st.server.metrics.snapshot(st.ctx, reason)
 	st.server.log.InfoContext(st.ctx, "snapshot", obs.AttrNode, st.node.Name, obs.AttrReason, reason,
 		obs.AttrRevision, uint64(snap.Revision), obs.AttrCount, snap.Len())
-	for f := range snap.Frames() {
+	frames := snap.Frames()
+	if st.packs {
+		frames = snap.Packed()
+	}
+	for f := range frames {
 		if err := st.writeFrame(laneSnapshot, f); err != nil {
 			return err
 		}
-		if err := st.denials(); err != nil {
+		if err := st.fastLane(); err != nil {
 			return err
 		}
 	}
@@ -253,10 +313,11 @@ func (st *stream) heartbeat(advance catalog.Revision, withDigest bool) error {
 	return st.write(laneHeartbeat, r, proto.Size(r))
 }
 
-// leave asks the node to leave after a time, and ends the stream if it does not. Denials still go meanwhile.
+// leave asks the node to leave after a time, and ends the stream if it does not. The fast lane still goes meanwhile.
 func (st *stream) leave(after time.Duration) error {
+	st.leaving.Store(true)
 	m := &distributionv1.FollowResponse{Kind: &distributionv1.FollowResponse_Drain{
-		Drain: &distributionv1.Drain{AfterMs: uint32(after.Milliseconds())},
+		Drain: &distributionv1.Drain{AfterMs: uint32(after.Milliseconds()), Endpoints: st.server.endpoints()},
 	}}
 	if err := st.write(laneTasks, m, proto.Size(m)); err != nil {
 		return err
@@ -264,8 +325,8 @@ func (st *stream) leave(after time.Duration) error {
 	over := time.NewTimer(after + leaveGrace)
 	defer over.Stop()
 	for {
-		changed := st.server.feed.Changed()
-		if err := st.denials(); err != nil {
+		changed, revoked := st.server.feed.Changed(), st.server.revoked.changed()
+		if err := st.fastLane(); err != nil {
 			return err
 		}
 		select {
@@ -274,6 +335,7 @@ func (st *stream) leave(after time.Duration) error {
 		case <-over.C:
 			return errLeft
 		case <-changed:
+		case <-revoked:
 		}
 	}
 }

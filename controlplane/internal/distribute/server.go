@@ -3,6 +3,7 @@
 package distribute
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -28,6 +29,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/node/pack"
 )
 
 // ReasonNoNode is the reason of a task that no node can be given: none is connected, or those that were asked left.
@@ -54,10 +56,27 @@ type Config struct {
 	Now func() time.Time
 	// Notes keeps what is known of nodes across restarts; nil keeps it in memory only.
 	Notes Notes
+	// Revocations keeps revoked tokens; nil takes and sends none.
+	Revocations Revocations
+	// Rollouts keeps the staged rollout; nil makes none: what is staged goes to all nodes.
+	Rollouts Rollouts
+	// StageTimeout is how long the nodes of a stage may take to enforce it; 0 means 60 s.
+	StageTimeout time.Duration
 	// Meter makes the metrics; nil makes none.
 	Meter metric.MeterProvider
 	// DrainWindow is the time over which nodes are asked to leave when this control plane stops (D-41); 0 asks all at once.
 	DrainWindow time.Duration
+	// Replica is the id of this control plane, which its nodes are shown with.
+	Replica string
+	// Others are the other control planes; nil means there are none.
+	Others Others
+	// MaxAge is how long a stream lasts, give or take a fifth, before its node is asked to go where there is most room; 0
+	// means 30 min (D-41).
+	MaxAge time.Duration
+	// ShedEvery is how often a few nodes are sent away while the others have far fewer; 0 means 5 s.
+	ShedEvery time.Duration
+	// HelloRate is how many streams may begin a second; 0 means 200 for each core (D-42).
+	HelloRate float64
 	// MaxSnapshots is how many snapshots are sent at the same time; 0 means two for each core (D-42).
 	MaxSnapshots int
 }
@@ -71,9 +90,16 @@ type Server struct {
 	notes     Notes
 	metrics   *metrics
 	window    time.Duration
+	maxAge    time.Duration
+	shedEvery time.Duration
+	hellos    *bucket
 	ledger    *ledger
+	others    Others
+	revoked   *revoked
+	rollout   *rollout
 	pace      pace
 	snapshots chan struct{} // one token per snapshot that is sent
+	crowd     *crowd        // of those who want one
 	loops     sync.WaitGroup
 
 	mu       sync.Mutex
@@ -91,10 +117,15 @@ func New(cfg Config) *Server {
 	if cfg.MaxSnapshots == 0 {
 		cfg.MaxSnapshots = 2 * runtime.GOMAXPROCS(0)
 	}
-	s := &Server{
-		feed: cfg.Feed, log: cfg.Log, now: cfg.Now, notes: cfg.Notes, window: cfg.DrainWindow, ledger: newLedger(),
-		snapshots: make(chan struct{}, cfg.MaxSnapshots), draining: make(chan struct{}),
+	if cfg.Others == nil {
+		cfg.Others = alone{}
 	}
+	s := &Server{
+		feed: cfg.Feed, log: cfg.Log, now: cfg.Now, notes: cfg.Notes, window: cfg.DrainWindow, ledger: newLedger(cfg.Replica), others: cfg.Others,
+		revoked: newRevoked(cfg.Revocations), rollout: newRollout(cfg.Rollouts, cfg.StageTimeout),
+		snapshots: make(chan struct{}, cfg.MaxSnapshots), crowd: newCrowd(cfg.MaxSnapshots), draining: make(chan struct{}),
+	}
+	s.maxAge, s.shedEvery, s.hellos = cmp.Or(cfg.MaxAge, maxAge), cmp.Or(cfg.ShedEvery, shedEvery), newBucket(cfg.HelloRate)
 	s.metrics = newMetrics(cfg.Meter, s)
 	return s
 }
@@ -126,17 +157,19 @@ func (s *Server) isDraining() bool {
 
 // Follow implements DistributionService.
 func (s *Server) Follow(g distributionv1.DistributionService_FollowServer) error {
-	w, err := enroll.Peer(g.Context(), ident.RoleNode)
+	w, err := enroll.Peer(g.Context(), ident.RoleNode, ident.RoleAuthserver)
 	if err != nil {
 		return toStatus(err)
 	}
 	switch {
 	case s.isDraining():
 		return status.Error(codes.Unavailable, "this control plane is stopping")
-	case !s.feed.Ready():
+	case s.feed.Lost(g.Context()) != nil:
+		return status.Error(codes.Unavailable, "the revision log lost revisions: a node keeps what it has")
+	case !s.feed.Ready(), !s.revoked.isReady(), !s.rollout.isReady():
 		return status.Error(codes.Unavailable, "this control plane is still loading its configuration")
 	}
-	class, err := s.feed.Class(scope.Scope{Region: w.Region})
+	class, err := s.feed.Class(scopeOf(w))
 	if err != nil {
 		return toStatus(err)
 	}
@@ -150,6 +183,14 @@ func (s *Server) Follow(g distributionv1.DistributionService_FollowServer) error
 		s.log.InfoContext(g.Context(), "node left", obs.AttrNode, w.Name, obs.AttrRegion, w.Region, obs.AttrError, err)
 	}
 	return ended(err)
+}
+
+// scopeOf returns what a workload may hold (D-11).
+func scopeOf(w ident.Workload) scope.Scope {
+	if w.Role == ident.RoleAuthserver {
+		return scope.Scope{Authserver: true}
+	}
+	return scope.Scope{Region: w.Region}
 }
 
 // start begins the loops of a stream. They may outlast Follow a little, because only its return makes gRPC let go of a
@@ -191,14 +232,14 @@ func ended(err error) error {
 
 // FetchBlobs implements DistributionService.
 func (s *Server) FetchBlobs(r *distributionv1.FetchBlobsRequest, g distributionv1.DistributionService_FetchBlobsServer) error {
-	w, err := enroll.Peer(g.Context(), ident.RoleNode)
+	w, err := enroll.Peer(g.Context(), ident.RoleNode, ident.RoleAuthserver) // of which the scope of the latter has no bodies
 	if err != nil {
 		return toStatus(err)
 	}
 	if err := validate(r); err != nil {
 		return err
 	}
-	class, err := s.feed.Class(scope.Scope{Region: w.Region})
+	class, err := s.feed.Class(scopeOf(w))
 	if err != nil {
 		return toStatus(err)
 	}
@@ -214,28 +255,42 @@ func (s *Server) FetchBlobs(r *distributionv1.FetchBlobsRequest, g distributionv
 		}
 		hashes = append(hashes, hash)
 	}
+	packs := r.GetDictionary() >= pack.Dictionary
 	for some := range slices.Chunk(hashes, blobsAtOnce) {
-		bodies, err := s.feed.Blobs(g.Context(), some)
+		read := s.feed.Blobs
+		if packs {
+			read = s.feed.PackedBlobs
+		}
+		bodies, err := read(g.Context(), some)
 		if err != nil {
 			return toStatus(err)
 		}
-		if err := s.sendBlobs(g, bodies); err != nil {
+		if err := s.sendBlobs(g, bodies, packs); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Server) sendBlobs(g distributionv1.DistributionService_FetchBlobsServer, bodies [][]byte) error {
+func (s *Server) sendBlobs(g distributionv1.DistributionService_FetchBlobsServer, bodies [][]byte, packed bool) error {
 	m := &distributionv1.FetchBlobsResponse{}
 	size := 0
 	for i, b := range bodies {
-		m.Blobs = append(m.Blobs, b)
+		if packed {
+			m.Packed = append(m.Packed, b)
+		} else {
+			m.Blobs = append(m.Blobs, b)
+		}
 		size += len(b)
 		if size < blobsBytes && i < len(bodies)-1 {
 			continue
 		}
-		if err := g.Send(m); err != nil {
+		// As a frame, because gRPC's own buffers are of few sizes: 1 MB for one of 40 KB, for each stream.
+		text, err := proto.Marshal(m)
+		if err != nil {
+			return err
+		}
+		if err := g.SendMsg(frame(text)); err != nil {
 			return err
 		}
 		s.metrics.sent(g.Context(), laneBlobs, size)
@@ -244,7 +299,7 @@ func (s *Server) sendBlobs(g distributionv1.DistributionService_FetchBlobsServer
 	return nil
 }
 
-// Dispatch gives a task to one connected node, each time another one, and stays until ctx ends, which is no error: the
+// Dispatch gives a task to one connected node, never an authserver, each time another one, and stays until ctx ends, which is no error: the
 // result goes to penstock.node.v1. If the node leaves before, the next one is asked. When there is none left the fault is
 // Unavailable, NO_NODE.
 func (s *Server) Dispatch(ctx context.Context, t *distributionv1.Task) error {
@@ -254,7 +309,7 @@ func (s *Server) Dispatch(ctx context.Context, t *distributionv1.Task) error {
 	s.mu.Unlock()
 	asked := make(map[string]bool)
 	for {
-		st := s.ledger.pick(first, asked)
+		st := s.ledger.pick(first, asked, t.GetDiscover().GetConnection().GetName())
 		if st == nil {
 			return noNode(len(asked) > 0)
 		}

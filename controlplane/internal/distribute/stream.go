@@ -37,33 +37,46 @@ var (
 type stream struct {
 	server *Server
 	grpc   distributionv1.DistributionService_FollowServer
-	id     string // region and name
+	id     string // region and name; see idOf
 	node   ident.Workload
 	class  *feed.Class
 	ctx    context.Context //nolint:containedctx // the life of the stream: rooms that have no part in the call end it
 	end    context.CancelCauseFunc
 
-	hello chan *distributionv1.Hello
-	tasks chan *distributionv1.Task
-	acks  chan struct{} // an ack came
-	acked atomic.Uint64 // revision of the last ack in the stream's epoch
-	heard atomic.Int64  // when the node was heard last, nanoseconds since opened
-	since time.Time     // opened
+	hello   chan *distributionv1.Hello
+	tasks   chan *distributionv1.Task
+	shed    chan struct{} // closed when the node is to go to another control plane
+	acks    chan struct{} // an ack came
+	acked   atomic.Uint64 // revision of the last ack in the stream's epoch
+	leaving atomic.Bool   // it was asked to leave
+	heard   atomic.Int64  // when the node was heard last, nanoseconds since opened
+	since   time.Time     // opened
 
 	// of the send loop
-	epoch  string
-	cursor catalog.Revision   // up to which the node was told everything
-	denied catalog.Revision   // up to which denials were sent
-	open   []catalog.Revision // states and deltas sent and not acknowledged
-	told   time.Time          // when the cursor was last moved
-	again  *time.Timer        // when to look again without being told to
+	epoch   string
+	cursor  catalog.Revision   // up to which the node was told everything
+	denied  catalog.Revision   // up to which denials were sent
+	revoked revokedCursor      // up to which revocations were sent
+	open    []catalog.Revision // states and deltas sent and not acknowledged
+	told    time.Time          // when the cursor was last moved
+	packs   bool               // the node knows the dictionary
+	again   *time.Timer        // when to look again without being told to
+}
+
+// idOf returns what is unique about a workload. An authserver and a node may have the same name, and no region is "/".
+func idOf(w ident.Workload) string {
+	if w.Role == ident.RoleAuthserver {
+		return "//authserver/" + w.Region + "/" + w.Name
+	}
+	return w.Region + "/" + w.Name
 }
 
 func newStream(s *Server, g distributionv1.DistributionService_FollowServer, w ident.Workload, class *feed.Class) *stream {
 	ctx, end := context.WithCancelCause(g.Context())
 	return &stream{
-		server: s, grpc: g, id: w.Region + "/" + w.Name, node: w, class: class, ctx: ctx, end: end, since: time.Now(),
+		server: s, grpc: g, id: idOf(w), node: w, class: class, ctx: ctx, end: end, since: time.Now(),
 		hello: make(chan *distributionv1.Hello, 1), tasks: make(chan *distributionv1.Task, maxTasks), acks: make(chan struct{}, 1),
+		shed: make(chan struct{}),
 	}
 }
 

@@ -3,12 +3,13 @@
 // Package enroll tells which workload is at the other end of a gRPC connection: by the SPIFFE id in its client
 // certificate (D-80), or, in standalone, by the in-memory listener it came through.
 //
-// distribute and nodeapi ask it. It must never take an identity from a message.
+// distribute and nodeapi ask it, and for directory the root. It must never take an identity from a message.
 package enroll
 
 import (
 	"context"
 	"net"
+	"slices"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -19,8 +20,8 @@ import (
 )
 
 // Peer returns the workload that made the call. Without a verified identity the fault is Unauthenticated; with another
-// role than wanted it is Denied.
-func Peer(ctx context.Context, role ident.Role) (ident.Workload, error) {
+// role than one of those wanted it is Denied.
+func Peer(ctx context.Context, roles ...ident.Role) (ident.Workload, error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return ident.Workload{}, unknown(nil)
@@ -37,8 +38,8 @@ func Peer(ctx context.Context, role ident.Role) (ident.Workload, error) {
 	default:
 		return ident.Workload{}, unknown(nil)
 	}
-	if w.Role != role {
-		return ident.Workload{}, fault.Newf(fault.Denied, "WRONG_ROLE", "this API is for workloads of role %s", role)
+	if !slices.Contains(roles, w.Role) {
+		return ident.Workload{}, fault.Newf(fault.Denied, "WRONG_ROLE", "this API is for workloads of role %s", slices.Sorted(slices.Values(roles)))
 	}
 	return w, nil
 }

@@ -18,14 +18,15 @@ const fetchSome = 256
 type blobCache struct {
 	store catalog.Store
 	limit int
+	form  func([]byte) []byte // in which they are kept; nil is as they are
 
 	mu    sync.Mutex
 	held  map[catalog.Hash][]byte
 	bytes int
 }
 
-func newBlobCache(s catalog.Store, limit int) *blobCache {
-	return &blobCache{store: s, limit: limit, held: make(map[catalog.Hash][]byte)}
+func newBlobCache(s catalog.Store, limit int, form func([]byte) []byte) *blobCache {
+	return &blobCache{store: s, limit: limit, form: form, held: make(map[catalog.Hash][]byte)}
 }
 
 func (b *blobCache) get(ctx context.Context, hashes []catalog.Hash) ([][]byte, error) {
@@ -52,6 +53,9 @@ func (b *blobCache) get(ctx context.Context, hashes []catalog.Hash) ([][]byte, e
 			return nil, fmt.Errorf("read bodies: %w", err)
 		}
 		for i, at := range some {
+			if b.form != nil {
+				got[i] = b.form(got[i])
+			}
 			bodies[at] = got[i]
 			b.put(want[i], got[i])
 		}

@@ -32,6 +32,7 @@ type Class struct {
 	log     []classChange // parallel to the changes of the ring
 	left    map[catalog.Hash]catalog.Revision
 	full    *Snapshot // of the head, while nobody changed anything
+	past    *Snapshot // of an older revision that was asked for last
 
 	mu     sync.Mutex
 	deltas []*cached // newest first
@@ -68,7 +69,7 @@ func (c *Class) rebuild(now *scope.World, r *ring) {
 	}
 	c.members = scope.NewMembers(c.scope)
 	c.members.Fill(w)
-	c.log, c.left, c.full = nil, make(map[catalog.Hash]catalog.Revision), nil
+	c.log, c.left, c.full, c.past = nil, make(map[catalog.Hash]catalog.Revision), nil, nil
 	for i := range r.changes {
 		c.advance(w, &r.changes[i], r.base+catalog.Revision(i)+1, func(op scope.Moved) { w.Set(op.Key(), op.After) })
 	}
@@ -170,6 +171,13 @@ func (c *Class) HoldsBlob(h catalog.Hash) bool {
 	defer c.feed.mu.RUnlock()
 	_, left := c.left[h]
 	return left || c.members.NeedsBlob(h)
+}
+
+// Holds reports whether the class has a resource.
+func (c *Class) Holds(k catalog.Key) bool {
+	c.feed.mu.RLock()
+	defer c.feed.mu.RUnlock()
+	return c.members.Has(c.feed.world, c.feed.world.Entries[k])
 }
 
 // HoldsVersion reports whether the class has exactly that version of a resource.

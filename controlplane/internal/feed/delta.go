@@ -28,7 +28,9 @@ type Delta struct {
 	From, To catalog.Revision
 	// Frames are the encoded FollowResponses, none if nothing in the range concerns the class.
 	Frames [][]byte
-	// Bytes is their length.
+	// Packed are the same for nodes that know the dictionary of package pack.
+	Packed [][]byte
+	// Bytes is the length of Frames.
 	Bytes int
 }
 
@@ -48,7 +50,7 @@ func (c *Class) Delta(ctx context.Context, from, to catalog.Revision) (*Delta, e
 	// Made for everybody: it does not end with the stream that asked first.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBodies)
 	defer cancel()
-	d.once.Do(func() { d.delta, d.err = c.merge(ctx, from, to) })
+	d.once.Do(func() { d.delta, d.err = c.merge(ctx, from, to, false) })
 	if d.err != nil {
 		c.forget(d)
 	}
@@ -95,8 +97,8 @@ type merged struct {
 	bodies []catalog.Hash
 }
 
-func (c *Class) merge(ctx context.Context, from, to catalog.Revision) (*Delta, error) {
-	m, err := c.collect(from, to)
+func (c *Class) merge(ctx context.Context, from, to catalog.Revision, leap bool) (*Delta, error) {
+	m, err := c.collect(from, to, leap)
 	if err != nil {
 		return nil, err
 	}
@@ -114,21 +116,22 @@ func (c *Class) merge(ctx context.Context, from, to catalog.Revision) (*Delta, e
 	}
 	for _, x := range m.last {
 		if x.After != nil {
-			size += len(x.After.Wire)
+			size += len(x.After.For(c.scope))
 		}
 	}
 	if size > maxDelta {
 		return nil, ErrTooLarge
 	}
-	d.Frames = encodeDelta(from, m, bodies)
+	d.Frames = encodeDelta(c.scope, from, m, bodies)
 	for _, f := range d.Frames {
 		d.Bytes += len(f)
+		d.Packed = append(d.Packed, c.feed.packer.Message(f))
 	}
 	return d, nil
 }
 
-// collect merges the log of the class over a range.
-func (c *Class) collect(from, to catalog.Revision) (merged, error) {
+// collect merges the log of the class over a range, up to an atomic change or, in one leap, over those too.
+func (c *Class) collect(from, to catalog.Revision, leap bool) (merged, error) {
 	f := c.feed
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -145,7 +148,7 @@ func (c *Class) collect(from, to catalog.Revision) (merged, error) {
 	for rev := from + 1; rev <= to; rev++ {
 		cc, ch := &c.log[rev-r.base-1], r.at(rev)
 		if ch.atomic && len(cc.Moved) > 0 {
-			if len(list) > 0 {
+			if len(list) > 0 && !leap {
 				break
 			}
 			m.atomic = true
@@ -171,7 +174,7 @@ func (c *Class) collect(from, to catalog.Revision) (merged, error) {
 			}
 		}
 		m.to, m.sum = rev, cc.Sum.Bytes()
-		if m.atomic {
+		if m.atomic && !leap {
 			break
 		}
 	}
@@ -212,7 +215,7 @@ func (p *parts) cut() {
 }
 
 // encodeDelta puts the bodies first, then the resources that need them.
-func encodeDelta(from catalog.Revision, m merged, bodies [][]byte) [][]byte {
+func encodeDelta(s scope.Scope, from catalog.Revision, m merged, bodies [][]byte) [][]byte {
 	head := appendString(nil, deltaEpoch, m.epoch)
 	head = appendNumber(head, deltaFrom, uint64(from))
 	head = appendNumber(head, deltaTo, uint64(m.to))
@@ -225,7 +228,8 @@ func encodeDelta(from catalog.Revision, m merged, bodies [][]byte) [][]byte {
 	}
 	for _, x := range m.last {
 		if x.After != nil {
-			p.add(func(b []byte) []byte { return appendBytes(b, deltaUpserts, x.After.Wire) }, len(x.After.Wire))
+			wire := x.After.For(s)
+			p.add(func(b []byte) []byte { return appendBytes(b, deltaUpserts, wire) }, len(wire))
 		}
 	}
 	for _, x := range m.last {

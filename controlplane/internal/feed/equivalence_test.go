@@ -22,7 +22,9 @@ import (
 )
 
 // scopes are the scope classes that every equivalence is checked for.
-func scopes() []scope.Scope { return []scope.Scope{{}, {Region: "eu"}, {Region: "us"}} }
+func scopes() []scope.Scope {
+	return []scope.Scope{{}, {Region: "eu"}, {Region: "us"}, {Authserver: true}}
+}
 
 // take makes the state a node has after a snapshot, with every body from the store.
 func take(tb feedtest.TB, f *feed.Feed, c *feed.Class) *replica.State {

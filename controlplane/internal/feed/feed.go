@@ -5,8 +5,10 @@ package feed
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/node/pack"
 )
 
 // Reasons of this package's faults.
@@ -51,16 +54,22 @@ type Feed struct {
 	log    *slog.Logger
 	limits limits
 	blobs  *blobCache
+	packer *pack.Packer
+	packed *blobCache // the same, as nodes that know the dictionary get them
 	head   metric.Int64Gauge
+
+	missing metric.Int64Gauge // revisions that were lost
 
 	mu      sync.RWMutex
 	ready   bool
-	frozen  bool // the log lost revisions that were seen: nothing is sent (D-72)
+	lost    lost // revisions that were seen and are not in the log: nothing is sent (D-72)
+	noted   lost // what of it the database knows
 	epoch   string
 	exact   catalog.Revision // revision of the load: digests before it are unknown
 	world   *scope.World
 	ring    ring
 	prompt  catalog.Revision // latest change that is not held back
+	staged  catalog.Revision // latest change that is rolled out in stages
 	classes map[scope.Scope]*Class
 	changed chan struct{} // closed at the next change of any of the above
 }
@@ -71,13 +80,20 @@ func New(cfg Config) *Feed {
 	if cfg.Meter == nil {
 		cfg.Meter = noop.NewMeterProvider()
 	}
-	head, err := cfg.Meter.Meter("github.com/penstockhq/penstock/controlplane/feed").Int64Gauge(obs.MetricFeedHead,
-		metric.WithDescription("Latest revision that this control plane sends."))
+	meter := cfg.Meter.Meter("github.com/penstockhq/penstock/controlplane/feed")
+	head, err := meter.Int64Gauge(obs.MetricFeedHead, metric.WithDescription("Latest revision that this control plane sends."))
+	missing, errMissing := meter.Int64Gauge("penstock_feed_lost_revisions",
+		metric.WithDescription("Revisions that were seen and are not in the database: not 0 freezes writes and streams."))
+	if err := errors.Join(err, errMissing); err != nil {
+		cfg.Log.Error("metric cannot be made", obs.AttrError, err) // both are usable in any case
+	}
+	cache := cmp.Or(cfg.BlobCache, 128<<20)
+	packer, err := pack.NewPacker(runtime.GOMAXPROCS(0))
 	if err != nil {
-		cfg.Log.Error("metric cannot be made", obs.AttrError, err) // head is usable in any case
+		panic(err) // its settings are constants
 	}
 	return &Feed{
-		store: cfg.Store, log: cfg.Log, limits: l, blobs: newBlobCache(cfg.Store, cmp.Or(cfg.BlobCache, 128<<20)), head: head,
+		store: cfg.Store, log: cfg.Log, limits: l, blobs: newBlobCache(cfg.Store, cache, nil), packer: packer, packed: newBlobCache(cfg.Store, cache/2, packer.Body), head: head, missing: missing,
 		world: scope.NewWorld(), classes: make(map[scope.Scope]*Class), changed: make(chan struct{}),
 	}
 }
@@ -87,7 +103,7 @@ func New(cfg Config) *Feed {
 func (f *Feed) Ready() bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.ready && !f.frozen
+	return f.ready && f.lost == (lost{})
 }
 
 // Head returns the newest point that the feed has; the zero Head before it is ready.
@@ -136,6 +152,13 @@ func (f *Feed) Prompt() catalog.Revision {
 	return f.prompt
 }
 
+// Staged returns the latest revision that is rolled out in stages; 0 if none was seen.
+func (f *Feed) Staged() catalog.Revision {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.staged
+}
+
 // Resources returns the resources of a kind at one revision, in no order.
 func (f *Feed) Resources(kind catalog.Kind) iter.Seq[*distributionv1.Resource] {
 	f.mu.RLock()
@@ -164,6 +187,11 @@ func (f *Feed) Blobs(ctx context.Context, hashes []catalog.Hash) ([][]byte, erro
 	return f.blobs.get(ctx, hashes)
 }
 
+// PackedBlobs returns the same for nodes that know the dictionary of package pack, each packed.
+func (f *Feed) PackedBlobs(ctx context.Context, hashes []catalog.Hash) ([][]byte, error) {
+	return f.packed.get(ctx, hashes)
+}
+
 // signal tells everybody who waits. The caller holds mu.
 func (f *Feed) signal() {
 	close(f.changed)
@@ -188,6 +216,9 @@ func (f *Feed) push(ch change, rev catalog.Revision) {
 	f.ring.push(ch)
 	if ch.prompt {
 		f.prompt = rev
+	}
+	if ch.staged {
+		f.staged = rev
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/controlplane/internal/feed/scope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -40,6 +41,7 @@ func (f *Feed) Run(ctx context.Context) error {
 			err = f.follow(ctx, hints)
 		}
 		if ctx.Err() == nil {
+			f.note(ctx)
 			f.log.Error("revision log cannot be followed, loading again", obs.AttrError, err)
 			pause(ctx, delay)
 			delay = min(2*delay, retryMost)
@@ -78,33 +80,34 @@ func (f *Feed) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	noted, err := f.readLost(ctx, head.Epoch)
+	if err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.ready && f.epoch == head.Epoch && (f.frozen || head.Revision < f.ring.head()) {
-		f.freeze(head.Revision)
-		return fmt.Errorf("%w: the head went back to revision %d", errGap, head.Revision)
+	if f.ready && f.epoch == head.Epoch && (f.lost != (lost{}) || head.Revision < f.ring.head()) {
+		if head.Revision < f.ring.head() {
+			f.freeze(ctx, lost{After: head.Revision, To: f.ring.head()})
+		}
+		return fmt.Errorf("%w: its head is revision %d, and more was seen", errGap, head.Revision)
 	}
-	f.epoch, f.exact, f.world, f.ring, f.prompt = head.Epoch, head.Revision, w, r, 0
+	f.epoch, f.exact, f.world, f.ring, f.prompt, f.staged = head.Epoch, head.Revision, w, r, 0, r.staged()
 	for _, c := range f.classes {
 		c.rebuild(w, &f.ring)
 		c.forgetDeltas()
 	}
 	f.trim()
-	f.ready, f.frozen = true, false
+	f.ready, f.lost = true, lost{}
 	f.head.Record(ctx, int64(head.Revision))
+	f.missing.Record(ctx, 0)
+	if noted != (lost{}) {
+		f.freeze(ctx, noted)
+		f.noted = noted
+	}
 	f.signal()
 	f.log.Info("revision log loaded", obs.AttrEpoch, head.Epoch, obs.AttrRevision, uint64(head.Revision), obs.AttrCount, len(w.Entries))
 	return nil
-}
-
-// freeze stops everything that is sent: revisions, perhaps denials, that were seen are lost (D-72). The caller holds mu.
-func (f *Feed) freeze(head catalog.Revision) {
-	if !f.frozen {
-		f.log.Error("revisions were lost, nothing is sent until the log is restored or has a new epoch",
-			obs.AttrRevision, uint64(head), "lost_up_to", uint64(f.ring.head()))
-		f.frozen = true
-		f.signal()
-	}
 }
 
 // history reads the newest changes up to a head, oldest first: as far back as the ring reaches, or the log.
@@ -144,7 +147,7 @@ func (f *Feed) kept(ctx context.Context, after catalog.Revision, limit int) ([]c
 }
 
 // replay makes the ring of the changes that led to a world. What the first change of a resource replaced is not in the
-// log: it counts as absent, so that a delta sends the resource whole, unless the change deleted it, when the store still
+// log of older versions: it counts as absent, so that a delta sends the resource whole, unless the change deleted it, when the store still
 // has it. A node whose scope that does not describe notices by the digest.
 func (f *Feed) replay(ctx context.Context, w *scope.World, head catalog.Revision, history []catalog.Change) (ring, error) {
 	r := ring{base: head - catalog.Revision(len(history))}
@@ -169,7 +172,8 @@ func (f *Feed) replay(ctx context.Context, w *scope.World, head catalog.Revision
 	return r, nil
 }
 
-// deleted returns what the records were whose first change in a history deletes them, and nil for all others. A record
+// deleted returns what the records were before their first change in a history. A change of older versions does not say: then
+// it is what a deletion has left in the store, and nil for everything else. A record
 // that the store has no more is nil too.
 func (f *Feed) deleted(ctx context.Context, history []catalog.Change) (map[catalog.Key]*scope.Entry, error) {
 	past := make(map[catalog.Key]*scope.Entry)
@@ -177,8 +181,12 @@ func (f *Feed) deleted(ctx context.Context, history []catalog.Change) (map[catal
 	for _, ch := range history {
 		for _, op := range ch.Ops {
 			if _, ok := past[op.Key]; !ok {
-				past[op.Key] = nil
-				if op.Delete {
+				before, err := scope.Encode(op.Before) // nil stays nil
+				if err != nil {
+					return nil, err
+				}
+				past[op.Key] = before
+				if op.Delete && !ch.Undo {
 					gone = append(gone, op.Key)
 				}
 			}
@@ -204,7 +212,7 @@ func (f *Feed) deleted(ctx context.Context, history []catalog.Change) (map[catal
 
 // translate turns a committed change into what it does to a world, of which before knows the state so far.
 func translate(ch catalog.Change, before func(catalog.Key) *scope.Entry) (change, error) {
-	c := change{time: ch.Time, denials: ch.Denials, atomic: ch.Atomic, denial: len(ch.Denials) > 0}
+	c := change{time: ch.Time, denials: ch.Denials, atomic: ch.Atomic, staged: ch.Staged, denial: len(ch.Denials) > 0}
 	seen := make(map[catalog.Key]*scope.Entry, len(ch.Ops))
 	for _, op := range ch.Ops {
 		was, ok := seen[op.Key]
@@ -223,8 +231,7 @@ func translate(ch catalog.Change, before func(catalog.Key) *scope.Entry) (change
 			continue
 		}
 		c.ops = append(c.ops, scope.Moved{Before: was, After: is})
-		// An edit of a gateway may narrow its visibility. What narrows the rights of people is a denial.
-		if was != nil && op.Kind == catalog.KindGateway {
+		if was != nil && mayNarrow(op.Kind) {
 			c.prompt = true
 		}
 		if !op.Delete && !slices.Contains(ch.Denials, op.Key) {
@@ -234,6 +241,12 @@ func translate(ch catalog.Change, before func(catalog.Key) *scope.Entry) (change
 	return c, nil
 }
 
+// mayNarrow reports whether an edit of such a resource may take rights away without a denial: the visibility of a gateway,
+// what an identity provider or an OAuth client may do. What narrows the rights of people is a denial.
+func mayNarrow(k catalog.Kind) bool {
+	return k == catalog.KindGateway || k == resource.KindIdentityProvider || k == resource.KindOAuthClient
+}
+
 // follow reads the log on every hint and every 250 ms (D-7).
 func (f *Feed) follow(ctx context.Context, hints <-chan struct{}) error {
 	poll, check := time.NewTicker(pollEvery), time.NewTicker(checkHead)
@@ -241,6 +254,9 @@ func (f *Feed) follow(ctx context.Context, hints <-chan struct{}) error {
 	defer check.Stop()
 	failing := false
 	for {
+		if f.isFrozen() {
+			return fmt.Errorf("%w: somebody has seen more of it", errGap)
+		}
 		err := f.catchUp(ctx)
 		switch {
 		case errors.Is(err, errGap) || err != nil && fault.KindOf(err) == fault.Stale:
@@ -314,7 +330,7 @@ func (f *Feed) checkHead(ctx context.Context) error {
 	case head.Epoch != f.epoch:
 		return fmt.Errorf("%w: the epoch is another one", errGap)
 	case head.Revision < f.ring.head():
-		f.freeze(head.Revision)
+		f.freeze(ctx, lost{After: head.Revision, To: f.ring.head()})
 		return fmt.Errorf("%w: the head went back to revision %d", errGap, head.Revision)
 	default:
 		return nil

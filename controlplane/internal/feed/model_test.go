@@ -36,7 +36,24 @@ func newModel() *model {
 func (m *model) members(s scope.Scope) map[replica.Key]bool {
 	in := make(map[replica.Key]bool)
 	for k := range m.wide {
+		if s.Authserver && k.Kind == catalog.KindBearerToken {
+			continue
+		}
 		in[replica.Key{Kind: string(k.Kind), Name: k.Name}] = true
+	}
+	if s.Authserver {
+		for g := range m.gateways {
+			in[replica.Key{Kind: "gateway", Name: g}] = true
+		}
+		for c := range m.connections {
+			in[replica.Key{Kind: "connection", Name: c}] = true
+		}
+		for a, connection := range m.assignments {
+			if connection != "" {
+				in[replica.Key{Kind: "assignment", Name: a}] = true
+			}
+		}
+		return in
 	}
 	server := func(name string) {
 		if m.servers[name] {
@@ -102,6 +119,7 @@ func (m *model) change(choose chooser) feedtest.Op {
 		m.gateways[gateway] = regions
 		return feedtest.Gateway(gateway, version, regions...)
 	case 2, 3, 4:
+		connection = choose.of(connection, connection, "")
 		m.assignments[gateway+"/"+tool] = connection
 		return feedtest.Assign(gateway, tool, connection)
 	case 5, 6:
@@ -117,10 +135,27 @@ func (m *model) change(choose chooser) feedtest.Op {
 		m.connections[connection] = true
 		return feedtest.Connection(connection, server)
 	case 9:
-		m.wide[catalog.Key{Kind: catalog.KindTeam, Name: "eng"}] = true
-		return feedtest.Team("eng", version+"@example.com")
+		return m.changeWide(choose(4), version)
 	default:
 		return m.remove(choose)
+	}
+}
+
+// changeWide changes a resource of a deployment-wide kind.
+func (m *model) changeWide(which int, version string) feedtest.Op {
+	switch which {
+	case 0:
+		m.wide[catalog.Key{Kind: catalog.KindTeam, Name: "eng"}] = true
+		return feedtest.Team("eng", version+"@example.com")
+	case 1:
+		m.wide[catalog.Key{Kind: catalog.KindIdentityProvider, Name: "idp"}] = true
+		return feedtest.Provider("idp", version)
+	case 2:
+		m.wide[catalog.Key{Kind: catalog.KindOAuthClient, Name: "ci"}] = true
+		return feedtest.Client("ci", version)
+	default:
+		m.wide[catalog.Key{Kind: catalog.KindBearerToken, Name: "t1"}] = true
+		return feedtest.Token("t1", false)
 	}
 }
 

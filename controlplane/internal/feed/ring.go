@@ -16,6 +16,7 @@ type change struct {
 	denials []catalog.Key
 	atomic  bool
 	prompt  bool // may narrow somebody's rights: not held back to be coalesced (D-31)
+	staged  bool // it is rolled out in stages
 	denial  bool // its denials take away everything it takes away: enforced as soon as they are
 }
 

@@ -20,6 +20,9 @@ func DiscoverTask(s *catalog.Server, c *catalog.Connection) (*distributionv1.Dis
 	if err := objectMessage(s, task.GetServer()); err != nil {
 		return nil, err
 	}
+	if known := task.GetServer().GetStatus(); known != nil { // what was found last time is not needed to find it anew
+		task.GetServer().Status = &resourcev1.ServerStatus{ProtocolVersion: known.GetProtocolVersion()}
+	}
 	if c != nil {
 		task.Connection = &resourcev1.Connection{}
 		if err := objectMessage(c, task.GetConnection()); err != nil {

@@ -29,6 +29,8 @@ type Store struct {
 	state state
 	log   []catalog.Change // log[i] is revision i+1
 	notes map[string]map[string][]byte
+
+	rollout record.Rollout
 }
 
 // state is the records of one revision. Its maps are persistent: a reader keeps the state it began with.
@@ -86,7 +88,7 @@ func (s *Store) Write(ctx context.Context, actor string, fn func(catalog.Tx) err
 	}
 	defer func() { s.writer <- struct{}{} }()
 	head, st := s.current()
-	plan, err := s.run(ctx, st, fn)
+	plan, err := s.run(ctx, head, st, fn)
 	if err != nil {
 		return 0, false, err
 	}
@@ -99,6 +101,12 @@ func (s *Store) Write(ctx context.Context, actor string, fn func(catalog.Tx) err
 		return 0, false, err
 	}
 	s.mu.Lock()
+	rollout, _, err := plan.Rollout(s.rollout, change.Revision)
+	if err != nil {
+		s.mu.Unlock()
+		return 0, false, err
+	}
+	s.rollout = rollout
 	s.head.Revision, s.state, s.log = change.Revision, st, append(s.log, change)
 	s.mu.Unlock()
 	s.signal.Notify()
@@ -107,16 +115,16 @@ func (s *Store) Write(ctx context.Context, actor string, fn func(catalog.Tx) err
 
 // DryRun implements catalog.Store.
 func (s *Store) DryRun(ctx context.Context, fn func(catalog.Tx) error) error {
-	_, st := s.current()
-	_, err := s.run(ctx, st, fn)
+	head, st := s.current()
+	_, err := s.run(ctx, head, st, fn)
 	return err
 }
 
-func (s *Store) run(ctx context.Context, st state, fn func(catalog.Tx) error) (stage.Plan, error) {
+func (s *Store) run(ctx context.Context, head catalog.Head, st state, fn func(catalog.Tx) error) (stage.Plan, error) {
 	if err := ctx.Err(); err != nil {
 		return stage.Plan{}, err
 	}
-	tx := stage.New(st, s.now())
+	tx := stage.New(st, s.now()).At(head)
 	if err := fn(tx); err != nil {
 		return stage.Plan{}, err
 	}
@@ -138,6 +146,27 @@ func (s *Store) Changes(ctx context.Context, after catalog.Revision, limit int) 
 		out = out[:limit]
 	}
 	return slices.Clone(out), ctx.Err()
+}
+
+// Floor implements catalog.Store.
+func (*Store) Floor(ctx context.Context) (catalog.Revision, error) { return 0, ctx.Err() }
+
+// Rollout implements record.Rollouts.
+func (s *Store) Rollout(ctx context.Context) (record.Rollout, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.rollout, ctx.Err()
+}
+
+// Advance implements record.Rollouts.
+func (s *Store) Advance(ctx context.Context, next record.Rollout) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rollout.Version != next.Version-1 {
+		return false, ctx.Err()
+	}
+	s.rollout = next
+	return true, ctx.Err()
 }
 
 // Snapshot implements catalog.Store.

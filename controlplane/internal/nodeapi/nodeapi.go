@@ -30,6 +30,14 @@ type Dispatcher interface {
 	Dispatch(ctx context.Context, t *distributionv1.Task) error
 }
 
+// Others are the other control planes of the deployment.
+type Others interface {
+	// Mark ends the ids of this control plane's tasks.
+	Mark() string
+	// Report hands a result to the control plane whose mark ends the id of its task; false if there is none.
+	Report(ctx context.Context, r *nodev1.ReportDiscoveryRequest) (bool, error)
+}
+
 // Reasons of this package's faults.
 const (
 	// ReasonDiscoveryTimeout is a discovery that no node finished in time.
@@ -40,6 +48,9 @@ const (
 
 // Status takes what nodes noticed.
 type Status interface {
+	// RecordDiscovery stores what a server told about itself; NotFound if there is no such server any more.
+	RecordDiscovery(ctx context.Context, server string, d catalog.Discovery) (catalog.DiscoveryOutcome, error)
+	RecordDiscoveryFailure(ctx context.Context, server, reason, detail string) error
 	RecordStatus(ctx context.Context, uses []catalog.TokenUse, checks []catalog.ConnectionCheck) error
 }
 
@@ -47,6 +58,7 @@ type Status interface {
 type Server struct {
 	nodev1.UnimplementedNodeServiceServer
 	dispatcher Dispatcher
+	others     Others // nil: there are none
 	status     Status
 	log        *slog.Logger
 
@@ -54,9 +66,9 @@ type Server struct {
 	waiting map[string]chan *nodev1.ReportDiscoveryRequest // by task id
 }
 
-// New returns a Server.
-func New(d Dispatcher, s Status, log *slog.Logger) *Server {
-	return &Server{dispatcher: d, status: s, log: log, waiting: make(map[string]chan *nodev1.ReportDiscoveryRequest)}
+// New returns a Server. Without other control planes, others is nil.
+func New(d Dispatcher, others Others, s Status, log *slog.Logger) *Server {
+	return &Server{dispatcher: d, others: others, status: s, log: log, waiting: make(map[string]chan *nodev1.ReportDiscoveryRequest)}
 }
 
 // Register adds the service to a gRPC server.
@@ -67,6 +79,9 @@ func (s *Server) Register(g grpc.ServiceRegistrar) { nodev1.RegisterNodeServiceS
 // DISCOVERY_TIMEOUT.
 func (s *Server) Discover(ctx context.Context, task *distributionv1.DiscoverTask) (*nodev1.Discovered, error) {
 	id := uuid.NewString()
+	if s.others != nil {
+		id += s.others.Mark()
+	}
 	result := make(chan *nodev1.ReportDiscoveryRequest, 1)
 	s.mu.Lock()
 	s.waiting[id] = result
@@ -114,20 +129,62 @@ func outcome(r *nodev1.ReportDiscoveryRequest) (*nodev1.Discovered, error) {
 	return nil, fault.New(fault.Unavailable, cmp.Or(f.GetReason(), ReasonDiscoveryFailed), f.GetDetail())
 }
 
-// ReportDiscovery implements NodeService. A result that nobody waits for is dropped: it came too late, or twice.
-func (s *Server) ReportDiscovery(ctx context.Context, r *nodev1.ReportDiscoveryRequest) (*nodev1.ReportDiscoveryResponse, error) {
-	if err := admit(ctx, r); err != nil {
-		return nil, err
+// Found is what a node reported, as the catalog takes it.
+func Found(m *nodev1.Discovered) catalog.Discovery {
+	return catalog.Discovery{
+		ProtocolVersion: m.GetProtocolVersion(), ServerInfo: m.GetServerInfo(), Capabilities: m.GetCapabilities(),
+		Instructions: m.GetInstructions(), Tools: m.GetTools(), Prompts: m.GetPrompts(), Templates: m.GetTemplates(),
+		Authorities: m.GetResourceAuthorities(), Missing: m.GetMissing(), SSE: m.GetSse(),
 	}
+}
+
+// record stores a discovery that no task asked for: the server told the node that one of its lists changed (M-71).
+func (s *Server) record(ctx context.Context, r *nodev1.ReportDiscoveryRequest) (*nodev1.ReportDiscoveryResponse, error) {
+	var err error
+	if f := r.GetFailure(); f != nil {
+		err = s.status.RecordDiscoveryFailure(ctx, r.GetServer(), cmp.Or(f.GetReason(), ReasonDiscoveryFailed), f.GetDetail())
+	} else {
+		_, err = s.status.RecordDiscovery(ctx, r.GetServer(), Found(r.GetDiscovered()))
+	}
+	if err != nil && fault.KindOf(err) != fault.NotFound { // deleted in the meantime
+		return nil, s.failed(ctx, err)
+	}
+	return &nodev1.ReportDiscoveryResponse{}, nil
+}
+
+// Deliver takes the result of a task; false if nobody waits for it here.
+func (s *Server) Deliver(r *nodev1.ReportDiscoveryRequest) bool {
 	s.mu.Lock()
 	waiting := s.waiting[r.GetTaskId()]
 	delete(s.waiting, r.GetTaskId())
 	s.mu.Unlock()
 	if waiting == nil {
-		s.log.InfoContext(ctx, "discovery result came too late")
-		return &nodev1.ReportDiscoveryResponse{}, nil
+		return false
 	}
 	waiting <- r // has room for the one result there can be
+	return true
+}
+
+// ReportDiscovery implements NodeService. A result may belong to another control plane: a node reports to the one that it
+// follows at that moment. One that nobody waits for is dropped: it came too late, or twice.
+func (s *Server) ReportDiscovery(ctx context.Context, r *nodev1.ReportDiscoveryRequest) (*nodev1.ReportDiscoveryResponse, error) {
+	if err := admit(ctx, r); err != nil {
+		return nil, err
+	}
+	if r.GetServer() != "" {
+		return s.record(ctx, r)
+	}
+	done := s.Deliver(r)
+	var err error
+	if !done && s.others != nil {
+		done, err = s.others.Report(ctx, r)
+	}
+	switch {
+	case err != nil:
+		return nil, s.failed(ctx, err)
+	case !done:
+		s.log.InfoContext(ctx, "discovery result came too late")
+	}
 	return &nodev1.ReportDiscoveryResponse{}, nil
 }
 
@@ -151,7 +208,7 @@ func (s *Server) ReportStatus(ctx context.Context, r *nodev1.ReportStatusRequest
 }
 
 func (s *Server) failed(ctx context.Context, err error) error {
-	s.log.ErrorContext(ctx, "status report not stored", obs.AttrError, err)
+	s.log.ErrorContext(ctx, "report of a node not stored", obs.AttrError, err)
 	return status.Error(codes.Unavailable, "the report could not be stored: send it again")
 }
 

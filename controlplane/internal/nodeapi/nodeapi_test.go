@@ -52,7 +52,31 @@ type ledger struct {
 	mu     sync.Mutex
 	uses   []catalog.TokenUse
 	checks []catalog.ConnectionCheck
+	found  map[string]catalog.Discovery // by server
+	failed map[string]string            // by server: reason and detail
 	err    error
+}
+
+// RecordDiscovery implements nodeapi.Status.
+func (l *ledger) RecordDiscovery(_ context.Context, server string, d catalog.Discovery) (catalog.DiscoveryOutcome, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.found == nil {
+		l.found = make(map[string]catalog.Discovery)
+	}
+	l.found[server] = d
+	return catalog.DiscoveryOutcome{}, l.err
+}
+
+// RecordDiscoveryFailure implements nodeapi.Status.
+func (l *ledger) RecordDiscoveryFailure(_ context.Context, server, reason, detail string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.failed = make(map[string]string)
+	}
+	l.failed[server] = reason + ": " + detail
+	return l.err
 }
 
 // RecordStatus implements nodeapi.Status.
@@ -146,7 +170,7 @@ func TestDiscover(t *testing.T) {
 					<-ctx.Done()
 					return nil
 				}}
-				s := nodeapi.New(f, &ledger{}, slog.New(slog.DiscardHandler))
+				s := nodeapi.New(f, nil, &ledger{}, slog.New(slog.DiscardHandler))
 				client = serve(t, s, node())
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
@@ -180,7 +204,7 @@ func TestManyDiscoveries(t *testing.T) {
 			_, err := client.ReportDiscovery(ctx, r)
 			return err
 		}}
-		s := nodeapi.New(f, &ledger{}, slog.New(slog.DiscardHandler))
+		s := nodeapi.New(f, nil, &ledger{}, slog.New(slog.DiscardHandler))
 		client = serve(t, s, node())
 		var wg sync.WaitGroup
 		for range 50 {
@@ -204,10 +228,57 @@ func TestManyDiscoveries(t *testing.T) {
 	})
 }
 
+// TestUnasked: what a node discovers because the server told of a change is stored, whoever waits (M-71).
+func TestUnasked(t *testing.T) {
+	l := &ledger{}
+	client := serve(t, nodeapi.New(&fleet{}, nil, l, slog.New(slog.DiscardHandler)), node())
+	answered := found("")
+	answered.Server = "s"
+	answered.GetDiscovered().Prompts, answered.GetDiscovered().Templates = [][]byte{[]byte(`{"name":"p"}`)}, [][]byte{[]byte(`{"uriTemplate":"x:{y}"}`)}
+	answered.GetDiscovered().Capabilities, answered.GetDiscovered().Instructions = []byte(`{}`), "do"
+	answered.GetDiscovered().ResourceAuthorities = []string{"x:"}
+	answered.GetDiscovered().Missing, answered.GetDiscovered().Sse = []string{"prompts"}, true
+	silent := &nodev1.ReportDiscoveryRequest{Server: "t", Result: &nodev1.ReportDiscoveryRequest_Failure{Failure: &nodev1.DiscoveryFailure{Detail: "gone"}}}
+	for _, r := range []*nodev1.ReportDiscoveryRequest{answered, silent} {
+		if _, err := client.ReportDiscovery(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string]catalog.Discovery{"s": {
+		ProtocolVersion: "2025-11-25", Tools: [][]byte{[]byte(`{"name":"echo"}`)}, Prompts: [][]byte{[]byte(`{"name":"p"}`)},
+		Templates: [][]byte{[]byte(`{"uriTemplate":"x:{y}"}`)}, Capabilities: []byte(`{}`), Instructions: "do", Authorities: []string{"x:"},
+		Missing: []string{"prompts"}, SSE: true,
+	}}
+	if diff := cmp.Diff(want, l.found); diff != "" {
+		t.Errorf("found (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"t": nodeapi.ReasonDiscoveryFailed + ": gone"}, l.failed); diff != "" {
+		t.Errorf("failed (-want +got):\n%s", diff)
+	}
+	for _, tt := range []struct {
+		name string
+		err  error
+		want codes.Code
+	}{
+		{"the server was deleted meanwhile", fault.New(fault.NotFound, "RESOURCE_NOT_FOUND", "no server"), codes.OK},
+		{"the store fails", errors.New("password=hunter2 is wrong"), codes.Unavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l.mu.Lock()
+			l.err = tt.err
+			l.mu.Unlock()
+			_, err := client.ReportDiscovery(t.Context(), answered)
+			if status.Code(err) != tt.want || err != nil && strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestReportStatus(t *testing.T) {
 	at := time.Date(2026, 5, 6, 7, 8, 0, 0, time.UTC)
 	l := &ledger{}
-	client := serve(t, nodeapi.New(&fleet{}, l, slog.New(slog.DiscardHandler)), node())
+	client := serve(t, nodeapi.New(&fleet{}, nil, l, slog.New(slog.DiscardHandler)), node())
 	report := &nodev1.ReportStatusRequest{
 		TokenUses:   []*nodev1.TokenUse{{Token: "t1", Time: timestamppb.New(at)}},
 		Connections: []*nodev1.ConnectionCheck{{Connection: "c1", Time: timestamppb.New(at), Reason: "UPSTREAM_UNREACHABLE"}, {Connection: "c2", Time: timestamppb.New(at)}},
@@ -245,6 +316,7 @@ func TestRefusals(t *testing.T) {
 		{"another role", enroll.Local(ident.Workload{TrustDomain: "test", Role: ident.RoleControlPlane, Name: "c"}), discovery(found("x")), codes.PermissionDenied},
 		{"no task", node(), discovery(found("")), codes.InvalidArgument},
 		{"a task that is too long", node(), discovery(found(long)), codes.InvalidArgument},
+		{"a task and a server", node(), discovery(&nodev1.ReportDiscoveryRequest{TaskId: "x", Server: "s", Result: found("").GetResult()}), codes.InvalidArgument},
 		{"no result", node(), discovery(&nodev1.ReportDiscoveryRequest{TaskId: "x"}), codes.InvalidArgument},
 		{"a token that is too long", node(), report(&nodev1.ReportStatusRequest{TokenUses: []*nodev1.TokenUse{{Token: long}}}), codes.InvalidArgument},
 		{"too many tokens", node(), report(&nodev1.ReportStatusRequest{TokenUses: make([]*nodev1.TokenUse, 10_001)}), codes.InvalidArgument},
@@ -252,7 +324,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			client := serve(t, nodeapi.New(&fleet{}, &ledger{}, slog.New(slog.DiscardHandler)), tt.creds)
+			client := serve(t, nodeapi.New(&fleet{}, nil, &ledger{}, slog.New(slog.DiscardHandler)), tt.creds)
 			if err := tt.call(t.Context(), client); status.Code(err) != tt.code {
 				t.Errorf("got %v, want %s", err, tt.code)
 			}

@@ -36,7 +36,7 @@ type Config struct {
 	URL  string
 }
 
-// Client puts and deletes secrets at the authserver. It is safe for concurrent use.
+// Client puts and deletes secrets at the authserver, and sets passwords. It is safe for concurrent use.
 type Client struct {
 	remote credentialv1connect.CredentialServiceClient
 }
@@ -55,23 +55,42 @@ func New(c Config) (*Client, error) {
 // The faults are Invalid CREDENTIAL_INVALID or REQUEST_INVALID, with the names (never the values) of what is wrong in
 // Fields, Unavailable AUTHSERVER_UNAVAILABLE, and those of the authserver's store.
 func (c *Client) Put(ctx context.Context, connectionUID string, headers, env map[string]string) (version string, err error) {
+	return c.put(ctx, connectionUID, &credentialv1.StaticSecret{Headers: headers, Env: env})
+}
+
+func (c *Client) put(ctx context.Context, uid string, secret *credentialv1.StaticSecret) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	r, err := c.remote.PutSecret(ctx, &credentialv1.PutSecretRequest{
-		ConnectionUid: connectionUID, Secret: &credentialv1.StaticSecret{Headers: headers, Env: env},
-	})
+	r, err := c.remote.PutSecret(ctx, &credentialv1.PutSecretRequest{ConnectionUid: uid, Secret: secret})
 	if err != nil {
-		return "", fmt.Errorf("put the secret of connection %s: %w", connectionUID, toFault(err))
+		return "", fmt.Errorf("put the secret of %s: %w", uid, toFault(err))
 	}
 	return r.GetVersion(), nil
 }
 
-// Delete removes every version of a connection's credential. It is idempotent.
+// PutClientSecret stores the client_secret of Penstock at an identity provider, as [Client.Put] stores a connection's
+// secrets.
+func (c *Client) PutClientSecret(ctx context.Context, providerUID, secret string) (version string, err error) {
+	return c.put(ctx, providerUID, &credentialv1.StaticSecret{ClientSecret: secret})
+}
+
+// SetPassword sets the password of a user; an empty one takes it away. The user's logins end. The faults are Invalid with
+// the authserver's reason, Unavailable AUTHSERVER_UNAVAILABLE, and those of the authserver's store.
+func (c *Client) SetPassword(ctx context.Context, userUID, password string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := c.remote.SetPassword(ctx, &credentialv1.SetPasswordRequest{UserUid: userUID, Password: password}); err != nil {
+		return fmt.Errorf("set the password of user %s: %w", userUID, toFault(err))
+	}
+	return nil
+}
+
+// Delete removes every version of a connection's credential, or of an identity provider's. It is idempotent.
 func (c *Client) Delete(ctx context.Context, connectionUID string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if _, err := c.remote.DeleteSecrets(ctx, &credentialv1.DeleteSecretsRequest{ConnectionUid: connectionUID}); err != nil {
-		return fmt.Errorf("delete the secrets of connection %s: %w", connectionUID, toFault(err))
+		return fmt.Errorf("delete the secrets of %s: %w", connectionUID, toFault(err))
 	}
 	return nil
 }

@@ -29,8 +29,9 @@ const canary = "canary-03cd-never-in-an-error"
 // authserver is the other side on a real connection: it keeps what is put, or answers with an error.
 type authserver struct {
 	credentialv1connect.UnimplementedCredentialServiceHandler
-	kept map[string]*credentialv1.StaticSecret
-	fail error
+	kept      map[string]*credentialv1.StaticSecret
+	passwords map[string]string // by user uid
+	fail      error
 }
 
 func (a *authserver) PutSecret(_ context.Context, m *credentialv1.PutSecretRequest) (*credentialv1.PutSecretResponse, error) {
@@ -47,6 +48,14 @@ func (a *authserver) DeleteSecrets(_ context.Context, m *credentialv1.DeleteSecr
 	}
 	delete(a.kept, m.GetConnectionUid())
 	return &credentialv1.DeleteSecretsResponse{}, nil
+}
+
+func (a *authserver) SetPassword(_ context.Context, m *credentialv1.SetPasswordRequest) (*credentialv1.SetPasswordResponse, error) {
+	if a.fail != nil {
+		return nil, a.fail
+	}
+	a.passwords[m.GetUserUid()] = m.GetPassword()
+	return &credentialv1.SetPasswordResponse{}, nil
 }
 
 func start(t *testing.T, a *authserver) *secrets.Client {
@@ -87,6 +96,30 @@ func TestPutAndDelete(t *testing.T) {
 	}
 	if len(a.kept) != 0 {
 		t.Errorf("kept after delete: %d", len(a.kept))
+	}
+}
+
+// TestClientSecretAndPassword: each arrives as it was typed, and what goes wrong does not show it.
+func TestClientSecretAndPassword(t *testing.T) {
+	a := &authserver{kept: map[string]*credentialv1.StaticSecret{}, passwords: map[string]string{}}
+	c := start(t, a)
+	version, err := c.PutClientSecret(t.Context(), "p1", canary)
+	if err != nil || version != "v_1" || a.kept["p1"].GetClientSecret() != canary || len(a.kept["p1"].GetHeaders()) > 0 {
+		t.Errorf("version %q, error %v, kept %v", version, err, a.kept)
+	}
+	for _, password := range []string{canary, ""} {
+		if err := c.SetPassword(t.Context(), "u1", password); err != nil || a.passwords["u1"] != password {
+			t.Errorf("password %q, error %v", a.passwords["u1"], err)
+		}
+	}
+	a.fail = answer(connect.CodeInvalidArgument, "The password is known to be stolen.", info("PASSWORD_REFUSED"))
+	err = c.SetPassword(t.Context(), "u1", canary)
+	if f := fault.From(err); f.Kind != fault.Invalid || f.Reason != "PASSWORD_REFUSED" || strings.Contains(err.Error(), canary) {
+		t.Errorf("got %v", err)
+	}
+	a.fail = answer(connect.CodeUnavailable, "starting")
+	if _, err := c.PutClientSecret(t.Context(), "p1", canary); fault.From(err).Reason != secrets.ReasonUnavailable || strings.Contains(err.Error(), canary) {
+		t.Errorf("got %v", err)
 	}
 }
 

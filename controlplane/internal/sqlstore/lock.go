@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/stage"
@@ -107,10 +108,39 @@ func lockRun(ctx context.Context, tx *sql.Tx, run []wanted, seen *trace) error {
 
 // unchanged compares a range with its fingerprint. The rows that carry the decision are locked by now, and whoever adds
 // to the range must lock one of them (the gateway of an assignment, the server of a connection), so the range stays so.
+// No row carries the list of a whole kind: [wholeUnchanged] looks at it again.
 func unchanged(ctx context.Context, tx *sql.Tx, l listed) error {
+	return compare(ctx, tx, l, 0)
+}
+
+// wholeUnchanged compares the lists of whole kinds once more, when the rows of the change are written and the log's lock
+// is held. Until the commit nobody else commits, so of two transactions that look through a kind for something and then
+// make it (an account of a user, an issuer), the second one notices the first. The id is that of the change.
+func wholeUnchanged(ctx context.Context, tx *sql.Tx, plan stage.Plan, seen *trace, id int64) error {
+	for _, l := range seen.ranges {
+		if l.span.To != "" {
+			continue
+		}
+		for _, w := range plan.Writes {
+			name := w.Record.Name
+			if w.Previous != nil && w.Record.Kind == l.span.Kind && l.span.Contains(name) && (l.last == "" || name <= l.last) {
+				l.count, l.mark = l.count-1, l.mark^seen.rows[w.Record.Key] // the row has the id of this change now
+			}
+		}
+		if err := compare(ctx, tx, l, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare checks the fingerprint of a range without the rows that a change wrote; 0 is no change.
+func compare(ctx context.Context, tx *sql.Tx, l listed, id int64) error {
 	where, args := bounds(l.span, l.last)
+	args = append(args, id)
 	var count, mark int64
-	err := tx.QueryRowContext(ctx, "SELECT count(*), coalesce(bit_xor(r.change_id), 0) FROM resource r "+where, args...).Scan(&count, &mark)
+	err := tx.QueryRowContext(ctx, "SELECT count(*), coalesce(bit_xor(r.change_id), 0) FROM resource r "+where+
+		" AND r.change_id <> $"+strconv.Itoa(len(args)), args...).Scan(&count, &mark)
 	if err != nil {
 		return sqlfault.Classify("check range", err)
 	}

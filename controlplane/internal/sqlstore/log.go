@@ -19,6 +19,8 @@ import (
 type detail struct {
 	Denials []keyRow `json:"denials,omitempty"`
 	Ops     []opRow  `json:"ops"`
+	Undo    bool     `json:"undo,omitempty"` // operations have what was before
+	Staged  bool     `json:"staged,omitempty"`
 }
 
 type keyRow struct {
@@ -29,7 +31,13 @@ type keyRow struct {
 // opRow is an operation. Bodies are base64: they must come back byte for byte, and JSON within JSON would be rewritten.
 type opRow struct {
 	keyRow
-	Delete  bool   `json:"delete,omitempty"`
+	stateRow
+
+	Delete bool      `json:"delete,omitempty"`
+	Before *stateRow `json:"before,omitempty"`
+}
+
+type stateRow struct {
 	UID     string `json:"uid,omitempty"`
 	Version []byte `json:"version,omitempty"`
 	Body    []byte `json:"body,omitempty"`
@@ -39,19 +47,29 @@ type opRow struct {
 	Updated int64  `json:"updated,omitempty"`
 }
 
+// appendAndNotify is appendChange and NOTIFY in one statement of PostgreSQL: others wait for the lock meanwhile, and each
+// statement is a round trip.
+const appendAndNotify = "WITH h AS (UPDATE head SET revision = revision + 1 WHERE id = 1 RETURNING revision), " +
+	"c AS (INSERT INTO change (id, revision, actor, at, atomic, detail) SELECT $1::bigint, revision, $2::text, $3::bigint, $4::bigint, $5::bytea FROM h) " +
+	"SELECT h.revision FROM h, LATERAL (SELECT pg_notify('" + channel + "', h.revision::text)) AS n"
+
 // appendChange gives the transaction its revision and stores its change: the last statements before the commit (D-1).
-func appendChange(ctx context.Context, tx *sql.Tx, id int64, actor string, plan stage.Plan) (rev catalog.Revision, err error) {
+func (s *Store) appendChange(ctx context.Context, tx *sql.Tx, id int64, actor string, plan stage.Plan) (rev catalog.Revision, err error) {
 	body, err := json.Marshal(toDetail(plan.Change(0, actor)))
 	if err != nil {
 		return 0, fmt.Errorf("encode change: %w", err)
 	}
-	err = tx.QueryRowContext(ctx, "UPDATE head SET revision = revision + 1 WHERE id = 1 RETURNING revision").Scan(&rev)
-	if err != nil {
-		return 0, sqlfault.Classify("advance head", err)
-	}
 	atomic := 0
 	if plan.Atomic {
 		atomic = 1
+	}
+	if s.pg != nil {
+		err = tx.QueryRowContext(ctx, appendAndNotify, id, actor, fromTime(plan.Time), atomic, body).Scan(&rev)
+		return rev, sqlfault.Classify("store change", err)
+	}
+	err = tx.QueryRowContext(ctx, "UPDATE head SET revision = revision + 1 WHERE id = 1 RETURNING revision").Scan(&rev)
+	if err != nil {
+		return 0, sqlfault.Classify("advance head", err)
 	}
 	_, err = tx.ExecContext(ctx, "INSERT INTO change (id, revision, actor, at, atomic, detail) VALUES ($1, $2, $3, $4, $5, $6)",
 		id, rev, actor, fromTime(plan.Time), atomic, body)
@@ -59,18 +77,39 @@ func appendChange(ctx context.Context, tx *sql.Tx, id int64, actor string, plan 
 }
 
 func toDetail(c catalog.Change) detail {
-	d := detail{Ops: make([]opRow, len(c.Ops))}
+	d := detail{Ops: make([]opRow, len(c.Ops)), Undo: c.Undo, Staged: c.Staged}
 	for _, k := range c.Denials {
 		d.Denials = append(d.Denials, keyRow(k))
 	}
 	for i, op := range c.Ops {
 		d.Ops[i] = opRow{keyRow: keyRow(op.Key), Delete: op.Delete}
-		if r := op.Record; r != nil {
-			d.Ops[i].UID, d.Ops[i].Version, d.Ops[i].Body, d.Ops[i].Blobs = r.UID, r.Version[:], r.Body, joinHashes(r.Blobs)
-			d.Ops[i].Lookup, d.Ops[i].Created, d.Ops[i].Updated = r.Lookup, fromTime(r.CreateTime), fromTime(r.UpdateTime)
+		if op.Record != nil {
+			d.Ops[i].stateRow = toState(op.Record)
+		}
+		if op.Before != nil {
+			before := toState(op.Before)
+			d.Ops[i].Before = &before
 		}
 	}
 	return d
+}
+
+func toState(r *catalog.Record) stateRow {
+	return stateRow{
+		UID: r.UID, Version: r.Version[:], Body: r.Body, Blobs: joinHashes(r.Blobs),
+		Lookup: r.Lookup, Created: fromTime(r.CreateTime), Updated: fromTime(r.UpdateTime),
+	}
+}
+
+// record returns the state of a change's operation.
+func (row stateRow) record(key catalog.Key, rev catalog.Revision) (*catalog.Record, error) {
+	if len(row.Version) != len(catalog.Hash{}) || len(row.Blobs)%len(catalog.Hash{}) != 0 {
+		return nil, fmt.Errorf("change %d has a damaged operation on %s %q", rev, key.Kind, key.Name)
+	}
+	return &catalog.Record{
+		Key: key, UID: row.UID, Version: catalog.Hash(row.Version), Body: row.Body, Blobs: splitHashes(row.Blobs),
+		Lookup: row.Lookup, CreateTime: toTime(row.Created), UpdateTime: toTime(row.Updated), Revision: rev,
+	}, nil
 }
 
 // fill adds a stored detail to a change.
@@ -78,21 +117,25 @@ func (d detail) fill(c *catalog.Change) error {
 	for _, k := range d.Denials {
 		c.Denials = append(c.Denials, catalog.Key(k))
 	}
-	c.Ops = make([]catalog.Op, len(d.Ops))
+	c.Ops, c.Undo, c.Staged = make([]catalog.Op, len(d.Ops)), d.Undo, d.Staged
 	for i, row := range d.Ops {
 		key := catalog.Key(row.keyRow)
+		c.Ops[i] = catalog.Op{Key: key, Delete: row.Delete}
+		if row.Before != nil {
+			before, err := row.Before.record(key, 0)
+			if err != nil {
+				return err
+			}
+			c.Ops[i].Before = before
+		}
 		if row.Delete {
-			c.Ops[i] = catalog.Op{Key: key, Delete: true}
 			continue
 		}
-		if len(row.Version) != len(catalog.Hash{}) || len(row.Blobs)%len(catalog.Hash{}) != 0 {
-			return fmt.Errorf("change %d has a damaged operation on %s %q", c.Revision, key.Kind, key.Name)
+		rec, err := row.record(key, c.Revision)
+		if err != nil {
+			return err
 		}
-		rec := &catalog.Record{
-			Key: key, UID: row.UID, Version: catalog.Hash(row.Version), Body: row.Body, Blobs: splitHashes(row.Blobs),
-			Lookup: row.Lookup, CreateTime: toTime(row.Created), UpdateTime: toTime(row.Updated), Revision: c.Revision,
-		}
-		c.Ops[i] = catalog.Op{Key: key, Version: rec.Version, Record: rec}
+		c.Ops[i].Version, c.Ops[i].Record = rec.Version, rec
 	}
 	return nil
 }

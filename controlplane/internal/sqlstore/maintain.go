@@ -23,7 +23,7 @@ const (
 )
 
 // Run does the maintenance of the database about every hour until ctx ends: it forgets resources deleted more than 30
-// days ago, compacts the log and drops blobs that nothing needs. A failed round is logged and tried again.
+// days ago, compacts the log, and drops blobs that nothing needs and revocations that have expired. A failed round is logged and tried again.
 func (s *Store) Run(ctx context.Context) error {
 	for {
 		if err := s.Maintain(ctx); err != nil && ctx.Err() == nil {
@@ -43,6 +43,12 @@ func (s *Store) Maintain(ctx context.Context) error {
 	if err := s.compact(ctx); err != nil {
 		return err
 	}
+	if err := s.dropRevocations(ctx); err != nil {
+		return err
+	}
+	if err := s.dropJoinTokens(ctx); err != nil {
+		return err
+	}
 	return s.sweepBlobs(ctx)
 }
 
@@ -58,13 +64,13 @@ func (s *Store) inTx(ctx context.Context, fn func(*sql.Tx) error) error {
 	}
 	tx, err := s.writes.BeginTx(ctx, nil)
 	if err != nil {
-		return sqlfault.Classify("begin maintenance", err)
+		return sqlfault.Classify("begin writing", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
 	if err := fn(tx); err != nil {
 		return err
 	}
-	return sqlfault.Classify("commit maintenance", tx.Commit())
+	return sqlfault.Classify("commit", tx.Commit())
 }
 
 // batches repeats a statement that changes at most maintainBatch rows until it changes fewer.
@@ -117,17 +123,27 @@ func (s *Store) compact(ctx context.Context) error {
 }
 
 // sweepBlobs marks the blobs that no resource, living or deleted, needs any more, unmarks those needed again, and drops
-// what has been marked for a day. Storing a blob again unmarks it, so a blob in use is never dropped.
+// what has been marked for a day and is needed by no revision of the log. Storing a blob again unmarks it, so a blob in use is never dropped.
 func (s *Store) sweepBlobs(ctx context.Context) error {
 	needed := make(map[catalog.Hash]bool)
 	orphans := make(map[catalog.Hash]int64)
+	now := s.cfg.Now()
+	before := fromTime(now.Add(-keepBlobs))
 	err := s.view(ctx, func(tx *sql.Tx, _ catalog.Head) error {
+		// Whoever goes back to the oldest revision that is kept needs what it needed.
+		var oldest int64
+		err := tx.QueryRowContext(ctx, "SELECT coalesce(min(c.at), 0) FROM change c WHERE c.revision > (SELECT floor FROM head WHERE id = 1)").Scan(&oldest)
+		if err != nil {
+			return sqlfault.Classify("find the oldest revision", err)
+		}
+		if oldest != 0 {
+			before = min(before, oldest)
+		}
 		return collectBlobs(ctx, tx, needed, orphans)
 	})
 	if err != nil {
 		return err
 	}
-	now := s.cfg.Now()
 	for hash, since := range orphans {
 		var query string
 		var args []any
@@ -136,7 +152,7 @@ func (s *Store) sweepBlobs(ctx context.Context) error {
 			query, args = "UPDATE blob SET orphan_at = 0 WHERE hash = $1", []any{hash[:]}
 		case !needed[hash] && since == 0:
 			query, args = "UPDATE blob SET orphan_at = $2 WHERE hash = $1 AND orphan_at = 0", []any{hash[:], fromTime(now)}
-		case !needed[hash] && since < fromTime(now.Add(-keepBlobs)):
+		case !needed[hash] && since < before:
 			query, args = "DELETE FROM blob WHERE hash = $1 AND orphan_at = $2", []any{hash[:], since}
 		default:
 			continue

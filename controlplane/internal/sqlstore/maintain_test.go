@@ -46,7 +46,14 @@ func TestMaintain(t *testing.T) {
 			if log, err := s.Changes(t.Context(), 0, 100); err != nil || len(log) != int(head.Revision) {
 				t.Errorf("after an hour: %d changes, %v", len(log), err)
 			}
-			maintain(24 * time.Hour) // the log is compacted, the blob marked the first time is dropped
+			now = now.Add(time.Hour)
+			for i := range 3 { // so that no revision that is kept needs the blob
+				put(t, s, "a", fmt.Sprint("again ", i))
+			}
+			if head, err = s.Head(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			maintain(23 * time.Hour) // the log is compacted, the blob marked the first time is dropped
 			if _, err := s.Changes(t.Context(), head.Revision-4, 100); fault.KindOf(err) != fault.Stale {
 				t.Errorf("below the floor: %v; want Stale", err)
 			}

@@ -199,7 +199,8 @@ func TestUnusableSQLite(t *testing.T) {
 			return dsn
 		}},
 		{"another program's database with migrations", "it has the tables sessions", func(t *testing.T) string {
-			return spoilt(t, exec("ALTER TABLE head RENAME TO sessions; DROP TABLE change; DROP TABLE resource; DROP TABLE blob; DROP TABLE note"))
+			return spoilt(t, exec("ALTER TABLE head RENAME TO sessions; DROP TABLE change; DROP TABLE resource; DROP TABLE blob; DROP TABLE note; "+
+				"DROP TABLE revocation; DROP TABLE revocation_head; DROP TABLE replica; DROP TABLE rollout; DROP TABLE join_token; DROP TABLE workload"))
 		}},
 		{"a newer version", "schema version 99", func(t *testing.T) string {
 			return spoilt(t, exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)"))
@@ -207,6 +208,9 @@ func TestUnusableSQLite(t *testing.T) {
 		{"a missing table", "lacks the tables change", func(t *testing.T) string { return spoilt(t, exec("DROP TABLE change")) }},
 		{"a missing column", "table note cannot be read", func(t *testing.T) string { return spoilt(t, exec("ALTER TABLE note DROP COLUMN at")) }},
 		{"no head", "has no head", func(t *testing.T) string { return spoilt(t, exec("DELETE FROM head")) }},
+		{"no end of the revocations", "has no end of the revocations", func(t *testing.T) string {
+			return spoilt(t, exec("DELETE FROM revocation_head"))
+		}},
 		{"head ahead of the log", "half-written", func(t *testing.T) string { return spoilt(t, exec("UPDATE head SET revision = 300")) }},
 		{"log ahead of the head", "half-written", func(t *testing.T) string { return spoilt(t, exec("UPDATE head SET revision = 100")) }},
 		{"resources of no change", "belong to no change", func(t *testing.T) string {

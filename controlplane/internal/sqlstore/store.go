@@ -30,6 +30,8 @@ type Store struct {
 	turn   chan struct{} // SQLite: holds a token while nobody writes
 	signal stage.Signal  // commits of this process
 
+	revoked stage.Signal // revocations of this process
+
 	closing  context.Context //nolint:containedctx // ends what Watch started; there is no call whose context would do
 	close    context.CancelFunc
 	watchers sync.WaitGroup
@@ -45,6 +47,8 @@ type Config struct {
 	KeepRevisions uint64
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Guard, if set, is asked before each write with the head that it would follow; its error is the write's.
+	Guard func(context.Context, catalog.Head) error
 	// Log takes what maintenance does; nil discards it.
 	Log *slog.Logger
 }
@@ -133,8 +137,8 @@ func (s *Store) Read(ctx context.Context, fn func(catalog.Head, catalog.Reader) 
 
 // DryRun implements catalog.Store. Writes stay in memory, so a reading transaction is enough.
 func (s *Store) DryRun(ctx context.Context, fn func(catalog.Tx) error) error {
-	return s.view(ctx, func(tx *sql.Tx, _ catalog.Head) error {
-		st := stage.New(&base{q: tx}, s.cfg.Now())
+	return s.view(ctx, func(tx *sql.Tx, h catalog.Head) error {
+		st := stage.New(&base{q: tx}, s.cfg.Now()).At(h)
 		if err := fn(st); err != nil {
 			return err
 		}

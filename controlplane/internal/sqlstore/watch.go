@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/stage"
 )
 
 const (
@@ -22,6 +23,17 @@ const (
 // Watch implements catalog.Store. Hints come from commits of this process, from NOTIFY on PostgreSQL (D-6) — its
 // connection is made again when it is lost —, and from a look at the head every 250 ms, which needs neither.
 func (s *Store) Watch(ctx context.Context) (<-chan struct{}, error) {
+	return watch(ctx, s, source[catalog.Head]{signal: &s.signal, channel: channel, look: s.Head})
+}
+
+// source is where hints come from.
+type source[T comparable] struct {
+	signal  *stage.Signal
+	channel string                           // of NOTIFY
+	look    func(context.Context) (T, error) // what has moved when it differs
+}
+
+func watch[T comparable](ctx context.Context, s *Store, from source[T]) (<-chan struct{}, error) {
 	if err := s.closing.Err(); err != nil {
 		return nil, err
 	}
@@ -34,7 +46,7 @@ func (s *Store) Watch(ctx context.Context) (<-chan struct{}, error) {
 		default: // one waits to be taken
 		}
 	}
-	local := s.signal.Watch(ctx)
+	local := from.signal.Watch(ctx)
 	s.watchers.Go(func() {
 		defer close(out)
 		defer cancel()
@@ -45,23 +57,23 @@ func (s *Store) Watch(ctx context.Context) (<-chan struct{}, error) {
 				hint()
 			}
 		})
-		sources.Go(func() { s.poll(ctx, hint) })
+		sources.Go(func() { poll(ctx, from.look, hint) })
 		if s.pg != nil {
-			sources.Go(func() { s.listen(ctx, hint) })
+			sources.Go(func() { s.listen(ctx, from.channel, hint) })
 		}
 		sources.Wait()
 	})
 	return out, nil
 }
 
-// poll hints when the head has moved, also after the database was away.
-func (s *Store) poll(ctx context.Context, hint func()) {
+// poll hints when what it looks at has moved, also after the database was away.
+func poll[T comparable](ctx context.Context, look func(context.Context) (T, error), hint func()) {
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
-	var last catalog.Head
+	var last T
 	for {
 		// Any error is temporary here: the next look comes soon, and reading the log reports it.
-		if h, err := s.Head(ctx); err == nil && h != last {
+		if h, err := look(ctx); err == nil && h != last {
 			last = h
 			hint()
 		}
@@ -74,10 +86,10 @@ func (s *Store) poll(ctx context.Context, hint func()) {
 }
 
 // listen hints at each notification and right after each LISTEN, since what was notified before is lost.
-func (s *Store) listen(ctx context.Context, hint func()) {
+func (s *Store) listen(ctx context.Context, channel string, hint func()) {
 	for delay := listenRetry; ctx.Err() == nil; delay = min(2*delay, listenAtMost) {
 		began := time.Now()
-		s.listenOnce(ctx, hint)
+		s.listenOnce(ctx, channel, hint)
 		if time.Since(began) > listenAtMost {
 			delay = listenRetry
 		}
@@ -88,7 +100,7 @@ func (s *Store) listen(ctx context.Context, hint func()) {
 }
 
 // listenOnce returns when its connection is lost.
-func (s *Store) listenOnce(ctx context.Context, hint func()) {
+func (s *Store) listenOnce(ctx context.Context, channel string, hint func()) {
 	conn, err := pgx.ConnectConfig(ctx, s.pg.Copy())
 	if err != nil {
 		return

@@ -68,11 +68,15 @@ func wait(ctx context.Context, d time.Duration) error {
 func (s *Store) writePostgres(ctx context.Context, actor string, fn func(catalog.Tx) error) (rev catalog.Revision, changed bool, err error) {
 	seen := &trace{rows: make(map[catalog.Key]int64)}
 	var plan stage.Plan
+	var head catalog.Head
 	err = s.view(ctx, func(tx *sql.Tx, h catalog.Head) (err error) {
-		rev = h.Revision
-		plan, err = run(ctx, &base{q: tx, trace: seen}, s.cfg.Now(), fn)
+		rev, head = h.Revision, h
+		plan, err = run(ctx, &base{q: tx, trace: seen}, h, s.cfg.Now(), fn)
 		return err
 	})
+	if err == nil {
+		err = s.guard(ctx, head) // when no connection is held: it may read the head again
+	}
 	if err != nil || len(plan.Writes) == 0 {
 		return rev, false, err
 	}
@@ -91,11 +95,14 @@ func (s *Store) writePostgres(ctx context.Context, actor string, fn func(catalog
 	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", int64(advisoryLock)); err != nil {
 		return 0, false, sqlfault.Classify("take the log's lock", err)
 	}
-	if rev, err = appendChange(ctx, tx, id, actor, plan); err != nil {
+	if err := wholeUnchanged(ctx, tx, plan, seen, id); err != nil {
 		return 0, false, err
 	}
-	if _, err := tx.ExecContext(ctx, "SELECT pg_notify($1, $2)", channel, strconv.FormatUint(uint64(rev), 10)); err != nil {
-		return 0, false, sqlfault.Classify("notify", err)
+	if rev, err = s.appendChange(ctx, tx, id, actor, plan); err != nil {
+		return 0, false, err
+	}
+	if err := roll(ctx, tx, plan, rev); err != nil {
+		return 0, false, err
 	}
 	return rev, true, s.commit(tx)
 }
@@ -116,27 +123,47 @@ func (s *Store) writeSQLite(ctx context.Context, actor string, fn func(catalog.T
 		return 0, false, sqlfault.Classify("begin writing", err)
 	}
 	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	plan, err := run(ctx, &base{q: tx}, s.cfg.Now(), fn)
+	if s.cfg.Guard != nil {
+		h, err := readHead(ctx, tx)
+		if err == nil {
+			err = s.guard(ctx, h)
+		}
+		if err != nil {
+			return 0, false, err
+		}
+	}
+	h, err := readHead(ctx, tx)
 	if err != nil {
 		return 0, false, err
 	}
-	if len(plan.Writes) == 0 {
-		h, err := readHead(ctx, tx)
+	plan, err := run(ctx, &base{q: tx}, h, s.cfg.Now(), fn)
+	if err != nil || len(plan.Writes) == 0 {
 		return h.Revision, false, err
 	}
 	id, err := s.store(ctx, tx, plan)
 	if err != nil {
 		return 0, false, err
 	}
-	rev, err := appendChange(ctx, tx, id, actor, plan)
+	rev, err := s.appendChange(ctx, tx, id, actor, plan)
 	if err != nil {
+		return 0, false, err
+	}
+	if err := roll(ctx, tx, plan, rev); err != nil {
 		return 0, false, err
 	}
 	return rev, true, s.commit(tx)
 }
 
-func run(ctx context.Context, b *base, now time.Time, fn func(catalog.Tx) error) (stage.Plan, error) {
-	st := stage.New(b, now)
+// guard asks whether a write may follow a head.
+func (s *Store) guard(ctx context.Context, h catalog.Head) error {
+	if s.cfg.Guard == nil {
+		return nil
+	}
+	return s.cfg.Guard(ctx, h)
+}
+
+func run(ctx context.Context, b *base, h catalog.Head, now time.Time, fn func(catalog.Tx) error) (stage.Plan, error) {
+	st := stage.New(b, now).At(h)
 	if err := fn(st); err != nil {
 		return stage.Plan{}, err
 	}
@@ -145,7 +172,12 @@ func run(ctx context.Context, b *base, now time.Time, fn func(catalog.Tx) error)
 
 func (s *Store) commit(tx *sql.Tx) error {
 	if err := tx.Commit(); err != nil {
-		return sqlfault.Classify("commit", err)
+		err = sqlfault.Classify("commit", err)
+		if fault.KindOf(err) == fault.Unavailable { // its answer may be what was lost
+			return fault.New(fault.Unavailable, record.ReasonStoreUnavailable,
+				"The database was lost in the moment of the commit: the change was made or was not; read it again.").Because(err)
+		}
+		return err
 	}
 	s.signal.Notify()
 	return nil
@@ -215,29 +247,42 @@ func (s *Store) upsert(ctx context.Context, tx *sql.Tx, id int64, recs []*catalo
 		many = rowsAtOnceSQLite
 	}
 	whole := len(recs) - len(recs)%many
-	if err := insert(ctx, tx, id, recs[:whole], many, onConflict); err != nil {
+	if err := s.insert(ctx, tx, id, recs[:whole], many, onConflict); err != nil {
 		return err
 	}
-	return insert(ctx, tx, id, recs[whole:], 1, onConflict)
+	return s.insert(ctx, tx, id, recs[whole:], 1, onConflict)
+}
+
+// statement returns what runs a query again and again: on SQLite a prepared statement; on PostgreSQL the transaction, whose
+// connection keeps its statements prepared, so that preparing costs no round trips.
+func (s *Store) statement(ctx context.Context, tx *sql.Tx, query string) (exec func(...any) (sql.Result, error), closeFn func() error, err error) {
+	if s.pg != nil {
+		return func(args ...any) (sql.Result, error) { return tx.ExecContext(ctx, query, args...) }, func() error { return nil }, nil
+	}
+	stmt, err := tx.PrepareContext(ctx, query) //nolint:sqlclosecheck // the caller closes it
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(args ...any) (sql.Result, error) { return stmt.ExecContext(ctx, args...) }, stmt.Close, nil
 }
 
 // insert writes rows n at a time; their number is a multiple of n.
-func insert(ctx context.Context, tx *sql.Tx, id int64, recs []*catalog.Record, n int, onConflict string) (err error) {
+func (s *Store) insert(ctx context.Context, tx *sql.Tx, id int64, recs []*catalog.Record, n int, onConflict string) (err error) {
 	if len(recs) == 0 {
 		return nil
 	}
-	stmt, err := tx.PrepareContext(ctx, insertRows(n)+onConflict)
+	exec, closeFn, err := s.statement(ctx, tx, insertRows(n)+onConflict)
 	if err != nil {
 		return sqlfault.Classify("prepare to store records", err)
 	}
-	defer func() { err = errors.Join(err, stmt.Close()) }()
+	defer func() { err = errors.Join(err, closeFn()) }()
 	for ; len(recs) > 0; recs = recs[n:] {
 		args := make([]any, 0, n*columns)
 		for _, r := range recs[:n] {
 			args = append(args, r.Kind, r.Name, r.UID, r.Version[:], r.Body, joinHashes(r.Blobs), r.Lookup,
 				fromTime(r.CreateTime), fromTime(r.UpdateTime), fromTime(r.DeleteTime), id)
 		}
-		res, err := stmt.ExecContext(ctx, args...)
+		res, err := exec(args...)
 		if err != nil {
 			return sqlfault.Classify("store records", err)
 		}

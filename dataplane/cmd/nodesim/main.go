@@ -31,6 +31,7 @@ func main() {
 	flag.Float64Var(&c.Flaps, "flaps", 0, "connections that break each second, over all nodes")
 	flag.DurationVar(&c.For, "for", time.Minute, "how long the run takes")
 	flag.DurationVar(&c.Settle, "settle", 30*time.Second, "how long the nodes may take after it to agree")
+	flag.StringVar(&c.Listen, "listen", "", "where a driver asks for /live and /revisions, host:port; empty for nowhere")
 	detail := flag.Bool("detail", false, "list each revision in the report")
 	flag.Parse()
 	c.Endpoints, c.Regions = strings.Split(*endpoints, ","), strings.Split(*regions, ",")

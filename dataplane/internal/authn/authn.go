@@ -4,11 +4,13 @@ package authn
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/penstockhq/penstock/dataplane/internal/authn/accesstoken"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -19,25 +21,61 @@ import (
 const (
 	ReasonTokenMissing = "TOKEN_MISSING" // Unauthenticated: no credentials, or a scheme other than Bearer
 	ReasonTokenInvalid = "TOKEN_INVALID" // Unauthenticated: never says which check failed beyond expired (RS-4)
+	ReasonTokenExpired = "TOKEN_EXPIRED" // Unauthenticated: everything else about the token is in order
+	ReasonTokenRevoked = "TOKEN_REVOKED" // Unauthenticated, to the client as invalid: taken away before it expired
 	ReasonMalformed    = "INVALID_REQUEST"
 	ReasonNoAccess     = "GATEWAY_ACCESS_DENIED"
 	ReasonNotReady     = "GATEWAY_NOT_READY" // Unauthenticated: the gateway accepts no method at all (G-3)
+	ReasonStale        = "REVOCATIONS_STALE" // Unavailable: whether the token was revoked is not known (RS-12)
+	ReasonNoIssuer     = "ISSUER_NOT_LOADED" // Unavailable: the authserver's keys are not known yet
 )
 
-// MethodBearerToken is the Principal.Method of static bearer tokens.
+// MethodBearerToken is the Principal.Method of static bearer tokens; that of access tokens is their claim pst_method,
+// "oauth" or "client_credentials".
 const MethodBearerToken = "bearer_token"
 
-// Authenticator authenticates requests. It is stateless and safe for concurrent use.
-type Authenticator struct {
-	now  func() time.Time
-	use  func(token string)                       // told the name of each token used
-	fail func(ctx context.Context, reason string) // told the reason of each refusal
+// degradedAfter is the silence of the control plane after which a node is degraded (RS-12, D-62).
+const degradedAfter = 60 * time.Second
+
+// Issuer is the authserver whose access tokens count (issuer room).
+type Issuer interface {
+	// Issuer returns the issuer identifier, empty as long as it is not known.
+	Issuer() string
+	// Key returns a public key by kid, nil if there is none. It may wait for one that is not known, never for one that is.
+	Key(ctx context.Context, kid string) *ecdsa.PublicKey
 }
 
-// New returns an Authenticator. used is called with the name of the token of every accepted request, failed with the
-// reason of every refusal, one of those above; both must be quick and safe for concurrent use.
-func New(now func() time.Time, used func(token string), failed func(ctx context.Context, reason string)) *Authenticator {
-	return &Authenticator{now: now, use: used, fail: failed}
+// Config is what an Authenticator needs. All functions must be quick and safe for concurrent use.
+type Config struct {
+	Now func() time.Time
+	// Used is told the name of the static token of each accepted request.
+	Used func(token string)
+	// Failed is told the reason of each refusal, one of those above.
+	Failed func(ctx context.Context, reason string)
+	// Issuer is asked about access tokens.
+	Issuer Issuer
+	// Resources is what the canonical resource of every gateway begins with; its name follows (AZ-6). For example
+	// "https://gw.example.com/v1/mcp/".
+	Resources string
+	// StaleFor is how long no control plane was heard (D-62); zero while one is.
+	StaleFor func() time.Duration
+	// MaxStale is for how long static tokens count while the node is degraded; zero refuses tokens of every kind as soon as
+	// it is (RS-12).
+	MaxStale time.Duration
+}
+
+// Authenticator authenticates requests. It is safe for concurrent use.
+type Authenticator struct {
+	c     Config
+	cache cache // of verified access tokens
+}
+
+// New returns an Authenticator. Every field of the Config is required but MaxStale.
+func New(c Config) (*Authenticator, error) {
+	if c.Now == nil || c.Used == nil || c.Failed == nil || c.Issuer == nil || c.Resources == "" || c.StaleFor == nil || c.MaxStale < 0 {
+		return nil, fault.New(fault.Bug, fault.ReasonInternal, "authn needs all parts of its Config")
+	}
+	return &Authenticator{c: c}, nil
 }
 
 // Authenticate returns the principal of a request to a gateway of the snapshot, checked in the order of RS-9: malformed
@@ -46,38 +84,59 @@ func New(now func() time.Time, used func(token string), failed func(ctx context.
 func (a *Authenticator) Authenticate(s *view.Snapshot, g *view.Gateway, r *http.Request) (ident.Principal, error) {
 	p, err := a.authenticate(s, g, r)
 	if err != nil {
-		a.fail(r.Context(), fault.From(err).Reason)
+		a.c.Failed(r.Context(), fault.From(err).Reason)
 	}
 	return p, err
 }
 
-func (a *Authenticator) authenticate(s *view.Snapshot, g *view.Gateway, r *http.Request) (ident.Principal, error) {
+// authenticate takes one path by the shape of the token, and no other after it (RS-20).
+func (a *Authenticator) authenticate(s *view.Snapshot, g *view.Gateway, r *http.Request) (p ident.Principal, err error) {
 	token, err := bearer(r)
 	if err != nil {
-		return ident.Principal{}, err
+		return p, err
 	}
-	if !g.BearerTokens {
-		return ident.Principal{}, refuse(token)
+	used := ""
+	switch {
+	case !g.BearerTokens && !g.OAuth:
+		return p, refuse(token)
+	case token == "":
+		return p, fault.New(fault.Unauthenticated, ReasonTokenMissing, "Authentication required")
+	case strings.HasPrefix(token, "pst_"):
+		p, used, err = a.static(s, g, token)
+	case accesstoken.Looks(token):
+		p, err = a.access(r.Context(), s, g, token)
+	default:
+		err = invalid()
 	}
-	if token == "" {
-		return ident.Principal{}, fault.New(fault.Unauthenticated, ReasonTokenMissing, "Authentication required")
-	}
-	t, err := a.static(s, g, token)
 	if err != nil {
-		return ident.Principal{}, err
-	}
-	p, err := owner(s, t)
-	if err != nil {
-		return ident.Principal{}, err
+		return p, err
 	}
 	if !s.Usable(g) || !s.MayUse(g, p) {
 		return p, fault.New(fault.Denied, ReasonNoAccess, "You may not use this gateway")
 	}
-	a.use(t.Name)
+	if err := a.fresh(used != ""); err != nil {
+		return p, err
+	}
+	if used != "" {
+		a.c.Used(used)
+	}
 	return p, nil
 }
 
-// refuse answers for a gateway that accepts no static token: with a token, exactly like an unknown one (ST-12).
+// fresh decides whether tokens of a kind still count while nobody tells this node what was revoked (RS-12). Access tokens
+// do until they expire, which is soon: their clients get no other one without the authserver's consent.
+func (a *Authenticator) fresh(static bool) error {
+	if !static && a.c.MaxStale > 0 {
+		return nil
+	}
+	silent := a.c.StaleFor()
+	if silent <= degradedAfter || silent <= a.c.MaxStale {
+		return nil
+	}
+	return fault.New(fault.Unavailable, ReasonStale, "This node cannot tell which tokens were revoked").After(degradedAfter)
+}
+
+// refuse answers for a gateway that accepts no token at all: with one, exactly like an unknown one (ST-12).
 func refuse(token string) error {
 	if token != "" {
 		return invalid()
@@ -85,24 +144,25 @@ func refuse(token string) error {
 	return fault.New(fault.Unauthenticated, ReasonNotReady, "No authentication method is configured for this gateway")
 }
 
-// static looks a pst_ token up. Its form and checksum are checked before the view is asked (ST-1); the look-up is by
-// SHA-256, so its time says nothing about tokens that exist (ST-2).
-func (a *Authenticator) static(s *view.Snapshot, g *view.Gateway, token string) (*view.Token, error) {
+// static returns the principal and the name of a pst_ token. Its form and checksum are checked before the view is asked
+// (ST-1); the look-up is by SHA-256, so its time says nothing about tokens that exist (ST-2).
+func (a *Authenticator) static(s *view.Snapshot, g *view.Gateway, token string) (p ident.Principal, name string, err error) {
 	_, hash, ok := ident.ParseBearer(token)
-	if !ok {
-		return nil, invalid()
+	if !g.BearerTokens || !ok {
+		return p, "", invalid()
 	}
 	t := s.Token(hash)
 	if t == nil {
-		return nil, invalid()
+		return p, "", invalid()
 	}
 	if _, listed := t.Gateways[g.Name]; !listed {
-		return nil, invalid()
+		return p, "", invalid()
 	}
-	if !t.Expires.IsZero() && !a.now().Before(t.Expires) {
-		return nil, invalid()
+	if !t.Expires.IsZero() && !a.c.Now().Before(t.Expires) {
+		return p, "", invalid()
 	}
-	return t, nil
+	p, err = owner(s, t)
+	return p, t.Name, err
 }
 
 // owner makes the principal a token acts as. A dead owner makes the token invalid (ST-9).
@@ -133,9 +193,9 @@ func owner(s *view.Snapshot, t *view.Token) (ident.Principal, error) {
 	return p, nil
 }
 
-func invalid() error {
-	return fault.New(fault.Unauthenticated, ReasonTokenInvalid, "The access token is invalid or expired")
-}
+const textInvalid = "The access token is invalid or expired"
+
+func invalid() error { return fault.New(fault.Unauthenticated, ReasonTokenInvalid, textInvalid) }
 
 // bearer returns the token of the Authorization header, empty if there is none or its scheme is another one (RS-7). A
 // token anywhere else is refused, so that it never ends in logs of proxies (ST-8).

@@ -27,7 +27,24 @@ type house struct {
 
 func now() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
 
-func newHouse(t *testing.T) *house {
+// config is that of an authenticator whose node hears its control plane.
+func config() Config {
+	return Config{
+		Now: now, Used: func(string) {}, Failed: func(context.Context, string) {}, Issuer: &signer{}, Resources: "https://gw.example.com/v1/mcp/",
+		StaleFor: func() time.Duration { return 0 }, MaxStale: 24 * time.Hour,
+	}
+}
+
+func newAuthenticator(t testing.TB, c Config) *Authenticator {
+	t.Helper()
+	a, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{holder: view.NewHolder(), tokens: make(map[string]string)}
 	b := view.From(nil)
@@ -126,8 +143,10 @@ func TestAuthenticate(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h.used = nil
 			var failures []string
-			a := New(now, func(token string) { h.used = append(h.used, token) },
-				func(_ context.Context, reason string) { failures = append(failures, reason) })
+			c := config()
+			c.Used = func(token string) { h.used = append(h.used, token) }
+			c.Failed = func(_ context.Context, reason string) { failures = append(failures, reason) }
+			a := newAuthenticator(t, c)
 			r := httptest.NewRequest("POST", "/v1/mcp/"+tt.gateway+"?"+h.fill(tt.query), nil)
 			for _, v := range tt.header {
 				r.Header.Add("Authorization", h.fill(v))
@@ -168,7 +187,7 @@ func (h *house) fill(text string) string {
 // RS-4 and case 145: every wrong token gets the same answer.
 func TestInvalidTokensLookAlike(t *testing.T) {
 	h := newHouse(t)
-	a := New(now, func(string) {}, func(context.Context, string) {})
+	a := newAuthenticator(t, config())
 	s := h.holder.Load()
 	var first *fault.Fault
 	for _, name := range []string{"unknown", "wrong-crc", "garbled", "old", "gone", "refresh"} {
@@ -203,7 +222,7 @@ func TestDenials(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHouse(t)
 			h.holder.Deny(2, []view.Key{tt.key})
-			a := New(now, func(string) {}, func(context.Context, string) {})
+			a := newAuthenticator(t, config())
 			r := httptest.NewRequest("POST", "/v1/mcp/eng", nil)
 			r.Header.Set("Authorization", "Bearer "+h.tokens["ada"])
 			s := h.holder.Load()

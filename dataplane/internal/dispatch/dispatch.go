@@ -5,7 +5,6 @@ package dispatch
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -14,51 +13,53 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
+	"github.com/penstockhq/penstock/dataplane/internal/dispatch/exposed"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/dataplane/internal/wire/headerschema"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
-// Upstream sends one tools/call to the server behind a connection. Its faults are Unavailable, Timeout, Exhausted or
-// Precondition; an answer of the server, error or result, is no fault.
+// Upstream sends requests to the servers behind connections (bridge room). Its faults are Unavailable, Timeout,
+// Exhausted or Precondition; an answer of the server, error or result, is no fault.
 type Upstream interface {
-	CallTool(ctx context.Context, r UpstreamCall, sink func(message []byte) error) (call.Reply, error)
-}
+	// Call sends one request and returns its answer. Notifications of the call go to sink, in order, before it returns.
+	Call(ctx context.Context, o *call.Outbound, sink func(message []byte) error) (call.Reply, error)
 
-// UpstreamCall is one call on its way to a server.
-type UpstreamCall struct {
-	Server     *view.Server
-	Connection *view.Connection
-	Credential Credential
-	Principal  ident.Principal
-	Version    wire.Version // of the client side
-	Params     []byte       // raw params with the upstream's tool name
+	// Attach has what the servers of a legacy session send outside of calls delivered until detach is called: questions go
+	// to c.Asker, notifications, whole, to deliver.
+	Attach(session string, c call.Client, v wire.Version, deliver func(connection string, message []byte)) (detach func())
 
-	ProgressToken []byte // raw token of the client, nil if none: notifications carry it
-	Traceparent   string
-	Tracestate    string
-	Retryable     bool // the tool is read-only or idempotent (G-51)
-}
+	// Watch delivers what a subscription asks for until ctx is canceled, which is no error. The fault says that the server
+	// cannot do it.
+	Watch(ctx context.Context, o *call.Outbound, want call.Subscription, deliver func(message []byte)) error
 
-// Credential is what a call authenticates upstream with. Values are secret; maps are shared and never written to.
-type Credential struct {
-	Key    string // identity of the credential, stable while it is the same; empty for none
-	Header http.Header
-	Env    map[string]obs.Secret
+	// Notify tells all servers of a legacy session what its client has told the node. params is the raw object, nil if
+	// absent.
+	Notify(session, method string, params []byte)
+
+	// EndSession releases what servers hold for a legacy session.
+	EndSession(session string)
 }
 
 // Credentials resolves the credential of a connection for a principal. Its faults are Precondition
 // (CREDENTIAL_MISSING) and Unavailable.
 type Credentials interface {
-	Resolve(ctx context.Context, c *view.Connection, p ident.Principal) (Credential, error)
+	Resolve(ctx context.Context, c *view.Connection, p ident.Principal) (call.Credential, error)
 }
 
-// Sealer makes and opens the cursors of lists (M-70).
+// RateLimits counts tool calls (limit room). Its fault is Exhausted with the time to wait (G-50).
+type RateLimits interface {
+	Call(ctx context.Context, s *view.Snapshot, g *view.Gateway, p ident.Principal, t *view.Tool) error
+}
+
+// Sealer makes and opens the cursors of lists (M-70), and the ids of tasks (M-55).
 type Sealer interface {
 	SealCursor(gatewayUID, lastName string) string
 	OpenCursor(gatewayUID, cursor string) (lastName string, ok bool)
+	exposed.Sealer
 }
 
 // Config is what a Dispatcher needs.
@@ -66,9 +67,14 @@ type Config struct {
 	Upstream    Upstream
 	Credentials Credentials
 	Sealer      Sealer
-	Log         *slog.Logger
-	Tracer      trace.Tracer
-	Meter       metric.Meter
+	RateLimits  RateLimits // nil: there are none
+	// Changed is told that a server's lists have changed, by the names of server and connection: it is discovered anew.
+	Changed func(server, connection string)
+	// Homes is asked where calls of homed servers run; nil in a node that is alone.
+	Homes  Homes
+	Log    *slog.Logger
+	Tracer trace.Tracer
+	Meter  metric.Meter
 }
 
 // Dispatcher runs calls. It is safe for concurrent use.
@@ -77,6 +83,8 @@ type Dispatcher struct {
 	overhead metric.Float64Histogram
 	upstream metric.Float64Histogram
 	outcomes map[string]metric.MeasurementOption
+	hub      hub
+	marked   headerschema.Cache[view.Tool]
 }
 
 // Outcomes of a call, the values of the metric attribute "outcome".
@@ -94,38 +102,43 @@ func New(cfg Config) (*Dispatcher, error) {
 	}
 	var err error
 	d.overhead, err = cfg.Meter.Float64Histogram(obs.MetricDispatchOverhead, metric.WithUnit("s"),
-		metric.WithDescription("Time of a tools/call spent in the node, without the upstream's."))
+		metric.WithDescription("Time of a request spent in the node, without the upstream's."))
 	if err != nil {
 		return nil, err
 	}
 	d.upstream, err = cfg.Meter.Float64Histogram(obs.MetricUpstreamCall, metric.WithUnit("s"),
-		metric.WithDescription("Time of a tools/call spent waiting for the upstream."))
+		metric.WithDescription("Time of a request spent waiting for the upstream."))
 	if err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
-// CallTool runs one tools/call. An unknown, hidden or unassigned tool is the same NotFound fault (RS-21); everything
-// that goes wrong after the tool was found is a result with isError, because the model should read it (style.md §5).
-// sink gets the upstream's notifications in order, on this goroutine, before CallTool returns.
-func (d *Dispatcher) CallTool(ctx context.Context, c call.Caller, k call.Call, sink func([]byte) error) (call.Reply, error) {
+// Call runs one request. Everything that goes wrong after the tool of a tools/call was found is a result with isError,
+// because the model should read it (style.md §5); for other methods it is a fault. sink gets the upstream's notifications
+// in order, on this goroutine, before Call returns.
+func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink func([]byte) error) (call.Reply, error) {
 	start := time.Now()
-	tool := c.Snapshot.Tool(c.Gateway, k.Name)
-	if tool == nil {
-		return call.Reply{}, fault.Newf(fault.NotFound, ReasonUnknownTool, "Unknown tool: %s", k.Name)
+	t, err := d.find(&c, &k)
+	if err != nil {
+		return call.Reply{}, err
+	}
+	if t.empty {
+		return call.Reply{Result: []byte(`{"completion":{"values":[]}}`)}, nil
 	}
 	ctx, span := d.Tracer.Start(ctx, "dispatch")
 	defer span.End()
 	if span.IsRecording() {
 		span.SetAttributes(
-			attribute.String(obs.PenstockGateway, c.Gateway.Name), attribute.String(obs.PenstockServer, tool.Server),
-			attribute.String(obs.PenstockConnection, tool.Connection), attribute.String(obs.GenAIToolName, tool.Exposed),
-			attribute.Int64(obs.PenstockRevision, int64(c.Snapshot.Revision)))
+			attribute.String(obs.PenstockGateway, c.Gateway.Name), attribute.String(obs.PenstockServer, t.server),
+			attribute.String(obs.PenstockConnection, t.connection), attribute.Int64(obs.PenstockRevision, int64(c.Snapshot.Revision)))
+		if t.tool != nil {
+			span.SetAttributes(attribute.String(obs.GenAIToolName, t.exposed))
+		}
 	}
 
 	var waited time.Duration
-	reply, err := d.run(ctx, c, k, tool, sink, &waited)
+	reply, err := d.run(ctx, &c, &k, &t, sink, &waited)
 	outcome := outcomeOK
 	if err != nil {
 		outcome = outcomeFault
@@ -133,7 +146,7 @@ func (d *Dispatcher) CallTool(ctx context.Context, c call.Caller, k call.Call, s
 		if span.IsRecording() {
 			span.SetAttributes(attribute.String(obs.ErrorType, f.Reason))
 		}
-		reply, err = d.answer(c, tool, f) // edge logs what is left
+		reply, err = answer(c.Version, &t, f) // edge logs what is left
 	} else if reply.Error != nil || reply.IsError {
 		outcome = outcomeToolError
 	}
@@ -143,52 +156,84 @@ func (d *Dispatcher) CallTool(ctx context.Context, c call.Caller, k call.Call, s
 }
 
 func (d *Dispatcher) run(
-	ctx context.Context, c call.Caller, k call.Call, tool *view.Tool, sink func([]byte) error, waited *time.Duration,
+	ctx context.Context, c *call.Caller, k *call.Call, t *target, sink func([]byte) error, waited *time.Duration,
 ) (call.Reply, error) {
-	if tool.Held {
-		return call.Reply{}, held(tool)
+	if t.tool != nil && t.tool.Held {
+		return call.Reply{}, held(t.tool)
 	}
-	server, connection, err := locate(c.Snapshot, tool)
-	if err != nil {
-		return call.Reply{}, err
-	}
-	var credential Credential
-	if server.NeedsSecret {
-		if connection.CredentialVersion == "" {
-			return call.Reply{}, noCredential(connection)
-		}
-		if credential, err = d.Credentials.Resolve(ctx, connection, c.Principal); err != nil {
+	if t.tool != nil && d.RateLimits != nil {
+		if err := d.RateLimits.Call(ctx, c.Snapshot, c.Gateway, c.Principal, t.tool); err != nil {
 			return call.Reply{}, err
 		}
 	}
-	var edits wire.Edits
-	edits.Replace(k.Message.P.Name.Span, wire.Quote(tool.Upstream))
-	params := edits.AppendSpan(make([]byte, 0, len(k.Params)+len(tool.Upstream)), k.Body, k.Message.Params.Span)
-
-	reply, err := d.send(ctx, UpstreamCall{
-		Server: server, Connection: connection, Credential: credential, Principal: c.Principal, Version: c.Version,
-		Params: params, ProgressToken: k.ProgressToken, Retryable: tool.Retryable,
-	}, sink, waited)
+	o, err := d.outbound(ctx, c, t)
 	if err != nil {
 		return call.Reply{}, err
 	}
-	return convertReply(reply, c.Version)
+	o.Method, o.Params, o.ProgressToken, o.Retryable = k.Method, k.Params, k.ProgressToken, t.retryable
+	o.State, o.Responses = k.Message.P.RequestState.Of(k.Body), k.Message.P.InputResponses.Of(k.Body)
+	o.TaskRequired = t.tool != nil && isTaskOnly(c, o.Server, t.tool)
+	if o.Client.Asker != nil {
+		o.Client.Asker = d.names(c, o.Server, t.connection).Asker(o.Client.Asker)
+	}
+	if t.tool != nil && wire.Version(o.Server.Protocol).Era() == wire.Modern {
+		o.Schema = d.mirrored(t.tool)
+	}
+	if t.at.Present() {
+		var edits wire.Edits
+		edits.Replace(t.at, wire.Quote(t.value))
+		o.Params = edits.AppendSpan(make([]byte, 0, len(k.Params)+len(t.value)), k.Body, k.Message.Params.Span)
+	}
+	ear := d.ear(c, o.Server, t.connection)
+	reply, err := d.send(ctx, o, ear.sink(sink), waited)
+	if err != nil {
+		return call.Reply{}, err
+	}
+	return d.receive(c, t, o.Server, k.Method, reply)
+}
+
+// mirrored returns the input schema of a tool with arguments that are repeated in headers, nil for all others (M-63).
+func (d *Dispatcher) mirrored(t *view.Tool) []byte {
+	headers, err := d.marked.Of(t, t.Body.Bytes)
+	if err != nil || len(headers) == 0 {
+		return nil
+	}
+	return wire.Get(t.Body.Bytes(), "inputSchema")
+}
+
+// outbound starts a request to the server of a target, with the credential of its connection.
+func (d *Dispatcher) outbound(ctx context.Context, c *call.Caller, t *target) (*call.Outbound, error) {
+	server, connection, err := locate(c.Snapshot, t)
+	if err != nil {
+		return nil, err
+	}
+	o := &call.Outbound{
+		Gateway: c.Gateway, Server: server, Connection: connection, Principal: c.Principal, Client: c.Client, Version: c.Version,
+	}
+	if !server.NeedsSecret {
+		return o, nil
+	}
+	if connection.CredentialVersion == "" {
+		return nil, noCredential(connection, t.what)
+	}
+	o.Credential, err = d.Credentials.Resolve(ctx, connection, c.Principal)
+	return o, err
 }
 
 // send asks the upstream under a client span of its own, whose context the upstream gets (M-56), and measures the wait.
 func (d *Dispatcher) send(
-	ctx context.Context, u UpstreamCall, sink func([]byte) error, waited *time.Duration,
+	ctx context.Context, u *call.Outbound, sink func([]byte) error, waited *time.Duration,
 ) (call.Reply, error) {
-	ctx, span := d.Tracer.Start(ctx, "upstream tools/call", trace.WithSpanKind(trace.SpanKindClient))
+	ctx, span := d.Tracer.Start(ctx, "upstream "+u.Method, trace.WithSpanKind(trace.SpanKindClient))
 	defer span.End()
 	if span.IsRecording() {
-		span.SetAttributes(attribute.String(obs.MCPMethodName, "tools/call"), attribute.String(obs.PenstockServer, u.Server.Name))
+		span.SetAttributes(attribute.String(obs.MCPMethodName, u.Method), attribute.String(obs.PenstockServer, u.Server.Name))
 	}
 	var carrier traceHeaders
 	propagation.TraceContext{}.Inject(ctx, &carrier)
 	u.Traceparent, u.Tracestate = carrier.parent, carrier.state
 	sent := time.Now()
-	reply, err := d.Upstream.CallTool(ctx, u, sink)
+	reply, err := d.Upstream.Call(ctx, u, sink)
 	*waited = time.Since(sent)
 	if err != nil && span.IsRecording() {
 		span.SetAttributes(attribute.String(obs.ErrorType, fault.From(err).Reason))
@@ -213,21 +258,4 @@ func (t *traceHeaders) Set(key, value string) {
 	case "tracestate":
 		t.state = value
 	}
-}
-
-// locate finds the server and the pinned connection of a tool. A deleted connection leaves the assignment in place; the
-// call says which one is missing (G-11).
-func locate(s *view.Snapshot, tool *view.Tool) (*view.Server, *view.Connection, error) {
-	server := s.Server(tool.Server)
-	if server == nil || s.Denied("server", tool.Server) {
-		return nil, nil, fault.Newf(fault.Precondition, ReasonServerMissing,
-			"The server %q behind this tool was removed. Ask an administrator of the gateway.", tool.Server)
-	}
-	connection := s.Connection(tool.Connection)
-	if connection == nil || s.Denied("connection", tool.Connection) {
-		return nil, nil, fault.Newf(fault.Precondition, ReasonConnectionMissing,
-			"The connection %q that this tool runs with was deleted. Ask an administrator to create it again or to pin the tool to another one.",
-			tool.Connection)
-	}
-	return server, connection, nil
 }

@@ -5,10 +5,12 @@ package dispatch
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,20 +31,70 @@ type world struct {
 	reply   call.Reply
 	err     error
 	missing error // of Resolve
-	calls   []UpstreamCall
+	calls   []*call.Outbound
 	log     bytes.Buffer
+	by      map[string]call.Reply // replies by server and method, before reply
+	mu      sync.Mutex
+	changed []string
+	attach  func(connection string, message []byte)
+	client  call.Client                     // of the last Attach
+	watch   map[string]func(message []byte) // by server
+	watches chan string                     // gets the server of each watch that begins or, with "-", ends
+	ended   []string
+	during  func(o *call.Outbound, sink func([]byte) error) // runs before the reply; nil for nothing
 }
 
-func (w *world) CallTool(_ context.Context, u UpstreamCall, sink func([]byte) error) (call.Reply, error) {
-	w.calls = append(w.calls, u)
-	if err := sink([]byte("progress")); err != nil {
+func (w *world) Attach(_ string, c call.Client, _ wire.Version, deliver func(string, []byte)) (detach func()) {
+	w.attach, w.client = deliver, c
+	return func() { w.attach = nil }
+}
+
+func (w *world) Watch(ctx context.Context, o *call.Outbound, want call.Subscription, deliver func([]byte)) error {
+	name := fmt.Sprint(o.Server.Name, want.URIs)
+	w.mu.Lock()
+	if w.watch == nil {
+		w.watch = make(map[string]func([]byte))
+	}
+	w.watch[name] = deliver
+	w.mu.Unlock()
+	want.Established()
+	w.watches <- name
+	<-ctx.Done()
+	w.watches <- "-" + name
+	return nil
+}
+
+func (w *world) Notify(session, method string, params []byte) {
+	w.ended = append(w.ended, session+" "+method+" "+string(params))
+}
+
+func (w *world) EndSession(session string) { w.ended = append(w.ended, session) }
+
+func (w *world) changes(server, connection string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.changed = append(w.changed, server+"/"+connection)
+}
+
+func (w *world) Call(_ context.Context, o *call.Outbound, sink func([]byte) error) (call.Reply, error) {
+	w.mu.Lock()
+	w.calls = append(w.calls, o)
+	w.mu.Unlock()
+	if reply, ok := w.by[o.Server.Name+" "+o.Method]; ok {
+		return reply, nil
+	}
+	if w.during != nil {
+		w.during(o, sink)
+		return w.reply, w.err
+	}
+	if err := sink([]byte(`{"jsonrpc":"2.0","method":"notifications/progress","params":{}}`)); err != nil {
 		return call.Reply{}, err
 	}
 	return w.reply, w.err
 }
 
-func (w *world) Resolve(_ context.Context, c *view.Connection, p ident.Principal) (Credential, error) {
-	return Credential{Key: c.UID + "/" + p.UID}, w.missing
+func (w *world) Resolve(_ context.Context, c *view.Connection, p ident.Principal) (call.Credential, error) {
+	return call.Credential{Key: c.UID + "/" + p.UID}, w.missing
 }
 
 func (*world) SealCursor(gateway, last string) string { return gateway + "!" + last }
@@ -51,15 +103,27 @@ func (*world) OpenCursor(gateway, cursor string) (string, bool) {
 	return strings.CutPrefix(cursor, gateway+"!")
 }
 
-func newDispatcher(t *testing.T, w *world) *Dispatcher {
+func (*world) SealTask(gateway string, plain []byte) string {
+	return gateway + "!" + hex.EncodeToString(plain)
+}
+
+func (*world) OpenTask(gateway, id string) ([]byte, bool) {
+	text, ok := strings.CutPrefix(id, gateway+"!")
+	plain, err := hex.DecodeString(text)
+	return plain, ok && err == nil
+}
+
+func newDispatcher(t testing.TB, w *world) *Dispatcher {
 	t.Helper()
+	w.watches = make(chan string, 16)
 	d, err := New(Config{
-		Upstream: w, Credentials: w, Sealer: w, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Upstream: w, Credentials: w, Sealer: w, Changed: w.changes, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 		Tracer: tracenoop.NewTracerProvider().Tracer(""), Meter: metricnoop.NewMeterProvider().Meter(""),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(d.Close)
 	return d
 }
 
@@ -102,14 +166,14 @@ func toolCall(t *testing.T, name string) call.Call {
 	if err := wire.Scan(raw, m); err != nil {
 		t.Fatal(err)
 	}
-	return call.Call{Name: name, Params: m.Params.Of(raw), Message: m, Body: raw}
+	return call.Call{Method: "tools/call", Name: name, Params: m.Params.Of(raw), Message: m, Body: raw}
 }
 
 // M-9, M-63: only the name changes on the way up.
 func TestCallGoesUpUnchanged(t *testing.T) {
 	w := &world{reply: call.Reply{Result: []byte(`{"content":[]}`)}}
 	var relayed []string
-	reply, err := newDispatcher(t, w).CallTool(t.Context(), caller(snapshot(echo()), wire.V20251125), toolCall(t, "ev__echo"),
+	reply, err := newDispatcher(t, w).Call(t.Context(), caller(snapshot(echo()), wire.V20251125), toolCall(t, "ev__echo"),
 		func(m []byte) error { relayed = append(relayed, string(m)); return nil })
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +200,7 @@ func TestRefusals(t *testing.T) {
 		name  string
 		tools []*view.Tool
 		ask   string
-		world world
+		world *world // nil for one that answers
 		fault string // reason, or
 		want  string // part of the isError text
 	}{
@@ -147,24 +211,27 @@ func TestRefusals(t *testing.T) {
 		{name: "connection without its secret is named (G-13)", tools: []*view.Tool{bare}, ask: "ev__echo", want: `\"bare\" that this tool runs with has no credential`},
 		{
 			name: "credential missing", tools: []*view.Tool{echo()}, ask: "ev__echo",
-			world: world{missing: fault.New(fault.Precondition, "CREDENTIAL_MISSING", "no credential")}, want: "no credential",
+			world: &world{missing: fault.New(fault.Precondition, "CREDENTIAL_MISSING", "no credential")}, want: "no credential",
 		},
 		{
 			name: "upstream down (G-52)", tools: []*view.Tool{echo()}, ask: "ev__echo",
-			world: world{err: fault.New(fault.Unavailable, "UPSTREAM_UNREACHABLE", "server ev is down")}, want: "server ev is down",
+			world: &world{err: fault.New(fault.Unavailable, "UPSTREAM_UNREACHABLE", "server ev is down")}, want: "server ev is down",
 		},
 		{
 			name: "upstream slow", tools: []*view.Tool{echo()}, ask: "ev__echo",
-			world: world{err: fault.New(fault.Timeout, "UPSTREAM_TIMEOUT", "server ev is slow")}, want: "server ev is slow",
+			world: &world{err: fault.New(fault.Timeout, "UPSTREAM_TIMEOUT", "server ev is slow")}, want: "server ev is slow",
 		},
 		{
 			name: "client gone", tools: []*view.Tool{echo()}, ask: "ev__echo",
-			world: world{err: context.Canceled}, fault: fault.From(context.Canceled).Reason,
+			world: &world{err: context.Canceled}, fault: fault.From(context.Canceled).Reason,
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			reply, err := newDispatcher(t, &tt.world).CallTool(t.Context(), caller(snapshot(tt.tools...), wire.V20251125),
+			if tt.world == nil {
+				tt.world = &world{}
+			}
+			reply, err := newDispatcher(t, tt.world).Call(t.Context(), caller(snapshot(tt.tools...), wire.V20251125),
 				toolCall(t, tt.ask), func([]byte) error { return nil })
 			if tt.world.log.Len() > 0 {
 				t.Errorf("logged %s: a fault is logged once, by edge, and a client that is gone is none", tt.world.log.String())
@@ -194,37 +261,18 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// M-47: codes that would blame the client's own request do not pass.
-func TestUpstreamErrors(t *testing.T) {
-	tests := []struct{ name, raw, want string }{
-		{"ordinary", `{"code":-32602,"message":"bad","data":{"big":9007199254740993}}`, `{"code":-32602,"message":"bad","data":{"big":9007199254740993}}`},
-		{"own code of the server", `{"code":7,"message":"x"}`, `{"code":7,"message":"x"}`},
-		{"resource not found", `{"code":-32002,"message":"x"}`, `{"code":-32002,"message":"x"}`},
-		{"header mismatch", `{"code":-32020,"message":"hdr"}`, `{"code":-32603,"message":"hdr","data":{"upstream_code":-32020}}`},
-		{"end of the range", `{"code":-32099,"message":"x"}`, `{"code":-32603,"message":"x","data":{"upstream_code":-32099}}`},
-		{"below the range", `{"code":-32100,"message":"x"}`, `{"code":-32100,"message":"x"}`},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, string(convertError([]byte(tt.raw)))); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
 // G-15, M-73: a definition leaves as it came, but for its name, an overridden description and what the version lacks.
 func TestListTools(t *testing.T) {
 	described := &view.Tool{Exposed: "a", Name: "ev/a", Body: plain(`{"name":"x"}`), Description: `say "hi"`}
 	broken := &view.Tool{Exposed: "b", Name: "ev/b", Body: plain(`{"name":`)}
 	s := snapshot(echo(), described, broken)
-	got, err := newDispatcher(t, &world{}).ListTools(t.Context(), caller(s, wire.V20251125), "")
+	page, err := newDispatcher(t, &world{}).List(t.Context(), caller(s, wire.V20251125), "tools/list", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `{"tools":[{"description":"say \"hi\"","name":"a"},` +
 		`{"name":"ev__echo","description":"d","inputSchema":{"type":"object","x-odd":9007199254740993}}]}`
-	if diff := cmp.Diff(want, string(got)); diff != "" {
+	if diff := cmp.Diff(want, string(page.Result)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -237,15 +285,16 @@ func TestPages(t *testing.T) {
 				tools = append(tools, &view.Tool{Exposed: fmt.Sprintf("t%05d", i), Body: plain(`{"name":"x"}`)})
 			}
 			d, s := newDispatcher(t, &world{}), snapshot(tools...)
-			seen, cursor := 0, ""
+			seen, cursor := 0, (*string)(nil)
 			for deadline := time.Now().Add(10 * time.Second); ; {
-				raw, err := d.ListTools(t.Context(), caller(s, wire.V20260728), cursor)
+				listed, err := d.List(t.Context(), caller(s, wire.V20260728), "tools/list", cursor)
 				if err != nil || time.Now().After(deadline) {
-					t.Fatalf("page after %q: %v", cursor, err)
+					t.Fatalf("page: %v", err)
 				}
+				raw := listed.Result
 				var page struct {
 					Tools      []struct{ Name string }
-					NextCursor string
+					NextCursor *string
 				}
 				if err := json.Unmarshal(raw, &page); err != nil {
 					t.Fatalf("%v in %s", err, raw)
@@ -256,7 +305,7 @@ func TestPages(t *testing.T) {
 					}
 					seen++
 				}
-				if cursor = page.NextCursor; cursor == "" {
+				if cursor = page.NextCursor; cursor == nil {
 					break
 				}
 			}
@@ -267,10 +316,14 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// M-70: a cursor of another gateway or of nobody is refused.
+// M-70: a cursor of another gateway, of another list or of nobody is refused.
 func TestBadCursor(t *testing.T) {
-	_, err := newDispatcher(t, &world{}).ListTools(t.Context(), caller(snapshot(echo()), wire.V20251125), "uid-other!x")
-	if f := fault.From(err); f.Kind != fault.Invalid || f.Reason != ReasonBadCursor {
-		t.Errorf("got %v", err)
+	for _, cursor := range []string{"uid-other!tx", "uid-eng!px", "uid-eng!", "nonsense", ""} {
+		for _, method := range []string{"tools/list", "resources/list"} {
+			_, err := newDispatcher(t, &world{}).List(t.Context(), caller(snapshot(echo()), wire.V20251125), method, &cursor)
+			if f := fault.From(err); f.Kind != fault.Invalid || f.Reason != ReasonBadCursor {
+				t.Errorf("%s after %q: got %v", method, cursor, err)
+			}
+		}
 	}
 }

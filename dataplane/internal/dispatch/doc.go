@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package dispatch is the call pipeline of a node: it finds the tool in the caller's snapshot, gets the credential, asks
-// the upstream and turns the answer into the client's form. It is the only room that sequences others, and it reaches
-// them through interfaces that it declares and the root fills.
+// Package dispatch is the federation: it makes one MCP server of the servers behind a gateway. It finds who answers a
+// request by the view, changes the names that differ on the two sides, resolves the credential, and renders the lists.
 //
-// It is called by edge. It must never know of HTTP, of sessions or of how upstreams are spoken to; on its path there is
-// no SQL, no Redis and no typed decode of arguments, schemas or results.
+// edge calls it for everything that it does not answer by itself; what is asked of a server goes through [Upstream]
+// (bridge). It must never know HTTP, sessions or the era of an upstream.
+//
+// dispatch.go runs a request, target.go and task.go find who answers it, reply.go brings the answer into the client's form,
+// with the names of room exposed; list.go renders lists from the view and live.go asks servers for theirs; listen.go and
+// hub.go are about what servers tell outside of calls.
 package dispatch

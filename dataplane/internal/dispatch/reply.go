@@ -4,21 +4,29 @@ package dispatch
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/dataplane/internal/wire/convert"
+	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
 // Reasons of refusals that dispatch itself makes.
 const (
 	ReasonUnknownTool       = "UNKNOWN_TOOL"
+	ReasonUnknownPrompt     = "UNKNOWN_PROMPT"
+	ReasonUnknownResource   = "RESOURCE_NOT_FOUND"
+	ReasonUnknownReference  = "UNKNOWN_REFERENCE"
+	ReasonUnknownMethod     = "METHOD_NOT_FOUND"
+	ReasonUnknownTask       = "UNKNOWN_TASK"
 	ReasonToolHeld          = "TOOL_CHANGE_PENDING"
 	ReasonServerMissing     = "SERVER_MISSING"
 	ReasonConnectionMissing = "CONNECTION_MISSING"
 	ReasonBadCursor         = "BAD_CURSOR"
+	ReasonUnreadable        = "UPSTREAM_RESULT_INVALID"
 	// ReasonCredentialMissing is the authserver's word, too, for a secret that was deleted.
 	ReasonCredentialMissing = "CREDENTIAL_MISSING"
 )
@@ -29,25 +37,32 @@ func held(t *view.Tool) error {
 }
 
 // noCredential is a connection that was never given the secret that its server asks for (G-3, G-13).
-func noCredential(c *view.Connection) error {
+func noCredential(c *view.Connection, what string) error {
 	return fault.Newf(fault.Precondition, ReasonCredentialMissing,
-		"The connection %q that this tool runs with has no credential. Ask an administrator to set its secret.", c.Name)
+		"The connection %q that this %s runs with has no credential. Ask an administrator to set its secret.", c.Name, what)
 }
 
 // answer turns a fault that happened after the tool was found into a result with isError, or keeps it a fault where the
-// table of style.md §5 has a protocol error.
-func (d *Dispatcher) answer(c call.Caller, tool *view.Tool, f *fault.Fault) (call.Reply, error) {
+// table of style.md §5 has a protocol error: that is all methods but tools/call.
+func answer(v wire.Version, t *target, f *fault.Fault) (call.Reply, error) {
 	switch f.Kind {
-	case fault.Precondition, fault.Unavailable, fault.Timeout, fault.Exhausted:
-		return call.Reply{Result: toolError(c.Version, tool.Server, f), IsError: true}, nil
+	case fault.Precondition:
+		if t.tool == nil { // nobody reads it but the client: to it the server cannot be reached
+			return call.Reply{}, fault.New(fault.Unavailable, f.Reason, f.Public).Because(f)
+		}
+	case fault.Unavailable, fault.Timeout, fault.Exhausted, fault.MissingCapability:
+		if t.tool == nil || (f.Kind == fault.MissingCapability && v.Era() == wire.Modern) {
+			return call.Reply{}, f
+		}
 	default:
 		return call.Reply{}, f
 	}
+	return call.Reply{Result: toolError(v, t, f), IsError: true}, nil
 }
 
 // toolError is a result with isError: the text for the model, and for clients that know structuredContent the typed
 // penstock_error of G-13.
-func toolError(v wire.Version, server string, f *fault.Fault) []byte {
+func toolError(v wire.Version, t *target, f *fault.Fault) []byte {
 	b := append([]byte(nil), `{"content":[{"type":"text","text":`...)
 	b = wire.AppendString(b, f.Public)
 	b = append(b, `}],"isError":true`...)
@@ -55,12 +70,14 @@ func toolError(v wire.Version, server string, f *fault.Fault) []byte {
 		b = append(b, `,"structuredContent":{"penstock_error":{"type":`...)
 		b = wire.AppendString(b, f.Reason)
 		b = append(b, `,"server":`...)
-		b = wire.AppendString(b, server)
+		b = wire.AppendString(b, t.server)
 		b = append(b, `,"retryable":`...)
-		b = strconv.AppendBool(b, retryable(f))
+		b = strconv.AppendBool(b, retryable(t, f))
 		if f.Retry > 0 {
 			b = append(b, `,"retry_after_ms":`...)
 			b = strconv.AppendInt(b, f.Retry.Milliseconds(), 10)
+			b = append(b, `,"retry_after_seconds":`...)
+			b = strconv.AppendInt(b, int64((f.Retry+time.Second-1)/time.Second), 10)
 		}
 		b = append(b, `}}`...)
 	}
@@ -70,38 +87,79 @@ func toolError(v wire.Version, server string, f *fault.Fault) []byte {
 // reasonOutcomeUnknown is the fault reason of a call that may have run (G-53): a client must not repeat it unasked.
 const reasonOutcomeUnknown = "OUTCOME_UNKNOWN"
 
-func retryable(f *fault.Fault) bool {
-	return f.Reason != reasonOutcomeUnknown && f.Kind != fault.Precondition
+func retryable(t *target, f *fault.Fault) bool {
+	switch f.Reason {
+	case reasonOutcomeUnknown, ReasonUnreadable, convert.ReasonResultType: // it has run, or may have
+		return false
+	}
+	if f.Kind == fault.Timeout { // so has this one
+		return t.retryable
+	}
+	return f.Kind != fault.Precondition
 }
 
-// convertReply brings the upstream's answer into the client's form.
-func convertReply(r call.Reply, to wire.Version) (call.Reply, error) {
+// receive brings the upstream's answer into the client's form.
+func (d *Dispatcher) receive(c *call.Caller, t *target, server *view.Server, method string, r call.Reply) (call.Reply, error) {
 	if r.Error != nil {
-		return call.Reply{Error: convertError(r.Error)}, nil
+		if method == methodRead && t.exposed != t.value && missing(r.Error, t.value) {
+			return call.Reply{}, noResource() // in the client's words
+		}
+		return r, nil
+	}
+	var err error
+	if r.Result, err = d.names(c, server, t.connection).Result(method, r.Result); err != nil {
+		return call.Reply{}, unreadable(err)
 	}
 	var edits wire.Edits
-	var err error
-	if r.IsError, err = convert.Result(&edits, r.Result, convert.Options{To: to}); err != nil {
+	seen, err := convert.Result(&edits, r.Result, convert.Options{To: c.Version, Prompt: method == methodGetPrompt})
+	if err != nil {
 		return call.Reply{}, err
 	}
+	if !mayBe(c, t, method, seen.Type) {
+		return call.Reply{}, fault.Newf(fault.Unavailable, convert.ReasonResultType,
+			"The server %q answered with a kind of result that was not asked for.", t.server)
+	}
+	r.IsError = seen.IsError
 	if edits.Len() > 0 {
 		r.Result = edits.AppendTo(make([]byte, 0, len(r.Result)+64), r.Result)
 	}
 	return r, nil
 }
 
-// convertError replaces codes that the specification gives a meaning between one client and its server: passed on, they
-// would claim that the client's own request was wrong (M-47).
-func convertError(raw []byte) []byte {
+// mayBe reports whether the result of a method may have a resultType (M-26, M-30): questions were looked at by bridge.
+func mayBe(c *call.Caller, t *target, method string, kind []byte) bool {
+	switch {
+	case kind == nil, wire.EqualString(kind, "complete"):
+		return true
+	case wire.EqualString(kind, "input_required"):
+		return method == methodCallTool || method == methodGetPrompt || method == methodRead || t.what == whatMethod
+	case wire.EqualString(kind, "task"):
+		_, allowed := c.Gateway.Capabilities.Extensions[compile.ExtensionTasks]
+		return method == methodCallTool && allowed && wire.IsObject(wire.Get(c.Client.Capabilities, "extensions", compile.ExtensionTasks))
+	}
+	return t.what == whatMethod && wire.IsString(kind)
+}
+
+func unreadable(err error) error {
+	return fault.New(fault.Unavailable, ReasonUnreadable, "The server's answer cannot be read.").Because(err)
+}
+
+// missing reports whether an error of an upstream says that the resource does not exist: by the code of the versions
+// before 2026-07-28, or by the one since, which means other things as well, with the URI that was read.
+func missing(raw []byte, uri string) bool {
 	var m wire.Message
-	if err := wire.ScanError(raw, &m); err != nil {
-		return wire.AppendErrorObject(nil, wire.CodeInternal, "The server answered with a malformed error", nil)
+	if wire.ScanError(raw, &m) != nil {
+		return false
 	}
-	code, ok := wire.Int(m.E.Code.Of(raw))
-	if !ok || code > wire.CodeHeaderMismatch || code < -32099 {
-		return raw
+	code, _ := wire.Int(m.E.Code.Of(raw))
+	if code == wire.CodeResourceNotFound {
+		return true
 	}
-	text, _ := wire.DecodeString(m.E.Message.Of(raw))
-	data := strconv.AppendInt([]byte(`{"upstream_code":`), code, 10)
-	return wire.AppendErrorObject(nil, wire.CodeInternal, text, append(data, '}'))
+	data := m.E.Data.Of(raw)
+	if code != wire.CodeInvalidParams || !wire.IsObject(data) {
+		return false
+	}
+	var room [4]wire.Field
+	fields, err := wire.Fields(room[:0], data)
+	return err == nil && wire.EqualString(wire.Lookup(fields, "uri").Of(data), uri)
 }

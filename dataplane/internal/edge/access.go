@@ -3,12 +3,12 @@
 package edge
 
 import (
-	"cmp"
 	"net/http"
 	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/edge/answer"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/gate"
+	"github.com/penstockhq/penstock/dataplane/internal/edge/metadata"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/problem"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -21,16 +21,8 @@ const (
 	ReasonDraining  = "NODE_DRAINING"
 	ReasonStale     = "CONFIG_STALE" // D-63
 	ReasonNoGateway = "GATEWAY_NOT_FOUND"
+	ReasonSkew      = "CLOCK_SKEW" // RS-14
 )
-
-// Reasons of authn that are answered each in a way of its own.
-const (
-	reasonTokenMissing = "TOKEN_MISSING"
-	reasonNotReady     = "GATEWAY_NOT_READY"
-)
-
-// retryLater is what clients are asked to wait when the node cannot say how long it will take.
-const retryLater = 5 * time.Second
 
 // allowedMethods is what 405 and a preflight say.
 const allowedMethods = "GET, POST, DELETE, OPTIONS"
@@ -49,8 +41,12 @@ func (x *request) findGateway(name string) bool {
 		x.unavailable("This node has no configuration yet.", ReasonNoView)
 		return false
 	}
-	if h.isDraining() {
-		x.unavailable("This node is shutting down.", ReasonDraining)
+	if h.isDraining() && x.carried == nil {
+		// Served all the same: a client that sends on an open connection knows no better. The next request goes elsewhere.
+		x.w.Header().Set("Connection", "close")
+	}
+	if h.health.Skewed() {
+		x.unavailable("The clock of this node is wrong.", ReasonSkew)
 		return false
 	}
 	if x.gateway = x.snapshot.Gateway(name); x.gateway == nil {
@@ -71,64 +67,37 @@ func (h *Handler) stale(g *view.Gateway) bool {
 // authenticate finds out who sends the request and whether they may use the gateway; if not, it answers by auth.md §9.
 func (x *request) authenticate() bool {
 	x.asked = time.Now()
-	p, err := x.h.authn.Authenticate(x.snapshot, x.gateway, x.r)
+	p, err := x.identify(x.snapshot, x.gateway)
 	x.known = time.Now()
 	if err == nil {
 		x.principal = p
 		return true
 	}
-	f := fault.From(err)
-	switch f.Kind {
-	case fault.Unauthenticated:
-		x.unauthorized(f)
-	case fault.Invalid:
-		x.challenge("invalid_request", f.Public)
-		x.problem(http.StatusBadRequest, "invalid_request", f.Public, "")
-	case fault.Denied:
-		x.challenge("", "") // RS-6: no error, which clients would take for a reason to log in again
-		x.problem(http.StatusForbidden, "gateway_access_denied", f.Public, "")
-	case fault.Exhausted:
-		x.retryAfter(f.Retry)
-		x.problem(http.StatusTooManyRequests, "too_many_requests", f.Public, f.Reason)
-	case fault.Unavailable, fault.Timeout:
-		x.retryAfter(cmp.Or(f.Retry, retryLater))
-		x.problem(http.StatusServiceUnavailable, "temporarily_unavailable", f.Public, f.Reason)
-	default:
+	no, known := problem.Refused(fault.From(err), x.terms())
+	if !known {
 		x.h.log.ErrorContext(x.r.Context(), "authentication broke", obs.Fault(err))
-		x.problem(http.StatusInternalServerError, "server_error", "An internal error occurred.", "")
 	}
+	if no.Challenge != "" {
+		x.w.Header().Set("WWW-Authenticate", no.Challenge)
+	}
+	if no.Retry > 0 {
+		x.retryAfter(no.Retry)
+	}
+	x.problem(no.Status, no.Code, no.Description, no.Reason)
 	return false
 }
 
-// unauthorized answers RS-3 and RS-4. The gateways of this build have no protected-resource metadata, so the challenge
-// carries neither resource_metadata nor scope (RS-1).
-func (x *request) unauthorized(f *fault.Fault) {
-	code, text := "invalid_token", f.Public
-	missing := f.Reason == reasonTokenMissing
-	if missing {
-		code, text = "unauthorized", "Authentication required"
+// terms say what challenges of the gateway hold.
+func (x *request) terms() problem.Terms {
+	t := problem.Terms{Compat: x.h.compat, Metadata: x.metadataURL()}
+	if t.Metadata != "" {
+		t.Scope = metadata.DefaultScope
 	}
-	if f.Reason == reasonNotReady {
-		// No way to authenticate at all: a challenge would send the client looking for one (G-3).
-		x.challenge("", "")
-		x.problem(http.StatusUnauthorized, "unauthorized", text, "gateway_not_ready")
-		return
-	}
-	if missing && !x.h.compat {
-		x.challenge("", "")
-	} else {
-		x.challenge("invalid_token", text)
-	}
-	x.problem(http.StatusUnauthorized, code, text, "")
-}
-
-// challenge sets WWW-Authenticate; without an error it is the bare scheme.
-func (x *request) challenge(code, description string) {
-	x.w.Header().Set("WWW-Authenticate", problem.Challenge(code, description))
+	return t
 }
 
 func (x *request) unavailable(description, reason string) {
-	x.retryAfter(retryLater)
+	x.retryAfter(problem.RetryLater)
 	x.problem(http.StatusServiceUnavailable, "temporarily_unavailable", description, reason)
 }
 
@@ -147,18 +116,4 @@ func (x *request) problem(status int, code, description, reason string) {
 func (x *request) empty(status int) {
 	x.status = status
 	x.h.answers.Empty(x.w, status)
-}
-
-// wellKnown is the path of protected-resource metadata (RFC 9728 §3.1).
-const wellKnown = "/.well-known/oauth-protected-resource"
-
-// elsewhere answers every path that is no gateway's. Clients guess OAuth endpoints on this host (AS-19); browsers read
-// the answer, hence CORS.
-func (x *request) elsewhere() {
-	text := "There is nothing at this address."
-	if x.r.URL.Path == wellKnown || x.r.URL.Path == wellKnown+"/" {
-		text = "Metadata is per gateway, at " + wellKnown + mcpPath + "<gateway>."
-	}
-	x.w.Header().Set("Access-Control-Allow-Origin", "*")
-	x.problem(http.StatusNotFound, "not_found", text, "")
 }

@@ -24,19 +24,36 @@ import (
 )
 
 // quick authenticates and dispatches without allocating, so that what is measured is the edge's own.
-type quick struct{ reply call.Reply }
+type quick struct {
+	reply  call.Reply
+	scopes []string
+}
 
 func (q *quick) Authenticate(*view.Snapshot, *view.Gateway, *http.Request) (ident.Principal, error) {
-	return ident.Principal{Kind: ident.KindUser, UID: "u-ada", Name: "ada@example.com"}, nil
+	return ident.Principal{Kind: ident.KindUser, UID: "u-ada", Name: "ada@example.com", Scopes: q.scopes}, nil
 }
 
-func (q *quick) ListTools(context.Context, call.Caller, string) ([]byte, error) {
-	return q.reply.Result, nil
+func (q *quick) List(context.Context, call.Caller, string, *string) (call.Page, error) {
+	return call.Page{Result: q.reply.Result}, nil
 }
 
-func (q *quick) CallTool(context.Context, call.Caller, call.Call, func([]byte) error) (call.Reply, error) {
+func (q *quick) Call(context.Context, call.Caller, call.Call, func([]byte) error) (call.Reply, error) {
 	return q.reply, nil
 }
+
+func (q *quick) Attach(call.Caller, func([]byte)) func() { return func() {} }
+
+func (q *quick) Subscribe(_ call.Caller, want call.Subscription) (call.Subscription, error) {
+	return want, nil
+}
+
+func (q *quick) Watch(ctx context.Context, _ call.Caller, _ call.Subscription, _ func([]byte)) {
+	<-ctx.Done()
+}
+
+func (q *quick) Notify(call.Caller, string, []byte) {}
+
+func (q *quick) EndSession(string) {}
 
 // sink is a response writer that keeps nothing.
 type sink struct {
@@ -55,7 +72,7 @@ func (s *sink) SetWriteDeadline(time.Time) error { return nil }
 // benched is a handler with metrics on and tracing off, as most nodes run, and a call in the form of each era.
 func benched(t testing.TB, result string) (h http.Handler, requests map[string]*http.Request) {
 	w := newWorld(t, options{})
-	q := &quick{call.Reply{Result: []byte(result)}}
+	q := &quick{call.Reply{Result: []byte(result)}, []string{"mcp"}}
 	h, err := edge.New(edge.Config{
 		View: w.holder, Authenticator: q, Dispatcher: q, Sessions: w.sessions, Health: w.health,
 		Telemetry: &obs.Telemetry{

@@ -17,12 +17,14 @@ const (
 	headerVersion = "Mcp-Protocol-Version" // "H" in mcp.md
 	headerSession = "Mcp-Session-Id"       // "S"
 	headerEventID = "Last-Event-Id"
-	headerMethod  = "Mcp-Method"
-	headerName    = "Mcp-Name"
 )
 
 // route decides the era of an authenticated request by the table of M-1.
 func (x *request) route() {
+	if err := intake.Head(x.r.Header); err != nil {
+		x.fail(err)
+		return
+	}
 	switch x.r.Method {
 	case http.MethodPost:
 		x.post()
@@ -46,6 +48,10 @@ func (x *request) post() {
 	}
 	declared, era := x.declared()
 	if wire.IsBatch(x.body) {
+		if x.toMessages { // row 3
+			x.message(nil)
+			return
+		}
 		x.postBatch(declared, era)
 		return
 	}
@@ -58,8 +64,10 @@ func (x *request) post() {
 			return
 		}
 		x.modern()
+	case x.toMessages: // row 3
+		x.message(err)
 	case err != nil:
-		if era == wire.Legacy || !x.inSession() {
+		if era == wire.Modern || !x.inSession() { // M-23, and row 7; in a session params are the method's matter
 			err = rpcerror.AtEnvelope(err)
 		}
 		x.fail(err)
@@ -90,11 +98,12 @@ func (x *request) postBatch(declared string, era wire.Era) {
 	}
 }
 
-// getOrDelete is rows 5 and 8 to 12. Row 10, the HTTP+SSE transport of 2024-11-05, is not offered by this build: as any
-// other GET without a session it gets 405, the answer of a server without streams.
+// getOrDelete is rows 5 and 8 to 12.
 func (x *request) getOrDelete() {
 	declared, era := x.declared()
 	switch {
+	case x.toMessages: // a path for POST only
+		x.methodNotAllowed()
 	case declared != "" && era == wire.Unknown:
 		x.fail(rpcerror.BadVersion(declared))
 	case era == wire.Modern:
@@ -105,6 +114,8 @@ func (x *request) getOrDelete() {
 		x.endSession()
 	case x.r.Method == http.MethodDelete || era == wire.Legacy:
 		x.fail(sessionRequired())
+	case x.wantsSSE(): // row 10
+		x.openSSE()
 	default:
 		x.methodNotAllowed()
 	}
@@ -131,10 +142,14 @@ func (x *request) inSession() bool {
 func (x *request) accept202() { x.empty(http.StatusAccepted) }
 
 // fail answers with an error before anything was done for the request.
-func (x *request) fail(err error) {
-	e := x.toMCP(err)
+func (x *request) fail(err error) { x.refuse(x.toMCP(err)) }
+
+func (x *request) refuse(e rpcerror.Error) {
 	if e.Retry > 0 {
 		x.retryAfter(e.Retry)
+	}
+	if e.Challenge != "" {
+		x.w.Header().Set("WWW-Authenticate", e.Challenge)
 	}
 	x.status = e.Status
 	x.out = e.Append(x.out[:0], x.askedID())

@@ -4,29 +4,27 @@ package edge
 
 import (
 	"bytes"
-	"math/rand/v2"
+	"context"
 	"net/http"
-	"slices"
+	"sync"
 	"time"
 
+	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/answer"
+	"github.com/penstockhq/penstock/dataplane/internal/edge/ask"
+	"github.com/penstockhq/penstock/dataplane/internal/edge/changes"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/crowd"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/intake"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/rpcerror"
-	"github.com/penstockhq/penstock/dataplane/internal/session"
-	"github.com/penstockhq/penstock/dataplane/internal/view"
-	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/dataplane/internal/edge/vigil"
+	"github.com/penstockhq/penstock/dataplane/internal/session/replay"
+	"github.com/penstockhq/penstock/dataplane/internal/wire/sse"
 )
-
-// maxJitter spreads what a change of configuration sets off in all streams (G-17), and joins changes that come
-// together.
-const maxJitter = 250 * time.Millisecond
 
 // reconnectAfter is what clients of a draining node are asked to wait (M-95).
 const reconnectAfter = time.Second
 
-// listen answers GET: the session's stream (M-38). It carries tools/list_changed, and lasts as long as the session, the
-// token and the principal's access do (M-21, RS-11).
+// listen answers GET in a session: with its stream (M-38), or with another one that the client has lost (M-40).
 func (x *request) listen() {
 	if x.form = intake.Accepts(x.r.Header["Accept"]); x.form&answer.Events == 0 {
 		x.fail(intake.Refuse(http.StatusNotAcceptable, "The stream is text/event-stream."))
@@ -36,8 +34,8 @@ func (x *request) listen() {
 		x.fail(err)
 		return
 	}
-	if id := x.r.Header.Get(headerEventID); id != "" {
-		x.fail(rpcerror.InvalidRequest("This event cannot be resumed from.")) // M-40: no event has an id, so none is known
+	if err := x.scoped(); err != nil {
+		x.fail(err)
 		return
 	}
 	one := crowd.Count{Streams: 1}
@@ -46,107 +44,204 @@ func (x *request) listen() {
 		return
 	}
 	defer x.h.crowd.Leave(x.seat(), one)
-	st, err := x.session.Listen()
-	if err != nil {
-		x.fail(err)
+	id := x.r.Header.Get(headerEventID)
+	if id != "" && x.forwardResume(id) {
 		return
 	}
-	defer x.session.Leave(st)
+	if id == "" {
+		x.hold(&channel{x: x, tape: x.session.Events().Open(true, x.primes())}, nil)
+		return
+	}
+	events := x.session.Events()
+	lost, ok := events.Find(id)
+	finish := func() {}
+	if !ok {
+		lost, finish, ok = x.fetch(id)
+	}
+	switch {
+	case !ok:
+	case !lost.General():
+		ok = x.resume(lost, finish)
+	case x.carried != nil && x.h.isDraining():
+		ok = false // the node that asks can go on with it, this one cannot
+	default:
+		c := &channel{x: x}
+		var missed [][]byte
+		if c.tape, missed, ok = events.Continue(lost); ok {
+			x.hold(c, missed)
+		}
+	}
+	if !ok {
+		x.fail(rpcerror.InvalidRequest("This event cannot be resumed from."))
+	}
+}
+
+// channel is the one long stream of a session: its GET stream, or the stream of HTTP+SSE. What the gateway tells, what
+// upstreams tell and ask outside of calls and, on HTTP+SSE, the answers to requests meet in the queue of out.
+type channel struct {
+	x    *request
+	tape *replay.Tape // nil on HTTP+SSE, where nothing can be resumed
+	out  *answer.Writer
+	ctx  context.Context //nolint:containedctx // of the connection; requests that come with others run in it
+	stop context.CancelFunc
+
+	first sync.Mutex // guards early; taken by whoever has the session's lock, so nothing of the session is used under it
+	early [][]byte   // what came for the stream before it began; nil when it has
+
+	mu     sync.Mutex
+	caller call.Caller // by the newest snapshot
+	detach func()
+	over   bool
+	calls  sync.WaitGroup // requests of HTTP+SSE
+}
+
+// hold keeps the session's stream open until it must end (M-21, RS-11) or the client has gone. Events come first.
+func (x *request) hold(c *channel, events [][]byte) {
+	c.ctx, c.stop = context.WithCancel(x.r.Context())
+	defer c.stop()
 	x.status = http.StatusOK
-	// Taken before the head is sent: a client that saw the stream open is told of every change after that.
+	// Taken before anything is sent: a client that saw the stream open is told of every change after that.
 	changed := x.h.view.Changed()
-	if out, err := answer.Open(x.w); err == nil {
-		x.follow(st, out, changed)
+	c.caller = x.caller()
+	c.out = x.h.answers.Start(x.w, answer.Events, c)
+	if c.tape != nil {
+		c.out.Keep(c)
 	}
+	if err := c.begin(events); err != nil { // the session has ended just now
+		c.out.Abandon()
+		return
+	}
+	x.work = nil // it had no message
+	c.Refresh()
+	if uris := x.session.Inherited(); len(uris) > 0 {
+		c.calls.Go(func() { c.subscribe(uris) })
+	}
+	keep := vigil.Watch{
+		View: x.h.view, Changed: changed, Seen: x.snapshot, Gone: c.out.Done(), Draining: x.h.draining,
+		Left: c.left, Renew: c.renew, Beat: x.mayLast,
+	}
+	reason := keep.Keep(c.ctx)
+	c.close(reason == vigil.Draining)
+	x.session.Leave(c.ctx, c)
+	if reason == vigil.Draining {
+		c.out.Relay(sse.AppendBlank(sse.AppendRetry(nil, reconnectAfter)), true)
+	}
+	c.out.Abandon()
 }
 
-// follow writes the stream until it must end or the client has gone.
-func (x *request) follow(st *session.Stream, out *answer.Stream, changed <-chan struct{}) {
-	beat := time.NewTicker(answer.Heartbeat)
-	defer beat.Stop()
-	expiry := time.NewTimer(x.remaining())
-	defer expiry.Stop()
-	var look <-chan time.Time // nil: nothing has changed since the last look
-	if x.h.view.Load() != x.snapshot {
-		look = time.After(jitter()) // changed between authentication and Changed
+// begin makes c the stream of its session, then sends what comes first. A client that sees its stream begin may rely on it: a
+// client of HTTP+SSE sends as soon as it has read where to, and one that moves to another node has left the old stream. What
+// it missed comes before anything new.
+func (c *channel) begin(events [][]byte) error {
+	c.first.Lock()
+	c.early = [][]byte{}
+	c.first.Unlock()
+	if err := c.x.session.Listen(c.ctx, c); err != nil {
+		return err //nolint:wrapcheck // nobody looks into it
 	}
-	for {
-		var err error
+	c.out.Stream()
+	c.first.Lock()
+	defer c.first.Unlock()
+	for _, e := range events {
+		c.out.Relay(e, true)
+	}
+	for _, message := range c.early {
+		c.out.Send(message)
+	}
+	c.early = nil
+	return nil
+}
+
+// MayGoOn lets the writer go on: the vigil sees to the end.
+func (c *channel) MayGoOn() bool { return true }
+
+// Lost implements [answer.Guard]: the vigil sees that too.
+func (c *channel) Lost() {}
+
+// Tape implements [answer.Keeper].
+func (c *channel) Tape() answer.Tape { return c.tape }
+
+// Send implements [session.Listener].
+func (c *channel) Send(message []byte) bool {
+	c.first.Lock()
+	defer c.first.Unlock()
+	if c.early != nil {
+		c.early = append(c.early, bytes.Clone(message))
+		return true
+	}
+	return c.out.Send(message)
+}
+
+// Close implements [session.Listener].
+func (c *channel) Close() { c.stop() }
+
+// Refresh implements [session.Listener]: upstreams' messages are delivered by what the session has agreed on now.
+func (c *channel) Refresh() {
+	state := c.x.session.State()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over || state.Version == "" { // HTTP+SSE before initialize
+		return
+	}
+	if old := c.detach; old != nil {
+		defer old() // when the new one is there: nothing is told to nobody between the two
+	}
+	c.caller.Version = state.Version
+	c.caller.Client = call.Client{
+		Session: c.x.session.Key(), Capabilities: state.Capabilities, LogLevel: state.LogLevel, Asker: ask.New(c.x.session, nil),
+	}
+	c.detach = c.x.h.dispatch.Attach(c.caller, func(message []byte) { c.out.Send(message) })
+}
+
+// close ends what goes on over the stream. With finish, the requests of HTTP+SSE get their answers first (M-95).
+func (c *channel) close(finish bool) {
+	c.mu.Lock()
+	c.over = true
+	if c.detach != nil {
+		c.detach()
+	}
+	c.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		c.calls.Wait()
+		close(done)
+	}()
+	if finish {
 		select {
-		case <-x.r.Context().Done():
-			return
-		case <-st.Closed():
-			return
-		case <-x.h.draining:
-			_ = out.Retry(reconnectAfter) // best effort: the stream ends either way
-			return
-		case <-changed:
-			changed, look = nil, time.After(jitter())
-		case <-look:
-			look, changed = nil, x.h.view.Changed()
-			more, still := x.renew()
-			if !still {
-				return
-			}
-			expiry.Reset(x.remaining())
-			if more {
-				err = out.Message([]byte(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`))
-			}
-		case <-expiry.C:
-			if _, still := x.renew(); !still {
-				return
-			}
-			expiry.Reset(x.remaining())
-		case <-beat.C:
-			if x.h.isDraining() || x.h.stale(x.gateway) {
-				return
-			}
-			err = out.Comment()
-		}
-		if err != nil {
-			return // the client has gone
+		case <-done:
+		case <-c.out.Done():
+		case <-c.ctx.Done():
 		}
 	}
+	c.stop()
+	<-done
 }
 
-func jitter() time.Duration { return rand.N(maxJitter) } //nolint:gosec // spreads load, keeps no secret
-
-// remaining is how long the stream may last as things are, at least a second: authn may allow for skewed clocks.
-func (x *request) remaining() time.Duration {
-	end := x.session.Expires()
-	if t := x.principal.Expires; !t.IsZero() && t.Before(end) {
-		end = t
-	}
-	return max(time.Second, time.Until(end))
+// left is how long the stream may last as things are.
+func (c *channel) left() time.Duration {
+	return min(c.x.tokenLeft(), max(time.Second, time.Until(c.x.session.Expires())))
 }
 
-// renew takes the newest snapshot. still says whether the same principal may go on listening, changed whether the tools
-// it sees have changed.
-func (x *request) renew() (changed, still bool) {
-	s := x.h.view.Load()
-	g := s.Gateway(x.gateway.UID)
-	if g == nil || !time.Now().Before(x.session.Expires()) {
-		return false, false
-	}
-	p, err := x.h.authn.Authenticate(s, g, x.r)
-	if err != nil || !samePrincipal(p, x.principal) {
-		return false, false
-	}
-	changed = toolsChanged(x.snapshot, x.gateway, s, g)
-	x.snapshot, x.gateway, x.principal = s, g, p
-	return changed, true
-}
-
-func samePrincipal(a, b ident.Principal) bool {
-	return a.Kind == b.Kind && a.UID == b.UID && a.ClientID == b.ClientID
-}
-
-// toolsChanged reports whether tools/list answers differently than before.
-func toolsChanged(was *view.Snapshot, old *view.Gateway, is *view.Snapshot, now *view.Gateway) bool {
-	if old == now && !was.HasDenials() && !is.HasDenials() {
+// renew takes the newest snapshot, tells what it changed, and reports whether the stream may go on.
+func (c *channel) renew() bool {
+	x := c.x
+	was, old := x.snapshot, x.gateway
+	if !time.Now().Before(x.session.Expires()) || !x.recheck() {
 		return false
 	}
-	return !slices.EqualFunc(was.Tools(old), is.Tools(now), func(a, b *view.Tool) bool {
-		return a == b || (a.Exposed == b.Exposed && a.Description == b.Description && (a.Body == b.Body || bytes.Equal(a.Body.Bytes(), b.Body.Bytes())))
-	})
+	if was == x.snapshot {
+		return true
+	}
+	c.mu.Lock()
+	c.caller.Snapshot, c.caller.Gateway, c.caller.Principal = x.snapshot, x.gateway, x.principal
+	attached := c.detach != nil
+	c.mu.Unlock()
+	if !attached {
+		return true
+	}
+	changes.Between(was, old, x.snapshot, x.gateway).Notifications(func(m []byte) { c.out.Send(m) })
+	if old != x.gateway || was.HasDenials() || x.snapshot.HasDenials() {
+		c.Refresh() // what upstreams tell is mapped by the gateway as it was
+	}
+	return true
 }

@@ -221,26 +221,77 @@ func TestTokenRenewed(t *testing.T) {
 	})
 }
 
-// TestDrain is M-95: GET streams are asked to come back, calls in flight finish, new requests are refused.
+// TestDrain is M-95 and M-42: GET streams are asked to come back, calls in flight finish on their streams, and requests that
+// still come on an open connection are served.
 func TestDrain(t *testing.T) {
 	inBubble(t, options{}, func(t *testing.T, l *live) {
 		s := l.open(newest)
 		get := l.get(s)
 		answer := l.background(t.Context(), callBody("1", "wait"), s)
 		<-l.calls.started
+		time.Sleep(6 * time.Second) // by then the answer is a stream
+		get.quiet()
 		l.Drain()
 		if got := get.next(); got != "retry: 1000" {
 			t.Errorf("the stream has %q, want a time to reconnect", got)
 		}
 		get.wantEnd(0)
-		if got := l.do(http.MethodPost, callBody("2", "echo"), s); got.status != http.StatusServiceUnavailable {
+		if got := l.do(http.MethodPost, callBody("2", "echo"), s); got.status != http.StatusOK {
 			t.Errorf("a new call while draining: %+v", got)
 		}
+		time.Sleep(10 * time.Second)
+		if len(answer) != 0 {
+			t.Errorf("the stream of the call in flight is closed early: %+v", <-answer)
+		}
 		l.calls.release <- struct{}{}
-		if got := <-answer; got.status != http.StatusOK || !strings.Contains(got.body, `"content"`) {
+		if got := <-answer; got.kind != "text/event-stream" || got.status != http.StatusOK || !strings.Contains(got.body, `"content"`) {
 			t.Errorf("the call in flight: %+v", got)
 		}
 	})
+}
+
+// TestRunningCallOfExpired is M-21: after its token has expired, a call goes on for as long as its caller may use the
+// gateway.
+func TestRunningCallOfExpired(t *testing.T) {
+	for name, change := range map[string]func(b *view.Builder){
+		"left the team":   func(b *view.Builder) { b.PutTeam("eng", &view.Team{Name: "eng", UID: "t-eng"}) },
+		"gateway deleted": func(b *view.Builder) { b.DeleteGateway("eng") },
+		"user deactivated": func(b *view.Builder) {
+			b.PutUser("ada@example.com", &view.User{Name: "ada@example.com", Deactivated: true})
+		},
+		"gateway disabled": func(b *view.Builder) {
+			g := engGateway(engTools()...)
+			g.Disabled = true
+			b.PutGateway(g)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, options{}, func(t *testing.T, l *live) {
+				body, headers := modernCall("wait")
+				l.authn.expire("ada", time.Now().Add(10*time.Second))
+				answer := l.background(t.Context(), body, headers...)
+				time.Sleep(time.Minute)
+				l.publish(func(b *view.Builder) { b.DeleteGateway("sales") })
+				time.Sleep(time.Minute)
+				if len(l.calls.ended) != 0 {
+					t.Fatal("a change that takes nothing away ends the call")
+				}
+				l.publish(change)
+				select {
+				case cause := <-l.calls.ended:
+					if cause == nil || errors.Is(cause, context.Canceled) {
+						t.Errorf("the call ended with %v", cause)
+					}
+				case <-time.After(5 * time.Second):
+					t.Error("the call goes on")
+					l.calls.release <- struct{}{}
+				}
+				if got := <-answer; strings.Contains(got.body, "event: message") {
+					t.Errorf("the answer is %+v", got)
+				}
+			})
+		})
+	}
 }
 
 // TestRunningCallOfRevoked is M-21: a call's stream outlives the expiry of its token, not its revocation.
@@ -280,7 +331,7 @@ func TestRunningCallOfRevoked(t *testing.T) {
 				l.withTools(4, engTools()...)
 				from := time.Now()
 				got := <-revoked
-				if took := time.Since(from); took > 5*time.Second || strings.Contains(got.body, "data:") {
+				if took := time.Since(from); took > 5*time.Second || strings.Contains(got.body, "event: message") {
 					t.Errorf("a call whose token was revoked ends %v later with %+v", took, got)
 				}
 				if cause := <-l.calls.ended; cause == nil || errors.Is(cause, context.Canceled) {

@@ -4,6 +4,7 @@ package edge_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ type live struct {
 	*world
 	t      *testing.T
 	client *http.Client
+
+	gateway string // eng unless set
 }
 
 // memory is a listener whose connections are pipes.
@@ -79,7 +82,12 @@ func inBubble(t *testing.T, o options, f func(t *testing.T, l *live)) {
 
 // send starts a request; headers are "Name: value".
 func (l *live) send(ctx context.Context, method, body string, headers ...string) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, method, "http://127.0.0.1/v1/mcp/eng", strings.NewReader(body))
+	return l.sendTo(ctx, "/v1/mcp/"+cmp.Or(l.gateway, "eng"), method, body, headers...)
+}
+
+// sendTo is send to another path.
+func (l *live) sendTo(ctx context.Context, path, method, body string, headers ...string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://127.0.0.1"+path, strings.NewReader(body))
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -103,7 +111,12 @@ type reply struct {
 // do is send for requests that are answered.
 func (l *live) do(method, body string, headers ...string) reply {
 	l.t.Helper()
-	resp, err := l.send(l.t.Context(), method, body, headers...)
+	return l.read(l.send(l.t.Context(), method, body, headers...))
+}
+
+// read takes a response in.
+func (l *live) read(resp *http.Response, err error) reply {
+	l.t.Helper()
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -113,6 +126,16 @@ func (l *live) do(method, body string, headers ...string) reply {
 		l.t.Error(err)
 	}
 	return reply{resp.StatusCode, resp.Header, string(text)}
+}
+
+// refusal is read for streams that are to be refused: one that is opened would not end.
+func (l *live) refusal(resp *http.Response, err error) reply {
+	l.t.Helper()
+	if err == nil && resp.StatusCode == http.StatusOK {
+		_ = resp.Body.Close()
+		return reply{status: resp.StatusCode, header: resp.Header}
+	}
+	return l.read(resp, err)
 }
 
 // open starts a session and returns its header.
@@ -160,7 +183,7 @@ func (l *live) background(ctx context.Context, body string, headers ...string) <
 	return out
 }
 
-// stream is an open GET stream; lines are those of the body with the time they came.
+// stream is an open stream; lines are those of the body, but for ids and the event that a session's stream begins with.
 type stream struct {
 	t     *testing.T
 	lines chan string
@@ -171,20 +194,28 @@ type stream struct {
 
 func (l *live) get(headers ...string) *stream {
 	l.t.Helper()
-	resp, err := l.send(l.t.Context(), http.MethodGet, "", headers...) //nolint:bodyclose // the goroutine closes it
+	return l.follow(l.send(l.t.Context(), http.MethodGet, "", headers...)) //nolint:bodyclose // follow closes it
+}
+
+// follow reads the stream that a request was answered with.
+func (l *live) follow(resp *http.Response, err error) *stream {
+	l.t.Helper()
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	if h := resp.Header; resp.StatusCode != http.StatusOK || h.Get("Content-Type") != "text/event-stream" ||
 		h.Get("Cache-Control") != "no-store" || h.Get("X-Accel-Buffering") != "no" {
-		l.t.Fatalf("GET: %d %v", resp.StatusCode, h)
+		l.t.Fatalf("stream: %d %v", resp.StatusCode, h)
 	}
 	s := &stream{t: l.t, lines: make(chan string, 1000), start: time.Now(), ended: make(chan time.Duration, 1), resp: resp}
 	go func() {
-		scan := bufio.NewScanner(resp.Body)
+		scan, id := bufio.NewScanner(resp.Body), false
 		for scan.Scan() {
-			if scan.Text() != "" {
-				s.lines <- scan.Text()
+			line := scan.Text()
+			priming := id && line == "retry: 1000" // and its data is empty (M-39)
+			id = strings.HasPrefix(line, "id: ")
+			if line != "" && line != "data: " && !id && !priming {
+				s.lines <- line
 			}
 		}
 		_ = resp.Body.Close()
@@ -217,14 +248,20 @@ const listChanged = `data: {"jsonrpc":"2.0","method":"notifications/tools/list_c
 // next waits for the next line that is no comment.
 func (s *stream) next() string {
 	s.t.Helper()
+	late := time.After(time.Hour) // comments come for as long as the stream is open
 	for {
 		select {
+		case <-late:
+			return "nothing for an hour"
 		case line := <-s.lines:
 			if !strings.HasPrefix(line, ":") {
 				return line
 			}
 		case after := <-s.ended:
-			return fmt.Sprintf("ended after %v", after)
+			if len(s.lines) == 0 {
+				return fmt.Sprintf("ended after %v", after)
+			}
+			s.ended <- after // lines that came before are first
 		}
 	}
 }
@@ -232,7 +269,7 @@ func (s *stream) next() string {
 // wantEnd fails unless the stream ends within d, without another line but comments.
 func (s *stream) wantEnd(d time.Duration) {
 	s.t.Helper()
-	from := time.Now()
+	from, late := time.Now(), time.After(time.Hour+d)
 	for {
 		select {
 		case line := <-s.lines:
@@ -244,7 +281,7 @@ func (s *stream) wantEnd(d time.Duration) {
 				s.t.Errorf("the stream ended after %v, want within %v", took, d)
 			}
 			return
-		case <-time.After(time.Hour):
+		case <-late:
 			s.t.Fatal("the stream goes on")
 		}
 	}

@@ -15,7 +15,9 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/edge/crowd"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/intake"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/measure"
+	"github.com/penstockhq/penstock/dataplane/internal/edge/result"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
+	"github.com/penstockhq/penstock/dataplane/internal/session/replay"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
@@ -36,38 +38,57 @@ type request struct {
 	snapshot  *view.Snapshot
 	gateway   *view.Gateway
 	principal ident.Principal
+	carried   *ident.Principal // as another node has verified it, nil for a request of a client of this one
 	session   *session.Session // legacy, after initialize
 
-	form    answer.Form
-	version wire.Version
-	method  string // JSON-RPC method
-	tool    string // of tools/call, as the client wrote it
-	body    []byte
-	msg     wire.Message
-	broken  error // of a member of a batch: why msg could not be scanned
+	named      string // how the path names the gateway, with the slash after it if there is one
+	toMessages bool   // to the path that clients of HTTP+SSE send to
 
-	trace  measure.Trace // of the client; empty if it sent none
-	room   []byte        // memory of body
-	out    []byte        // memory of what is sent
-	info   []byte        // memory of inserted members
-	edits  wire.Edits
+	form     answer.Form
+	version  wire.Version
+	method   string // JSON-RPC method
+	tool     string // of tools/call, as the client wrote it
+	body     []byte
+	broken   error          // of a member of a batch: why msg could not be scanned
+	promised []replay.Asked // requests of a batch; nil for one message
+	*work
+
+	trace  measure.Trace           // of the client; empty if it sent none
+	room   []byte                  // memory of body
+	out    []byte                  // memory of what is sent
+	info   []byte                  // memory of inserted members
 	cancel context.CancelCauseFunc // ends what the request set off
-	result wire.Message            // scan of a tool's result
+
+	client call.Client // what upstreams may ask of the client
+}
+
+// work is what a request needs for its message. It is most of the memory of a request, so one that has become the stream of
+// a session has none (P-6).
+type work struct {
+	msg     wire.Message
+	asks    result.Request // what result answers
+	result  result.Reading // of a modern call
+	relayed wire.Message   // scan of an upstream's error
 }
 
 // keep is the largest buffer that goes back to the pool: one large request must not pin its memory.
 const keep = 256 << 10
 
 func (x *request) reset() {
-	room, out, info, edits := x.room, x.out, x.info, x.edits
+	room, out, info, w := x.room, x.out, x.info, x.work
+	if w == nil {
+		w = new(work)
+	}
 	if cap(room) > keep {
 		room = nil
 	}
 	if cap(out) > keep {
 		out = nil
 	}
-	edits.Reset()
-	*x = request{room: room[:0], out: out[:0], info: info[:0], edits: edits}
+	read := w.result
+	read.Reset()
+	*w = work{result: read}
+	*x = request{room: room[:0], out: out[:0], info: info[:0], work: w}
 }
 
 // member makes the request of one message of a batch. It shares what belongs to the HTTP request.
@@ -75,8 +96,8 @@ func (x *request) member(body []byte) *request {
 	m, _ := x.h.requests.Get().(*request)
 	m.h, m.w, m.r, m.started = x.h, x.w, x.r, x.started
 	m.snapshot, m.gateway, m.principal, m.session = x.snapshot, x.gateway, x.principal, x.session
-	m.form, m.version, m.body = x.form, x.version, body
-	m.asked, m.known = x.asked, x.known
+	m.form, m.version, m.client, m.body = x.form, x.version, x.client, body
+	m.asked, m.known, m.named, m.carried = x.asked, x.known, x.named, x.carried
 	return m
 }
 
@@ -102,9 +123,38 @@ func (x *request) seat() crowd.Seat {
 
 func (x *request) caller() call.Caller {
 	return call.Caller{
-		Principal: x.principal, Snapshot: x.snapshot, Gateway: x.gateway, Version: x.version,
+		Principal: x.principal, Snapshot: x.snapshot, Gateway: x.gateway, Version: x.version, Client: x.client,
 		Traceparent: x.trace.Parent, Tracestate: x.trace.State, RequestID: x.requestID(),
 	}
+}
+
+// recheck takes the newest snapshot and reports whether the same principal may still use the gateway by it, with a token
+// that has not expired: a stream does not live on what authn allows for skewed clocks (RS-11).
+func (x *request) recheck() bool {
+	s := x.h.view.Load()
+	g := s.Gateway(x.gateway.UID)
+	if g == nil {
+		return false
+	}
+	p, err := x.identify(s, g)
+	if err != nil || !samePrincipal(p, x.principal) || expired(p) {
+		return false
+	}
+	x.snapshot, x.gateway, x.principal = s, g, p
+	return true
+}
+
+// mayLast reports whether a stream may go on as things are: time alone takes a node's word away (RS-12, D-63).
+func (x *request) mayLast() bool {
+	if x.h.isDraining() || x.h.stale(x.gateway) {
+		return false
+	}
+	_, err := x.identify(x.snapshot, x.gateway)
+	return err == nil
+}
+
+func samePrincipal(a, b ident.Principal) bool {
+	return a.Kind == b.Kind && a.UID == b.UID && a.ClientID == b.ClientID
 }
 
 // read takes the body in (M-16, M-17).

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +26,10 @@ const (
 	newest = "2025-11-25" // of the legacy versions
 )
 
+// eventForm is what an event of an answer looks like: a message, with an id in sessions, or the priming event of newer
+// ones (M-39).
+var eventForm = regexp.MustCompile(`^(?:event: message\n(id: \S+\n)?data: (.+)|(id: \S+\n)retry: 1000\ndata: )$`)
+
 func (s *schemas) check(t *testing.T, name string, r *http.Request, sent string, resp *http.Response, answer []byte) {
 	t.Helper()
 	if len(answer) == 0 {
@@ -34,13 +40,14 @@ func (s *schemas) check(t *testing.T, name string, r *http.Request, sent string,
 	switch kind := resp.Header.Get("Content-Type"); kind {
 	case "text/event-stream":
 		for _, event := range strings.Split(strings.TrimSuffix(string(answer), "\n\n"), "\n\n") {
-			lines := strings.Split(event, "\n")
-			data, ok := strings.CutPrefix(lines[len(lines)-1], "data: ")
-			if len(lines) != 2 || lines[0] != "event: message" || !ok {
+			found := eventForm.FindStringSubmatch(event)
+			if found == nil || (version == modern && found[1] != "") {
 				t.Errorf("%s: event %q", name, event)
 				continue
 			}
-			messages = append(messages, []byte(data))
+			if found[2] != "" {
+				messages = append(messages, []byte(found[2]))
+			}
 		}
 	case "application/json":
 		if bytes.HasPrefix(answer, []byte(`{"error":"`)) {
@@ -63,13 +70,15 @@ func (s *schemas) version(r *http.Request, sent string) string {
 	}
 	_ = json.Unmarshal([]byte(sent), &m)
 	switch {
-	case strings.Contains(sent, `"_meta":{"io.modelcontextprotocol/protocolVersion"`), r.Header.Get("Mcp-Protocol-Version") == modern:
+	case strings.Contains(sent, `"_meta":{"io.modelcontextprotocol/protocolVersion"`):
 		return modern
 	case m.Method == "initialize":
 		s.session = newest
-		if strings.HasPrefix(m.Params.ProtocolVersion, "202") && m.Params.ProtocolVersion < newest {
+		if slices.Contains([]string{"2024-11-05", "2025-03-26", "2025-06-18"}, m.Params.ProtocolVersion) {
 			s.session = m.Params.ProtocolVersion
 		}
+	case r.Header.Get("Mcp-Protocol-Version") == modern:
+		return modern
 	}
 	if s.session == "" {
 		return newest
@@ -89,21 +98,29 @@ func (s *schemas) message(t *testing.T, name, version, sent string, raw []byte) 
 	case m["error"] != nil && m["id"] == nil && version < newest:
 		version = newest // the older schemas have no form for an answer to an unreadable request
 	case m["error"] != nil:
+		what = errorOf(version, m["error"])
 	case m["method"] != nil:
 		what = "ServerNotification"
 	case m["result"] != nil:
 		s.validate(t, name, version, what, raw)
-		what, part = resultOf(version, sent), m["result"]
+		what, part = resultOf(version, sent, m["result"]), m["result"]
 	}
 	s.validate(t, name, version, what, part)
 }
 
 // resultOf names the definition of the result of the method that was called.
-func resultOf(version, sent string) string {
+func resultOf(version, sent string, result json.RawMessage) string {
+	var kind struct{ ResultType string }
+	if _ = json.Unmarshal(result, &kind); kind.ResultType == "input_required" {
+		return "InputRequiredResult"
+	}
 	for method, what := range map[string]string{
 		"initialize": "InitializeResult", "server/discover": "DiscoverResult", "tools/list": "ListToolsResult", "tools/call": "CallToolResult",
+		"prompts/list": "ListPromptsResult", "prompts/get": "GetPromptResult", "resources/list": "ListResourcesResult",
+		"resources/templates/list": "ListResourceTemplatesResult", "resources/read": "ReadResourceResult",
+		"completion/complete": "CompleteResult", "subscriptions/listen": "SubscriptionsListenResult",
 	} {
-		if strings.Count(sent, `"method":"`) == 1 && strings.Contains(sent, `"method":"`+method+`"`) {
+		if kind.ResultType != "task" && strings.Count(sent, `"method":"`) == 1 && strings.Contains(sent, `"method":"`+method+`"`) {
 			return what
 		}
 	}
@@ -111,6 +128,22 @@ func resultOf(version, sent string) string {
 		return "Result"
 	}
 	return "ServerResult"
+}
+
+// errorOf names the definition of an error that has one of its own.
+func errorOf(version string, object json.RawMessage) string {
+	var e struct{ Code int }
+	if _ = json.Unmarshal(object, &e); version == modern {
+		switch e.Code {
+		case -32020:
+			return "HeaderMismatchError"
+		case -32021:
+			return "MissingRequiredClientCapabilityError"
+		case -32022:
+			return "UnsupportedProtocolVersionError"
+		}
+	}
+	return "JSONRPCMessage"
 }
 
 func (s *schemas) validate(t *testing.T, name, version, what string, raw []byte) {

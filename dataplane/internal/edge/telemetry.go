@@ -4,11 +4,8 @@ package edge
 
 import (
 	"context"
-	"strconv"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/penstockhq/penstock/dataplane/internal/edge/measure"
@@ -51,35 +48,22 @@ func (op *operation) end(ctx context.Context, x *request, o *outcome, err error)
 	op.span.End()
 }
 
-// describe sets what is worth knowing of one call; names and ids that a client chose stand on spans only.
+// describe sets what is worth knowing of one call.
 func (op *operation) describe(x *request, o *outcome, kind string, err error) {
-	kv := []attribute.KeyValue{
-		attribute.String(obs.MCPMethodName, x.method),
-		attribute.String(obs.MCPProtocolVersion, string(x.version)),
-		attribute.String(obs.JSONRPCRequestID, x.idText()),
-		attribute.String(obs.NetworkTransport, obs.TransportTCP),
-		attribute.String(obs.PenstockGateway, x.gateway.Name),
-		attribute.String(obs.PenstockPrincipal, x.principal.Hash()),
-		attribute.String(obs.PenstockAuthMethod, x.principal.Method),
-		attribute.String(obs.PenstockRequestID, x.requestID()),
+	f := measure.Facts{
+		Method: x.method, Version: string(x.version), ID: x.idText(), RequestID: x.requestID(), Gateway: x.gateway.Name,
+		Principal: x.principal.Hash(), Auth: x.principal.Method, Tool: x.tool, ErrorType: kind,
 	}
 	if x.session != nil {
-		kv = append(kv, attribute.String(obs.MCPSessionID, x.session.UID().String()))
+		f.Session = x.session.UID().String()
 	}
-	if x.tool != "" {
-		kv = append(kv, attribute.String(obs.GenAIToolName, x.tool), attribute.String(obs.GenAIOperationName, obs.OperationExecuteTool))
+	if o.failure != nil {
+		f.Code = o.failure.Code
 	}
-	if kind != "" {
-		kv = append(kv, attribute.String(obs.ErrorType, kind))
-		op.span.SetStatus(codes.Error, "")
-	}
-	if o.failure != nil && o.failure.Code != 0 {
-		kv = append(kv, attribute.String(obs.RPCResponseStatusCode, strconv.Itoa(o.failure.Code)))
-	}
-	op.span.SetAttributes(kv...)
 	if err != nil {
-		op.span.SetAttributes(attribute.String(obs.PenstockFaultReason, fault.From(err).Reason))
+		f.Reason = fault.From(err).Reason
 	}
+	f.Describe(op.span)
 }
 
 // errorType is the error.type of an outcome, empty for success. Codes that upstreams made up are one type.
@@ -90,8 +74,8 @@ func errorType(x *request, o *outcome) string {
 	case o.failure != nil:
 		return measure.CodeText(int64(o.failure.Code))
 	case o.object != nil:
-		if wire.ScanError(o.object, &x.result) == nil {
-			code, _ := wire.Int(x.result.E.Code.Of(o.object))
+		if wire.ScanError(o.object, &x.relayed) == nil {
+			code, _ := wire.Int(x.relayed.E.Code.Of(o.object))
 			return measure.CodeText(code)
 		}
 		return obs.ErrorTypeOther

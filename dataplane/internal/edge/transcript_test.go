@@ -3,7 +3,9 @@
 package edge_test
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -92,7 +94,9 @@ func transcript(t *testing.T, file string) {
 	c := &conversation{t: t, url: server.URL, vars: map[string]string{
 		"meta": metaModel, "V": metaV, "eng-uid": engUID, "host": strings.TrimPrefix(server.URL, "http://"),
 		"1KiB": strings.Repeat("x", 1024), "deep": strings.Repeat("[", 300) + strings.Repeat("]", 300),
-		"65": "[" + strings.Repeat(`{"jsonrpc":"2.0","method":"notifications/x"},`, 64) + `{"jsonrpc":"2.0","method":"notifications/x"}]`,
+		"254": strings.Repeat("[", 254) + strings.Repeat("]", 254), "255": strings.Repeat("[", 255) + strings.Repeat("]", 255),
+		"64": batch(64), "65": batch(65), "64-params": params(64), "65-params": params(65),
+		"513": strings.Repeat("x", 513), "64KiB": strings.Repeat("x", 64<<10), "bom": "\ufeff", "latin-1": "\xe4",
 	}}
 	out := &txtar.Archive{Comment: a.Comment}
 	var got string
@@ -126,6 +130,20 @@ func transcript(t *testing.T, file string) {
 	}
 }
 
+// batch is an array of n notifications.
+func batch(n int) string {
+	return "[" + strings.Repeat(`{"jsonrpc":"2.0","method":"notifications/x"},`, n-1) + `{"jsonrpc":"2.0","method":"notifications/x"}]`
+}
+
+// params are n headers that repeat arguments.
+func params(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "Mcp-Param-X%d: x\n", i)
+	}
+	return b.String()
+}
+
 // conversation is one run of a transcript.
 type conversation struct {
 	t        *testing.T
@@ -133,6 +151,7 @@ type conversation struct {
 	defaults string
 	vars     map[string]string
 	sessions int
+	streams  int
 	schema   schemas
 }
 
@@ -157,7 +176,9 @@ func (c *conversation) do(name, text string) string {
 	if !ok {
 		c.t.Fatalf("%s: the first line is %q", name, lines[0])
 	}
-	r, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, strings.NewReader(body))
+	ctx, leave := context.WithTimeout(c.t.Context(), 10*time.Second)
+	defer leave()
+	r, err := http.NewRequestWithContext(ctx, method, c.url+path, strings.NewReader(body))
 	if err != nil {
 		c.t.Fatalf("%s: %v", name, err)
 	}
@@ -170,13 +191,18 @@ func (c *conversation) do(name, text string) string {
 			named[key] = true
 			r.Header.Del(key)
 		}
-		c.header(r, c.fill(line))
+		for _, one := range strings.Split(c.fill(line), "\n") {
+			c.header(r, one)
+		}
 	}
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		c.t.Fatalf("%s: %v", name, err)
 	}
 	defer resp.Body.Close()
+	if method == http.MethodGet && resp.Header.Get("Content-Type") == "text/event-stream" {
+		return c.render(resp, c.firstEvent(name, resp.Body))
+	}
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		c.t.Fatalf("%s: %v", name, err)
@@ -184,6 +210,28 @@ func (c *conversation) do(name, text string) string {
 	c.schema.check(c.t, name, r, body, resp, answer)
 	return c.render(resp, answer)
 }
+
+// firstEvent reads a stream that goes on until its first event, and leaves it. The sealed id in it is called <sse1>,
+// <sse2>, ….
+func (c *conversation) firstEvent(name string, body io.Reader) []byte {
+	c.t.Helper()
+	var event []byte
+	for lines := bufio.NewReader(body); !bytes.HasSuffix(event, []byte("\n\n")); {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			c.t.Fatalf("%s: %v", name, err)
+		}
+		event = append(event, line...)
+	}
+	return sealedID.ReplaceAllFunc(event, func(id []byte) []byte {
+		c.streams++
+		key := fmt.Sprint("sse", c.streams)
+		c.vars[key] = strings.TrimPrefix(string(id), "sessionId=")
+		return []byte("sessionId=<" + key + ">")
+	})
+}
+
+var sealedID = regexp.MustCompile(`sessionId=[A-Za-z0-9._~-]+`)
 
 func (c *conversation) header(r *http.Request, line string) {
 	if gone, ok := strings.CutPrefix(line, "!"); ok {
@@ -210,6 +258,12 @@ func shown() []string {
 	}
 }
 
+// eventID is the part of an event's id that is made anew for each node: its name, and that of the session's shelf.
+var eventID = regexp.MustCompile(`(?m)^id: [0-9a-z]+\.[0-9a-z]+\.`)
+
+// sessionKey is what dispatch knows a session by.
+var sessionKey = regexp.MustCompile(`\b[0-9a-f]{32}\b`)
+
 var requestID = regexp.MustCompile(`"request_id":"[0-9a-f]{12}-[0-9a-z]+"`)
 
 func (c *conversation) render(resp *http.Response, answer []byte) string {
@@ -225,6 +279,8 @@ func (c *conversation) render(resp *http.Response, answer []byte) string {
 			fmt.Fprintf(&b, "%s: %s\n", key, strings.ReplaceAll(value, c.vars["host"], "<host>"))
 		}
 	}
+	answer = eventID.ReplaceAll(answer, []byte("id: <stream>."))
+	answer = sessionKey.ReplaceAll(answer, []byte("<key>"))
 	answer = requestID.ReplaceAll(answer, []byte(`"request_id":"<request-id>"`))
 	if answer = bytes.TrimRight(answer, "\n"); len(answer) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", answer)

@@ -3,8 +3,6 @@
 package edge_test
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -17,12 +15,11 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/edge"
+	"github.com/penstockhq/penstock/dataplane/internal/memstate"
 	"github.com/penstockhq/penstock/dataplane/internal/seal"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
-	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
@@ -48,6 +45,7 @@ type options struct {
 	settings  edge.Settings
 	telemetry *obs.Telemetry
 	limits    session.Limits
+	rates     edge.RateLimits
 	empty     bool // no view yet
 }
 
@@ -59,7 +57,7 @@ func newWorld(t testing.TB, o options) *world {
 	}
 	log := slog.New(slog.DiscardHandler)
 	w := &world{holder: view.NewHolder(), authn: &authenticator{}, calls: newDispatcher(), health: &health{}}
-	w.sessions, err = session.New(session.Config{Keys: keys, Store: session.NewMemory(), Log: log, Limits: o.limits})
+	w.sessions, err = session.New(session.Config{Keys: keys, Store: memstate.NewSessions(), Log: log, Limits: o.limits})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +72,7 @@ func newWorld(t testing.TB, o options) *world {
 	o.settings.Build = "1.2.3"
 	w.Handler, err = edge.New(edge.Config{
 		View: w.holder, Authenticator: w.authn, Dispatcher: w.calls, Sessions: w.sessions, Health: w.health,
-		Telemetry: o.telemetry, Settings: o.settings,
+		Telemetry: o.telemetry, Settings: o.settings, RateLimits: o.rates,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +107,7 @@ const anyObject = `{"type":"object"}`
 func engTools() []*view.Tool {
 	tools := []*view.Tool{tool("region", `{"type":"object","properties":{"region":{"type":"string","x-mcp-header":"Region"},`+
 		`"n":{"type":"integer","x-mcp-header":"N"},"o":{"type":"object","properties":{"b":{"type":"boolean","x-mcp-header":"B"}}}}}`)}
-	for _, name := range []string{"echo", "fail", "progress", "raw-error", "meta", "wait", "down", "slow", "bug", "flood", "denied", "größe", "panic", "nothing", "canceled"} {
+	for _, name := range []string{"echo", "fail", "progress", "raw-error", "meta", "wait", "down", "slow", "bug", "flood", "denied", "größe", "panic", "nothing", "canceled", "question", "steps", "wait-flood"} {
 		tools = append(tools, tool(name, anyObject))
 	}
 	return tools
@@ -126,7 +124,38 @@ func firstView() *view.Builder {
 	b.PutGateway(gateway(compile.Gateway{Name: "sales", UID: salesUID, Visibility: org, BearerTokens: true}))
 	b.PutGateway(gateway(compile.Gateway{Name: "keyless", UID: "g-keyless", Visibility: org}))
 	b.PutGateway(gateway(compile.Gateway{Name: "fresh", UID: "g-fresh", Visibility: org, BearerTokens: true, MaxStale: time.Minute}))
+	putFull(b)
 	return b
+}
+
+// putFull adds gateways that show all that a server can have, and one that lets other methods through.
+func putFull(b *view.Builder) {
+	all := compile.Capabilities{
+		Prompts: true, PromptsChanged: true, Resources: true, ResourcesChanged: true, ResourcesWatched: true, Tools: true,
+		Completions: true, Logging: true, Tasks: true,
+		Extensions: map[string][]byte{compile.ExtensionTasks: []byte(`{}`), "io.modelcontextprotocol/ui": []byte(`{"mimeTypes":["text/html"]}`)},
+	}
+	old := all
+	old.Extensions = nil
+	b.PutServer("all", &view.Server{Name: "all", Protocol: modern, Capabilities: all, Instructions: "Be kind.", Prompts: []compile.Listed{{Name: "greet", Body: []byte(`{"name":"greet"}`)}}})
+	b.PutServer("old", &view.Server{Name: "old", Protocol: newest, Capabilities: old})
+	var tools []*view.Tool
+	for name := range special() {
+		tools = append(tools, tool(name, anyObject))
+	}
+	tools = append(tools, tool("client", anyObject), tool("needs-forms", anyObject), tool("echo", anyObject),
+		tool("bad-headers", `{"type":"object","properties":{"a":{"type":"number","x-mcp-header":"A"}}}`))
+	b.PutGateway(gateway(compile.Gateway{
+		Name: "full", UID: "g-full", Visibility: view.Visibility{Organization: true}, BearerTokens: true, ListTTL: time.Minute,
+		Extensions: []string{compile.ExtensionTasks, "io.modelcontextprotocol/ui"}, Instructions: "All of it.",
+		Features: []compile.Feature{
+			{Server: "all", Connection: "all", Prompts: true, Resources: true, Instructions: true},
+			{Server: "old", Connection: "old", Prompts: true, Resources: true},
+		},
+	}, append(tools, &view.Tool{Exposed: "of-old", Upstream: "of-old", Name: "old/of-old", Server: "old", Body: definition(`{"name":"of-old"}`)})...))
+	b.PutGateway(gateway(compile.Gateway{
+		Name: "open", UID: "g-open", Visibility: view.Visibility{Organization: true}, BearerTokens: true, Passthrough: true,
+	}))
 }
 
 // authenticator knows people by "Bearer <first name>", takes tokens away on demand, and asks the view who may use what.
@@ -187,130 +216,21 @@ func (a *authenticator) Authenticate(s *view.Snapshot, g *view.Gateway, r *http.
 	if !known || a.revoked[token] || (!at.IsZero() && !time.Now().Before(at)) {
 		return ident.Principal{}, fault.New(fault.Unauthenticated, "TOKEN_INVALID", "The token is invalid or \"expired\".\r\nX: y")
 	}
-	p := ident.Principal{Kind: ident.KindUser, UID: "u-" + token, Name: token + "@example.com", Method: "bearer_token", Expires: at}
+	p := ident.Principal{Kind: ident.KindUser, UID: "u-" + token, Name: token + "@example.com", Method: "bearer_token", Expires: at, Scopes: []string{"mcp"}}
 	if !s.MayUse(g, p) {
 		return ident.Principal{}, fault.New(fault.Denied, "GATEWAY_ACCESS_DENIED", "You may not use this gateway.")
 	}
 	return p, nil
 }
 
-// dispatcher lists what the view has and runs tools by their name. It remembers the calls.
-type dispatcher struct {
-	mu      sync.Mutex
-	seen    []call.Caller
-	started chan struct{} // one value for each tool wait that began
-	release chan struct{} // closed or fed to let them end
-	ended   chan error    // cause of their context, nil if released
-}
-
-func newDispatcher() *dispatcher {
-	return &dispatcher{started: make(chan struct{}, 512), release: make(chan struct{}), ended: make(chan error, 512)}
-}
-
-func (d *dispatcher) last(t *testing.T) call.Caller {
-	t.Helper()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.seen) == 0 {
-		t.Fatal("nothing was dispatched")
-	}
-	return d.seen[len(d.seen)-1]
-}
-
-func (d *dispatcher) saw(c call.Caller) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.seen = append(d.seen, c)
-}
-
-// ListTools implements edge.Dispatcher.
-func (d *dispatcher) ListTools(_ context.Context, c call.Caller, cursor string) ([]byte, error) {
-	d.saw(c)
-	if cursor != "" && cursor != "next" {
-		return nil, fault.New(fault.Invalid, "CURSOR_INVALID", "The cursor is not valid.")
-	}
-	b := []byte(`{"tools":[`)
-	for i, t := range c.Snapshot.Tools(c.Gateway) {
-		if i == 2 { // enough for a test
-			break
-		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, t.Body.Bytes()...)
-	}
-	if cursor == "" {
-		return append(b, `],"nextCursor":"next"}`...), nil
-	}
-	return append(b, `]}`...), nil
-}
-
-const progress = `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":`
-
-// CallTool implements edge.Dispatcher.
-func (d *dispatcher) CallTool(ctx context.Context, c call.Caller, t call.Call, sink func([]byte) error) (call.Reply, error) {
-	d.saw(c)
-	if c.Snapshot.Tool(c.Gateway, t.Name) == nil {
-		return call.Reply{}, fault.New(fault.NotFound, "TOOL_NOT_FOUND", "Unknown tool")
-	}
-	text := func(s string) call.Reply {
-		return call.Reply{Result: append(wire.AppendString([]byte(`{"content":[{"type":"text","text":`), s), `}]}`...)}
-	}
-	switch t.Name {
-	case "fail":
-		return call.Reply{Result: []byte(`{"content":[{"type":"text","text":"no"}],"isError":true}`), IsError: true}, nil
-	case "progress":
-		for _, done := range []string{"1", "2"} {
-			if t.ProgressToken != nil {
-				_ = sink([]byte(progress + string(t.ProgressToken) + `,"progress":` + done + `,` + "\n" + `"total":2}}`))
-			}
-		}
-		return text("done"), nil
-	case "raw-error":
-		return call.Reply{Error: []byte(`{"code":-32042,"message":"open the link","data":{"elicitations":[]}}`)}, nil
-	case "meta":
-		return call.Reply{Result: []byte(`{ "_meta" : {"x.example/big":12345678901234567890, ` +
-			`"io.modelcontextprotocol/serverInfo":{"name":"upstream","version":"9"}}, "resultType":"complete", "content":[], "extra":1.0 }`)}, nil
-	case "wait":
-		return d.wait(ctx)
-	case "panic":
-		panic("tool panics")
-	case "nothing":
-		return call.Reply{}, nil
-	case "canceled":
-		return call.Reply{}, fault.New(fault.Canceled, "CANCELED", "An upstream canceled.")
-	case "down":
-		return call.Reply{}, fault.New(fault.Unavailable, "UPSTREAM_UNAVAILABLE", "The server srv cannot be reached.")
-	case "slow":
-		return call.Reply{}, context.DeadlineExceeded
-	case "bug":
-		return call.Reply{}, errors.New("secret detail")
-	case "flood":
-		return call.Reply{}, fault.New(fault.Exhausted, "FLOOD", "Too many calls.").After(1500 * time.Millisecond)
-	case "denied":
-		return call.Reply{}, fault.New(fault.Denied, "INSUFFICIENT_SCOPE", "The token lacks a scope.")
-	}
-	return text(string(t.Message.P.Arguments.Of(t.Body))), nil
-}
-
-func (d *dispatcher) wait(ctx context.Context) (call.Reply, error) {
-	d.started <- struct{}{}
-	select {
-	case <-d.release:
-		d.ended <- nil
-		return call.Reply{Result: []byte(`{"content":[]}`)}, nil
-	case <-ctx.Done():
-		d.ended <- context.Cause(ctx)
-		return call.Reply{}, ctx.Err()
-	}
-}
-
 type health struct {
 	stale    atomic.Int64
 	draining atomic.Bool
+	skewed   atomic.Bool
 }
 
 func (h *health) StaleFor() time.Duration { return time.Duration(h.stale.Load()) }
+func (h *health) Skewed() bool            { return h.skewed.Load() }
 func (h *health) Draining() bool          { return h.draining.Load() }
 
 // definition is a tool's definition kept as it is.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"strings"
+	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
@@ -23,6 +24,7 @@ const (
 	kindTeam       = "team"
 	kindUser       = "user"
 	kindToken      = "bearer_token"
+	kindClient     = "oauth_client"
 )
 
 // Denials are told what a denial takes away, so that credentials and upstream sessions of it can be dropped.
@@ -39,6 +41,11 @@ type Compiler struct {
 	current *view.View
 	tokens  map[string][sha256.Size]byte   // token name to hash, so that a tombstone finds its entry
 	waiting map[string]map[string]struct{} // gateway to tools of its assignments that show nothing yet
+}
+
+// Features returns what nodes of this release enforce, in the words by which admission asks for it (D-37).
+func Features() []string {
+	return []string{"bearer_token", "oauth", "rate_limits", "required_scopes", "server_features", "sse", "stdio", "streamable_http"}
 }
 
 // New returns a compiler that publishes to holder and tells denials what was taken away.
@@ -68,7 +75,7 @@ func (c *Compiler) applyAll(s node.State) []node.Reject {
 	c.tokens, c.waiting = nil, nil
 	p := c.newPass(s, nil)
 	var touched []node.Key
-	for _, kind := range []string{kindUser, kindTeam, kindServer, kindConnection, kindToken, kindGateway} {
+	for _, kind := range []string{kindUser, kindTeam, kindServer, kindConnection, kindToken, kindClient, kindGateway} {
 		s.Names(kind, func(name string) bool {
 			touched = append(touched, node.Key{Kind: kind, Name: name})
 			return true
@@ -99,6 +106,41 @@ func (c *Compiler) Deny(_ context.Context, revision uint64, keys []node.Key) {
 	}
 	c.holder.Deny(revision, denied)
 	c.denials.Denied(denied)
+}
+
+// Revoke implements node.Config.Revocations: it takes access tokens away at once (D-32). Entries of a kind that this node
+// does not know are for newer ones.
+func (c *Compiler) Revoke(_ context.Context, entries []*distributionv1.Revocation) {
+	list := make([]view.Revocation, 0, len(entries))
+	for _, e := range entries {
+		kind, ok := kindOf(e.GetKind())
+		if !ok || len(e.GetKeySha256()) != sha256.Size || !e.GetExpireTime().IsValid() {
+			continue
+		}
+		r := view.Revocation{Kind: kind, Key: [sha256.Size]byte(e.GetKeySha256()), Expires: e.GetExpireTime().AsTime()}
+		if e.GetIssuedBefore().IsValid() {
+			r.IssuedBefore = e.GetIssuedBefore().AsTime()
+		}
+		list = append(list, r)
+	}
+	c.holder.Revoke(time.Now(), list)
+}
+
+func kindOf(k distributionv1.RevocationKind) (view.RevokedKind, bool) {
+	switch k {
+	case distributionv1.RevocationKind_REVOCATION_KIND_TOKEN:
+		return view.RevokedToken, true
+	case distributionv1.RevocationKind_REVOCATION_KIND_GRANT:
+		return view.RevokedGrant, true
+	case distributionv1.RevocationKind_REVOCATION_KIND_KEY:
+		return view.RevokedKey, true
+	case distributionv1.RevocationKind_REVOCATION_KIND_SUBJECT:
+		return view.RevokedSubject, true
+	case distributionv1.RevocationKind_REVOCATION_KIND_WORKLOAD:
+		return view.RevokedWorkload, true
+	default:
+		return 0, false
+	}
 }
 
 // removed returns the touched keys that the state no longer has.

@@ -160,6 +160,12 @@ func (p *pass) putFlat(k node.Key) {
 		} else {
 			p.builder.PutUser(k.Name, compile.MakeUser(r.GetUser()))
 		}
+	case kindClient:
+		if r == nil {
+			p.builder.PutClient(k.Name, nil)
+		} else {
+			p.builder.PutClient(k.Name, compile.MakeOAuthClient(r.GetOauthClient()))
+		}
 	case kindToken:
 		p.putToken(k)
 	}

@@ -38,8 +38,9 @@ type Keyset struct {
 }
 
 type key struct {
-	id   [keyIDSize]byte
-	aead cipher.AEAD
+	id     [keyIDSize]byte
+	aead   cipher.AEAD
+	nonces [sha256.Size]byte // key of the nonces of [Keyset.SealSame]
 }
 
 // Parse reads the setting seal_keyset: one or two keys of 32 bytes in base64 (standard or URL alphabet, padded or not),
@@ -109,6 +110,10 @@ func newKey(raw []byte) (*key, error) {
 	sum.Write([]byte("penstock seal key id"))
 	sum.Write(raw)
 	copy(k.id[:], sum.Sum(nil))
+	sum.Reset()
+	sum.Write([]byte("penstock seal nonce"))
+	sum.Write(raw)
+	copy(k.nonces[:], sum.Sum(nil))
 	return k, nil
 }
 

@@ -48,11 +48,50 @@ func TestSealedTokenOpensAgain(t *testing.T) {
 	}
 }
 
+// A state of an upstream is up to 32 KiB long (mcp.md §2.1), and is wrapped; other tokens are never that long.
+func TestLengthBelongsToTheKind(t *testing.T) {
+	k := keyset(t, seal.Generate())
+	plain := make([]byte, 33<<10)
+	state := string(k.Seal(nil, seal.RequestState, gateway, plain))
+	if got, err := k.Open(nil, seal.RequestState, gateway, state); err != nil || len(got) != len(plain) {
+		t.Errorf("a long request state does not open: %v", err)
+	}
+	cursor := string(k.Seal(nil, seal.Cursor, gateway, plain))
+	if _, err := k.Open(nil, seal.Cursor, gateway, cursor); !errors.Is(err, seal.ErrNotOpened) {
+		t.Errorf("a long cursor opens: %v", err)
+	}
+}
+
 func TestSealTwiceGivesTwoTokens(t *testing.T) {
 	k := keyset(t, seal.Generate())
 	one, two := k.Seal(nil, seal.Session, gateway, []byte("same")), k.Seal(nil, seal.Session, gateway, []byte("same"))
 	if string(one) == string(two) {
 		t.Errorf("both tokens are %s: the nonce is not random", one)
+	}
+}
+
+// A task has one id in all messages about it (M-55), and no two tasks share a nonce.
+func TestSealSame(t *testing.T) {
+	k := keyset(t, seal.Generate())
+	make1 := func(kind seal.Kind, gateway, plain string) string {
+		return string(k.SealSame(nil, kind, gateway, []byte(plain)))
+	}
+	one := make1(seal.Task, gateway, "task 1")
+	if again := make1(seal.Task, gateway, "task 1"); again != one {
+		t.Errorf("%s and %s are of one task", one, again)
+	}
+	if got, err := k.Open(nil, seal.Task, gateway, one); err != nil || string(got) != "task 1" {
+		t.Errorf("Open = %q, %v", got, err)
+	}
+	heads := map[string]bool{one[:40]: true}
+	for _, other := range []string{make1(seal.Task, gateway, "task 2"), make1(seal.Cursor, gateway, "task 1"), make1(seal.Task, "other", "task 1")} {
+		if heads[other[:40]] {
+			t.Errorf("%s has the nonce of another token", other)
+		}
+		heads[other[:40]] = true
+	}
+	if _, err := k.Open(nil, seal.Task, "other", one); !errors.Is(err, seal.ErrNotOpened) {
+		t.Errorf("it opens at another gateway: %v", err)
 	}
 }
 

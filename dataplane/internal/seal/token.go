@@ -3,7 +3,9 @@
 package seal
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"slices"
 	"strings"
@@ -24,6 +26,20 @@ const (
 	Session Kind = "session"
 	// Cursor is the position in a list (M-70).
 	Cursor Kind = "cursor"
+	// Task is the id of a task of an upstream (M-55).
+	Task Kind = "task"
+	// RequestState is what a modern client gives back with its answers (M-78).
+	RequestState Kind = "request_state"
+)
+
+// The kinds of what nodes share through a store, which is not to read it (M-89). They are sealed as bytes, not as text.
+const (
+	// Record is a part of a session's record.
+	Record Kind = "session_record"
+	// Upstream is the session id of an upstream.
+	Upstream Kind = "upstream_session"
+	// Event is what a stream has sent, or what is known of the stream.
+	Event Kind = "stream_event"
 )
 
 // ErrNotOpened is returned by [Keyset.Open] for everything that is not a token of this kind and gateway sealed with one
@@ -34,7 +50,16 @@ const (
 	headSize = keyIDSize + chacha20poly1305.NonceSizeX
 	// maxToken is the longest token that is looked at. The longest that is made are cursors, far below it.
 	maxToken = 4 << 10
+	// maxState is the same for request states, which may wrap one of an upstream of up to 32 KiB (mcp.md §2.1).
+	maxState = 48 << 10
 )
+
+func (k Kind) limit() int {
+	if k == RequestState {
+		return maxState
+	}
+	return maxToken
+}
 
 // scratch is what one operation needs besides its result. It is pooled, because arguments of an interface method
 // always escape.
@@ -54,10 +79,27 @@ func (s *scratch) bind(kind Kind, gatewayUID string) []byte {
 // Seal appends a token that holds plain to dst: "pst1." and base64url without padding of key id (4 bytes), random nonce
 // (24), ciphertext and tag (16). It is len(plain)·4/3 + 66 characters long at most.
 func (k *Keyset) Seal(dst []byte, kind Kind, gatewayUID string, plain []byte) []byte {
-	s, _ := k.scratch.Get().(*scratch)
-	defer k.scratch.Put(s)
 	var nonce [chacha20poly1305.NonceSizeX]byte
 	_, _ = rand.Read(nonce[:]) // crypto/rand never fails: it ends the process instead
+	return k.seal(dst, kind, gatewayUID, plain, nonce)
+}
+
+// SealSame is Seal, but the same plain has the same token as long as the current key does: what a client compares, such as
+// the id of a task, must not change from message to message. The nonce is a keyed hash of everything that is sealed, so two
+// tokens share one only if they are equal, and equality is all that they tell.
+func (k *Keyset) SealSame(dst []byte, kind Kind, gatewayUID string, plain []byte) []byte {
+	s, _ := k.scratch.Get().(*scratch)
+	sum := hmac.New(sha256.New, k.current.nonces[:])
+	_, _ = sum.Write(s.bind(kind, gatewayUID)) // a hash never fails
+	k.scratch.Put(s)
+	_, _ = sum.Write([]byte{0}) // no uid of a gateway holds a NUL
+	_, _ = sum.Write(plain)
+	return k.seal(dst, kind, gatewayUID, plain, [chacha20poly1305.NonceSizeX]byte(sum.Sum(nil)))
+}
+
+func (k *Keyset) seal(dst []byte, kind Kind, gatewayUID string, plain []byte, nonce [chacha20poly1305.NonceSizeX]byte) []byte {
+	s, _ := k.scratch.Get().(*scratch)
+	defer k.scratch.Put(s)
 	s.raw = append(s.raw[:0], k.current.id[:]...)
 	s.raw = append(s.raw, nonce[:]...)
 	s.raw = k.current.aead.Seal(s.raw, s.raw[keyIDSize:headSize], plain, s.bind(kind, gatewayUID))
@@ -67,7 +109,7 @@ func (k *Keyset) Seal(dst []byte, kind Kind, gatewayUID string, plain []byte) []
 // Open appends the bytes that were sealed in token to dst. The error is [ErrNotOpened].
 func (k *Keyset) Open(dst []byte, kind Kind, gatewayUID, token string) ([]byte, error) {
 	body, ok := strings.CutPrefix(token, Prefix)
-	if !ok || len(token) > maxToken {
+	if !ok || len(token) > kind.limit() {
 		return dst, ErrNotOpened
 	}
 	s, _ := k.scratch.Get().(*scratch)
@@ -90,6 +132,35 @@ func (k *Keyset) Open(dst []byte, kind Kind, gatewayUID, token string) ([]byte, 
 	}
 	return out, nil
 }
+
+// SealBytes appends plain to dst, sealed as bytes: key id, nonce, ciphertext and tag, 44 bytes more than plain. owner is
+// what they belong to: they open for the same owner only. It has no bound.
+func (k *Keyset) SealBytes(dst []byte, kind Kind, owner string, plain []byte) []byte {
+	var nonce [chacha20poly1305.NonceSizeX]byte
+	_, _ = rand.Read(nonce[:]) // crypto/rand never fails: it ends the process instead
+	dst = slices.Grow(dst, headSize+len(plain)+chacha20poly1305.Overhead)
+	dst = append(append(dst, k.current.id[:]...), nonce[:]...)
+	return k.current.aead.Seal(dst, nonce[:], plain, bound(kind, owner))
+}
+
+// OpenBytes appends what [Keyset.SealBytes] has sealed for the owner to dst. The error is [ErrNotOpened].
+func (k *Keyset) OpenBytes(dst []byte, kind Kind, owner string, sealed []byte) ([]byte, error) {
+	if len(sealed) < headSize+chacha20poly1305.Overhead {
+		return dst, ErrNotOpened
+	}
+	use := k.keyOf(sealed)
+	if use == nil {
+		return dst, ErrNotOpened
+	}
+	out, err := use.aead.Open(dst, sealed[keyIDSize:headSize], sealed[headSize:], bound(kind, owner))
+	if err != nil {
+		return dst, ErrNotOpened
+	}
+	return out, nil
+}
+
+// bound is [scratch.bind] with memory of its own.
+func bound(kind Kind, owner string) []byte { return append(append([]byte(kind), 0), owner...) }
 
 // keyOf picks the key by the id in front. Ids are public, so this need not be constant-time; all that depends on a key
 // happens inside the AEAD, which is.

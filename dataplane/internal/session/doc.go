@@ -9,6 +9,10 @@
 // age of the token ends one. What nodes must share goes through the Store; what belongs to a connection stays on the
 // node that has it.
 //
+// In a [Fleet] a session is on all nodes: its record (record.go) is in the Store, changes come over one channel (fleet.go), the
+// newest GET stream wins (lease.go), and what streams have sent can be had elsewhere (mirror.go). While the channel stands a
+// request costs nothing there. All that leaves the node is sealed. Why it is so: dataplane/docs/adr/0006.
+//
 // edge uses it. It must never know HTTP, JSON-RPC messages, upstreams or who may use a gateway, and a session never
 // authenticates anybody: every request carries its own token (RS-11).
 package session

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/penstockhq/penstock/dataplane/internal/session/replay"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
@@ -24,19 +25,50 @@ var (
 
 // Session is one legacy session as this node knows it. It is safe for concurrent use.
 type Session struct {
-	uid      UID
-	version  wire.Version
-	expires  time.Time
-	owner    owner
-	inFlight int
+	manager *Manager
+	uid     UID
+	key     string // uid as text
+	expires time.Time
+	owner   owner
+	sse     bool // HTTP+SSE: the session is its one stream
 
 	used  atomic.Int64 // time of the last request, UnixNano
 	ended atomic.Bool
 
-	mu     sync.Mutex
-	calls  []flight // few: compared one by one
-	stream *Stream
+	events replay.Shelf
+
+	fresh   atomic.Uint64 // [Manager.fresh] when it was read last
+	unsaved atomic.Bool   // the store has an older record
+	touched int64         // in the store, UnixNano; guarded by the manager's mu
+
+	mu        sync.Mutex
+	shared    shared
+	adopted   bool      // it began on another node, and its subscriptions are still to be made here
+	lease     int64     // generation of the GET stream that is here; 0 for none
+	newest    int64     // generation of the GET stream elsewhere that is known last
+	owning    int       // how many ask for a generation
+	elsewhere int64     // generation of the GET stream that another node has; 0 if none has, as far as known
+	looked    time.Time // when that was learned
+	moves     int       // how often notes told where the GET stream is
+	calls     []flight  // few: compared one by one
+	questions []*Question
+	listener  Listener
 }
+
+// State is what a session has agreed on with its client.
+type State struct {
+	// Version is the protocol version that was negotiated; a later MCP-Protocol-Version header does not change it (M-35).
+	// It is empty for HTTP+SSE before initialize.
+	Version wire.Version
+	// Capabilities is the raw ClientCapabilities object; nil if the client declared none. On a node that did not see
+	// initialize it is the part that the session id holds. It is never written to.
+	Capabilities []byte
+	// LogLevel is the least severe log level that the client wants, "info" if it has not said (M-52).
+	LogLevel string
+}
+
+// defaultLevel is the log level of a session whose client has set none (M-52, ours).
+const defaultLevel = "info"
 
 // flight is a call that has no answer yet.
 type flight struct {
@@ -47,8 +79,45 @@ type flight struct {
 // UID names the session in telemetry.
 func (s *Session) UID() UID { return s.uid }
 
-// Version is the protocol version that was negotiated; a later MCP-Protocol-Version header does not change it (M-35).
-func (s *Session) Version() wire.Version { return s.version }
+// Key is the UID as text.
+func (s *Session) Key() string { return s.key }
+
+// State returns what the session has agreed on so far.
+func (s *Session) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.shared.state
+}
+
+// Events are the streams of the session, for clients that come back to them.
+func (s *Session) Events() *replay.Shelf { return &s.events }
+
+// IsSSE reports whether the session is one of HTTP+SSE, which lives as long as its stream.
+func (s *Session) IsSSE() bool { return s.sse }
+
+// Start notes what initialize agreed on in a session of HTTP+SSE. It reports false if that was done before. It keeps no
+// reference to capabilities.
+func (s *Session) Start(v wire.Version, capabilities []byte) bool {
+	s.mu.Lock()
+	if s.shared.state.Version != "" {
+		s.mu.Unlock()
+		return false
+	}
+	s.shared.state.Version, s.shared.state.Capabilities = v, keepCapabilities(capabilities)
+	l := s.listener
+	s.mu.Unlock()
+	if l != nil {
+		l.Refresh()
+	}
+	return true
+}
+
+func keepCapabilities(raw []byte) []byte {
+	if len(raw) > maxCapabilities {
+		return readAbilities(raw).object()
+	}
+	return bytes.Clone(raw)
+}
 
 // Expires is when the session's id stops opening.
 func (s *Session) Expires() time.Time { return s.expires }
@@ -67,7 +136,7 @@ func (s *Session) Begin(id []byte, cancel context.CancelCauseFunc) error {
 	if s.find(id) >= 0 {
 		return fault.New(fault.Invalid, wire.ReasonRequest, "a request with this id is in flight")
 	}
-	if len(s.calls) >= s.inFlight {
+	if len(s.calls) >= s.manager.limit.InFlight {
 		return fault.New(fault.Exhausted, ReasonBusy, "Too many requests are in flight in this session.").After(time.Second)
 	}
 	s.calls = append(s.calls, flight{id, cancel})
@@ -108,59 +177,101 @@ func (s *Session) find(id []byte) int {
 	return -1
 }
 
-// Stream is the session's GET stream on this node (M-38).
-type Stream struct {
-	closed chan struct{}
+// Listener is the connection of a session's long stream on this node: the GET stream (M-38), or the stream of HTTP+SSE.
+// Its methods never wait.
+type Listener interface {
+	// Send sends a message that belongs to no request, and reports whether the client may still get it. It must not use
+	// the session.
+	Send(message []byte) bool
+	// Refresh says that the session's state has changed. It may be called after [Session.Leave].
+	Refresh()
+	// Close says that a newer stream takes the place of this one, or that the session ends. It must not use the session.
+	Close()
 }
 
-// Closed is closed when a newer stream takes the place of this one, or the session ends.
-func (st *Stream) Closed() <-chan struct{} { return st.closed }
-
-// Listen makes a new GET stream the session's one and closes the one before. Give it back with [Session.Leave]. The
-// fault is NotFound, SESSION_NOT_FOUND if the session has ended.
-func (s *Session) Listen() (*Stream, error) {
+// Listen makes l the session's one stream, in the whole fleet, and closes the one before (M-38, M-91). Give it back with
+// [Session.Leave]. The fault is NotFound, SESSION_NOT_FOUND if the session has ended.
+func (s *Session) Listen(ctx context.Context, l Listener) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.ended.Load() {
-		return nil, notFound()
+		s.mu.Unlock()
+		return notFound()
 	}
-	if s.stream != nil {
-		close(s.stream.closed)
+	if s.listener != nil {
+		s.listener.Close()
 	}
-	s.stream = &Stream{closed: make(chan struct{})}
-	return s.stream, nil
+	s.listener = l
+	s.mu.Unlock()
+	s.own(ctx)
+	return nil
 }
 
-// Leave ends a stream that [Session.Listen] returned.
-func (s *Session) Leave(st *Stream) {
+// Leave ends a stream that [Session.Listen] began: it is not used any more when Leave returns.
+func (s *Session) Leave(ctx context.Context, l Listener) {
+	s.mu.Lock()
+	var lease int64
+	if s.listener == l {
+		s.listener = nil
+		s.used.Store(time.Now().UnixNano())
+		lease, s.lease = s.lease, 0
+	}
+	s.mu.Unlock()
+	s.release(ctx, lease)
+}
+
+// Listener returns the session's stream on this node, nil if there is none.
+func (s *Session) Listener() Listener {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stream == st {
-		s.stream = nil
-		s.used.Store(time.Now().UnixNano())
-	}
+	return s.listener
+}
+
+// Tell sends a message on the session's stream, and reports whether there is one that takes it.
+func (s *Session) Tell(message []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listener != nil && s.listener.Send(message)
 }
 
 // busy reports whether something is under way in the session, so that it is not idle whatever its age.
 func (s *Session) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.calls) > 0 || s.stream != nil
+	return len(s.calls) > 0 || s.listener != nil
 }
 
+// end ends the session on this node, once: its calls are canceled, its stream is closed, its questions get no answer.
 func (s *Session) end(cause error) {
+	if s.close(cause) {
+		s.over()
+	}
+}
+
+// over tells who wants to know that the session has ended here.
+func (s *Session) over() {
+	if f := s.manager.onEnd.Load(); f != nil {
+		(*f)(s)
+	}
+}
+
+func (s *Session) close(cause error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended.Swap(true) {
-		return
+		return false
 	}
 	for _, c := range s.calls {
 		if c.cancel != nil {
 			c.cancel(cause)
 		}
 	}
-	if s.stream != nil {
-		close(s.stream.closed)
-		s.stream = nil
+	for _, q := range s.questions {
+		close(q.answer)
 	}
+	s.questions = nil
+	if s.listener != nil {
+		s.listener.Close()
+		s.listener = nil
+	}
+	return true
 }

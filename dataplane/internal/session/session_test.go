@@ -13,8 +13,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/penstockhq/penstock/dataplane/internal/memstate"
 	"github.com/penstockhq/penstock/dataplane/internal/seal"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
@@ -43,7 +45,7 @@ func newFleet(t testing.TB) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fleet{keys, session.NewMemory()}
+	return &fleet{keys, memstate.NewSessions()}
 }
 
 func (f *fleet) node(t testing.TB, l session.Limits) *session.Manager {
@@ -57,7 +59,7 @@ func (f *fleet) node(t testing.TB, l session.Limits) *session.Manager {
 
 func create(t testing.TB, m *session.Manager, p ident.Principal) (string, *session.Session) {
 	t.Helper()
-	id, s, err := m.Create(t.Context(), eng, p, wire.V20250618)
+	id, s, err := m.Create(t.Context(), eng, p, wire.V20250618, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,10 +109,14 @@ func TestOpen(t *testing.T) {
 	otherClient.ClientID, team.Kind = "client-b", ident.KindTeam
 	foreign, _ := create(t, newFleet(t).node(t, session.Limits{}), mine)
 	cursor := string(f.keys.Seal(nil, seal.Cursor, eng, []byte("x")))
-	layout := string(f.keys.Seal(nil, seal.Session, eng, make([]byte, 51)))
+	layout := string(f.keys.Seal(nil, seal.Session, eng, make([]byte, 53)))
+	streamed, ss := mustSSE(t, m, mine)
+	if got, err := m.OpenSSE(eng, mine, streamed); err != nil || got != ss || !got.IsSSE() {
+		t.Errorf("OpenSSE = %v, %v, want the session made", got, err)
+	}
 
 	got, err := m.Open(t.Context(), eng, mine, id)
-	if err != nil || got != s || got.Version() != wire.V20250618 || got.UID() != s.UID() {
+	if err != nil || got != s || got.State().Version != wire.V20250618 || got.UID() != s.UID() {
 		t.Fatalf("Open = %v, %v, want the session made", got, err)
 	}
 	tests := []struct {
@@ -126,10 +132,11 @@ func TestOpen(t *testing.T) {
 		{"ended", eng, mine, ended},
 		{"empty", eng, mine, ""},
 		{"garbage", eng, mine, "not-a-session"},
-		{"changed", eng, mine, id[:len(id)-2] + "AA"},
+		{"changed", eng, mine, id[:len(id)-2] + map[bool]string{false: "AA", true: "QQ"}[strings.HasSuffix(id, "AA")]},
 		{"too long", eng, mine, id + strings.Repeat("A", 512)},
 		{"another kind of token", eng, mine, cursor},
 		{"unknown layout", eng, mine, layout},
+		{"of HTTP+SSE", eng, mine, streamed},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -148,7 +155,7 @@ func TestAnyNodeOpens(t *testing.T) {
 	a, b := f.node(t, session.Limits{}), f.node(t, session.Limits{})
 	id, s := create(t, a, user("u1"))
 	there, err := b.Open(t.Context(), eng, user("u1"), id)
-	if err != nil || there.UID() != s.UID() || there.Version() != s.Version() || !there.Expires().Equal(s.Expires()) {
+	if err != nil || there.UID() != s.UID() || there.State().Version != s.State().Version || !there.Expires().Equal(s.Expires()) {
 		t.Fatalf("the other node sees %+v, %v", there, err)
 	}
 	a.End(t.Context(), s)
@@ -159,8 +166,16 @@ func TestAnyNodeOpens(t *testing.T) {
 type brokenStore struct{}
 
 func (brokenStore) End(context.Context, session.UID, time.Time) error { return errors.New("away") }
-func (brokenStore) Ended(context.Context, session.UID) (bool, error) {
-	return false, errors.New("away")
+func (brokenStore) Load(context.Context, session.UID) (session.Record, error) {
+	return session.Record{}, errors.New("away")
+}
+
+func (brokenStore) Put(context.Context, session.UID, map[string][]byte) error {
+	return errors.New("away")
+}
+
+func (brokenStore) Touch(context.Context, []session.UID) ([]session.UID, error) {
+	return nil, errors.New("away")
 }
 
 // TestStoreAway: sessions go on without the store (M-88).
@@ -176,6 +191,9 @@ func TestStoreAway(t *testing.T) {
 	if a.Count() != 0 {
 		t.Errorf("%d sessions are left", a.Count())
 	}
+	if _, err := a.Open(t.Context(), eng, user("u1"), id); fault.From(err).Reason != session.ReasonNotFound {
+		t.Errorf("where it has ended: %v, want that it is not there (M-88)", err)
+	}
 }
 
 func TestLifeAndIdle(t *testing.T) {
@@ -187,15 +205,24 @@ func TestLifeAndIdle(t *testing.T) {
 
 		id, s := create(t, m, user("u1"))
 		streaming, withStream := create(t, m, user("u1"))
-		st, err := withStream.Listen()
-		if err != nil {
+		st := &stream{}
+		if err := withStream.Listen(t.Context(), st); err != nil {
 			t.Fatal(err)
+		}
+		ends := make(chan string, 10)
+		m.OnEnd(func(s *session.Session) { ends <- s.Key() })
+		ended := func() (keys []string) {
+			for len(ends) > 0 {
+				keys = append(keys, <-ends)
+			}
+			return keys
 		}
 		time.Sleep(29 * time.Minute)
 		if m.Count() != 2 {
 			t.Fatalf("%d sessions before the idle time, want 2", m.Count())
 		}
 		time.Sleep(3 * time.Minute)
+		synctest.Wait()
 		if m.Count() != 1 {
 			t.Fatalf("%d records after the idle time, want the one with a stream", m.Count())
 		}
@@ -203,15 +230,20 @@ func TestLifeAndIdle(t *testing.T) {
 		if err != nil || again == s || again.UID() != s.UID() {
 			t.Errorf("an idle session opens as %v, %v, want a new record of it", again, err)
 		}
+		if diff := cmp.Diff([]string{s.Key()}, ended()); diff != "" {
+			t.Errorf("ended after the idle time (-want +got):\n%s", diff)
+		}
 		time.Sleep(24 * time.Hour)
+		synctest.Wait()
 		for _, old := range []string{id, streaming} {
 			_, err := m.Open(t.Context(), eng, user("u1"), old)
 			wantFault(t, err, fault.NotFound, session.ReasonNotFound)
 		}
-		select {
-		case <-st.Closed():
-		default:
-			t.Error("the stream outlives the session's 24 hours")
+		if st.closed != 1 {
+			t.Errorf("the stream was closed %d times after the session's 24 hours", st.closed)
+		}
+		if diff := cmp.Diff([]string{s.Key(), withStream.Key()}, ended()); diff != "" {
+			t.Errorf("ended after 24 hours (-want +got):\n%s", diff)
 		}
 		stop()
 		if err := <-done; err != nil || m.Count() != 0 {
@@ -256,7 +288,7 @@ func TestSessionsPerCaller(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, _, err := m.Create(t.Context(), eng, user("u1"), wire.V20250618)
+		_, _, err := m.Create(t.Context(), eng, user("u1"), wire.V20250618, nil)
 		wantFault(t, err, fault.Exhausted, session.ReasonLimit)
 		if f := fault.From(err); f.Retry <= 0 {
 			t.Error("no time to wait is given")
@@ -308,38 +340,52 @@ func TestCallsInFlight(t *testing.T) {
 	m.End(t.Context(), s) // twice is once
 }
 
-// TestOneStream is M-38: a newer stream replaces the older.
+// stream is a connection that keeps what it is told.
+type stream struct {
+	full              bool
+	sent              []string
+	closed, refreshed int
+}
+
+func (s *stream) Send(message []byte) bool {
+	s.sent = append(s.sent, string(message))
+	return !s.full
+}
+func (s *stream) Refresh() { s.refreshed++ }
+func (s *stream) Close()   { s.closed++ }
+
+// TestOneStream is M-38: a newer stream replaces the older, and gets the messages.
 func TestOneStream(t *testing.T) {
 	m := newFleet(t).node(t, session.Limits{})
 	_, s := create(t, m, user("u1"))
-	listen := func() *session.Stream {
-		st, err := s.Listen()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return st
+	if s.Tell([]byte("nobody")) {
+		t.Error("a session without a stream takes a message")
 	}
-	closed := func(st *session.Stream) bool {
-		select {
-		case <-st.Closed():
-			return true
-		default:
-			return false
+	first, second := &stream{}, &stream{}
+	for _, st := range []*stream{first, second} {
+		if err := s.Listen(t.Context(), st); err != nil || !s.Tell([]byte("hello")) {
+			t.Fatalf("listen: %v", err)
 		}
 	}
-	first := listen()
-	second := listen()
-	if !closed(first) || closed(second) {
-		t.Errorf("closed: first %v, second %v", closed(first), closed(second))
+	if first.closed != 1 || second.closed != 0 {
+		t.Errorf("closed: first %d times, second %d", first.closed, second.closed)
 	}
-	s.Leave(first) // the older one leaving does not take the newer one's place
+	s.Leave(t.Context(), first) // the older one leaving does not take the newer one's place
+	s.SetLogLevel(t.Context(), "debug")
+	second.full = true
+	if s.Tell([]byte("again")) || first.refreshed != 0 || second.refreshed != 1 || s.Listener() != second {
+		t.Errorf("told %+v and %+v", first, second)
+	}
+	if diff := cmp.Diff([][]string{{"hello"}, {"hello", "again"}}, [][]string{first.sent, second.sent}); diff != "" {
+		t.Errorf("messages (-want +got):\n%s", diff)
+	}
 	m.End(t.Context(), s)
-	if !closed(second) {
-		t.Error("the stream outlives the session")
+	m.End(t.Context(), s)
+	if second.closed != 1 {
+		t.Errorf("the stream was closed %d times with the session", second.closed)
 	}
-	s.Leave(second)
-	_, err := s.Listen()
-	wantFault(t, err, fault.NotFound, session.ReasonNotFound)
+	s.Leave(t.Context(), second)
+	wantFault(t, s.Listen(t.Context(), first), fault.NotFound, session.ReasonNotFound)
 }
 
 // TestConcurrentUse opens, uses and ends sessions from many goroutines on two nodes, for the race detector, and checks
@@ -352,7 +398,7 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			p := user(fmt.Sprint("u", g%3))
 			for i := range 200 {
-				id, s, err := a.Create(t.Context(), eng, p, wire.V20251125)
+				id, s, err := a.Create(t.Context(), eng, p, wire.V20251125, nil)
 				if err != nil {
 					continue
 				}

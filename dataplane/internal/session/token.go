@@ -24,8 +24,12 @@ const (
 	format      = 1   // first sealed byte; a new layout gets a new number, and old tokens open for their 24 hours
 	bindingSize = 16
 	issuedAt    = 1 + len(UID{}) + bindingSize
-	versionAt   = issuedAt + 8
-	plainSize   = versionAt + len(wire.V20251125)
+	abilitiesAt = issuedAt + 8
+	versionAt   = abilitiesAt + 2
+	nodeAt      = versionAt + versionSize
+	versionSize = len(wire.V20251125)
+	maxNode     = 63 // bytes of a node's name
+	plainSize   = nodeAt + maxNode
 )
 
 // binding ties a session to a principal and a client. It is a digest because client ids may be URLs of any length, and
@@ -47,25 +51,39 @@ type claims struct {
 	uid     UID
 	bound   binding
 	issued  time.Time // whole seconds
-	version wire.Version
+	able    abilities
+	version wire.Version // empty for HTTP+SSE, where it is negotiated later
+	node    string       // that has the stream of an HTTP+SSE session; empty for others
 }
 
 func (c *claims) append(dst []byte) []byte {
 	dst = append(append(dst, format), c.uid[:]...)
 	dst = append(dst, c.bound[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(c.issued.Unix()))
-	return append(dst, c.version...)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(c.able))
+	version := c.version
+	if version == "" {
+		version = noVersion
+	}
+	return append(append(dst, version...), c.node...)
 }
+
+// noVersion stands in the id of an HTTP+SSE session.
+const noVersion = "0000-00-00"
 
 // parse reads sealed bytes; false means a layout that this build does not know.
 func (c *claims) parse(b []byte) bool {
-	if len(b) != plainSize || b[0] != format {
+	if len(b) < nodeAt || len(b) > plainSize || b[0] != format {
 		return false
 	}
 	copy(c.uid[:], b[1:])
 	copy(c.bound[:], b[1+len(UID{}):])
 	c.issued = time.Unix(int64(binary.BigEndian.Uint64(b[issuedAt:])), 0)
-	v := b[versionAt:]
+	c.able = abilities(binary.BigEndian.Uint16(b[abilitiesAt:]))
+	v := b[versionAt:nodeAt]
+	if c.node = string(b[nodeAt:]); c.node != "" {
+		return string(v) == noVersion
+	}
 	for _, known := range wire.Supported() {
 		if string(v) == string(known) {
 			c.version = known // the constant: nothing of b is kept

@@ -168,7 +168,7 @@ func TestAnswers(t *testing.T) {
 		{name: "429", answer: raw(429, "", ""), kind: fault.Unavailable, reason: ReasonUnreachable},
 		{name: "503", answer: raw(503, "", ""), kind: fault.Unavailable, reason: ReasonUnreachable},
 		{name: "500", answer: raw(500, "text/plain", "boom"), kind: fault.Unavailable, reason: ReasonOutcomeUnknown},
-		{name: "500 of an idempotent call", answer: raw(502, "", ""), kind: fault.Unavailable, reason: ReasonUnreachable, idempotent: true},
+		{name: "500 of an idempotent call", answer: raw(502, "", ""), kind: fault.Unavailable, reason: ReasonUnreachable, idempotent: true, calls: 2},
 
 		{name: "larger than allowed", answer: raw(200, jsonType, `{"jsonrpc":"2.0","id":$ID,"result":{"a":"`+large+`"}}`), kind: fault.Unavailable, reason: ReasonTooLarge},
 		{name: "event larger than allowed", answer: raw(200, sseType, "data: "+large+"\n\n"), kind: fault.Unavailable, reason: ReasonTooLarge},
@@ -242,9 +242,9 @@ func TestUnreachable(t *testing.T) {
 			if f := fault.From(err); f.Reason != tt.reason || !strings.Contains(f.Public, `"fixture"`) {
 				t.Errorf("%v", err)
 			}
-			_, _, err = p.ListTools(t.Context(), tt.to)
+			_, err = p.Describe(t.Context(), tt.to)
 			if fault.From(err).Reason != tt.reason {
-				t.Errorf("ListTools: %v", err)
+				t.Errorf("Describe: %v", err)
 			}
 			if d := time.Since(start); d > 500*time.Millisecond {
 				t.Errorf("after %v", d)

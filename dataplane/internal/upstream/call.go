@@ -5,21 +5,31 @@ package upstream
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/era"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/exchange"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/httpclient"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/lease"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/link"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
-// Call sends one request to the upstream and relays its messages, in order, on
-// the calling goroutine through sink, before it returns the response. sink may
-// be nil; an error of it ends the call. A JSON-RPC error of the upstream is a
-// Result, not an error. Cancelling ctx cancels the call upstream too (M-51).
+// Call sends one request to the upstream and relays its messages, in order,
+// through sink, before it returns the response. sink may be nil; an error of it
+// ends the call. It is called by one goroutine at a time, and not any more when
+// Call has returned. A JSON-RPC error of the upstream is a Result, not an error.
+// Cancelling ctx cancels the call upstream too (M-51).
+//
+// Questions of the upstream come only where Target.Capabilities declares their
+// kind; all others are answered here. While one waits for its answer the call's
+// time stands still.
 //
 // The error is a *fault.Fault: Unavailable with [ReasonUnreachable],
-// [ReasonProtocol], [ReasonTooLarge] or [ReasonOutcomeUnknown], Timeout with
+// [ReasonCircuitOpen], [ReasonProtocol], [ReasonTooLarge] or
+// [ReasonOutcomeUnknown], Timeout with
 // [ReasonTimeout], Precondition with [ReasonUnauthorized] or [ReasonTarget],
 // Exhausted with [ReasonBusy], Canceled when ctx or sink ended the call, and
 // Invalid for params that are no object.
@@ -31,14 +41,19 @@ func (p *Pool) Call(ctx context.Context, t Target, r Request, sink func(Event) e
 	defer s.users.Add(-1)
 	defer s.calls.Add(-1)
 	if n := s.calls.Add(1); t.MaxConcurrent > 0 && int(n) > t.MaxConcurrent {
-		return Result{}, t.busy()
+		return Result{}, t.Busy()
 	}
-	c := call{p: p, s: s, t: &t, r: &r, sink: sink}
-	a, err := c.run(ctx)
+	pass, err := p.enter(ctx, s, &t)
 	if err != nil {
 		return Result{}, err
 	}
-	return Result{Raw: a.Result, Error: a.Error}, nil
+	c := call{p: p, s: s, t: &t, r: &r, sink: sink}
+	a, v, err := c.run(ctx)
+	s.circuit.Leave(pass, outcome(ctx, err), err)
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Raw: a.Result, Error: a.Error, Version: v}, nil
 }
 
 // call is one call with the tries it may take.
@@ -49,64 +64,69 @@ type call struct {
 	r    *Request
 	sink func(Event) error
 
-	slot    *slot
-	session *session
+	slot *lease.Slot[*link.Session]
+	held *lease.Held[*link.Session]
 
 	reopened, probed, retried bool // each remedy is used once
 }
 
 // run tries until there is an answer, a failure, or no remedy is left.
-func (c *call) run(ctx context.Context) (exchange.Answer, error) {
+func (c *call) run(ctx context.Context) (exchange.Answer, wire.Version, error) {
 	for {
-		v, err := c.p.version(ctx, c.s, c.t)
+		sp, err := c.p.speech(ctx, c.s, c.t)
 		if err != nil {
-			return exchange.Answer{}, err
+			return exchange.Answer{}, "", err
 		}
+		v := sp.Version
 		if v.Era() == wire.Legacy {
-			if err := c.lease(ctx, v); err != nil {
-				if again, err := c.otherEra(ctx, v, err); !again {
-					return exchange.Answer{}, err
+			if err := c.lease(ctx, sp); err != nil {
+				if again, err := c.otherEra(ctx, sp, err); !again {
+					return exchange.Answer{}, "", err
 				}
 				continue
 			}
-			v = c.session.version
+			v = c.held.Value.Version()
 		}
 		a, again, err := c.try(ctx, v)
 		if c.slot != nil {
-			c.slot.users.Add(-1)
-			c.slot = nil
+			c.p.finish(ctx, c.slot.Leave(c.held))
+			c.slot, c.held = nil, nil
 		}
 		if !again {
-			return a, err
+			return a, v, err
 		}
 	}
 }
 
-// lease takes the session of the principal.
-func (c *call) lease(ctx context.Context, v wire.Version) error {
+// lease takes a session that the call may use.
+func (c *call) lease(ctx context.Context, sp link.Speech) error {
 	l := c.s.slot(c.t)
-	ses, err := c.p.session(ctx, c.s, c.t, l, v)
+	h, err := c.p.take(ctx, c.s, c.t, l, sp)
 	if err != nil {
-		l.users.Add(-1)
+		c.p.finish(ctx, l.Leave(nil))
 		return err
 	}
-	c.slot, c.session = l, ses
+	c.slot, c.held = l, h
 	return nil
 }
 
 // try sends the request once and says whether it may be sent again.
 func (c *call) try(ctx context.Context, v wire.Version) (a exchange.Answer, again bool, err error) {
-	var ses *session
-	if v.Era() == wire.Legacy {
-		ses = c.session
+	var ses *link.Session
+	if c.held != nil {
+		ses = c.held.Value
+		if c.r.LogLevel != "" {
+			ses.Level(ctx, c.r.LogLevel)
+		}
 	}
-	x := c.p.begin(c.s, c.t, v, ses)
-	defer x.done()
-	x.Token, x.Traceparent, x.Passed, x.sink = c.r.ProgressToken, c.r.Traceparent, c.r.Passthrough, c.sink
-	if err := x.prepare(c.r); err != nil {
+	x := c.p.link.Begin(c.s.to, c.t, v, ses)
+	defer x.Done()
+	x.Token, x.Traceparent, x.Tracestate, x.Passed, x.Sink = c.r.ProgressToken, c.r.Traceparent, c.r.Tracestate, c.r.Passthrough, c.sink
+	x.Listen = x.Listen || ses != nil && c.t.Streams()
+	if err := x.Fill(c.r); err != nil {
 		return exchange.Answer{}, false, err
 	}
-	a, err = x.Request(ctx, c.r.Method)
+	a, err = x.Send(ctx, c.r.Method)
 	if err != nil {
 		again, err = c.broken(ctx, x, err)
 		return exchange.Answer{}, again, err
@@ -114,61 +134,102 @@ func (c *call) try(ctx context.Context, v wire.Version) (a exchange.Answer, agai
 	if again, err = c.judge(ctx, x, a); again || err != nil {
 		return exchange.Answer{}, again, err
 	}
+	c.subscribed(a)
 	return a, false, nil
 }
 
+// subscribed notes what a client's session subscribed to, to restore it when
+// the upstream session is lost.
+func (c *call) subscribed(a exchange.Answer) {
+	if c.held == nil || c.t.Session == "" || a.Result == nil {
+		return
+	}
+	switch c.r.Method {
+	case "resources/subscribe", "resources/unsubscribe":
+		var m wire.Message
+		if wire.ScanParams(c.r.Params, &m) == nil {
+			if uri, ok := wire.DecodeString(m.P.URI.Of(c.r.Params)); ok {
+				c.held.Value.Remember(c.r.Method, uri)
+			}
+		}
+	}
+}
+
 // broken decides what follows an exchange without an answer.
-func (c *call) broken(ctx context.Context, x *messenger, err error) (again bool, _ error) {
+func (c *call) broken(ctx context.Context, x *link.Messenger, err error) (again bool, _ error) {
 	var refused *exchange.SinkError
 	if errors.As(err, &refused) {
 		c.cancel(ctx, x, "the client is gone")
 		return false, fault.New(fault.Canceled, fault.ReasonCanceled, "The call was given up.").Because(err)
 	}
-	f := c.t.failed(ctx, err)
+	f := link.Failed(ctx, c.t, err)
 	switch {
 	case ctx.Err() != nil:
 		c.cancel(ctx, x, "cancelled by the client")
 	case f.Reason == ReasonTimeout:
 		c.cancel(ctx, x, "timeout")
 	case f.Reason == ReasonOutcomeUnknown && c.r.Idempotent:
-		if !c.retried && !x.Relayed {
-			c.retried = true
+		if c.retry(x) {
 			return true, nil
 		}
-		return false, c.t.unreachable().Because(f)
+		return false, c.t.Unreachable().Because(f)
+	case f.Reason == ReasonUnreachable && !x.Sent && quick(err):
+		return c.retry(x), f
 	}
 	return false, f
 }
 
+// retry reports whether the request, which did not run or may run twice, is sent
+// once more. A client that got a message of it must not get that again.
+func (c *call) retry(x *link.Messenger) bool {
+	if c.retried || x.Given() {
+		return false
+	}
+	c.retried = true
+	return true
+}
+
+// quick reports whether a failure to connect came at once: what took its whole
+// time would take it again.
+func quick(err error) bool {
+	var e *httpclient.Error
+	return errors.As(err, &e) && !e.Timeout()
+}
+
 // judge decides whether an answer is the call's: an ended session or a wrong
 // era is put right first.
-func (c *call) judge(ctx context.Context, x *messenger, a exchange.Answer) (again bool, err error) {
+func (c *call) judge(ctx context.Context, x *link.Messenger, a exchange.Answer) (again bool, err error) {
 	if a.Result != nil {
 		return false, nil
 	}
 	if a.Credential() {
-		return false, c.t.refused(a.Status, true)
+		return false, c.t.Refused(a.Status, true)
 	}
-	if x.ses != nil && x.ses.id != "" && era.SessionGone(a.Answer) && !c.reopened {
+	if c.held != nil && c.held.Value.Stateful() && era.SessionGone(a.Answer) && !c.reopened {
 		c.reopened = true
-		c.p.forget(c.slot, x.ses)
+		c.slot.Drop(c.held)
+		c.held.Value.Hush()
 		return true, nil
 	}
 	if era.Contradicts(x.Version, a.Answer) {
-		return c.otherEra(ctx, x.Version, nil)
+		return c.otherEra(ctx, link.Speech{Version: x.Version, SSE: c.held != nil && c.held.Value.SSE()}, nil)
 	}
 	if a.Error == nil {
-		return false, c.t.refused(a.Status, c.r.Idempotent)
+		asksToWait := a.Status == http.StatusServiceUnavailable
+		if a.Status >= 500 && !asksToWait && c.r.Idempotent && c.retry(x) {
+			return true, nil
+		}
+		return false, c.t.Refused(a.Status, c.r.Idempotent)
 	}
 	return false, nil
 }
 
 // otherEra probes once after an answer that contradicts the version in use,
 // and says whether another one was found.
-func (c *call) otherEra(ctx context.Context, v wire.Version, cause error) (again bool, err error) {
+func (c *call) otherEra(ctx context.Context, sp link.Speech, cause error) (again bool, err error) {
 	if cause == nil {
-		cause = c.t.garbage("it refuses protocol version " + string(v))
-	} else if !errors.Is(cause, errEra) {
+		cause = c.t.Garbage("it refuses protocol version " + string(sp.Version))
+	} else if !errors.Is(cause, link.ErrEra) {
 		return false, cause
 	}
 	if c.probed || !c.s.probeDue() {
@@ -179,7 +240,7 @@ func (c *call) otherEra(ctx context.Context, v wire.Version, cause error) (again
 	if err != nil {
 		return false, err
 	}
-	if found == v {
+	if found == sp {
 		return false, cause
 	}
 	return true, nil
@@ -187,15 +248,15 @@ func (c *call) otherEra(ctx context.Context, v wire.Version, cause error) (again
 
 // cancel tells a legacy upstream that nobody waits for the request any more
 // (M-51). Closing the connection says it to a modern one.
-func (c *call) cancel(ctx context.Context, x *messenger, reason string) {
+func (c *call) cancel(ctx context.Context, x *link.Messenger, reason string) {
 	if !x.Sent || x.Version.Era() != wire.Legacy {
 		return
 	}
 	params := strconv.AppendInt([]byte(`{"requestId":`), x.ID, 10)
 	params = wire.AppendString(append(params, `,"reason":`...), reason)
 	message := wire.AppendNotification(nil, "notifications/cancelled", append(params, '}'))
-	p, s, t, v, ses := c.p, c.s, c.t, x.Version, x.ses
-	p.background(ctx, func(ctx context.Context) {
-		_ = p.tell(ctx, s, t, v, ses, message) // nobody is left to hear of a failure
+	ses := c.held.Value
+	c.p.link.Background(ctx, func(ctx context.Context) {
+		_ = ses.Tell(ctx, message) // nobody is left to hear of a failure
 	})
 }

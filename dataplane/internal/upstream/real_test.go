@@ -164,19 +164,19 @@ func TestRealServer(t *testing.T) {
 			p := newPool(t, nil)
 			to := target(f.url, tt.pinned)
 
-			tools, info, err := p.ListTools(t.Context(), to)
+			info, err := p.Describe(t.Context(), to)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if info.Version != tt.want || info.Instructions != "be kind" || !strings.Contains(string(info.ServerInfo), `"real"`) {
-				t.Errorf("info %+v, server %s", info, info.ServerInfo)
+			if info.Version != tt.want || info.Instructions != "be kind" || !strings.Contains(string(info.ServerInfo.ServerInfo), `"real"`) {
+				t.Errorf("info %+v, server %s", info, info.ServerInfo.ServerInfo)
 			}
-			if len(tools) != 4 || !strings.Contains(string(tools[0]), `"name":"echo"`) {
-				t.Errorf("%d tools, first %s", len(tools), tools[0])
+			if len(info.Tools) != 4 || !strings.Contains(string(info.Tools[0]), `"name":"echo"`) {
+				t.Errorf("%d tools, first %s", len(info.Tools), info.Tools[0])
 			}
 			for _, want := range []string{`"$schema"`, `9007199254740993`} {
-				if !strings.Contains(string(tools[0]), want) {
-					t.Errorf("M-73: %s is lost in %s", want, tools[0])
+				if !strings.Contains(string(info.Tools[0]), want) {
+					t.Errorf("M-73: %s is lost in %s", want, info.Tools[0])
 				}
 			}
 

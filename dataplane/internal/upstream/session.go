@@ -10,8 +10,8 @@ import (
 
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/flight"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/httpclient"
-	"github.com/penstockhq/penstock/dataplane/internal/wire"
-	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/lease"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/link"
 )
 
 // siteKey tells upstreams apart: one connection with one credential.
@@ -24,33 +24,19 @@ type site struct {
 	calls atomic.Int32 // under way, for Target.MaxConcurrent
 	used  atomic.Int64 // Unix nanoseconds of the last use
 
+	circuit *circuit // shared with the connection's other credentials
+
 	// found is what a probe said, when the view did not know the version or was
 	// wrong about it.
 	found  atomic.Pointer[finding]
 	probed atomic.Int64 // Unix nanoseconds of the last probe
 	probe  flight.Flight
 
-	mu    sync.Mutex
-	slots map[string]*slot // by principal; "" for a stateless server
+	shelf *lease.Shelf[*link.Session]
 }
 
-// finding replaces the version of the view by the one that a probe found.
-type finding struct{ instead, use wire.Version }
-
-// slot holds the session of one principal with a legacy upstream.
-type slot struct {
-	session atomic.Pointer[session]
-	users   atomic.Int32 // keep it from being forgotten
-	opening flight.Flight
-}
-
-// session is one legacy session. It is immutable but for used.
-type session struct {
-	id      string // "" if the server gave none
-	version wire.Version
-	target  Target // to end it: without it the credential would be missing
-	used    atomic.Int64
-}
+// finding replaces what the view says by what a probe found.
+type finding struct{ instead, use link.Speech }
 
 // site returns what is known of the target's upstream. The caller is counted
 // in site.users, and takes itself out when it is done.
@@ -63,16 +49,19 @@ func (p *Pool) site(t *Target) (*site, error) {
 	}
 	p.mu.RUnlock()
 	if closed {
-		return nil, t.unreachable().Because(httpclient.ErrClosed)
+		if s != nil {
+			s.users.Add(-1)
+		}
+		return nil, t.Unreachable().Because(httpclient.ErrClosed)
 	}
 	if s == nil {
 		to, err := httpclient.ParseEndpoint(t.URL)
 		if err != nil {
-			return nil, t.fault(fault.Precondition, ReasonTarget, "has an address that cannot be used").Because(err)
+			return nil, t.Settings("has an address that cannot be used").Because(err)
 		}
 		p.mu.Lock()
 		if s = p.sites[key]; s == nil {
-			s = &site{to: to, slots: make(map[string]*slot)}
+			s = &site{to: to, shelf: lease.NewShelf[*link.Session](&p.sessions), circuit: p.circuitOf(t)}
 			p.sites[key] = s
 		}
 		s.users.Add(1)
@@ -82,113 +71,117 @@ func (p *Pool) site(t *Target) (*site, error) {
 	return s, nil
 }
 
-// slot returns the principal's slot and counts the caller in slot.users.
-func (s *site) slot(t *Target) *slot {
-	principal := t.PrincipalKey
-	if t.Stateless {
-		principal = ""
+// slot returns the place of the sessions that the target may use.
+func (s *site) slot(t *Target) *lease.Slot[*link.Session] { return s.shelf.Enter(keyOf(t)) }
+
+// keyOf says who may use the sessions of a target.
+func keyOf(t *Target) lease.Key {
+	k := lease.Key{Principal: t.PrincipalKey, Session: t.Session, Capabilities: string(t.Capabilities)}
+	if t.Stateless && !t.Streams() {
+		k.Principal = ""
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.slots[principal]
-	if l == nil {
-		l = &slot{}
-		s.slots[principal] = l
-	}
-	l.users.Add(1)
-	return l
+	return k
 }
 
-// session returns the principal's session, opening one if there is none.
-func (p *Pool) session(ctx context.Context, s *site, t *Target, l *slot, v wire.Version) (*session, error) {
+// take returns a session of the slot, opening one if there is none that lives.
+func (p *Pool) take(ctx context.Context, s *site, t *Target, l *lease.Slot[*link.Session], sp link.Speech) (*lease.Held[*link.Session], error) {
 	for {
-		if ses := l.session.Load(); ses != nil {
-			ses.used.Store(time.Now().UnixNano())
-			return ses, nil
-		}
-		err := l.opening.Do(ctx, func() error {
-			if l.session.Load() != nil {
-				return nil
-			}
-			ses, _, err := p.initialize(ctx, s, t, v)
-			if err != nil {
-				return err
-			}
-			l.session.Store(ses)
-			if p.sessions.Add(1) > int64(p.cfg.MaxSessions) {
-				p.evict(ctx, ses)
-			}
-			return nil
+		h, fresh, err := l.Take(ctx, func(lost *lease.Held[*link.Session]) (*link.Session, error) {
+			return p.placed(ctx, s, t, sp, lost)
 		})
 		if err != nil {
 			return nil, err
 		}
+		if h.Value.Dead() {
+			l.Drop(h)
+			h.Value.Hush()
+			continue
+		}
+		p.use(ctx, h.Value)
+		if fresh {
+			p.joined(h)
+			if p.sessions.Load() > int64(p.cfg.MaxSessions) {
+				p.evict(ctx)
+			}
+		}
+		return h, nil
 	}
 }
 
-// forget drops a session that the upstream no longer knows.
-func (p *Pool) forget(l *slot, ses *session) {
-	if l.session.CompareAndSwap(ses, nil) {
-		p.sessions.Add(-1)
+// open opens a session, and notes if the upstream speaks another transport than
+// was thought.
+func (p *Pool) open(ctx context.Context, s *site, t *Target, sp link.Speech, purpose link.Purpose) (*link.Session, ServerInfo, error) {
+	ses, info, err := p.link.Open(ctx, s.to, t, sp, purpose)
+	if err == nil && ses.SSE() && !sp.SSE {
+		s.found.Store(&finding{instead: speechOf(t), use: link.Speech{Version: ses.Version(), SSE: true}})
 	}
+	return ses, info, err
 }
 
-// evict ends the session that was longest without use, other than keep.
-func (p *Pool) evict(ctx context.Context, keep *session) {
-	var oldest *session
-	var from *slot
-	p.eachSlot(func(l *slot) {
-		ses := l.session.Load()
-		if ses == nil || ses == keep || l.users.Load() > 0 {
-			return
+// evict ends the session that was longest without use.
+func (p *Pool) evict(ctx context.Context) {
+	var from *site
+	var least int64
+	p.mu.RLock()
+	for _, s := range p.sites {
+		if used, ok := s.shelf.Oldest(); ok && (from == nil || used < least) {
+			from, least = s, used
 		}
-		if oldest == nil || ses.used.Load() < oldest.used.Load() {
-			oldest, from = ses, l
-		}
-	})
-	if oldest == nil {
+	}
+	p.mu.RUnlock()
+	if from == nil {
 		return
 	}
-	p.forget(from, oldest)
-	p.background(ctx, func(ctx context.Context) { p.delete(ctx, oldest) })
-}
-
-func (p *Pool) eachSlot(f func(*slot)) {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	for _, s := range p.sites {
-		s.mu.Lock()
-		for _, l := range s.slots {
-			f(l)
-		}
-		s.mu.Unlock()
+	if ses, ok := from.shelf.Evict(); ok {
+		p.finish(ctx, []*link.Session{ses})
 	}
 }
 
-// idleSessions takes out the sessions not used since before, and forgets the
-// slots and sites that nobody uses any more.
-func (p *Pool) idleSessions(before time.Time) []*session {
-	limit := before.UnixNano()
-	var out []*session
+// finish ends sessions beside the call: now, or when Run comes to it.
+func (p *Pool) finish(ctx context.Context, list []*link.Session) {
+	if len(list) == 0 {
+		return
+	}
+	for _, ses := range list {
+		ses.Hush()
+	}
+	if p.link.Background(ctx, func(ctx context.Context) { p.deleteSessions(ctx, list) }) {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.ending = append(p.ending, list...)
+}
+
+// EndSession ends the upstream sessions of a client's session, with DELETE,
+// without waiting for it.
+func (p *Pool) EndSession(uid string) {
+	if uid == "" {
+		return
+	}
+	var list []*link.Session
+	p.mu.RLock()
+	for _, s := range p.sites {
+		list = s.shelf.End(list, uid)
+	}
+	p.mu.RUnlock()
+	p.finish(p.link.Life(), list)
+}
+
+// idleSessions takes out the sessions not used for idle before now, and forgets
+// sites that nobody uses any more.
+func (p *Pool) idleSessions(now time.Time, idle time.Duration) []*link.Session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := p.ending
+	p.ending = nil
 	for key, s := range p.sites {
-		s.mu.Lock()
-		for principal, l := range s.slots {
-			ses := l.session.Load()
-			if l.users.Load() > 0 || ses != nil && ses.used.Load() > limit {
-				continue
-			}
-			if ses != nil {
-				p.forget(l, ses)
-				out = append(out, ses)
-			}
-			delete(s.slots, principal)
-		}
-		if len(s.slots) == 0 && s.users.Load() == 0 && s.used.Load() <= limit {
+		var empty bool
+		out, empty = s.shelf.Idle(out, now.UnixNano(), int64(idle))
+		if empty && s.users.Load() == 0 && s.used.Load() <= now.Add(-idle).UnixNano() {
 			delete(p.sites, key)
+			p.forget(s.circuit)
 		}
-		s.mu.Unlock()
 	}
 	return out
 }
@@ -196,14 +189,17 @@ func (p *Pool) idleSessions(before time.Time) []*session {
 // deleters bounds how many sessions are ended at a time.
 const deleters = 16
 
-// deleteSessions ends the sessions, several at a time, until ctx ends.
-func (p *Pool) deleteSessions(ctx context.Context, list []*session) {
-	work := make(chan *session)
+// deleteSessions ends the sessions, several at a time, until ctx ends. Those that other nodes use are left to them.
+func (p *Pool) deleteSessions(ctx context.Context, list []*link.Session) {
+	work := make(chan *link.Session)
 	var group sync.WaitGroup
 	for range min(deleters, len(list)) {
 		group.Go(func() {
 			for ses := range work {
-				p.delete(ctx, ses)
+				ses.Hush()
+				if p.claim(ctx, ses) {
+					ses.Delete(ctx)
+				}
 			}
 		})
 	}
@@ -215,20 +211,4 @@ func (p *Pool) deleteSessions(ctx context.Context, list []*session) {
 	}
 	close(work)
 	group.Wait()
-}
-
-// delete ends a session at the upstream. Servers may refuse (405); nothing
-// depends on the answer.
-func (p *Pool) delete(ctx context.Context, ses *session) {
-	if ses.id == "" {
-		return
-	}
-	to, err := httpclient.ParseEndpoint(ses.target.URL)
-	if err != nil {
-		return // it was parsed before, so this cannot be
-	}
-	x := p.begin(&site{to: to}, &ses.target, ses.version, ses)
-	defer x.done()
-	x.Timeout = shortTimeout
-	_, _ = x.Delete(ctx)
 }

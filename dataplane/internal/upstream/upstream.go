@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,104 +17,11 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 
+	"github.com/penstockhq/penstock/dataplane/internal/seal"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/httpclient"
-	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/link"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
-
-// Target is one upstream, resolved for one call. It is immutable.
-type Target struct {
-	// Server and Connection are names for errors and logs.
-	Server, Connection string
-	// URL is the server's Streamable HTTP endpoint.
-	URL string
-	// Version is the protocol version found by discovery, from the view. Empty
-	// means not known: the first call probes (M-2).
-	Version wire.Version
-	// Header holds the resolved credential and the server's extra headers. It
-	// wins over what clients pass through.
-	Header http.Header
-	// Key is the identity of connection and credential: it separates pools.
-	Key string
-	// PrincipalKey owns upstream sessions, unless Stateless (M-59).
-	PrincipalKey string
-	// Stateless says that the server keeps nothing about its callers, so that
-	// they may share a session.
-	Stateless bool
-	// CallTimeout is restarted by progress (M-49). Default 60 s.
-	CallTimeout time.Duration
-	// MaxResponse bounds one message of the upstream in bytes. Default 10 MiB.
-	MaxResponse int64
-	// MaxConcurrent bounds calls under way for Key on this node; 0 is no bound.
-	MaxConcurrent int
-}
-
-// Request is one request to send.
-type Request struct {
-	// Method is the MCP method, for example "tools/call".
-	Method string
-	// Params is the raw params object, already with the upstream's names; nil
-	// if absent. Reserved _meta keys and the progress token in it are replaced
-	// here (M-12, M-61).
-	Params []byte
-	// ProgressToken is the client's raw token, nil if it sent none. Only then
-	// are progress notifications relayed (M-50).
-	ProgressToken []byte
-	// ClientVersion is the version of the client's side. A modern client's
-	// logLevel passes to a modern upstream.
-	ClientVersion wire.Version
-	// Traceparent is sent as header, and in _meta to modern upstreams; empty
-	// for none (M-56).
-	Traceparent string
-	// Passthrough are the client's headers that the gateway lets through
-	// (G-40). What an upstream must not get from a client is dropped again.
-	Passthrough http.Header
-	// Idempotent says that running the request twice does no harm.
-	Idempotent bool
-}
-
-// EventKind tells what an [Event] is.
-type EventKind uint8
-
-const (
-	// Notification is a message without id from the upstream.
-	Notification EventKind = iota
-	// ServerRequest is a question of the upstream to the client. While no client
-	// capabilities are declared upstream (M-59) the pool answers all of them by
-	// itself, so no sink gets one.
-	ServerRequest
-)
-
-// Event is one message that came before the response. It is valid until the
-// sink returns.
-type Event struct {
-	Kind EventKind
-	// Method is the method of the message, for example
-	// "notifications/progress".
-	Method string
-	// Raw is the whole message, with the client's progress token.
-	Raw []byte
-}
-
-// Result is the answer of an upstream; one of the two is set. The caller owns
-// the bytes. They are as the upstream sent them: wire/convert makes them fit
-// for a client.
-type Result struct {
-	// Raw is the result object.
-	Raw []byte
-	// Error is the JSON-RPC error object.
-	Error []byte
-}
-
-// ServerInfo is what an upstream says about itself. Objects are raw JSON, nil
-// where it said nothing.
-type ServerInfo struct {
-	// Version is the version to use with it from now on.
-	Version      wire.Version
-	Capabilities []byte
-	ServerInfo   []byte
-	Instructions string
-}
 
 // Config makes a [Pool].
 type Config struct {
@@ -134,45 +41,46 @@ type Config struct {
 	// MaxSessions bounds the upstream sessions kept; beyond it the longest idle
 	// one is ended. Default 10,000.
 	MaxSessions int
+	// MaxStreams bounds the streams open for messages outside of calls; beyond
+	// it sessions do without, and Watch fails. Default 16,384.
+	MaxStreams int
 	// ProbeTimeout is how long a server may be silent to server/discover or
 	// initialize. Default 10 s.
 	ProbeTimeout time.Duration
 	// CallCeiling ends a call whatever progress it makes. Default 15 min.
 	CallCeiling time.Duration
+	// CircuitFailures in a row open the circuit of a connection (G-51). Default
+	// 5.
+	CircuitFailures int
+	// CircuitPause is how long it stays open until its trial. Default 2 s.
+	CircuitPause time.Duration
+	// Registry shares the sessions of clients' sessions with other nodes; nil for
+	// a node that is alone. Keys seal what it gets.
+	Registry Registry
+	Keys     *seal.Keyset
+	// Streams says who hears them (M-91); nil for a node that is alone.
+	Streams Streams
 	// Log may be nil.
 	Log *slog.Logger
 	// Meter may be nil.
 	Meter metric.MeterProvider
 }
 
-const (
-	defaultCallTimeout = 60 * time.Second
-	defaultMaxResponse = 10 << 20
-	// shortTimeout bounds what is sent beside a call: cancellations, answers to
-	// an upstream's questions, the end of sessions.
-	shortTimeout = 2 * time.Second
-	// maxBackground bounds such requests under way; beyond it they are dropped.
-	maxBackground = 64
-)
-
 // Pool is the upstream side of a node. It is safe for concurrent use.
 type Pool struct {
-	cfg     Config
-	http    *httpclient.Client
-	log     *slog.Logger
-	dropped metric.Int64Counter
+	cfg      Config
+	http     *httpclient.Client
+	link     *link.Engine
+	log      *slog.Logger
+	dropped  metric.Int64Counter
+	sessions atomic.Int64 // on shelves
 
-	clientInfo []byte // raw object
-	agent      string // User-Agent
-	ids        atomic.Int64
-	messengers sync.Pool
-	sessions   atomic.Int64
-
-	mu     sync.RWMutex
-	sites  map[siteKey]*site
-	closed bool
-	group  sync.WaitGroup // background requests
-	slots  chan struct{}  // bounds them
+	mu       sync.RWMutex
+	sites    map[siteKey]*site
+	circuits map[circuitKey]*circuit
+	attached map[string]*attachment // by session of the client
+	ending   []*link.Session        // to be deleted by Run or Close
+	closed   bool
 }
 
 // New checks the configuration and returns a Pool. It starts nothing; see
@@ -181,34 +89,41 @@ func New(cfg Config) (*Pool, error) {
 	if cfg.Dial == nil {
 		return nil, errors.New("upstream pool: Dial is required")
 	}
-	if cfg.SessionIdle < 0 || cfg.MaxSessions < 0 || cfg.ProbeTimeout < 0 || cfg.CallCeiling < 0 {
+	if cfg.SessionIdle < 0 || cfg.MaxSessions < 0 || cfg.MaxStreams < 0 || cfg.ProbeTimeout < 0 || cfg.CallCeiling < 0 ||
+		cfg.CircuitFailures < 0 || cfg.CircuitPause < 0 {
 		return nil, errors.New("upstream pool: limits must not be negative")
+	}
+	if cfg.Registry != nil && cfg.Keys == nil {
+		return nil, errors.New("upstream pool: a registry needs keys")
 	}
 	def(&cfg.ClientName, "penstock")
 	def(&cfg.ClientVersion, "0")
 	def(&cfg.SessionIdle, 10*time.Minute)
 	def(&cfg.MaxSessions, 10_000)
+	def(&cfg.MaxStreams, 16_384)
 	def(&cfg.ProbeTimeout, 10*time.Second)
 	def(&cfg.CallCeiling, 15*time.Minute)
+	def(&cfg.CircuitFailures, 5)
+	def(&cfg.CircuitPause, 2*time.Second)
 	client, err := httpclient.New(httpclient.Config{Dial: cfg.Dial, TLS: cfg.TLS, MaxPerHost: cfg.MaxPerHost})
 	if err != nil {
 		return nil, fmt.Errorf("upstream pool: %w", err)
 	}
 	p := &Pool{
-		cfg: cfg, http: client, log: cfg.Log,
-		sites: make(map[siteKey]*site), slots: make(chan struct{}, maxBackground),
+		cfg: cfg, http: client, log: cfg.Log, sites: make(map[siteKey]*site), circuits: make(map[circuitKey]*circuit),
+		attached: make(map[string]*attachment),
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	p.messengers.New = func() any { return &messenger{} }
-	info := wire.AppendString([]byte(`{"name":`), cfg.ClientName)
-	info = wire.AppendString(append(info, `,"version":`...), cfg.ClientVersion)
-	p.clientInfo = append(info, '}')
-	p.agent = cfg.ClientName + "/" + cfg.ClientVersion
 	if err := p.instrument(cfg.Meter); err != nil {
 		return nil, fmt.Errorf("upstream pool: %w", err)
 	}
+	p.link = link.New(link.Config{
+		HTTP: client, ClientName: cfg.ClientName, ClientVersion: cfg.ClientVersion, ProbeTimeout: cfg.ProbeTimeout,
+		CallCeiling: cfg.CallCeiling, MaxStreams: cfg.MaxStreams, Dropped: p.dropped, Attached: p.give, Lost: p.revive,
+		Elsewhere: p.elsewhere, Heard: p.heard,
+	})
 	return p, nil
 }
 
@@ -240,6 +155,9 @@ func (p *Pool) instrument(provider metric.MeterProvider) error {
 	if err != nil {
 		return err
 	}
+	if err = p.observeCircuits(meter); err != nil {
+		return err
+	}
 	_, err = meter.Int64ObservableGauge("penstock_upstream_sessions",
 		metric.WithDescription("Upstream sessions open."),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
@@ -260,42 +178,26 @@ func (p *Pool) Run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			p.http.Sweep()
-			p.deleteSessions(ctx, p.idleSessions(now.Add(-p.cfg.SessionIdle)))
+			p.deleteSessions(ctx, p.idleSessions(now, p.cfg.SessionIdle))
 		}
 	}
 }
 
-// Close ends all upstream sessions with DELETE, as far as ctx allows, waits for
-// what runs beside calls, and closes the connections. Calls that come later
-// fail.
+// Close ends all streams, and all upstream sessions with DELETE, as far as ctx
+// allows, but those that other nodes can go on with (M-95); it waits for what runs beside calls, and closes the connections. Calls
+// that come later fail.
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
-	p.group.Wait()
-	p.deleteSessions(ctx, p.idleSessions(time.Now().Add(time.Hour)))
+	p.link.Close()
+	all := p.idleSessions(time.Now(), -1000*time.Hour)
+	p.deleteSessions(ctx, slices.DeleteFunc(all, func(ses *link.Session) bool {
+		if ses.Kept != nil {
+			ses.Hush()
+		}
+		return ses.Kept != nil
+	}))
 	p.http.Close()
 	return nil
-}
-
-// background runs f beside the call that asks for it, under a context of its
-// own that ends after shortTimeout. Close waits for it. If too many run or the
-// pool is closing, f is dropped and counted.
-func (p *Pool) background(ctx context.Context, f func(context.Context)) {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if !p.closed {
-		select {
-		case p.slots <- struct{}{}:
-			// Detached: it is sent because the call's context has ended.
-			short, cancel := context.WithTimeout(context.WithoutCancel(ctx), shortTimeout)
-			p.group.Go(func() {
-				defer func() { cancel(); <-p.slots }()
-				f(short)
-			})
-			return
-		default:
-		}
-	}
-	p.dropped.Add(ctx, 1)
 }

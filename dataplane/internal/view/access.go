@@ -27,6 +27,25 @@ func (s *Snapshot) User(name string) *User {
 	return u
 }
 
+// UserByUID returns an active user by uid, nil if there is none, or it is deactivated or taken away.
+func (s *Snapshot) UserByUID(uid string) *User {
+	name, ok := s.userUIDs[uid]
+	if !ok {
+		return nil
+	}
+	return s.User(name)
+}
+
+// Client returns a registered OAuth client by its client_id, nil if there is none. refused is true if there was one that
+// is disabled or was taken away: no token that names it counts.
+func (s *Snapshot) Client(id string) (c *Client, refused bool) {
+	c = s.clients[id]
+	if s.Denied("oauth_client", id) || c != nil && c.Disabled {
+		return nil, true
+	}
+	return c, false
+}
+
 // Team returns a team by name, nil if there is none or it was taken away.
 func (s *Snapshot) Team(name string) *Team {
 	t := s.teams[name]
@@ -76,6 +95,24 @@ func (s *Snapshot) visibleToUser(g *Gateway, user string) bool {
 	return false
 }
 
+// Teams calls fn for each team of a principal that was not taken away: those that a person is a member of, or the one whose
+// token it is.
+func (s *Snapshot) Teams(p ident.Principal, fn func(*Team)) {
+	switch p.Kind {
+	case ident.KindTeam:
+		if t := s.Team(p.Name); t != nil {
+			fn(t)
+		}
+	case ident.KindUser:
+		for _, name := range s.memberships[p.Name] {
+			if t := s.Team(name); t != nil && !s.Denied("team_member", name+"/"+p.Name) {
+				fn(t)
+			}
+		}
+	default: // an organisation or a machine is in no team
+	}
+}
+
 // Tool returns a tool of the gateway by exposed name, nil if there is none or it was taken away: to the caller a
 // hidden, an unassigned and an unknown tool are one (RS-21).
 func (s *Snapshot) Tool(g *Gateway, exposed string) *Tool {
@@ -99,6 +136,14 @@ func (s *Snapshot) toolDenied(g *Gateway, t *Tool) bool {
 		return false
 	}
 	return s.Denied("assignment", g.Name+"/"+t.Name) || s.Denied("tool", t.Name) || s.Denied("server", t.Server)
+}
+
+// ClientUID returns the uid of a registered OAuth client, refused or not, empty if there is none.
+func (s *Snapshot) ClientUID(id string) string {
+	if c := s.clients[id]; c != nil {
+		return c.UID
+	}
+	return ""
 }
 
 // UserUID returns the uid of a user by e-mail address, deactivated or not, empty if there is none.

@@ -5,6 +5,7 @@ package view
 import (
 	"crypto/sha256"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -14,6 +15,9 @@ import (
 type Builder struct {
 	next   View
 	copied [kinds]bool
+
+	put     map[string]struct{} // gateways that were put
+	changed map[string]struct{} // servers that changed: the gateways in front of them are joined anew
 }
 
 const (
@@ -22,7 +26,10 @@ const (
 	connectionMap
 	tokenMap
 	userMap
+	userUIDMap
+	clientMap
 	teamMap
+	memberMap
 	kinds
 )
 
@@ -73,6 +80,10 @@ func (b *Builder) PutGateway(g *Gateway) {
 	}
 	b.next.gateways[g.Name] = g
 	b.next.gatewayUIDs[g.UID] = g.Name
+	if b.put == nil {
+		b.put = make(map[string]struct{})
+	}
+	b.put[g.Name] = struct{}{}
 }
 
 // DeleteGateway removes a gateway.
@@ -96,7 +107,15 @@ func (b *Builder) ownGateways() {
 }
 
 // PutServer stores a server; nil removes it.
-func (b *Builder) PutServer(name string, s *Server) { put(b, serverMap, &b.next.servers, name, s) }
+func (b *Builder) PutServer(name string, s *Server) {
+	if !reflect.DeepEqual(b.next.servers[name], s) {
+		if b.changed == nil {
+			b.changed = make(map[string]struct{})
+		}
+		b.changed[name] = struct{}{}
+	}
+	put(b, serverMap, &b.next.servers, name, s)
+}
 
 // PutConnection stores a connection; nil removes it.
 func (b *Builder) PutConnection(name string, c *Connection) {
@@ -104,10 +123,47 @@ func (b *Builder) PutConnection(name string, c *Connection) {
 }
 
 // PutUser stores a user; nil removes it.
-func (b *Builder) PutUser(name string, u *User) { put(b, userMap, &b.next.users, name, u) }
+func (b *Builder) PutUser(name string, u *User) {
+	if old := b.next.users[name]; old != nil && (u == nil || u.UID != old.UID) {
+		own(b, userUIDMap, &b.next.userUIDs)
+		if b.next.userUIDs[old.UID] == name { // else a new user of that uid came first
+			delete(b.next.userUIDs, old.UID)
+		}
+	}
+	if u != nil && b.next.userUIDs[u.UID] != name {
+		own(b, userUIDMap, &b.next.userUIDs)
+		b.next.userUIDs[u.UID] = name
+	}
+	put(b, userMap, &b.next.users, name, u)
+}
+
+// PutClient stores an OAuth client; nil removes it.
+func (b *Builder) PutClient(name string, c *Client) { put(b, clientMap, &b.next.clients, name, c) }
 
 // PutTeam stores a team; nil removes it.
-func (b *Builder) PutTeam(name string, t *Team) { put(b, teamMap, &b.next.teams, name, t) }
+func (b *Builder) PutTeam(name string, t *Team) {
+	b.moveMembers(name, b.next.teams[name], t)
+	put(b, teamMap, &b.next.teams, name, t)
+}
+
+// moveMembers keeps the index from users to teams. Lists of earlier views are not written.
+func (b *Builder) moveMembers(name string, before, after *Team) {
+	own(b, memberMap, &b.next.memberships)
+	if before != nil {
+		for user := range before.Members {
+			rest := slices.DeleteFunc(slices.Clone(b.next.memberships[user]), func(n string) bool { return n == name })
+			if b.next.memberships[user] = rest; len(rest) == 0 {
+				delete(b.next.memberships, user)
+			}
+		}
+	}
+	if after != nil {
+		for user := range after.Members {
+			list := b.next.memberships[user]
+			b.next.memberships[user] = append(list[:len(list):len(list)], name)
+		}
+	}
+}
 
 // PutToken stores a bearer token under the SHA-256 of its text.
 func (b *Builder) PutToken(hash [sha256.Size]byte, t *Token) {
@@ -123,6 +179,7 @@ func (b *Builder) DeleteToken(hash [sha256.Size]byte) {
 
 // Build returns the view at a revision. The builder must not be used afterwards.
 func (b *Builder) Build(epoch string, revision uint64) *View {
+	b.join()
 	v := b.next
 	v.Epoch, v.Revision = epoch, revision
 	return &v

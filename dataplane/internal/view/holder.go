@@ -3,8 +3,10 @@
 package view
 
 import (
+	"crypto/sha256"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Key names what a denial takes away: a kind of resource, or "team_member" with name "<team>/<user>" (D-30).
@@ -15,8 +17,12 @@ type Key struct {
 // Snapshot is a view and the denials that overtook it. Immutable.
 type Snapshot struct {
 	*View
-	denied map[Key]uint64 // revision that brings the denial; nil in the normal case
+	denied  map[Key]uint64 // revision that brings the denial; nil in the normal case
+	revoked *Revocations
 }
+
+// Revocations are the access tokens that were taken away, those included that were after the snapshot.
+func (s *Snapshot) Revocations() *Revocations { return s.revoked }
 
 // Denied reports whether a denial that the view does not contain yet covers the key.
 func (s *Snapshot) Denied(kind, name string) bool {
@@ -33,13 +39,30 @@ func (s *Snapshot) HasDenials() bool { return len(s.denied) > 0 }
 // Holder publishes snapshots. Loading is one atomic read; writers are serialised.
 type Holder struct {
 	current atomic.Pointer[Snapshot]
+	revoked *Revocations
 
 	mu      sync.Mutex
 	changed chan struct{} // closed at the next publication
 }
 
 // NewHolder returns a holder without a view: Load returns nil until the first Publish.
-func NewHolder() *Holder { return &Holder{changed: make(chan struct{})} }
+func NewHolder() *Holder {
+	return &Holder{changed: make(chan struct{}), revoked: newRevocations(maxRevocations)}
+}
+
+// Revoke takes access tokens away at once, with or without a view. Expired entries are ignored.
+func (h *Holder) Revoke(now time.Time, list []Revocation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.revoked.add(now, list)
+	if old := h.current.Load(); old != nil {
+		next := *old
+		h.swap(&next)
+	}
+}
+
+// Banned reports whether a node or an authserver is banned (D-81), by the SHA-256 of its SPIFFE id; with or without a view.
+func (h *Holder) Banned(workload [sha256.Size]byte) bool { return h.revoked.Banned(workload) }
 
 // Load returns the current snapshot, nil before the first Publish.
 func (h *Holder) Load() *Snapshot { return h.current.Load() }
@@ -48,7 +71,7 @@ func (h *Holder) Load() *Snapshot { return h.current.Load() }
 func (h *Holder) Publish(v *View) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	next := &Snapshot{View: v}
+	next := &Snapshot{View: v, revoked: h.revoked}
 	if old := h.current.Load(); old != nil {
 		for k, rev := range old.denied {
 			if rev > v.Revision && old.Epoch == v.Epoch {
@@ -68,7 +91,7 @@ func (h *Holder) Deny(revision uint64, keys []Key) {
 	if old == nil || revision <= old.Revision {
 		return
 	}
-	next := &Snapshot{View: old.View, denied: make(map[Key]uint64, len(old.denied)+len(keys))}
+	next := &Snapshot{View: old.View, revoked: h.revoked, denied: make(map[Key]uint64, len(old.denied)+len(keys))}
 	for k, rev := range old.denied {
 		next.denied[k] = rev
 	}
@@ -91,7 +114,7 @@ func (h *Holder) swap(next *Snapshot) {
 	h.changed = make(chan struct{})
 }
 
-// Changed returns a channel that is closed at the next publication or denial. Take it before Load, so that no change
+// Changed returns a channel that is closed at the next publication, denial or revocation. Take it before Load, so that no change
 // falls between.
 func (h *Holder) Changed() <-chan struct{} {
 	h.mu.Lock()

@@ -21,7 +21,10 @@ type View struct {
 	connections map[string]*Connection
 	tokens      map[[sha256.Size]byte]*Token
 	users       map[string]*User
+	userUIDs    map[string]string // uid to name
+	clients     map[string]*Client
 	teams       map[string]*Team
+	memberships map[string][]string // user to names of teams
 }
 
 // The compiled forms are kit/compile's, so that admission and nodes cannot differ.
@@ -34,6 +37,8 @@ type (
 	Tool = compile.Tool
 	// Token is a static bearer token.
 	Token = compile.Token
+	// Client is an OAuth client that an administrator registered.
+	Client = compile.Client
 	// User is a person.
 	User = compile.User
 	// Team is a group of people.
@@ -42,17 +47,29 @@ type (
 	Visibility = compile.Visibility
 )
 
-// Gateway is one compiled gateway with its tools. Everything but the list cache is immutable.
+// Gateway is one compiled gateway with what it shows. Everything but the list cache is immutable. All but its form and
+// its tools is filled in by [Builder.Build], out of the servers behind it.
 type Gateway struct {
 	compile.Gateway
-	Tools []*Tool // sorted by exposed name
+	Tools     []*Tool             // sorted by exposed name
+	Prompts   []*compile.Prompt   // sorted by exposed name
+	Templates []*compile.Template // sorted by the URI that clients see
+
+	Scopes           []string             // that tokens may have, sorted: "mcp" and what tools require (RS-19)
+	Capabilities     compile.Capabilities // joined over the servers behind the gateway, of features that are on (M-57)
+	FullInstructions string               // its own, then those of servers (M-58); at most 16 KiB
 
 	byName map[string]*Tool
+	joined bool    // the servers were looked at: the gateway is published
+	routes *routes // nil if no server shows resources
 	lists  [listSlots]atomic.Pointer[[][]byte]
 }
 
-// listSlots is the number of different renderings of a gateway's tool list: one per published protocol version.
-const listSlots = 8
+// ListVersions is the number of renderings that a list of a gateway may have: one per published protocol version.
+const ListVersions = 8
+
+// listSlots is for the lists of tools, prompts and templates.
+const listSlots = 3 * ListVersions
 
 // Gateway returns the gateway with a name or uid, nil if there is none.
 func (v *View) Gateway(nameOrUID string) *Gateway {
@@ -88,7 +105,7 @@ func (v *View) Counts() (gateways, tools int) {
 	return len(v.gateways), tools
 }
 
-// List returns the gateway's prepared tool list of a slot, one element per page, made by build at first use. A slot
+// List returns the gateway's prepared list of a slot, one element per page, made by build at first use. A slot
 // stands for one rendering; two callers racing at first use may both build, one result is kept.
 func (g *Gateway) List(slot int, build func() [][]byte) [][]byte {
 	if pages := g.lists[slot].Load(); pages != nil {

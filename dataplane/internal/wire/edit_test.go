@@ -149,3 +149,28 @@ func TestBuilders(t *testing.T) {
 		}
 	}
 }
+
+func TestGet(t *testing.T) {
+	const object = `{"a":{"b":[1],"c":"x"},"n":null}`
+	tests := []struct {
+		path []string
+		want string
+	}{
+		{nil, object},
+		{[]string{"a"}, `{"b":[1],"c":"x"}`},
+		{[]string{"a", "b"}, `[1]`},
+		{[]string{"n"}, `null`},
+		{[]string{"A"}, ``},
+		{[]string{"a", "d"}, ``},
+		{[]string{"a", "b", "0"}, ``},
+		{[]string{"n", "x"}, ``},
+	}
+	for _, tt := range tests {
+		if got := string(Get([]byte(object), tt.path...)); got != tt.want {
+			t.Errorf("%q: got %s, want %s", tt.path, got, tt.want)
+		}
+	}
+	if got := Get([]byte(`{"a":1,"a":2}`), "a"); got != nil {
+		t.Errorf("a duplicate key gives %s (M-10)", got)
+	}
+}

@@ -72,6 +72,23 @@ func Elements(dst []Span, b []byte) ([]Span, error) {
 	}
 }
 
+// Get returns the raw value that a path of member names leads to in object; nil
+// if one of the names is missing, or what should have it is no object.
+func Get(object []byte, path ...string) []byte {
+	for _, name := range path {
+		if !IsObject(object) {
+			return nil
+		}
+		var room [12]Field
+		fields, err := Fields(room[:0], object)
+		if err != nil {
+			return nil
+		}
+		object = Lookup(fields, name).Of(object)
+	}
+	return object
+}
+
 // Field is one member of an object with its decoded key, which aliases the
 // text unless the key has escapes.
 type Field struct {

@@ -64,6 +64,7 @@ type Message struct {
 type Params struct {
 	Name, URI, Ref, Cursor, TaskID, Meta    Member
 	Arguments, RequestState, InputResponses Member
+	Argument                                Member // of completion/complete
 	Level, ProgressToken, RequestID         Member
 	// RefType, RefName and RefURI are members of ref (completion/complete).
 	RefType, RefName, RefURI Member
@@ -173,6 +174,8 @@ func (p *Params) slot(key []byte) *Member {
 		return &p.Name
 	case "arguments":
 		return &p.Arguments
+	case "argument":
+		return &p.Argument
 	case "_meta":
 		return &p.Meta
 	case "uri":

@@ -2,7 +2,7 @@
 
 // Package proc runs servers as processes of a measurement, and reads what the kernel says of them.
 //
-// The measurements under bench use it. It must never know what it measures.
+// The measurements under bench use it, and deploy/conformance for its servers. It must never know what it measures.
 package proc
 
 import (
@@ -38,14 +38,26 @@ type Process struct {
 
 // Start starts a server, which must not outlive this program. Its log and its home are in dir.
 func Start(dir, name, path string, args ...string) (*Process, error) {
+	return Options{}.Start(dir, name, path, args...)
+}
+
+// Options are what few processes need.
+type Options struct {
+	Env  []string            // beside PATH and HOME
+	User *syscall.Credential // nil: who runs this program
+}
+
+// Start is [Start] with options.
+func (o Options) Start(dir, name, path string, args ...string) (*Process, error) {
 	log, err := os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	p := &Process{Name: name, cmd: exec.Command(path, args...), log: log, Done: make(chan struct{})} //nolint:noctx // Stop and kill end it
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
+	p.cmd.Env = append(p.cmd.Env, o.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: o.User}
 	p.Began = time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), log.Close())

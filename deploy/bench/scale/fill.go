@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/penstockhq/penstock/deploy/bench/synthetic"
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	"github.com/penstockhq/penstock/sdk/admin"
@@ -28,10 +29,6 @@ type leftover struct {
 
 const leftoverFile = "filled.json"
 
-func (c catalogue) String() string {
-	return fmt.Sprintf("%d gateways, %d tools, %d servers, seed %d", c.gateways, c.tools, c.servers, c.seed)
-}
-
 // left returns what an earlier run left, or an address for a first run.
 func (b *bench) left() (leftover, error) {
 	text, err := os.ReadFile(filepath.Join(b.dir, leftoverFile))
@@ -45,7 +42,7 @@ func (b *bench) left() (leftover, error) {
 	if err := json.Unmarshal(text, &l); err != nil {
 		return leftover{}, fmt.Errorf("read %s: %w", leftoverFile, err)
 	}
-	if l.Catalogue != b.String() {
+	if l.Catalogue != b.catalogue.String() {
 		return leftover{}, fmt.Errorf("the folder %s holds another catalogue: %s", b.dir, l.Catalogue)
 	}
 	b.say("using what is in %s", b.dir)
@@ -56,7 +53,7 @@ func (b *bench) leave(upstream string) error {
 	if b.Dir == "" {
 		return nil
 	}
-	text, err := json.Marshal(leftover{Catalogue: b.String(), Upstream: upstream, Token: b.token})
+	text, err := json.Marshal(leftover{Catalogue: b.catalogue.String(), Upstream: upstream, Token: b.token})
 	if err != nil {
 		return err
 	}
@@ -81,30 +78,30 @@ func (b *bench) fill(ctx context.Context, upstream string, r *result) (err error
 		return err
 	}
 	began := time.Now()
-	if _, err := client.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: b.installed(upstream)}); err != nil {
+	if _, err := client.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: b.catalogue.Installed(upstream)}); err != nil {
 		return fmt.Errorf("apply the servers: %w", err)
 	}
-	for n := range b.servers {
-		found, err := client.Servers.DiscoverServer(ctx, &adminv1.DiscoverServerRequest{Name: serverName(n)})
+	for n := range b.Servers {
+		found, err := client.Servers.DiscoverServer(ctx, &adminv1.DiscoverServerRequest{Name: synthetic.ServerName(n)})
 		if err != nil {
-			return fmt.Errorf("discover %s: %w", serverName(n), err)
+			return fmt.Errorf("discover %s: %w", synthetic.ServerName(n), err)
 		}
-		if len(found.GetTools()) != b.tools/b.servers {
-			return fmt.Errorf("discover %s: %d tools, want %d", serverName(n), len(found.GetTools()), b.tools/b.servers)
+		if len(found.GetTools()) != b.Tools/b.Servers {
+			return fmt.Errorf("discover %s: %d tools, want %d", synthetic.ServerName(n), len(found.GetTools()), b.Tools/b.Servers)
 		}
-		if (n+1)%max(1, b.servers/10) == 0 {
-			b.say("%d of %d servers discovered after %s", n+1, b.servers, time.Since(began).Round(time.Second))
+		if (n+1)%max(1, b.Servers/10) == 0 {
+			b.say("%d of %d servers discovered after %s", n+1, b.Servers, time.Since(began).Round(time.Second))
 		}
 	}
-	for first := 0; first < b.gateways; first += gatewaysPerApply {
-		end := min(first+gatewaysPerApply, b.gateways)
-		if _, err := client.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: b.published(first, end)}); err != nil {
+	for first := 0; first < b.Gateways; first += gatewaysPerApply {
+		end := min(first+gatewaysPerApply, b.Gateways)
+		if _, err := client.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: b.catalogue.Published(first, end)}); err != nil {
 			return fmt.Errorf("apply gateways %d to %d: %w", first, end, err)
 		}
-		b.say("%d of %d gateways applied after %s", end, b.gateways, time.Since(began).Round(time.Second))
+		b.say("%d of %d gateways applied after %s", end, b.Gateways, time.Since(began).Round(time.Second))
 	}
 	made, err := client.BearerTokens.CreateBearerToken(ctx, &adminv1.CreateBearerTokenRequest{BearerToken: &resourcev1.BearerToken{
-		Name: "scale", Gateways: []string{gatewayName(0)},
+		Name: "scale", Gateways: []string{synthetic.GatewayName(0)},
 		Owner: &resourcev1.Owner{Kind: &resourcev1.Owner_Organization{Organization: &resourcev1.OrganizationOwner{}}},
 	}})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/penstockhq/penstock/deploy/bench/proc"
 	"github.com/penstockhq/penstock/deploy/bench/subject"
+	"github.com/penstockhq/penstock/deploy/bench/synthetic"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
@@ -30,8 +31,8 @@ const (
 // bench is one measurement.
 type bench struct {
 	settings
-	catalogue
-	log io.Writer
+	catalogue synthetic.Catalogue
+	log       io.Writer
 
 	dir                  string
 	bin                  string
@@ -46,7 +47,7 @@ type bench struct {
 func measure(ctx context.Context, s settings, log io.Writer) (_ *result, err error) {
 	b := &bench{
 		settings: s, log: log,
-		catalogue: catalogue{gateways: s.Gateways, tools: s.Tools, servers: s.Servers, seed: s.Seed},
+		catalogue: synthetic.Catalogue{Gateways: s.Gateways, Tools: s.Tools, Servers: s.Servers, Seed: s.Seed},
 	}
 	if b.dir = s.Dir; b.dir == "" {
 		if b.dir, err = os.MkdirTemp("", "scale-"); err != nil {
@@ -65,7 +66,7 @@ func measure(ctx context.Context, s settings, log io.Writer) (_ *result, err err
 	if err != nil {
 		return nil, err
 	}
-	web := &http.Server{Handler: upstream{b.catalogue}, ReadHeaderTimeout: 10 * time.Second}
+	web := &http.Server{Handler: &synthetic.Upstream{Catalogue: b.catalogue}, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(l) }()
 	defer func() {
@@ -104,14 +105,14 @@ func (b *bench) prepare(ctx context.Context) error {
 			return fmt.Errorf("build: %w\n%s", err, out)
 		}
 	}
-	certs, err := newCertificates()
+	certs, err := synthetic.NewCertificates()
 	if err != nil {
 		return fmt.Errorf("make certificates: %w", err)
 	}
-	if b.control, err = certs.issue(filepath.Join(b.dir, "tls-control"), ident.RoleControlPlane, "control"); err != nil {
+	if b.control, err = certs.Issue(filepath.Join(b.dir, "tls-control"), ident.RoleControlPlane, "control"); err != nil {
 		return fmt.Errorf("make certificates: %w", err)
 	}
-	if b.node, err = certs.issue(filepath.Join(b.dir, "tls-node"), ident.RoleNode, "node"); err != nil {
+	if b.node, err = certs.Issue(filepath.Join(b.dir, "tls-node"), ident.RoleNode, "node"); err != nil {
 		return fmt.Errorf("make certificates: %w", err)
 	}
 	for _, addr := range []*string{&b.adminAddr, &b.nodesAddr, &b.mcpAddr, &b.nodeOps, &b.controlOps} {
@@ -252,11 +253,11 @@ func (b *bench) settled(ctx context.Context, p *proc.Process, ops, name string) 
 
 // call calls the last tool of the first gateway.
 func (b *bench) call(ctx context.Context) error {
-	tool := b.toolOn(0, b.tools/b.gateways-1)
-	name := serverName(b.serverOf(tool)) + "__" + toolName(tool)
+	tool := b.catalogue.ToolsOn(0)[b.Tools/b.Gateways-1]
+	name := synthetic.ServerName(b.catalogue.ServerOf(tool)) + "__" + synthetic.ToolName(tool)
 	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":%q,"arguments":{},"_meta":{`+
 		`"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`, name)
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+b.mcpAddr+"/v1/mcp/"+gatewayName(0), bytes.NewBufferString(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+b.mcpAddr+"/v1/mcp/"+synthetic.GatewayName(0), bytes.NewBufferString(body))
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/deploy/bench/proc"
+	"github.com/penstockhq/penstock/deploy/bench/synthetic"
 )
 
 // Goals of distribution.md section 12, on one developer machine (column D).
@@ -48,10 +49,10 @@ type result struct {
 	NodeFromDisk  proc.Memory `json:"node_from_disk"` // after a start from disk
 }
 
-func newResult(s settings, c catalogue) *result {
-	sample, bytes := min(c.tools, 1000), 0
+func newResult(s settings, c synthetic.Catalogue) *result {
+	sample, bytes := min(c.Tools, 1000), 0
 	for n := range sample {
-		bytes += len(c.tool(n))
+		bytes += len(c.Tool(n))
 	}
 	return &result{
 		Time: time.Now().UTC().Format(time.RFC3339), CPUs: runtime.NumCPU(), Gateways: s.Gateways, Tools: s.Tools, Servers: s.Servers,

@@ -55,7 +55,7 @@ function run(command, args, env) {
 
 async function reference(name, ...extra) {
   const file = path.join(data, `${name}.json`);
-  const { status, out } = await run('node', ['reference.mjs', name, ...extra], {});
+  const { status, out } = await run('node', ['reference.mjs', name, ...extra], { MCP_DIRECT: '1' });
   if (status !== 0) throw new Error(`reference ${name}: exit code ${status}`);
   writeFileSync(file, out);
   return file;
@@ -72,6 +72,7 @@ async function main() {
     ['ts-v1.mjs', { MCP_URL: 'stdio:filesystem', MCP_PROFILE: 'filesystem', MCP_FILES_ROOT: data, MCP_REFERENCE: await reference('filesystem', data) }],
     ['ts-v1.mjs', { MCP_URL: 'stdio:memory', MCP_PROFILE: 'memory', MEMORY_FILE_PATH: path.join(data, 'memory.jsonl'), MCP_REFERENCE: await reference('memory') }],
     ['ts-v2.mjs', { MCP_URL: everything, MCP_REFERENCE: lists.everything }],
+    ['ts-v2.mjs', { MCP_URL: sse, MCP_TRANSPORT: 'sse' }],
     ['ts-v2.mjs', { MCP_URL: everything, MCP_ERA: 'auto', MCP_REFERENCE: lists.everything }],
     ['ts-v2.mjs', { ...odd, MCP_ERA: 'auto' }],
     ['ts-v2.mjs', { ...odd, MCP_ERA: 'modern' }],

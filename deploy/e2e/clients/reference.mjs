@@ -28,8 +28,10 @@ function ask(method, params) {
   return within(15_000, Promise.race([answered, failed]));
 }
 
-// No capabilities, as a gateway that relays no questions declares: some servers list more tools to a client that can be asked.
-await ask('initialize', '{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"reference","version":"1"}}');
+// Some servers list more tools to a client that can be asked. A node declares everything when it discovers a server; with MCP_DIRECT the
+// list is for drivers that declare nothing.
+const capabilities = process.env.MCP_DIRECT === '1' ? '{}' : '{"sampling":{},"elicitation":{"form":{},"url":{}},"roots":{}}';
+await ask('initialize', `{"protocolVersion":"2025-11-25","capabilities":${capabilities},"clientInfo":{"name":"reference","version":"1"}}`);
 child.stdin.write('{"jsonrpc":"2.0","method":"notifications/initialized"}\n');
 const tools = [];
 let cursor;
@@ -40,4 +42,8 @@ do {
   tools.push(list.slice(1, -1));
   cursor = dig(answer, 'result', 'nextCursor');
 } while (cursor !== undefined && cursor !== 'null');
-process.stdout.write(`[${tools.join(',')}]\n`, () => process.exit(0));
+// Killed: a server that waits for an answer to roots/list would stay for a while.
+process.stdout.write(`[${tools.join(',')}]\n`, () => {
+  child.kill('SIGKILL');
+  process.exit(0);
+});

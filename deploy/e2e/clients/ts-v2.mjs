@@ -1,6 +1,6 @@
-// Drives the TypeScript SDK v2 client. MCP_ERA: legacy (the library's default), auto, or modern (2026-07-28 and nothing else). MCP_FEATURES=1
-// checks all that is not tools.
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+// Drives the TypeScript SDK v2 client. MCP_ERA: legacy (the library's default), auto, or modern (2026-07-28 and nothing else). MCP_TRANSPORT:
+// http (default) or sse, the latter with the legacy era only. MCP_FEATURES=1 checks all that is not tools.
+import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 
 import { answerTo, runFeatures } from './lib/features.mjs';
 import { profileOf } from './lib/profiles.mjs';
@@ -11,11 +11,12 @@ import { tap } from './lib/tap.mjs';
 
 const modern = '2026-07-28';
 const settings = readSettings();
-const report = new Report(`ts-v2 ${settings.era}`);
+const report = new Report(`ts-v2 ${settings.era} ${settings.transport}`);
 const modes = { legacy: {}, auto: { versionNegotiation: { mode: 'auto' } }, modern: { versionNegotiation: { mode: { pin: modern } } } };
 const questions = { sampling: {}, elicitation: { form: {}, url: {} }, roots: { listChanged: true } };
 const client = new Client({ name: 'e2e-ts-v2', version: '1' }, { capabilities: settings.features ? questions : {}, ...modes[settings.era] });
-const transport = new StreamableHTTPClientTransport(new URL(settings.url), { requestInit: { headers: authorization(settings) } });
+const Transport = settings.transport === 'sse' ? SSEClientTransport : StreamableHTTPClientTransport;
+const transport = new Transport(new URL(settings.url), { requestInit: { headers: authorization(settings) } });
 
 // features runs what is not tools.
 async function features() {
@@ -39,6 +40,8 @@ async function features() {
       listTemplates: async () => (await client.listResourceTemplates()).resourceTemplates,
       readResource: async (uri) => (await client.readResource({ uri })).contents,
       callTool: (name, args) => client.callTool({ name, arguments: args }),
+      // A modern client knows no tasks of this server's version: to it, the call is one long call.
+      callTask: isModern && (async (name, args) => ({ result: await client.callTool({ name, arguments: args }), ids: [] })),
       logFrom: (level) => (isModern ? undefined : client.setLoggingLevel(level)),
       subscribe: async (uri) => {
         if (!isModern) {
@@ -78,7 +81,7 @@ if (connected && !settings.features) {
 }
 if (connected) {
   await report.check('close', async () => {
-    if (settings.era === 'legacy') await transport.terminateSession();
+    if (settings.era === 'legacy') await transport.terminateSession?.();
     await client.close();
   });
 }

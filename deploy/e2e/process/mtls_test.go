@@ -34,7 +34,7 @@ func checkMutualTLS(t *testing.T, f *fleet) {
 	otherDomain := f.ca.Files(t, elsewhere)
 	expired := f.ca.Files(t, ident.Workload{Region: "eu", Role: ident.RoleNode, Name: "node-a"}, past)
 	for port, roles := range map[int]map[ident.Role]bool{
-		8082: {ident.RoleNode: true, ident.RoleControlPlane: false, ident.RoleAuthserver: false},
+		8082: {ident.RoleNode: true, ident.RoleControlPlane: true, ident.RoleAuthserver: true},
 		8085: {ident.RoleNode: true, ident.RoleControlPlane: true, ident.RoleAuthserver: false},
 	} {
 		for r, allowed := range roles {
@@ -50,10 +50,11 @@ func checkMutualTLS(t *testing.T, f *fleet) {
 			}
 		}
 	}
-	t.Run("node with a wrong certificate", func(t *testing.T) {
+	t.Run("certificates of others", func(t *testing.T) { checkOwnRole(t, f, role) })
+	t.Run("node of an unknown authority", func(t *testing.T) {
 		g := *f
 		g.t, g.dir = t, t.TempDir()
-		g.certs = map[string]tlsx.Files{"node-a": *role(ident.RoleAuthserver)}
+		g.certs = map[string]tlsx.Files{"node-a": {Cert: foreign.Cert, Key: foreign.Key, CA: f.certs["node-a"].CA}}
 		neverReady(t, &g, address(8082+f.offset), "remote error: tls")
 	})
 	t.Run("node at what is no control plane", func(t *testing.T) {
@@ -61,6 +62,29 @@ func checkMutualTLS(t *testing.T, f *fleet) {
 		g.t, g.dir = t, t.TempDir()
 		neverReady(t, &g, address(8085+f.offset), "TLS_PEER_REFUSED")
 	})
+}
+
+// checkOwnRole: a program does not start with a certificate of another role, as which it would be taken.
+func checkOwnRole(t *testing.T, f *fleet, role func(ident.Role) *tlsx.Files) {
+	for _, tt := range []struct {
+		name, own string
+		wrong     ident.Role
+		start     func(*fleet) *program
+	}{
+		{"node-a", "node", ident.RoleAuthserver, func(g *fleet) *program { return g.startNode("node-a") }},
+		{"node-a", "node", ident.RoleControlPlane, func(g *fleet) *program { return g.startNode("node-a") }},
+		{"authserver", "authserver", ident.RoleNode, (*fleet).startAuth},
+		{"controlplane", "controlplane", ident.RoleAuthserver, (*fleet).startControl},
+	} {
+		g := *f
+		g.t, g.dir, g.offset = t, t.TempDir(), freeOffset(t)
+		g.database, g.secrets = "sqlite://"+g.path("controlplane.db"), "sqlite://"+g.path("authserver.db")
+		g.certs = map[string]tlsx.Files{tt.name: *role(tt.wrong)}
+		p := tt.start(&g)
+		if code := p.wait(); code != 1 || !strings.Contains(p.stderr.String(), "not one of the role "+tt.own) {
+			t.Errorf("%s with the certificate of a %s: exit code %d: %s", tt.name, tt.wrong, code, p.stderr.tail())
+		}
+	}
 }
 
 // handshake connects, with a certificate if there is one, and returns what the server did: in TLS 1.3 a refusal arrives

@@ -3,6 +3,7 @@
 package process
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +33,10 @@ func TestReadOnlyFolder(t *testing.T) {
 	if err := os.Chmod(shared, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	free := filepath.Join(shared, "free") // anybody may write here
+	if err := errors.Join(os.Mkdir(free, 0o777), os.Chmod(free, 0o777)); err != nil {
+		t.Fatal(err)
+	}
 	certs := filepath.Join(shared, "tls")
 	for name, files := range f.certs {
 		for _, file := range []string{files.Cert, files.Key, files.CA} {
@@ -47,6 +52,10 @@ func TestReadOnlyFolder(t *testing.T) {
 	tls := func(name string) []string {
 		return []string{"--tls.cert", filepath.Join(certs, name, "cert.pem"), "--tls.key", filepath.Join(certs, name, "key.pem"), "--tls.ca", filepath.Join(certs, name, "ca.pem")}
 	}
+	auth := func(database, keyset, data string) []string {
+		return append(tls("authserver"), "--database", "sqlite://"+filepath.Join(database, "authserver.db"), "--vault.keyset", filepath.Join(keyset, "vault.keyset"),
+			"--vault.create_keyset", "--data.dir", filepath.Join(data, "authserver"))
+	}
 	tests := []struct {
 		program string
 		args    []string
@@ -54,7 +63,9 @@ func TestReadOnlyFolder(t *testing.T) {
 		{"penstock-standalone", []string{"--demo", "--data_dir", dir}},
 		{"penstock-standalone", []string{"--demo", "--data_dir", filepath.Join(dir, "below")}},
 		{"controlplane", append(tls("controlplane"), "--database", "sqlite://"+filepath.Join(dir, "controlplane.db"))},
-		{"authserver", append(tls("authserver"), "--database", "sqlite://"+filepath.Join(dir, "authserver.db"), "--vault.keyset", filepath.Join(dir, "vault.keyset"), "--vault.create_keyset")},
+		{"authserver", auth(dir, free, free)},
+		{"authserver", auth(free, dir, free)},
+		{"authserver", auth(free, free, dir)},
 		{"dataplane", append(tls("node-a"), "--data.dir", dir)},
 	}
 	for _, tt := range tests {

@@ -98,7 +98,7 @@ func TestPortInUse(t *testing.T) {
 		"penstock-standalone": {"--demo", "--data_dir", f.path("standalone")},
 		"controlplane":        append(certs("controlplane"), "--database", f.database),
 		"dataplane":           append(certs("node-a"), "--data.dir", f.path("node-a")),
-		"authserver":          append(certs("authserver"), "--database", f.secrets, "--vault.keyset", f.path("vault.keyset"), "--vault.create_keyset"),
+		"authserver":          append(certs("authserver"), "--database", f.secrets, "--vault.keyset", f.path("vault.keyset"), "--vault.create_keyset", "--data.dir", f.path("authserver")),
 	}
 	tests := []struct {
 		program, setting string
@@ -106,6 +106,7 @@ func TestPortInUse(t *testing.T) {
 	}{
 		{"penstock-standalone", "mcp.listen", 8080},
 		{"penstock-standalone", "admin.listen", 8081},
+		{"penstock-standalone", "auth.listen", 8083},
 		{"penstock-standalone", "ops.dataplane", 9080},
 		{"penstock-standalone", "ops.controlplane", 9081},
 		{"penstock-standalone", "ops.authserver", 9083},
@@ -114,6 +115,7 @@ func TestPortInUse(t *testing.T) {
 		{"controlplane", "ops.listen", 9081},
 		{"dataplane", "mcp.listen", 8080},
 		{"dataplane", "ops.listen", 9080},
+		{"authserver", "public.listen", 8083},
 		{"authserver", "credential.listen", 8085},
 		{"authserver", "ops.listen", 9083},
 	}
@@ -139,7 +141,7 @@ func TestPortInUse(t *testing.T) {
 
 // TestInterruptedStart: Ctrl-C before everything is up is a clean stop too, and the next start finds nothing broken.
 func TestInterruptedStart(t *testing.T) {
-	for _, file := range []string{"lock", "vault.keyset", "controlplane.db", "admin.token", "endpoints.json"} {
+	for _, file := range []string{"lock", "vault.keyset", "controlplane.db", "admin.token", "endpoints.json", "demo.token", "demo.user"} {
 		t.Run("when "+file+" is there", func(t *testing.T) {
 			a := newAlone(t)
 			p := start(t, a.options(), "penstock-standalone", "--demo")

@@ -63,6 +63,7 @@ type endpoints struct {
 	MCP         string            `json:"mcp"`
 	DemoGateway string            `json:"demo_gateway"`
 	Admin       string            `json:"admin"`
+	Authserver  string            `json:"authserver"`
 	Ops         map[string]string `json:"ops"`
 }
 
@@ -94,6 +95,7 @@ func TestStandalone(t *testing.T) {
 	if err := first.echo(t.Context(), "demo__echo"); err != nil {
 		t.Errorf("call with demo.token: %v", err)
 	}
+	t.Run("resource and prompt", func(t *testing.T) { checkFeatures(t, first) })
 	t.Run("second process", func(t *testing.T) {
 		got := run(t, options{dir: a.home, env: []string{portOffset(freeOffset(t)), "PENSTOCK_DATA_DIR=" + a.data}}, "penstock-standalone", "--demo")
 		if got.code != 1 || !strings.Contains(got.stderr, a.data) || !strings.Contains(got.stderr, "in use by another penstock-standalone") {
@@ -106,7 +108,7 @@ func TestStandalone(t *testing.T) {
 	t.Run("interrupt", func(t *testing.T) { checkInterrupt(t, p, first) })
 	secrets := map[string]string{
 		"demo.token": first.token, "admin.token": readFile(t, filepath.Join(a.data, "admin.token")),
-		"vault.keyset": readFile(t, filepath.Join(a.data, "vault.keyset")),
+		"vault.keyset": readFile(t, filepath.Join(a.data, "vault.keyset")), "demo.user": account(t, a).Password,
 	}
 
 	began = time.Now()
@@ -129,10 +131,29 @@ func TestStandalone(t *testing.T) {
 	}
 }
 
+// checkFeatures: the demo gateway shows what the demo server has besides tools.
+func checkFeatures(t *testing.T, c caller) {
+	tests := []struct {
+		method, name string
+		params       map[string]any
+		want         string
+	}{
+		{"resources/list", "", map[string]any{}, `"uri":"demo://about"`},
+		{"resources/read", "demo://about", map[string]any{"uri": "demo://about"}, `"mimeType":"text/plain"`},
+		{"prompts/list", "", map[string]any{}, `"name":"demo__summarize"`},
+		{"prompts/get", "demo__summarize", map[string]any{"name": "demo__summarize", "arguments": map[string]any{"text": "long"}}, `long`},
+	}
+	for _, tt := range tests {
+		if got, err := c.send(t.Context(), tt.method, tt.name, tt.params, nil); err != nil || got.status != http.StatusOK || !strings.Contains(got.body, tt.want) {
+			t.Errorf("%s: status %d, %v: %s", tt.method, got.status, err, got.body)
+		}
+	}
+}
+
 // checkFiles: what holds a secret is its owner's alone, and so is everything else but the list of addresses.
 func checkFiles(t *testing.T, data string) {
 	want := map[string]fs.FileMode{
-		".": 0o700, "admin.token": 0o600, "demo.token": 0o600, "vault.keyset": 0o600, "controlplane.db": 0o600, "authserver.db": 0o600,
+		".": 0o700, "admin.token": 0o600, "demo.token": 0o600, "demo.user": 0o600, "vault.keyset": 0o600, "controlplane.db": 0o600, "authserver.db": 0o600,
 		"endpoints.json": 0o644,
 	}
 	err := filepath.WalkDir(data, func(path string, d fs.DirEntry, err error) error {
@@ -172,7 +193,7 @@ func checkFiles(t *testing.T, data string) {
 
 func checkEndpoints(t *testing.T, a *alone) {
 	mcp := "http://" + address(8080+a.offset) + "/v1/mcp/"
-	want := endpoints{MCP: mcp, DemoGateway: mcp + "demo", Admin: "http://" + address(8081+a.offset), Ops: map[string]string{
+	want := endpoints{MCP: mcp, DemoGateway: mcp + "demo", Admin: "http://" + address(8081+a.offset), Authserver: "http://" + address(8083+a.offset), Ops: map[string]string{
 		"dataplane": "http://" + address(9080+a.offset), "controlplane": "http://" + address(9081+a.offset),
 		"authserver": "http://" + address(9083+a.offset),
 	}}
@@ -205,7 +226,7 @@ func checkGreeting(t *testing.T, a *alone, greeting string) {
 		t.Errorf("the printed curl command: exit code %d, %s %s", got.code, got.stdout, got.stderr)
 	}
 	for _, tt := range []struct{ program, want string }{
-		{"claude", fmt.Sprintf("mcp|add|--transport|http|demo|%s|--header|Authorization: Bearer %s|", a.demo().url, a.demo().token)},
+		{"claude", fmt.Sprintf("mcp|add|--transport|http|demo|%s|", a.demo().url)},
 		{"bin/penstock", fmt.Sprintf("connect|demo|PENSTOCK_ADDR=%s|", a.endpoints().Admin)},
 	} {
 		line := ""
@@ -225,10 +246,11 @@ func checkGreeting(t *testing.T, a *alone, greeting string) {
 	}
 }
 
-// checkInterrupt presses Ctrl-C while a call is in flight: the call is finished, the process ends with 0.
+// checkInterrupt presses Ctrl-C while a call is in flight: the call is finished, however long the demo server takes to
+// answer it, and the process ends with 0.
 func checkInterrupt(t *testing.T, p *program, c caller) {
 	var pressed time.Time
-	a, err := c.watch(t.Context(), "demo__countdown", map[string]any{"steps": 10, "step_ms": 100}, func(line string) {
+	a, err := c.watch(t.Context(), "demo__countdown", map[string]any{"steps": 10, "step_ms": 200}, func(line string) {
 		if pressed.IsZero() && strings.Contains(line, "notifications/progress") {
 			pressed = time.Now()
 			p.signal(syscall.SIGINT)

@@ -13,7 +13,7 @@ import (
 // ports are the addresses of an environment, host:port.
 type ports struct {
 	admin, nodeStream, controlplaneOps string
-	credential, authserverOps          string
+	issuer, credential, authserverOps  string
 	nodes                              []nodePorts
 }
 
@@ -23,7 +23,7 @@ func freePorts(t testing.TB, c Config) ports {
 	t.Helper()
 	p := ports{
 		admin: freePort(t), nodeStream: freePort(t), controlplaneOps: freePort(t),
-		credential: freePort(t), authserverOps: freePort(t),
+		issuer: freePort(t), credential: freePort(t), authserverOps: freePort(t),
 	}
 	for range c.Nodes {
 		p.nodes = append(p.nodes, nodePorts{freePort(t), freePort(t)})

@@ -3,14 +3,18 @@
 package testenv
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/penstockhq/penstock/authserver"
 	"github.com/penstockhq/penstock/controlplane"
 	"github.com/penstockhq/penstock/dataplane"
+	"github.com/penstockhq/penstock/sdk/kit/conf"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 	"github.com/penstockhq/penstock/sdk/kit/tlsx"
@@ -20,6 +24,7 @@ const (
 	trustDomain = "penstock.test"
 	region      = "eu"
 	drain       = 5 * time.Second
+	maxStale    = 24 * time.Hour
 )
 
 func nodeName(i int) string { return fmt.Sprintf("node-%d", i) }
@@ -37,11 +42,20 @@ func (e *Env) startAuthserver(t testing.TB, p *Part) (server, <-chan struct{}) {
 	c := authserver.Config{Version: Version, Telemetry: p.telemetry}
 	c.Database = sqlite(e.path("authserver.db"))
 	c.Vault.Keyset, c.Vault.CreateKeyset = e.path("vault.keyset"), true
+	c.Public.Listen, c.Issuer, c.Gateways.URL = e.ports.issuer, e.Issuer, e.Nodes[0].URL
+	c.Data.Dir, c.Login.LocalUsers, c.Egress.AllowLoopback = e.path("authserver"), true, true
 	c.Ops.Listen, c.Shutdown.Drain = e.ports.authserverOps, drain
+	c.Redis.URL = e.c.Redis
+	if _, err := conf.Load(conf.Program{Name: "authserver"}, &c.OAuth); err != nil { // the defaults
+		t.Fatal(err)
+	}
 	if e.c.TLS {
 		f := e.issue(t, ident.RoleAuthserver, "authserver")
-		c.Credential.Listen = e.ports.credential
+		c.Credential.Listen, c.ControlPlane.Endpoints = e.ports.credential, []string{e.ports.nodeStream}
 		c.TLS = authserver.TLSSettings{Cert: f.Cert, Key: f.Key, CA: f.CA, TrustDomain: trustDomain}
+	} else {
+		e.plane = make(chan *controlplane.ControlPlane, 1)
+		c.ControlPlane.Endpoints, c.DialControlPlane = []string{controlplane.LocalEndpoint}, dialWhenMade(e.plane)
 	}
 	s, err := authserver.New(c)
 	if err != nil {
@@ -49,6 +63,18 @@ func (e *Env) startAuthserver(t testing.TB, p *Part) (server, <-chan struct{}) {
 	}
 	e.authserver = s
 	return s, nil
+}
+
+// dialWhenMade leads to the control plane, which is made after the authserver that follows it.
+func dialWhenMade(plane <-chan *controlplane.ControlPlane) func(context.Context) ([]grpc.DialOption, error) {
+	return func(ctx context.Context) ([]grpc.DialOption, error) {
+		select {
+		case p := <-plane:
+			return p.LocalAuthserver(), nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 func (e *Env) startControlPlane(t testing.TB, p *Part) (server, <-chan struct{}) {
@@ -71,6 +97,9 @@ func (e *Env) startControlPlane(t testing.TB, p *Part) (server, <-chan struct{})
 		t.Fatal(err)
 	}
 	e.controlplane = s
+	if !e.c.TLS {
+		e.plane <- s
+	}
 	return s, s.Ready()
 }
 
@@ -82,7 +111,9 @@ func (e *Env) startNode(i int) func(testing.TB, *Part) (server, <-chan struct{})
 		c.Ops.Listen, c.Shutdown.Drain = e.ports.nodes[i].ops, drain
 		c.Data.Dir = e.path(nodeName(i))
 		c.SealKeyset = sealKeyset
+		c.Redis.URL = e.c.Redis
 		c.Upstream.AllowLoopback, c.Upstream.MaxProcesses = true, 64
+		c.Revocation.MaxStale = maxStale
 		if e.c.TLS {
 			f := e.issue(t, ident.RoleNode, nodeName(i))
 			c.ControlPlane.Endpoints, c.Authserver.URL = []string{e.ports.nodeStream}, "https://"+e.ports.credential

@@ -13,6 +13,7 @@ import (
 	"github.com/penstockhq/penstock/authserver"
 	"github.com/penstockhq/penstock/controlplane"
 	"github.com/penstockhq/penstock/sdk/admin"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
 	"github.com/penstockhq/penstock/sdk/kit/tlsx/tlsxtest"
 )
 
@@ -35,6 +36,8 @@ type Config struct {
 	TLS bool
 	// OTLP is where traces and metrics are pushed, host:port; empty is off.
 	OTLP string
+	// Redis is the one that the authserver and the nodes share; empty is none.
+	Redis obs.Secret
 }
 
 // Env is a running Penstock. Its parts are stopped when the test ends.
@@ -52,6 +55,9 @@ type Env struct {
 	AdminURL, AdminToken string
 	Admin                *admin.Client
 
+	// Issuer is the authserver's issuer identifier, where clients and browsers find it. People log in with passwords.
+	Issuer string
+
 	// HTTP is for the test's own requests; it keeps connections and follows no redirects.
 	HTTP *http.Client
 
@@ -61,6 +67,8 @@ type Env struct {
 
 	authserver   *authserver.Server         // in memory only
 	controlplane *controlplane.ControlPlane // in memory only
+
+	plane chan *controlplane.ControlPlane // in memory only: takes the control plane to the authserver
 }
 
 // Node is one node and where it serves.
@@ -84,6 +92,7 @@ func Start(t testing.TB, c Config) *Env {
 		n.Start(t)
 		n.WaitReady(t)
 	}
+	e.Authserver.WaitReady(t)
 	e.WaitEnforced(t)
 	return e
 }
@@ -101,7 +110,7 @@ func New(t testing.TB, c Config) *Env {
 	e := &Env{c: c, Dir: t.TempDir(), Log: new(Log), HTTP: newHTTPClient()}
 	t.Cleanup(e.HTTP.CloseIdleConnections)
 	e.ports = freePorts(t, c)
-	e.AdminURL = "http://" + e.ports.admin
+	e.AdminURL, e.Issuer = "http://"+e.ports.admin, "http://"+e.ports.issuer
 	if c.TLS {
 		e.ca = tlsxtest.NewCA(t, trustDomain)
 	}

@@ -85,6 +85,10 @@ func (l *loader) value(m protoreflect.Message, f protoreflect.FieldDescriptor, n
 		l.mapping(m, f, n, path)
 	case f.IsList():
 		l.list(m, f, n, path)
+	case isSecret(f):
+		if s, ok := l.secret(n); ok {
+			m.Set(f, protoreflect.ValueOfString(s))
+		}
 	default:
 		if v, ok := l.one(m.NewField(f), f, n, path); ok {
 			m.Set(f, v)

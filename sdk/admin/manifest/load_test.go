@@ -75,6 +75,31 @@ max_stale: 1d12h
 kind: User
 name: ada@example.com
 role: ROLE_EDITOR
+identities: [{issuer: "https://idp.example", subject: "00u1"}]
+---
+kind: IdentityProvider
+name: okta
+issuer: https://idp.example
+client_id: penstock
+clientSecret: {from_env: TOKEN}
+email_domains: [example.com]
+trustedEmailAddresses: true
+group_mappings: [{group: Engineers, team: eng}]
+required_claims: {tid: t1}
+---
+kind: Gateway
+name: ci
+visibility: {organization: {}}
+authentication: {oauth: {}}
+tools:
+- {tool: everything/echo, pinned: {connection: everything-shared}, required_scopes: ["mcp:write"]}
+---
+kind: OAuthClient
+name: builder
+authentication: CLIENT_SECRET
+redirect_uris: ["https://ci.example/cb"]
+client_credentials: {gateways: [ci], scopes: [mcp, "mcp:write"]}
+trusted: true
 `
 
 func exampleResources() []*adminv1.ManifestResource {
@@ -108,7 +133,30 @@ func exampleResources() []*adminv1.ManifestResource {
 			Naming:         &resourcev1.Naming{Prefix: resourcev1.NamingPrefix_NAMING_PREFIX_NEVER},
 			Instructions:   "first line\nsecond line\n", MaxStale: durationpb.New(36 * time.Hour),
 		}}},
-		{Resource: &adminv1.ManifestResource_User{User: &resourcev1.User{Name: "ada@example.com", Role: resourcev1.Role_ROLE_EDITOR}}},
+		{Resource: &adminv1.ManifestResource_User{User: &resourcev1.User{
+			Name: "ada@example.com", Role: resourcev1.Role_ROLE_EDITOR,
+			Identities: []*resourcev1.Identity{{Issuer: "https://idp.example", Subject: "00u1"}},
+		}}},
+		{Resource: &adminv1.ManifestResource_IdentityProvider{IdentityProvider: &resourcev1.IdentityProvider{
+			Name: "okta", Issuer: "https://idp.example", ClientId: "penstock", ClientSecret: "s3cret", EmailDomains: []string{"example.com"},
+			TrustedEmailAddresses: true,
+			GroupMappings:         []*resourcev1.GroupMapping{{Group: "Engineers", Team: "eng"}},
+			RequiredClaims:        map[string]string{"tid": "t1"},
+		}}},
+		{Resource: &adminv1.ManifestResource_Gateway{Gateway: &resourcev1.Gateway{
+			Name:           "ci",
+			Visibility:     &resourcev1.Visibility{Kind: &resourcev1.Visibility_Organization{Organization: &resourcev1.OrganizationVisibility{}}},
+			Authentication: &resourcev1.Authentication{Oauth: &resourcev1.OAuthAuthentication{}},
+			Tools: []*resourcev1.ToolAssignment{{
+				Tool: "everything/echo", RequiredScopes: []string{"mcp:write"},
+				Mode: &resourcev1.ToolAssignment_Pinned{Pinned: &resourcev1.Pinned{Connection: "everything-shared"}},
+			}},
+		}}},
+		{Resource: &adminv1.ManifestResource_OauthClient{OauthClient: &resourcev1.OAuthClient{
+			Name: "builder", Authentication: resourcev1.OAuthClientAuthentication_O_AUTH_CLIENT_AUTHENTICATION_CLIENT_SECRET,
+			RedirectUris:      []string{"https://ci.example/cb"},
+			ClientCredentials: &resourcev1.ClientCredentials{Gateways: []string{"ci"}, Scopes: []string{"mcp", "mcp:write"}}, Trusted: true,
+		}}},
 	}
 }
 
@@ -167,7 +215,7 @@ func TestProblems(t *testing.T) {
 		{"wrong indent", "kind: Team\n  name: a\n", "m.yaml:2: not YAML: "},
 		{"wrong in line 1", "kind: [a\n", "m.yaml:2: not YAML: did not find expected ',' or ']'"},
 		{"a word", "hello\n", `m.yaml:1:1: want a resource (kind, name, fields), got "hello"`},
-		{"no kind", "name: a\n", "m.yaml:1:1: a resource needs a kind: Server, Connection, Gateway, Team, User"},
+		{"no kind", "name: a\n", "m.yaml:1:1: a resource needs a kind: Server, Connection, Gateway, Team, User, IdentityProvider, OAuthClient"},
 		{"kind twice", "kind: Team\nname: a\nkind: Team\n", "m.yaml:3:1: kind is given twice"},
 		{"unknown kind", "kind: Gatway\nname: a\n", `m.yaml:1:1: unknown kind "Gatway"; did you mean "Gateway"?`},
 		{"planned kind", "kind: Policy\nname: a\n", "m.yaml:1:1: kind Policy is not enforced by this version yet"},
@@ -177,8 +225,8 @@ func TestProblems(t *testing.T) {
 		{"unknown field", "kind: Gateway\nname: a\nvisiblity: {}\n", `m.yaml:3:1: unknown field "visiblity" of Gateway; did you mean "visibility"?`},
 		{"unknown nested field", "kind: Gateway\nname: a\nnaming: {prefx: ALWAYS}\n", `m.yaml:3:10: unknown field "prefx" of Naming; did you mean "prefix"?`},
 		{"nothing near", "kind: Team\nname: a\nzzzzzzzzzz: 1\n", "; known: name, etag, labels, display_name, members"},
-		{"planned field", "kind: Gateway\nname: a\nrate_limits: []\n", "m.yaml:3:1: rate_limits of Gateway is not enforced by this version yet; remove it"},
-		{"planned field in lowerCamel", "kind: Gateway\nname: a\nserverFeatures: []\n", "serverFeatures of Gateway is not enforced by this version yet"},
+		{"planned field", "kind: Gateway\nname: a\ndefault_action: ALLOW\n", "m.yaml:3:1: default_action of Gateway is not enforced by this version yet; remove it"},
+		{"planned field in lowerCamel", "kind: Gateway\nname: a\ndefaultAction: ALLOW\n", "defaultAction of Gateway is not enforced by this version yet"},
 		{"planned method", "kind: Gateway\nname: a\nauthentication: {id_jag: {}}\n", "m.yaml:3:18: id_jag of Authentication is not enforced by this version yet"},
 		{"planned credential", "kind: Server\nname: a\ncredential: {token_exchange: {}}\n", "token_exchange of ServerCredential is not enforced by this version yet"},
 		{"output only", "kind: Team\nname: a\nuid: x\n", "m.yaml:3:1: uid is set by Penstock itself; remove it"},
@@ -206,7 +254,18 @@ func TestProblems(t *testing.T) {
 		{"variable not set", "kind: Connection\nname: a\nsecret_env: {A: {from_env: NOPE}}\n", "m.yaml:3:28: the environment variable NOPE is not set"},
 		{"secret without name", "kind: Connection\nname: a\nsecret_env: {A: {from_env: }}\n", "from_env wants a name"},
 		{"file not there", "kind: Connection\nname: a\nsecret_env: {A: {from_file: nope}}\n", "m.yaml:3:29: read the secret: "},
+		{"client secret in clear", "kind: IdentityProvider\nname: a\nclient_secret: s3cret\n", "m.yaml:3:16: secrets do not stand in manifests; write {from_env: NAME} or {from_file: PATH}"},
+		{"client secret not there", "kind: IdentityProvider\nname: a\nclient_secret:\n  from_env: NOPE\n", "m.yaml:4:13: the environment variable NOPE is not set"},
+		{"reference to a secret", "kind: IdentityProvider\nname: a\nsecret_version: v1\n", "m.yaml:3:1: secret_version is set by Penstock itself"},
+		{"hash of a secret", "kind: OAuthClient\nname: a\nsecret_sha256: [AA]\n", "m.yaml:3:1: secret_sha256 is set by Penstock itself"},
+		{"unknown way to authenticate", "kind: OAuthClient\nname: a\nauthentication: client_secret_basic\n", `m.yaml:3:17: authentication: unknown value "client_secret_basic"`},
+		{"scopes of a gateway", "kind: Gateway\nname: a\nscopes_supported: [mcp]\n", "m.yaml:3:1: scopes_supported is set by Penstock itself"},
+		{"oauth without a value", "kind: Gateway\nname: a\nauthentication:\n  oauth:\n", "oauth has no value; write oauth: {}"},
+		{"near kind", "kind: OauthClient\nname: a\n", `did you mean "OAuthClient"?`},
 		{"merge key", "kind: Team\nname: a\n<<: {display_name: x}\n", "merge keys"},
+		{"feature without a switch", "kind: Gateway\nname: a\nserver_features: [{server: s, tools: true}]\n", `unknown field "tools" of ServerFeature`},
+		{"two modes of a feature", "kind: Gateway\nname: a\nserver_features: [{server: s, pinned: {connection: c}, resolve_at_call_time: {}}]\n", "pinned and resolve_at_call_time exclude each other"},
+		{"unknown way of URIs", "kind: Gateway\nname: a\nresource_uris: never\n", `resource_uris: unknown value "never"; known: ON_CONFLICT, ALWAYS`},
 		{"struct", "kind: Gateway\nname: a\ntools: [{tool: s/t, fixed_arguments: [1]}]\n", "fixed_arguments: want an object, got a list"},
 	}
 	for _, tt := range tests {

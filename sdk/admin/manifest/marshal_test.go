@@ -63,6 +63,29 @@ max_stale: 36h
 kind: User
 name: ada@example.com
 role: EDITOR
+identities: [{issuer: 'https://idp.example', subject: 00u1}]
+---
+kind: IdentityProvider
+name: okta
+issuer: https://idp.example
+client_id: penstock
+email_domains: [example.com]
+group_mappings: [{group: Engineers, team: eng}]
+required_claims: {tid: t1}
+trusted_email_addresses: true
+---
+kind: Gateway
+name: ci
+visibility: {organization: {}}
+authentication: {oauth: {}}
+tools: [{tool: everything/echo, pinned: {connection: everything-shared}, required_scopes: ['mcp:write']}]
+---
+kind: OAuthClient
+name: builder
+redirect_uris: ['https://ci.example/cb']
+authentication: CLIENT_SECRET
+client_credentials: {gateways: [ci], scopes: [mcp, 'mcp:write']}
+trusted: true
 `
 	got, err := Marshal(exampleResources())
 	if err != nil {

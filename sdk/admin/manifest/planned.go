@@ -10,10 +10,10 @@ func plannedFields(message string) []string {
 	switch message {
 	case "Gateway":
 		return []string{
-			"icon", "server_features", "untrusted_context", "rate_limits", "default_action", "resource_uris", "extensions",
+			"icon", "untrusted_context", "default_action",
 		}
 	case "Authentication":
-		return []string{"oauth", "id_jag", "jwks"}
+		return []string{"id_jag", "jwks"}
 	case "ServerCredential":
 		return []string{"oauth", "oauth_client_credentials", "token_exchange", "caller_idp_token"}
 	default:
@@ -23,7 +23,7 @@ func plannedFields(message string) []string {
 
 // plannedKinds are kinds of the contract that this version knows by name only.
 func plannedKinds() []string {
-	return []string{"Policy", "ResultPolicy", "IdentityProvider", "OAuthClient"}
+	return []string{"Policy", "ResultPolicy"}
 }
 
 // outputOnly are the fields that Penstock sets itself, by message.
@@ -33,6 +33,18 @@ func outputOnly(message, field string) bool {
 		return slices.Contains([]string{"resolved_name", "gateway"}, field)
 	case "Connection":
 		if slices.Contains([]string{"secret_names", "credential_version"}, field) {
+			return true
+		}
+	case "Gateway":
+		if field == "scopes_supported" {
+			return true
+		}
+	case "IdentityProvider":
+		if field == "secret_version" {
+			return true
+		}
+	case "OAuthClient":
+		if slices.Contains([]string{"secret_sha256", "secret_time"}, field) {
 			return true
 		}
 	}

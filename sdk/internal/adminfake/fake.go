@@ -31,6 +31,9 @@ type API struct {
 	Nodes     []*adminv1.Node
 	Discovers map[string][]string // by server: upstream names that a discovery finds
 	Connect   []*adminv1.ConnectInstruction
+	Passwords map[string]string // by user, as they were set
+	Revisions []*adminv1.RevisionInfo
+	Rollouts  []*adminv1.GetRolloutResponse // answers one after the other; the last one stays
 
 	mu        sync.Mutex
 	revision  uint64
@@ -40,7 +43,9 @@ type API struct {
 }
 
 // New returns an empty fake.
-func New() *API { return &API{resources: map[string]proto.Message{}, Discovers: map[string][]string{}} }
+func New() *API {
+	return &API{resources: map[string]proto.Message{}, Discovers: map[string][]string{}, Passwords: map[string]string{}}
+}
 
 // Handler serves the fake.
 func (a *API) Handler() http.Handler {
@@ -51,6 +56,9 @@ func (a *API) Handler() http.Handler {
 	mux.Handle(adminv1connect.NewGatewayServiceHandler(gateways{a: a}, o))
 	mux.Handle(adminv1connect.NewTeamServiceHandler(teams{a: a}, o))
 	mux.Handle(adminv1connect.NewBearerTokenServiceHandler(tokens{a: a}, o))
+	mux.Handle(adminv1connect.NewUserServiceHandler(users{a: a}, o))
+	mux.Handle(adminv1connect.NewIdentityProviderServiceHandler(providers{a: a}, o))
+	mux.Handle(adminv1connect.NewOAuthClientServiceHandler(clients{a: a}, o))
 	mux.Handle(adminv1connect.NewNodeServiceHandler(nodes{a: a}, o))
 	mux.Handle(adminv1connect.NewConfigurationServiceHandler(configuration{a: a}, o))
 	return mux

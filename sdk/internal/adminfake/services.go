@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
@@ -53,6 +54,21 @@ func (s servers) DiscoverServer(_ context.Context, req *adminv1.DiscoverServerRe
 	}
 	res.Revision = s.a.head()
 	return res, nil
+}
+
+// AcceptServerInstructions implements the service.
+func (s servers) AcceptServerInstructions(_ context.Context, req *adminv1.AcceptServerInstructionsRequest) (*adminv1.AcceptServerInstructionsResponse, error) {
+	m, err := get[*resourcev1.Server](s.a, req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	if m.GetStatus().GetPendingInstructionsHash() != req.GetPendingInstructionsHash() {
+		return nil, Failure(connect.CodeAborted, "PENDING_DEFINITION_CHANGED", "Other instructions wait now.")
+	}
+	accepted := proto.CloneOf(m)
+	accepted.Status.Instructions, accepted.Status.PendingInstructions, accepted.Status.PendingInstructionsHash = m.GetStatus().GetPendingInstructions(), "", ""
+	s.a.store(accepted, req.GetValidateOnly())
+	return &adminv1.AcceptServerInstructionsResponse{Server: accepted, Revision: s.a.head()}, nil
 }
 
 type tools struct {
@@ -129,7 +145,7 @@ func (s gateways) GetConnectInstructions(_ context.Context, req *adminv1.GetConn
 	all := slices.DeleteFunc(slices.Clone(s.a.Connect), func(i *adminv1.ConnectInstruction) bool {
 		return req.GetClient() != "" && i.GetClient() != req.GetClient()
 	})
-	return &adminv1.GetConnectInstructionsResponse{Url: m.GetStatus().GetUrl(), TokenRequired: true, Instructions: all}, nil
+	return &adminv1.GetConnectInstructionsResponse{Url: m.GetStatus().GetUrl(), TokenRequired: m.GetAuthentication().GetOauth() == nil, Instructions: all}, nil
 }
 
 type teams struct {
@@ -174,6 +190,30 @@ func (s tokens) DeleteBearerToken(_ context.Context, req *adminv1.DeleteBearerTo
 type nodes struct {
 	adminv1connect.UnimplementedNodeServiceHandler
 	a *API
+}
+
+// CreateJoinToken implements the service. The token tells what was asked for.
+func (nodes) CreateJoinToken(_ context.Context, req *adminv1.CreateJoinTokenRequest) (*adminv1.CreateJoinTokenResponse, error) {
+	return &adminv1.CreateJoinTokenResponse{
+		JoinToken: "pjt_" + role(req.GetRole()) + "." + req.GetRegion() + "." + req.GetName(), SpiffeId: spiffeID(req.GetRole(), req.GetRegion(), req.GetName()),
+		ExpireTime: timestamppb.New(time.Now().Add(req.GetLifetime().AsDuration())),
+	}, nil
+}
+
+// BanWorkload implements the service.
+func (nodes) BanWorkload(_ context.Context, req *adminv1.BanWorkloadRequest) (*adminv1.BanWorkloadResponse, error) {
+	return &adminv1.BanWorkloadResponse{SpiffeId: spiffeID(req.GetRole(), req.GetRegion(), req.GetName())}, nil
+}
+
+func role(r adminv1.WorkloadRole) string {
+	return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(r.String(), "WORKLOAD_ROLE_")), "_", "")
+}
+
+func spiffeID(r adminv1.WorkloadRole, region, name string) string {
+	if region != "" {
+		region = "region/" + region + "/"
+	}
+	return "spiffe://penstock.internal/" + region + role(r) + "/" + name
 }
 
 // ListNodes implements the service.
@@ -256,6 +296,10 @@ func (s configuration) Export(context.Context, *adminv1.ExportRequest) (*adminv1
 			r.Resource = &adminv1.ManifestResource_Team{Team: m}
 		case *resourcev1.User:
 			r.Resource = &adminv1.ManifestResource_User{User: m}
+		case *resourcev1.IdentityProvider:
+			r.Resource = &adminv1.ManifestResource_IdentityProvider{IdentityProvider: m}
+		case *resourcev1.OAuthClient:
+			r.Resource = &adminv1.ManifestResource_OauthClient{OauthClient: m}
 		default:
 			continue
 		}
@@ -283,4 +327,54 @@ func (s configuration) WaitEnforced(_ context.Context, req *adminv1.WaitEnforced
 	}
 	res.Enforced = len(res.GetLaggingNodes()) == 0
 	return res, nil
+}
+
+// ListRevisions implements the service.
+func (s configuration) ListRevisions(_ context.Context, req *adminv1.ListRevisionsRequest) (*adminv1.ListRevisionsResponse, error) {
+	res := &adminv1.ListRevisionsResponse{}
+	for _, r := range s.a.Revisions {
+		if (req.GetBefore() == 0 || r.GetRevision() < req.GetBefore()) && len(res.GetRevisions()) < int(req.GetPageSize()) {
+			res.Revisions = append(res.Revisions, r)
+		}
+	}
+	return res, nil
+}
+
+// Rollback implements the service: it says that the gateway "eng" was brought back, and brings back nothing.
+func (s configuration) Rollback(_ context.Context, req *adminv1.RollbackRequest) (*adminv1.RollbackResponse, error) {
+	rev := s.a.head()
+	if req.GetRevision() > rev {
+		return nil, Failure(connect.CodeInvalidArgument, "REVISION_AHEAD", "There is no such revision yet.")
+	}
+	res := &adminv1.RollbackResponse{Revision: rev, Resources: []*adminv1.AppliedResource{
+		{Kind: "Gateway", Name: "eng", Action: "updated", ChangedFields: []string{"tools"}},
+	}}
+	if !req.GetValidateOnly() {
+		res.Revision++
+	}
+	return res, nil
+}
+
+// GetRollout implements the service.
+func (s configuration) GetRollout(context.Context, *adminv1.GetRolloutRequest) (*adminv1.GetRolloutResponse, error) {
+	s.a.mu.Lock()
+	defer s.a.mu.Unlock()
+	if len(s.a.Rollouts) == 0 {
+		return &adminv1.GetRolloutResponse{}, nil
+	}
+	res := s.a.Rollouts[0]
+	if len(s.a.Rollouts) > 1 {
+		s.a.Rollouts = s.a.Rollouts[1:]
+	}
+	return res, nil
+}
+
+// PromoteRollout implements the service.
+func (s configuration) PromoteRollout(_ context.Context, req *adminv1.PromoteRolloutRequest) (*adminv1.PromoteRolloutResponse, error) {
+	s.a.mu.Lock()
+	defer s.a.mu.Unlock()
+	if len(s.a.Rollouts) == 0 || s.a.Rollouts[0].GetRevision() != req.GetRevision() {
+		return nil, Failure(connect.CodeFailedPrecondition, "NO_ROLLOUT", "No staged rollout of that revision is running.")
+	}
+	return &adminv1.PromoteRolloutResponse{}, nil
 }

@@ -4,6 +4,8 @@ package compile
 
 import (
 	"crypto/sha256"
+	"slices"
+	"strings"
 	"time"
 
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
@@ -35,10 +37,19 @@ func MakeServer(r *resourcev1.Server) (*Server, error) {
 	switch t := r.GetTransport().(type) {
 	case *resourcev1.Server_StreamableHttp:
 		s.URL = t.StreamableHttp.GetUrl()
+	case *resourcev1.Server_Sse:
+		s.URL, s.SSE = t.Sse.GetUrl(), true
 	case *resourcev1.Server_Stdio:
 		s.Command, s.Args, s.Env = t.Stdio.GetCommand(), t.Stdio.GetArgs(), t.Stdio.GetEnv()
 	default:
 		return nil, fault.New(fault.Invalid, "UNKNOWN_TRANSPORT", "the server's transport is not known to this node; update the node")
+	}
+	switch r.GetAffinity() {
+	case resourcev1.Affinity_AFFINITY_PRINCIPAL:
+		s.Homed = true
+	case resourcev1.Affinity_AFFINITY_NONE:
+	default: // of the transport
+		s.Homed = s.Command != ""
 	}
 	switch r.GetCredential().GetKind().(type) {
 	case nil, *resourcev1.ServerCredential_None:
@@ -59,7 +70,26 @@ func MakeServer(r *resourcev1.Server) (*Server, error) {
 	if n := r.GetMaxResponseBytes(); n > 0 {
 		s.MaxResponse = int64(n)
 	}
+	s.Questions = Questions{Sampling: true, Elicitation: true, Roots: true}
+	if q := r.GetQuestions(); q != nil {
+		s.Questions = Questions{Sampling: q.GetSampling(), Elicitation: q.GetElicitation(), Roots: q.GetRoots()}
+	}
+	s.discovered(r.GetStatus())
 	return s, nil
+}
+
+// discovered reads what the last discovery learned.
+func (s *Server) discovered(r *resourcev1.ServerStatus) {
+	s.Capabilities = MakeCapabilities(r.GetCapabilities())
+	s.Instructions = r.GetInstructions()
+	s.Authorities = r.GetResourceAuthorities()
+	s.SSE = s.SSE || r.GetSse() && s.URL != ""
+	for _, p := range r.GetPrompts() {
+		s.Prompts = append(s.Prompts, Listed{Name: p.GetName(), Body: p.GetDefinition()})
+	}
+	for _, t := range r.GetTemplates() {
+		s.Templates = append(s.Templates, Listed{Name: t.GetUriTemplate(), Body: t.GetDefinition()})
+	}
 }
 
 // MakeConnection reads what a node needs of a connection.
@@ -78,6 +108,9 @@ func MakeToken(r *resourcev1.BearerToken) (hash [sha256.Size]byte, t *Token, err
 	t = &Token{
 		Name: r.GetName(), UID: r.GetUid(), Scopes: r.GetScopes(),
 		Gateways: make(map[string]struct{}, len(r.GetGateways())),
+	}
+	if len(t.Scopes) == 0 {
+		t.Scopes = []string{ScopeMCP}
 	}
 	for _, g := range r.GetGateways() {
 		t.Gateways[g] = struct{}{}
@@ -111,16 +144,21 @@ func MakeTeam(r *resourcev1.Team) *Team {
 
 // MakeUser reads a user.
 func MakeUser(r *resourcev1.User) *User {
-	return &User{Name: r.GetName(), UID: r.GetUid(), Deactivated: r.GetDeactivated()}
+	u := &User{Name: r.GetName(), UID: r.GetUid(), Deactivated: r.GetDeactivated()}
+	for _, one := range r.GetIdentities() {
+		u.Identities = append(u.Identities, Identity{Issuer: one.GetIssuer(), Subject: one.GetSubject()})
+	}
+	return u
 }
 
-// MakeGateway reads a gateway without its tools.
+// MakeGateway reads a gateway without its tools. A visibility or a credential mode this node does not know is Invalid:
+// it was made for newer nodes.
 func MakeGateway(r *resourcev1.Gateway) (*Gateway, error) {
 	g := &Gateway{
 		Name: r.GetName(), UID: r.GetUid(), DisplayName: r.GetDisplayName(), Instructions: r.GetInstructions(),
-		BearerTokens: r.GetAuthentication().GetBearerToken() != nil,
-		Disabled:     r.GetDisabled(),
-		ListTTL:      defaultListTTL,
+		BearerTokens: r.GetAuthentication().GetBearerToken() != nil, OAuth: r.GetAuthentication().GetOauth() != nil,
+		Disabled: r.GetDisabled(),
+		ListTTL:  defaultListTTL,
 	}
 	switch v := r.GetVisibility().GetKind().(type) {
 	case *resourcev1.Visibility_Personal:
@@ -138,7 +176,45 @@ func MakeGateway(r *resourcev1.Gateway) (*Gateway, error) {
 	if r.GetListTtl() != nil {
 		g.ListTTL = r.GetListTtl().AsDuration()
 	}
+	g.Naming = makePrefix(r.GetNaming().GetPrefix())
+	g.AlwaysURIs = r.GetResourceUris() == resourcev1.ResourceUris_RESOURCE_URIS_ALWAYS
+	g.Extensions = []string{ExtensionUI, ExtensionTasks}
+	if e := r.GetExtensions(); e != nil {
+		g.Extensions, g.Passthrough = e.GetAllowed(), e.GetPassthrough()
+	}
+	if err := g.addFeatures(r.GetServerFeatures()); err != nil {
+		return nil, err
+	}
+	if err := g.addRateLimits(r.GetRateLimits()); err != nil {
+		return nil, err
+	}
 	return g, nil
+}
+
+func makePrefix(p resourcev1.NamingPrefix) Prefix {
+	switch p {
+	case resourcev1.NamingPrefix_NAMING_PREFIX_ON_CONFLICT:
+		return PrefixOnConflict
+	case resourcev1.NamingPrefix_NAMING_PREFIX_NEVER:
+		return PrefixNever
+	default:
+		return PrefixAlways
+	}
+}
+
+// addFeatures reads what the gateway shows of servers besides tools.
+func (g *Gateway) addFeatures(features []*resourcev1.ServerFeature) error {
+	for _, f := range features {
+		if f.GetPinned() == nil && f.GetMode() != nil {
+			return fault.New(fault.Invalid, "UNKNOWN_MODE", "the credential mode of a server feature is not known to this node; update the node")
+		}
+		g.Features = append(g.Features, Feature{
+			Server: f.GetServer(), Connection: f.GetPinned().GetConnection(),
+			Prompts: f.GetPrompts(), Resources: f.GetResources(), Instructions: f.GetInstructions(),
+		})
+	}
+	slices.SortFunc(g.Features, func(a, b Feature) int { return strings.Compare(a.Server, b.Server) })
+	return nil
 }
 
 // MakeTool joins an assignment with its tool and the tool's body. It returns nil without an error if the tool or its
@@ -158,6 +234,6 @@ func MakeTool(a *resourcev1.ToolAssignment, tool *distributionv1.Resource, body 
 	return &Tool{
 		Exposed: a.GetResolvedName(), Upstream: t.GetUpstreamName(), Name: t.GetName(), Server: t.GetServer(),
 		Connection: pinned.Pinned.GetConnection(), Description: a.GetDescription(), Body: body,
-		Held: t.GetHeld(), Retryable: t.GetRetryable(),
+		Held: t.GetHeld(), Retryable: t.GetRetryable(), RequiredScopes: slices.Sorted(slices.Values(a.GetRequiredScopes())),
 	}, nil
 }

@@ -11,10 +11,60 @@ type Gateway struct {
 	Instructions string
 	Visibility   Visibility
 	BearerTokens bool // static bearer tokens are accepted (ST-12)
+	OAuth        bool // access tokens of the authserver are accepted (RS-20)
 	Disabled     bool
 	MaxStale     time.Duration // 0 means no limit (D-63)
 	ListTTL      time.Duration // life of a list in a modern client's cache (M-27)
+
+	Naming      Prefix    // of prompts; the names of tools come with them (M-62)
+	Features    []Feature // servers of which the gateway shows more than tools, sorted by server name (M-54)
+	AlwaysURIs  bool      // resource URIs carry the server's name even where they are unambiguous (M-66)
+	Extensions  []string  // extensions that may be declared to clients (M-60)
+	Passthrough bool      // methods of unknown extensions are relayed; the gateway has one server (M-60)
+
+	RequestLimits []RateLimit // on requests of every method (G-50)
+	CallLimits    []RateLimit // on tool calls
 }
+
+// Feature is what a gateway shows of a server besides tools.
+type Feature struct {
+	Server       string
+	Connection   string // pinned connection that reads prompts and resources
+	Prompts      bool
+	Resources    bool
+	Instructions bool
+}
+
+// Prompt is a prompt of a gateway.
+type Prompt struct {
+	Exposed    string // name clients see
+	Upstream   string // name the server knows
+	Server     string
+	Connection string
+	Body       []byte // definition, byte for byte
+}
+
+// Template is a resource template of a gateway.
+type Template struct {
+	URI        string // uriTemplate clients see
+	Upstream   string // uriTemplate the server knows
+	Server     string
+	Connection string
+	Body       []byte // definition, byte for byte
+}
+
+// Capabilities are what servers declare, of one server or joined over a gateway (M-57).
+type Capabilities struct {
+	Prompts, PromptsChanged                       bool
+	Resources, ResourcesChanged, ResourcesWatched bool // watched: resources/subscribe, or listen
+	Tools, ToolsChanged                           bool
+	Completions, Logging                          bool
+	Tasks                                         bool              // tasks of 2025-11-25: requests.tools.call
+	Extensions                                    map[string][]byte // settings, raw, by name
+}
+
+// Questions are what a server may ask of clients (M-59).
+type Questions struct{ Sampling, Elicitation, Roots bool }
 
 // Visibility says who may use a gateway. Exactly one of its fields is set.
 type Visibility struct {
@@ -34,6 +84,8 @@ type Tool struct {
 	Body        Definition // accepted definition, byte for byte
 	Held        bool       // refused until a changed definition is accepted (G-16)
 	Retryable   bool       // read-only or idempotent (G-51)
+
+	RequiredScopes []string // that a caller needs beside ScopeMCP, sorted (RS-19)
 }
 
 // Definition is a tool's definition, the raw JSON object of tools/list, wherever its bytes are kept.
@@ -56,9 +108,24 @@ type Server struct {
 	NeedsSecret    bool              // connections carry a static credential
 	Protocol       string            // version to speak: configured, else discovered, else empty
 	Stateless      bool
+	Homed          bool // its processes or sessions of a principal live on one node (M-94)
 	CallTimeout    time.Duration
 	MaxConcurrency int
 	MaxResponse    int64 // bytes
+
+	SSE          bool         // URL is of the HTTP+SSE transport
+	Questions    Questions    // what it may ask of clients
+	Capabilities Capabilities // declared at discovery
+	Instructions string       // as accepted at discovery
+	Prompts      []Listed     // as discovered, in the server's order
+	Templates    []Listed     // resource templates, as discovered
+	Authorities  []string     // "scheme://authority" of its resources, templates and apps, sorted (M-66)
+}
+
+// Listed is a prompt or a resource template that a server told of.
+type Listed struct {
+	Name string // of the prompt; uriTemplate of the template
+	Body []byte // definition, byte for byte
 }
 
 // Connection is an installed server, without its secret.
@@ -93,7 +160,11 @@ const (
 type User struct {
 	Name, UID   string
 	Deactivated bool
+	Identities  []Identity // accounts at identity providers
 }
+
+// Identity is an account at an identity provider.
+type Identity struct{ Issuer, Subject string }
 
 // Team is a group of people.
 type Team struct {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -59,6 +60,28 @@ func Reserved(name string) bool { return name == "search_tools" || name == "run_
 // The problems are names that are reserved, and equal names that no rule keeps apart; with any, the names are not to be
 // used.
 func Names(prefix Prefix, tools []NamedTool) ([]string, []NameProblem) {
+	names := expose(prefix, tools, Reserved)
+	return names, problems(names, Reserved)
+}
+
+// PromptNames is [Names] for prompts, of which no name is reserved. Prompts come and go with discoveries, after the
+// gateway was written, so equal bare names are no problem that stays: where PrefixNever would give several prompts one
+// name, they get prefixes as with PrefixOnConflict, and clash names them, by their places in the input.
+func PromptNames(prefix Prefix, prompts []NamedTool) (names []string, clash []int) {
+	free := func(string) bool { return false }
+	if prefix == PrefixNever {
+		for _, same := range groups(expose(prefix, prompts, free)) {
+			if len(same) > 1 {
+				clash = append(clash, same...)
+			}
+		}
+		slices.Sort(clash)
+		prefix = PrefixOnConflict
+	}
+	return expose(prefix, prompts, free), clash
+}
+
+func expose(prefix Prefix, tools []NamedTool, reserved func(string) bool) []string {
 	names := make([]string, len(tools))
 	prefixed := make([]bool, len(tools))
 	for i, t := range tools {
@@ -72,20 +95,20 @@ func Names(prefix Prefix, tools []NamedTool) ([]string, []NameProblem) {
 		}
 	}
 	if prefix == PrefixOnConflict {
-		prefixClashing(tools, names, prefixed)
+		prefixClashing(tools, names, prefixed, reserved)
 	}
 	hashClashing(tools, names, prefixed)
-	return names, problems(names)
+	return names
 }
 
 // prefixClashing puts prefixes on all sides of each clash, until none is left that a prefix would solve: a prefixed name
 // may be the bare name of another tool.
-func prefixClashing(tools []NamedTool, names []string, prefixed []bool) {
+func prefixClashing(tools []NamedTool, names []string, prefixed []bool, reserved func(string) bool) {
 	for again := true; again; {
 		again = false
 		for _, same := range groups(names) {
 			for _, i := range same {
-				if (len(same) > 1 || Reserved(names[i])) && tools[i].Exposed == "" && !prefixed[i] {
+				if (len(same) > 1 || reserved(names[i])) && tools[i].Exposed == "" && !prefixed[i] {
 					names[i], prefixed[i], again = prefixedName(tools[i]), true, true
 				}
 			}
@@ -113,13 +136,13 @@ func groups(names []string) map[string][]int {
 	return out
 }
 
-func problems(names []string) []NameProblem {
+func problems(names []string, reserved func(string) bool) []NameProblem {
 	var out []NameProblem
 	first := make(map[string]int, len(names))
 	for i, n := range names {
 		other, taken := first[n]
 		switch {
-		case Reserved(n):
+		case reserved(n):
 			out = append(out, NameProblem{Index: i, Reserved: true, Name: n})
 		case taken:
 			out = append(out, NameProblem{Index: i, Name: n, Other: other})

@@ -5,25 +5,16 @@ package ident
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"hash/crc32"
-	"math/big"
 )
 
 // A bearer token is "pst_", one letter for the kind of its principal, "_", 32 random bytes as 43 base-62 digits, and
 // the CRC-32 (IEEE) of everything before as 6 base-62 digits (auth.md ST-1). The digits are 0-9A-Za-z, most significant
 // first, padded with 0. The checksum is no protection: it lets a mistyped token be refused without a look-up.
 const (
-	tokenPrefix   = "pst_"
-	tokenSecret   = 32                   // random bytes
-	tokenHead     = len(tokenPrefix) + 2 // "pst_u_"
-	tokenDigits   = 43                   // base-62 digits of the random bytes
-	tokenChecksum = 6                    // base-62 digits of the CRC
-	tokenBody     = tokenHead + tokenDigits
-	tokenLen      = tokenBody + tokenChecksum
-
-	base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	// tokenMax is 2^256-1 in base 62. The digits are in ASCII order, so comparing text compares numbers.
-	tokenMax = "yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1"
+	tokenPrefix = "pst_"
+	tokenHead   = len(tokenPrefix) + 2 // "pst_u_"
+	tokenBody   = tokenHead + tokenDigits
+	tokenLen    = tokenBody + tokenChecksum
 )
 
 // MintBearer makes a new bearer token for a kind of principal. The token is shown once and never stored: sha is the
@@ -47,41 +38,17 @@ func ParseBearer(s string) (kind Kind, sha [sha256.Size]byte, ok bool) {
 		return "", sha, false
 	}
 	kind = letterKind(s[len(tokenPrefix)])
-	if kind == "" || s[tokenHead:tokenBody] > tokenMax || !only(s[tokenHead:], isBase62) {
+	if kind == "" {
 		return "", sha, false
 	}
-	if sum := checksum(s[:tokenBody]); string(sum[:]) != s[tokenBody:] {
+	if sha, ok = ParseSecret(s[:tokenHead], s); !ok {
 		return "", sha, false
 	}
-	return kind, sha256.Sum256([]byte(s)), true
+	return kind, sha, true
 }
 
 func formatBearer(letter byte, secret [tokenSecret]byte) string {
-	out := make([]byte, 0, tokenLen)
-	out = append(out, tokenPrefix...)
-	out = append(out, letter, '_')
-	n, digit, base := new(big.Int).SetBytes(secret[:]), new(big.Int), big.NewInt(int64(len(base62)))
-	var digits [tokenDigits]byte
-	for i := tokenDigits - 1; i >= 0; i-- {
-		n.DivMod(n, base, digit)
-		digits[i] = base62[digit.Int64()]
-	}
-	out = append(out, digits[:]...)
-	sum := checksum(string(out))
-	return string(append(out, sum[:]...))
-}
-
-func checksum(body string) (digits [tokenChecksum]byte) {
-	n := crc32.ChecksumIEEE([]byte(body))
-	for i := tokenChecksum - 1; i >= 0; i-- {
-		digits[i] = base62[n%uint32(len(base62))]
-		n /= uint32(len(base62))
-	}
-	return digits
-}
-
-func isBase62(c byte) bool {
-	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+	return formatSecret(tokenPrefix+string(letter)+"_", secret)
 }
 
 func kindLetter(k Kind) byte {

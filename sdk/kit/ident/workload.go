@@ -33,8 +33,7 @@ const (
 const scheme = "spiffe://"
 
 // Workload is one process of Penstock, identified by the certificate it holds.
-// Region is empty only for an authserver or control plane that was enrolled
-// without one.
+// Region may be empty: a node without one serves every gateway (D-11).
 type Workload struct {
 	TrustDomain, Region string
 	Role                Role
@@ -42,8 +41,8 @@ type Workload struct {
 }
 
 // ParseSPIFFE reads spiffe://<trust domain>/region/<region>/<role>/<name>,
-// where role is node, authserver or controlplane. The two servers may also
-// stand without a region: spiffe://<trust domain>/authserver/<name>.
+// where role is node, authserver or controlplane, or without a region
+// spiffe://<trust domain>/<role>/<name>.
 //
 // It accepts exactly the character set of the SPIFFE ID standard and nothing
 // that would have to be normalised first, so that equal workloads have equal
@@ -76,9 +75,6 @@ func ParseSPIFFE(uri string) (Workload, error) {
 	w.Role, w.Name = Role(segments[0]), segments[1]
 	if !slices.Contains([]Role{RoleNode, RoleAuthserver, RoleControlPlane}, w.Role) {
 		return Workload{}, refuse("its role is not node, authserver or controlplane")
-	}
-	if w.Role == RoleNode && w.Region == "" {
-		return Workload{}, refuse("a node has no region")
 	}
 	return w, nil
 }

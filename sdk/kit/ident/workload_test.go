@@ -25,6 +25,7 @@ func TestParseSPIFFE(t *testing.T) {
 		{"control plane in a region", "spiffe://td/region/us/controlplane/C_0", ident.Workload{TrustDomain: "td", Region: "us", Role: ident.RoleControlPlane, Name: "C_0"}},
 		{"authserver without a region", "spiffe://td/authserver/a", ident.Workload{TrustDomain: "td", Role: ident.RoleAuthserver, Name: "a"}},
 		{"control plane without a region", "spiffe://td/controlplane/c", ident.Workload{TrustDomain: "td", Role: ident.RoleControlPlane, Name: "c"}},
+		{"node without a region", "spiffe://td/node/n", ident.Workload{TrustDomain: "td", Role: ident.RoleNode, Name: "n"}},
 		{"a region named like a role", "spiffe://td/region/node/node/node", ident.Workload{TrustDomain: "td", Region: "node", Role: ident.RoleNode, Name: "node"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -61,7 +62,6 @@ func TestParseSPIFFERefuses(t *testing.T) {
 		{"fragment", "spiffe://td/region/r/node/n#x"},
 		{"unknown role", "spiffe://td/region/r/admin/n"},
 		{"role in capitals", "spiffe://td/region/r/Node/n"},
-		{"node without a region", "spiffe://td/node/n"},
 		{"too short", "spiffe://td/region/r"},
 		{"too long a path", "spiffe://td/region/r/node/n/x"},
 		{"other first segment", "spiffe://td/zone/r/node/n"},

@@ -28,6 +28,7 @@ const (
 	AttrCount       = "count"
 	AttrBytes       = "bytes"
 	AttrReason      = "reason"
+	AttrActor       = "actor" // principal key of who did it
 	AttrAttempt     = "attempt"
 	AttrService     = "service"
 	AttrVersion     = "version"
@@ -114,9 +115,12 @@ const (
 	MetricUpstreamPoolUsed    = "penstock_upstream_pool_used_connections"     // {connection}
 	MetricUpstreamPoolLimit   = "penstock_upstream_pool_limit_connections"    // {connection}
 	MetricUpstreamPoolWait    = "penstock_upstream_pool_wait_seconds"         // s
+	MetricUpstreamCircuit     = "penstock_upstream_circuit"                   // {circuit}: open or half open, by server and state
 	MetricStdioProcesses      = "penstock_stdio_processes"                    // {process}
 	MetricStdioRestarts       = "penstock_stdio_restarts_total"               // {restart}
 	MetricAuthnFailures       = "penstock_authn_failures_total"               // {failure}, by reason
+	MetricForwarded           = "penstock_forwarded_total"                    // {request} that another node had to answer, by reason and outcome
+	MetricRateLimited         = "penstock_rate_limited_total"                 // {refusal}, by gateway and per
 	MetricPolicyDecisions     = "penstock_policy_decisions_total"             // {decision}
 	MetricCredentialLookups   = "penstock_credential_lookups_total"           // {lookup}, by outcome hit, miss, error
 	MetricCredentialResolve   = "penstock_credential_resolve_seconds"         // s
@@ -131,5 +135,7 @@ const (
 	MetricDistributeSentBytes = "penstock_distribute_sent_bytes_total"        // By
 	MetricStoreTransaction    = "penstock_sqlstore_transaction_seconds"       // s
 	MetricVaultOperations     = "penstock_vault_operations_total"             // {operation}
+	MetricRouterRequests      = "penstock_router_requests_total"              // {request}, by route and status
+	MetricRouterDuration      = "penstock_router_request_seconds"             // s, by route
 	MetricCertificateExpiry   = "penstock_tlsx_certificate_not_after_seconds" // s since 1970
 )

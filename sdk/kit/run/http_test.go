@@ -196,3 +196,49 @@ func TestHTTPServerServesTLSFromItsConfig(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLameDuck: connections that are open when the stop begins are served until the grace is over, others are refused at once.
+func TestLameDuck(t *testing.T) {
+	stopping := make(chan struct{})
+	s := &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case <-stopping:
+			w.Header().Set("Connection", "close")
+		default:
+		}
+		_, _ = io.WriteString(w, "hello")
+	})}
+	l, err := run.Listen("127.0.0.1:0", "test.listen")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + l.Addr().String()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- run.LameDuck("api", l, s, patience, patience).Run(ctx) }()
+	kept := &http.Client{Transport: &http.Transport{}}
+	defer kept.CloseIdleConnections()
+	if got, err := get(kept, url); got != "hello" {
+		t.Fatal(got, err)
+	}
+	close(stopping)
+	cancel()
+	for refused := false; !refused; {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if refused = err != nil; !refused {
+			_ = c.Close()
+		}
+	}
+	if got, err := get(kept, url); got != "hello" {
+		t.Errorf("on the open connection: %q, %v", got, err)
+	}
+	select { // the last connection closed with that answer: nobody waits for the rest of the grace
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience / 2):
+		t.Error("the server does not end with its last connection")
+	}
+}

@@ -2,7 +2,7 @@
 
 // Package tlsx owns mutual TLS between the processes of Penstock: TLS 1.3
 // configurations made from certificate files that are read again when they
-// change, and peers that are accepted by the SPIFFE ID in their certificate
+// change, or from memory that is filled anew ([Held]), and peers that are accepted by the SPIFFE ID in their certificate
 // (distribution design D-80).
 //
 // The roots give its configurations to gRPC and HTTP servers and clients;

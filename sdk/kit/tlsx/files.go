@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
 // Reasons of the faults of this package.
@@ -37,10 +38,27 @@ const checkEvery = time.Second
 type Files struct {
 	Cert, Key, CA string
 
+	// Trust holds authorities that are trusted beside those of the file CA.
+	Trust []*x509.Certificate
+
+	// Role, if not empty, is what the certificate must be for. Who accepts
+	// several roles tells peers apart by it, so a process that has another's
+	// certificate would be taken for what it is not.
+	Role ident.Role
+
 	// OnReload, if not nil, is told of each reading after the first: nil for
 	// new files in use, otherwise why the files before stay in use. Calls do
 	// not overlap; while the files are bad there is at most one a second.
 	OnReload func(error)
+}
+
+// open implements [Source].
+func (f Files) open() (func() *material, error) {
+	s, err := newSource(f, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	return s.get, nil
 }
 
 // material is what one reading of the files gave; it is never changed.
@@ -110,6 +128,11 @@ func read(f Files) (*material, error) {
 	if err != nil {
 		return nil, unusable("certificate %s and key %s", err, f.Cert, f.Key)
 	}
+	if f.Role != "" {
+		if own, err := ident.FromCertificate(cert.Leaf); err != nil || own.Role != f.Role {
+			return nil, unusable("certificate %s, which is not one of the role %s,", err, f.Cert, f.Role)
+		}
+	}
 	pem, err := os.ReadFile(f.CA)
 	if err != nil {
 		return nil, unusable("authorities %s", err, f.CA)
@@ -117,6 +140,9 @@ func read(f Files) (*material, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, unusable("authorities %s", errors.New("no certificate in it"), f.CA)
+	}
+	for _, c := range f.Trust {
+		roots.AddCert(c)
 	}
 	return &material{cert: &cert, roots: roots, seen: seen}, nil
 }

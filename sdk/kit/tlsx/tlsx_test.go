@@ -258,7 +258,7 @@ func TestResumedConnectionsAreVerifiedAgain(t *testing.T) {
 func TestRefusedFiles(t *testing.T) {
 	ca := tlsxtest.NewCA(t, domain)
 	good := ca.Files(t, node("n"))
-	second := ca.Files(t, node("m"))
+	second, nobody := ca.Files(t, node("m")), ca.Files(t, node("m"), tlsxtest.URIs())
 	bad := filepath.Join(t.TempDir(), "bad.pem")
 	if err := os.WriteFile(bad, []byte("-----BEGIN CERTIFICATE-----\nnonsense"), 0o600); err != nil {
 		t.Fatal(err)
@@ -275,6 +275,8 @@ func TestRefusedFiles(t *testing.T) {
 		{"half-written certificate", tlsx.Files{Cert: bad, Key: good.Key, CA: good.CA}, bad},
 		{"key of another certificate", tlsx.Files{Cert: good.Cert, Key: second.Key, CA: good.CA}, second.Key},
 		{"authorities without a certificate", tlsx.Files{Cert: good.Cert, Key: good.Key, CA: bad}, bad},
+		{"certificate of another role", tlsx.Files{Cert: good.Cert, Key: good.Key, CA: good.CA, Role: ident.RoleAuthserver}, "not one of the role authserver"},
+		{"certificate of no role", tlsx.Files{Cert: nobody.Cert, Key: nobody.Key, CA: good.CA, Role: ident.RoleNode}, nobody.Cert},
 		{"a key in place of authorities", tlsx.Files{Cert: good.Cert, Key: good.Key, CA: good.Key}, good.Key},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -287,6 +289,10 @@ func TestRefusedFiles(t *testing.T) {
 				}
 			}
 		})
+	}
+	good.Role = ident.RoleNode
+	if _, err := tlsx.Server(good, domain, ident.RoleNode); err != nil {
+		t.Errorf("the right role: %v", err)
 	}
 	if _, err := tlsx.Server(good, ""); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("no trust domain: %v", err)

@@ -25,6 +25,7 @@ import (
 const (
 	temporary  = ".writing-" // prefix of files that are not complete
 	recentFile = "recent"
+	goneFile   = "revocations"
 	kept       = 2 // states
 )
 
@@ -48,6 +49,8 @@ type Loaded struct {
 	State *replica.State
 	// Recent is what is newer than the state and belongs to its epoch.
 	Recent Recent
+	// Revocations is what [Store.SaveRevocations] was given last; nil if nothing usable is there. It belongs to no state.
+	Revocations []byte
 	// Pool holds the bodies found when there is no usable state, so that they need not be fetched again.
 	Pool map[replica.Hash]*bodies.Body
 }
@@ -93,6 +96,7 @@ func (s *Store) Load() (*Loaded, error) {
 		newest, newestErr = s.readState(states[0])
 	}
 	pool := <-found
+	loaded := &Loaded{Pool: pool, Revocations: s.loadRevocations()}
 	for i, f := range states {
 		b, err := newest, newestErr
 		if i > 0 {
@@ -103,11 +107,12 @@ func (s *Store) Load() (*Loaded, error) {
 			state, err = complete(b, pool)
 		}
 		if err == nil {
-			return &Loaded{State: state, Recent: s.loadRecent(state)}, nil
+			loaded.State, loaded.Recent, loaded.Pool = state, s.loadRecent(state), nil
+			return loaded, nil
 		}
 		s.log.Warn("damaged state file is skipped", "file", f.name, "error", err)
 	}
-	return &Loaded{Pool: pool}, nil
+	return loaded, nil
 }
 
 // complete gives a state its bodies.
@@ -198,13 +203,41 @@ func (s *Store) SaveRecent(r Recent) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", recentFile, err)
 	}
-	return writeFile(s.dir, recentFile, func(w io.Writer) error {
-		sealed := &streamWriter{sealer: s.sealer, w: w, name: recentFile}
+	return s.writeSealed(recentFile, body)
+}
+
+// SaveRevocations replaces the revocations, encoded by the caller.
+func (s *Store) SaveRevocations(encoded []byte) error { return s.writeSealed(goneFile, encoded) }
+
+// loadRevocations returns what SaveRevocations wrote, nil if there is nothing usable.
+func (s *Store) loadRevocations() []byte {
+	body, err := s.readSealed(goneFile)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("damaged file of revocations is skipped", "file", goneFile, "error", err)
+		}
+		return nil
+	}
+	return body
+}
+
+func (s *Store) writeSealed(name string, body []byte) error {
+	return writeFile(s.dir, name, func(w io.Writer) error {
+		sealed := &streamWriter{sealer: s.sealer, w: w, name: name}
 		if _, err := sealed.Write(body); err != nil {
 			return err
 		}
 		return sealed.Close()
 	})
+}
+
+func (s *Store) readSealed(name string) (_ []byte, err error) {
+	f, err := os.Open(filepath.Join(s.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(newStreamReader(s.sealer, bufio.NewReader(f), name))
 }
 
 // loadRecent returns what is newer than the state, the zero value if there is nothing usable.
@@ -223,17 +256,12 @@ func (s *Store) loadRecent(state *replica.State) Recent {
 	return r
 }
 
-func (s *Store) readRecent() (_ Recent, err error) {
-	f, err := os.Open(filepath.Join(s.dir, recentFile))
+func (s *Store) readRecent() (Recent, error) {
+	body, err := s.readSealed(recentFile)
 	if err != nil {
 		return Recent{}, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
 	var r Recent
-	body, err := io.ReadAll(newStreamReader(s.sealer, bufio.NewReader(f), recentFile))
-	if err != nil {
-		return Recent{}, err
-	}
 	if err := json.Unmarshal(body, &r); err != nil {
 		return Recent{}, fmt.Errorf("%w: %w", errDamaged, err)
 	}

@@ -160,6 +160,8 @@ func kindName(v []byte) string {
 		return "user"
 	case "bearer_token":
 		return "bearer_token"
+	case "oauth_client":
+		return "oauth_client"
 	default:
 		return string(v)
 	}
@@ -214,8 +216,11 @@ func only(b []byte) (protowire.Number, []byte) {
 func fields(b []byte, fn func(num protowire.Number, v, field []byte) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
+		switch {
+		case n < 0:
 			return fmt.Errorf("%w: %w", ErrMalformed, protowire.ParseError(n))
+		case num > protowire.MaxValidNumber: // which ConsumeTag lets pass
+			return fmt.Errorf("%w: a field number above %d", ErrMalformed, protowire.MaxValidNumber)
 		}
 		var v []byte
 		m := 0

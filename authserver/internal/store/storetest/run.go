@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(*testing.T) store.Store) {
 		{"key ids are those in use", keyIDs},
 		{"secrets of other keys come in pages", otherKeys},
 		{"reseal replaces what it read, once", reseal},
+		{"private signing keys count among what keys sealed", sealedRows},
 		{"concurrent writers lose nothing", concurrent},
 		{"a canceled context is reported as such", canceled},
 		{"check passes on an open store", func(t *testing.T, s store.Store) { must(t, s.Check(t.Context())) }},

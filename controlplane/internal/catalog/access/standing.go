@@ -118,6 +118,10 @@ func (s Standing) Manages(o resource.Object) error {
 		return s.require(s.teamAdmin(o.Name), "manage the team "+o.Name, "to be an admin of that team or the role ADMIN")
 	case *resource.BearerToken:
 		return s.managesToken(o.Owner)
+	case *resource.IdentityProvider:
+		return s.require(false, "manage identity providers", "the role ADMIN")
+	case *resource.OAuthClient:
+		return s.require(false, "manage OAuth clients", "the role ADMIN")
 	default:
 		return s.require(false, "manage users", "the role ADMIN")
 	}
@@ -139,6 +143,11 @@ func (s Standing) Deletes(o resource.Object) error { return s.Creates(o) }
 func (s Standing) UpdatesUser(u *resource.User, fields []string) error {
 	own := u.Name == s.user && !slices.ContainsFunc(fields, func(f string) bool { return f != "display_name" && f != "labels" })
 	return s.require(s.all || own, "change the role or state of a user, or another user", "the role ADMIN")
+}
+
+// SetsPassword returns a Denied fault if the caller may not set a user's password: users may set their own.
+func (s Standing) SetsPassword(u *resource.User) error {
+	return s.require(u.Name == s.user, "set another user's password", "the role ADMIN")
 }
 
 func (s Standing) managesServer(o *resource.Server) error {

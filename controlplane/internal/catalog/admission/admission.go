@@ -15,7 +15,7 @@ import (
 )
 
 // Check checks a resource by itself and against the others. Before is its stored state in normal form, nil for a new
-// one. It fills in what admission computes: a gateway's names.
+// one. It fills in what admission computes: a gateway's names and scopes.
 func Check(ctx context.Context, d *desk.Desk, before, o resource.Object) error {
 	problems := resource.Check(o)
 	var err error
@@ -35,9 +35,11 @@ func Check(ctx context.Context, d *desk.Desk, before, o resource.Object) error {
 		}
 	case *resource.User:
 		b, _ := before.(*resource.User)
-		if b != nil && IsAdmin(b) && !IsAdmin(o) {
-			err = NotLastAdmin(ctx, d, o.Name)
-		}
+		err = user(ctx, d, b, o, &problems)
+	case *resource.IdentityProvider:
+		err = identityProvider(ctx, d, o, &problems)
+	case *resource.OAuthClient:
+		err = oauthClient(ctx, d, o, &problems)
 	}
 	if err == nil {
 		err = d.Failed()

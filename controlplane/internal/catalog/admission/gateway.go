@@ -45,13 +45,14 @@ func gateway(ctx context.Context, d *desk.Desk, before, g *resource.Gateway, p *
 			if err != nil {
 				return err
 			}
-			if err := pin(ctx, d, g, c, a, p); err != nil {
+			if err := pin(ctx, d, g, c, At(a, "pinned.connection"), p); err != nil {
 				return err
 			}
 		}
 	}
 	nameTools(g, p)
-	return nil
+	g.ScopesSupported = g.Scopes()
+	return features(ctx, d, before, g, sameVisibility, p)
 }
 
 // same compares two pieces of a resource by their JSON form, in which equal ones are equal.
@@ -102,11 +103,11 @@ func assignment(ctx context.Context, d *desk.Desk, g *resource.Gateway, a resour
 		return nil
 	}
 	add(p, At(a, "pinned.connection"), access.OwnerMayUse(server, c.Owner, d.Memberships(ctx)))
-	return pin(ctx, d, g, c, a, p)
+	return pin(ctx, d, g, c, At(a, "pinned.connection"), p)
 }
 
 // pin checks whose connection is pinned where (G-11). A connection that was deleted is nobody's.
-func pin(ctx context.Context, d *desk.Desk, g *resource.Gateway, c *resource.Connection, a resource.ToolAssignment, p *resource.Problems) error {
+func pin(ctx context.Context, d *desk.Desk, g *resource.Gateway, c *resource.Connection, at string, p *resource.Problems) error {
 	if c == nil {
 		return nil
 	}
@@ -114,8 +115,8 @@ func pin(ctx context.Context, d *desk.Desk, g *resource.Gateway, c *resource.Con
 	if err != nil {
 		return err
 	}
-	add(p, At(a, "pinned.connection"), access.Pin(g, c, d.Memberships(ctx)))
-	add(p, At(a, "pinned.connection"), who.Lend(g, c))
+	add(p, at, access.Pin(g, c, d.Memberships(ctx)))
+	add(p, at, who.Lend(g, c))
 	return nil
 }
 
@@ -126,17 +127,7 @@ func nameTools(g *resource.Gateway, p *resource.Problems) {
 		server, upstream, _ := strings.Cut(a.Tool, "/")
 		tools[i] = compile.NamedTool{Server: server, Upstream: upstream, Exposed: a.ExposedName}
 	}
-	prefix := compile.PrefixAlways
-	if g.Naming != nil {
-		switch g.Naming.Prefix {
-		case resource.NamingOnConflict:
-			prefix = compile.PrefixOnConflict
-		case resource.NamingNever:
-			prefix = compile.PrefixNever
-		case resource.NamingAlways:
-		}
-	}
-	names, problems := compile.Names(prefix, tools)
+	names, problems := compile.Names(Prefix(g), tools)
 	for _, n := range problems {
 		a := g.Tools[n.Index]
 		if n.Reserved {
@@ -147,5 +138,20 @@ func nameTools(g *resource.Gateway, p *resource.Problems) {
 	}
 	for i := range g.Tools {
 		g.Tools[i].ResolvedName = names[i]
+	}
+}
+
+// Prefix is a gateway's naming as package compile has it.
+func Prefix(g *resource.Gateway) compile.Prefix {
+	if g.Naming == nil {
+		return compile.PrefixAlways
+	}
+	switch g.Naming.Prefix {
+	case resource.NamingOnConflict:
+		return compile.PrefixOnConflict
+	case resource.NamingNever:
+		return compile.PrefixNever
+	default:
+		return compile.PrefixAlways
 	}
 }

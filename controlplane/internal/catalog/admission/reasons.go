@@ -16,6 +16,16 @@ const (
 	ReasonPinOtherServer = "PIN_CONNECTION_OF_OTHER_SERVER"
 	// ReasonNameClash (Invalid): two tools of a gateway would have one name (G-14).
 	ReasonNameClash = "TOOL_NAME_CLASH"
+	// ReasonIssuerTaken (Invalid): two identity providers would have one issuer.
+	ReasonIssuerTaken = "ISSUER_TAKEN"
+	// ReasonIdentityTaken (Invalid): an account at an identity provider would be of two users (AZ-24).
+	ReasonIdentityTaken = "IDENTITY_TAKEN"
+	// ReasonNodeLacksCapability (Precondition): a live node could not enforce what is asked for (D-37).
+	ReasonNodeLacksCapability = "NODE_LACKS_CAPABILITY"
+	// ReasonPinPruned (Invalid): Apply would delete a connection that a listed gateway pins.
+	ReasonPinPruned = "PIN_CONNECTION_PRUNED"
+	// ReasonPromptClash (Invalid): prompts of two servers would have one name on a gateway that puts none in front (M-62).
+	ReasonPromptClash = "PROMPT_NAME_CLASH"
 	// ReasonNameReserved (Invalid): a tool would have the name of a tool of the gateway itself (G-26).
 	ReasonNameReserved = "TOOL_NAME_RESERVED"
 	// ReasonSecretKind (Invalid): a connection has secrets of a kind that its server does not take.

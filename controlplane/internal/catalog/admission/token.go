@@ -57,6 +57,15 @@ func Restored(ctx context.Context, d *desk.Desk, o resource.Object) error {
 		if err := References(ctx, d, o.Visibility, &p); err != nil {
 			return err
 		}
+		for _, f := range o.ServerFeatures {
+			server, err := desk.Find[*resource.Server](ctx, d, resource.KindServer, f.Server)
+			if err != nil {
+				return err
+			}
+			if server == nil {
+				p.Add(ReasonUnknownReference, FeatureAt(f, "server"), "the server is gone; undelete the server %q first", f.Server)
+			}
+		}
 		for _, a := range o.Tools {
 			tool, err := desk.Find[*resource.Tool](ctx, d, resource.KindTool, a.Tool)
 			if err != nil {

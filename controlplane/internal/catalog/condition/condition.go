@@ -5,10 +5,12 @@ package condition
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/access"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/admission"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/desk"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
@@ -32,6 +34,9 @@ const (
 	// WithinServers is shown when it is false: a server's visibility was narrowed after its tools were assigned.
 	// It cuts no call (G-18) and is no part of Ready.
 	WithinServers = "WithinServerVisibility"
+	// PromptNames is shown when it is false: naming is NEVER, and prompts came to clash after the gateway was written.
+	// It is no part of Ready: nodes put prefixes on them.
+	PromptNames = "PromptNames"
 	// Ready: all conditions that count are true.
 	Ready = "Ready"
 )
@@ -51,7 +56,7 @@ type Fleet interface {
 }
 
 // Of returns the conditions of a gateway, complete with its tools: those of G-3, Ready after them, and
-// WithinServerVisibility if it does not hold. A nil fleet is one without nodes.
+// WithinServerVisibility and PromptNames if they do not hold. A nil fleet is one without nodes.
 func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]resource.Condition, error) {
 	visible, err := visibleCondition(ctx, d, g)
 	if err != nil {
@@ -70,7 +75,15 @@ func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]
 	if narrowed != nil {
 		list = append(list, *narrowed)
 	}
-	return list, nil
+	clashes, err := admission.PromptClashes(ctx, d, g)
+	if len(clashes) > 0 {
+		var names []string
+		for _, c := range clashes {
+			names = append(names, c.Server+"/"+c.Upstream)
+		}
+		list = append(list, fails(PromptNames, "PromptNameClash", "These prompts would have one name with others, so they got prefixes: %s; let the naming put servers in front, or turn some off.", resource.Listed(names)))
+	}
+	return list, err
 }
 
 func toolsCondition(g *resource.Gateway) resource.Condition {
@@ -81,10 +94,17 @@ func toolsCondition(g *resource.Gateway) resource.Condition {
 }
 
 func authCondition(g *resource.Gateway) resource.Condition {
-	if g.Authentication == nil || g.Authentication.BearerToken == nil {
-		return fails(HasClientAuth, "NoClientAuthentication", "No client can authenticate; set authentication, for example {bearer_token: {}}.")
+	var ways []string
+	if a := g.Authentication; a != nil && a.OAuth != nil {
+		ways = append(ways, "OAuth")
 	}
-	return holds(HasClientAuth, "Clients authenticate with bearer tokens.")
+	if a := g.Authentication; a != nil && a.BearerToken != nil {
+		ways = append(ways, "bearer tokens")
+	}
+	if len(ways) == 0 {
+		return fails(HasClientAuth, "NoClientAuthentication", "No client can authenticate; set authentication, for example {oauth: {}} or {bearer_token: {}}.")
+	}
+	return holds(HasClientAuth, "Clients authenticate with "+strings.Join(ways, " or ")+".")
 }
 
 func readyCondition(list []resource.Condition) resource.Condition {
@@ -162,17 +182,13 @@ func anybodyActive(ctx context.Context, d *desk.Desk) (resource.Condition, error
 // its owner still within the server's visibility.
 func credentialConditions(ctx context.Context, d *desk.Desk, g *resource.Gateway) (resource.Condition, *resource.Condition, error) {
 	var missing, empty, outside []string
-	for _, a := range g.Tools {
-		if a.Pinned == nil {
-			continue
-		}
-		name := a.Pinned.Connection
+	for name, of := range pinned(g) {
 		c, err := desk.Find[*resource.Connection](ctx, d, resource.KindConnection, name)
 		if err != nil {
 			return resource.Condition{}, nil, err
 		}
 		if c == nil {
-			missing = appendNew(missing, name)
+			missing = appendNew(missing, name+of)
 			continue
 		}
 		server, err := desk.Find[*resource.Server](ctx, d, resource.KindServer, c.Server)
@@ -183,7 +199,7 @@ func credentialConditions(ctx context.Context, d *desk.Desk, g *resource.Gateway
 			continue
 		}
 		if server.NeedsSecret() && c.CredentialVersion == "" {
-			empty = appendNew(empty, name)
+			empty = appendNew(empty, name+of)
 		}
 		if access.OwnerMayUse(server, c.Owner, d.Memberships(ctx)) != nil {
 			outside = appendNew(outside, server.Name)
@@ -201,6 +217,23 @@ func credentialConditions(ctx context.Context, d *desk.Desk, g *resource.Gateway
 		return fails(CredentialsResolvable, "CredentialMissing", "Pinned connections have no credential: %s; set their secret_headers or secret_env.", resource.Listed(empty)), narrowed, d.Failed()
 	default:
 		return holds(CredentialsResolvable, "Every pinned connection is there with its credential."), narrowed, d.Failed()
+	}
+}
+
+// pinned yields the connections that a gateway's tools and server features pin; of says which feature, with a space in
+// front, and is empty for a tool.
+func pinned(g *resource.Gateway) iter.Seq2[string, string] {
+	return func(yield func(name, of string) bool) {
+		for _, a := range g.Tools {
+			if a.Pinned != nil && !yield(a.Pinned.Connection, "") {
+				return
+			}
+		}
+		for _, f := range g.ServerFeatures {
+			if f.Pinned != nil && !yield(f.Pinned.Connection, " (server feature "+f.Server+")") {
+				return
+			}
+		}
 	}
 }
 

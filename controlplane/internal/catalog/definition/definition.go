@@ -18,9 +18,11 @@ import (
 )
 
 const (
-	maxName  = 256
-	maxBytes = 10 << 20
-	maxDepth = 128
+	maxName   = 256
+	maxURI    = 2048
+	maxBytes  = 10 << 20
+	maxListed = 64 << 10
+	maxDepth  = 128
 )
 
 // Definition is one tool as its server described it.
@@ -46,14 +48,9 @@ func Parse(raw []byte) (Definition, error) {
 	if err != nil {
 		return Definition{}, err
 	}
-	name, _ := object["name"].(string)
-	switch {
-	case name == "":
-		return Definition{}, errors.New("it has no name")
-	case len(name) > maxName:
-		return Definition{}, fmt.Errorf("its name has more than %d bytes", maxName)
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
-		return Definition{}, errors.New("its name has characters that cannot be printed")
+	name, err := text(object, "name", maxName)
+	if err != nil {
+		return Definition{}, err
 	}
 	var canonical bytes.Buffer
 	if err := write(&canonical, object, 0); err != nil {
@@ -65,6 +62,43 @@ func Parse(raw []byte) (Definition, error) {
 		Name: name, Raw: raw, Hash: hex.EncodeToString(sum[:]),
 		Retryable: annotations["readOnlyHint"] == true || annotations["idempotentHint"] == true,
 	}, nil
+}
+
+// PromptName reads the name out of a prompt's definition as it came in prompts/list.
+func PromptName(raw []byte) (string, error) { return listed(raw, "name", maxName) }
+
+// TemplateURI reads the uriTemplate out of a resource template's definition as it came in resources/templates/list.
+func TemplateURI(raw []byte) (string, error) { return listed(raw, "uriTemplate", maxURI) }
+
+func listed(raw []byte, member string, most int) (string, error) {
+	if len(raw) > maxListed {
+		return "", errors.New("it has more than 64 KiB")
+	}
+	object, err := open(raw)
+	if err != nil {
+		return "", err
+	}
+	return text(object, member, most)
+}
+
+// text returns a member that names what is defined.
+func text(object map[string]any, member string, most int) (string, error) {
+	name, _ := object[member].(string)
+	switch {
+	case name == "":
+		return "", fmt.Errorf("it has no %s", member)
+	case len(name) > most:
+		return "", fmt.Errorf("its %s has more than %d bytes", member, most)
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return "", fmt.Errorf("its %s has characters that cannot be printed", member)
+	}
+	return name, nil
+}
+
+// Object reports whether raw is one JSON object.
+func Object(raw []byte) bool {
+	_, err := open(raw)
+	return err == nil
 }
 
 // open decodes a JSON object; numbers keep their digits.

@@ -32,7 +32,8 @@ type Desk struct {
 	decoded  map[*record.Record]resource.Object
 	standing *access.Standing
 	members  map[string]map[string]bool // team to its members
-	failed   error                      // of a membership look-up, whose signature has no room for it
+	accounts map[resource.Identity]string
+	failed   error // of a membership look-up, whose signature has no room for it
 }
 
 // New returns a desk for a caller.
@@ -204,8 +205,27 @@ func Fresh(stored resource.Object, etag string) error {
 	return fault.Newf(fault.Conflict, ReasonEtagStale, "The %s was changed since you read it; read it again and repeat your change.", Refer(stored))
 }
 
+// Identities returns whose each account at an identity provider is. The map is the desk's: who admits a user writes the
+// user's accounts into it, so that it is right for the next one.
+func (d *Desk) Identities(ctx context.Context) (map[resource.Identity]string, error) {
+	if d.accounts != nil {
+		return d.accounts, nil
+	}
+	users, err := All[*resource.User](ctx, d, resource.KindUser)
+	if err != nil {
+		return nil, err
+	}
+	d.accounts = make(map[resource.Identity]string)
+	for _, u := range users {
+		for _, id := range u.Identities {
+			d.accounts[id] = u.Name
+		}
+	}
+	return d.accounts, nil
+}
+
 // Label is a kind as it stands in a sentence.
-func Label(k resource.Kind) string { return strings.ReplaceAll(string(k), "_", " ") }
+func Label(k resource.Kind) string { return k.Label() }
 
 // Refer names a resource in a sentence, for example `gateway "eng"`.
 func Refer(o resource.Object) string {

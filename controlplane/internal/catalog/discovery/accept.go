@@ -17,9 +17,9 @@ import (
 const (
 	// ReasonCredentialMissing (Precondition): a discovery needs a connection with a credential and there is none.
 	ReasonCredentialMissing = "CREDENTIAL_MISSING"
-	// ReasonNothingPending (Precondition): no changed definition waits to be accepted.
+	// ReasonNothingPending (Precondition): no changed definition, or no changed instructions, wait to be accepted.
 	ReasonNothingPending = "NO_PENDING_DEFINITION"
-	// ReasonPendingChanged (Conflict): another definition waits than the one that was reviewed.
+	// ReasonPendingChanged (Conflict): another definition waits, or other instructions, than what was reviewed.
 	ReasonPendingChanged = "PENDING_DEFINITION_CHANGED"
 )
 
@@ -62,4 +62,29 @@ func Accept(ctx context.Context, d *desk.Draft, name, pendingHash string) error 
 		return err
 	}
 	return d.Put(ctx, t, t.UID, "")
+}
+
+// AcceptInstructions makes the instructions of a server that wait the accepted ones, if they are those that were
+// reviewed: pendingHash is their SHA-256 in hexadecimal.
+func AcceptInstructions(ctx context.Context, d *desk.Draft, name, pendingHash string) error {
+	s, err := desk.See[*resource.Server](ctx, d.Desk, resource.KindServer, name)
+	if err != nil {
+		return err
+	}
+	who, err := d.Who(ctx)
+	if err != nil {
+		return err
+	}
+	if err := who.Manages(s); err != nil {
+		return err
+	}
+	switch {
+	case s.Status == nil || s.Status.PendingInstructionsHash == "":
+		return fault.Newf(fault.Precondition, ReasonNothingPending, "No changed instructions of the server %q wait to be accepted.", name)
+	case s.Status.PendingInstructionsHash != strings.ToLower(pendingHash):
+		return fault.Newf(fault.Conflict, ReasonPendingChanged, "Other instructions of the server %q wait than those you reviewed; read the server again.", name)
+	}
+	s.Status.Instructions = s.Status.PendingInstructions
+	s.Status.PendingInstructions, s.Status.PendingInstructionsHash = "", ""
+	return d.Put(ctx, s, s.UID, "")
 }

@@ -24,6 +24,11 @@ type Discovery struct {
 	Capabilities    []byte // raw JSON object
 	Instructions    string
 	Tools           [][]byte // raw JSON objects of tools/list
+	Prompts         [][]byte // raw JSON objects of prompts/list
+	Templates       [][]byte // raw JSON objects of resources/templates/list
+	Authorities     []string // of resources, templates and apps, sorted (M-66)
+	Missing         []string // "prompts", "resources", "templates": declared, but not given
+	SSE             bool     // the URL speaks HTTP+SSE only
 }
 
 // Outcome names the tools, "<server>/<upstream name>", that a discovery found different.
@@ -39,7 +44,9 @@ type Found struct {
 	// Left says which definitions cannot be used, and why.
 	Left []string
 
-	tools map[string]definition.Definition
+	tools     map[string]definition.Definition
+	prompts   []resource.ListedPrompt
+	templates []resource.ListedTemplate
 }
 
 // Read reads the definitions of a discovery; the first of two with one name counts.
@@ -56,6 +63,7 @@ func Read(d Discovery) Found {
 			out.tools[def.Name] = def
 		}
 	}
+	out.readLists()
 	return out
 }
 
@@ -85,7 +93,11 @@ func recordServer(ctx context.Context, d *desk.Draft, s *resource.Server, found 
 	next := *s
 	next.Status = &resource.ServerStatus{
 		ProtocolVersion: resource.Clip(found.ProtocolVersion, 32), ServerInfo: serverInfo(found.ServerInfo), Tools: uint32(len(found.tools)),
+		Capabilities: capabilities(found.Capabilities), Prompts: found.prompts, Templates: found.templates,
+		ResourceAuthorities: found.Authorities, SSE: found.SSE && s.StreamableHTTP != nil,
 	}
+	keep(s.Status, next.Status, found.Missing)
+	instruct(s, next.Status, found.Instructions)
 	return d.Put(ctx, &next, s.UID, "")
 }
 

@@ -18,7 +18,8 @@ import (
 const Everything = "*"
 
 // field is what a struct field's tags say: its JSON name, whether only the control plane writes it ("output"), whether
-// it cannot change ("immutable"), whether it is handed on and never read back ("secret"), and its oneof.
+// it cannot change ("immutable"), whether it is handed on and never read back ("secret"), whether others write it too, so
+// that "*" without it keeps it ("kept"), and its oneof.
 type field struct {
 	name, rule, oneof string
 	typ               reflect.Type
@@ -68,7 +69,7 @@ func toDocument(v any) (document, error) {
 // level deeper, "visibility.team" and "labels.env". Without a mask every field that is set in the patch is written; with
 // "*" every field, set or not. A masked field that the patch does not set takes its default. Setting one member of a
 // oneof clears the others. Fields that only the control plane writes are ignored, also when a mask names them (AIP-203);
-// fields that cannot change are refused when they would, but for "*" without them; secrets are taken if they are set.
+// fields that cannot change are refused when they would, but for "*" without them; secrets, and what others write too, are taken with "*" if they are set.
 func Merge(stored, patch resource.Object, mask []string) (resource.Object, error) {
 	known := fieldsOf(stored)
 	from, err := toDocument(patch)

@@ -20,4 +20,8 @@ const (
 	ReasonStoreUnavailable = "STORE_UNAVAILABLE"
 	// ReasonStoreUnusable (Precondition): the database cannot be opened as it is; the text says what it is and what to do.
 	ReasonStoreUnusable = "STORE_UNUSABLE"
+	// ReasonEpochHeadDiffers (Precondition): a new epoch was asked for at another revision than the head.
+	ReasonEpochHeadDiffers = "EPOCH_HEAD_DIFFERS"
+	// ReasonRolloutRunning (Precondition): a staged rollout is not over yet.
+	ReasonRolloutRunning = "ROLLOUT_RUNNING"
 )

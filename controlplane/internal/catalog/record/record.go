@@ -49,6 +49,7 @@ type Op struct {
 	Version Hash // of the new state; zero for a deletion
 	Delete  bool
 	Record  *Record // the new state as of this change; nil for a deletion
+	Before  *Record // the living state that this change replaced; nil for none. See Change.Undo
 }
 
 // Change is one committed transaction.
@@ -59,6 +60,8 @@ type Change struct {
 	Atomic   bool  // all of it or nothing must be enforced
 	Denials  []Key // what it takes away, for the fast lane (D-30); kind "team_member" has name "<team>/<user>"
 	Ops      []Op
+	Undo     bool // each operation has its Before; those of older versions do not
+	Staged   bool // it went to one node first; see [Rollout]
 }
 
 // Reader reads one consistent state. Deleted records are invisible unless asked for.
@@ -78,8 +81,9 @@ type Reader interface {
 }
 
 // Tx is a transaction that writes. What it reads it may rely on (D-2): a record it got and a list it was given are, when
-// it commits, what they were when they were read. Two transactions that touch each other's ground end as if one had run
-// after the other, or one of them fails as fault.Conflict. It reads what it wrote itself.
+// it commits, what they were when they were read: so what must be unique within a kind is, if whoever makes it lists the
+// kind before. Two transactions that touch each other's ground end as if one had run after the other, or one of them
+// fails as fault.Conflict. It reads what it wrote itself.
 type Tx interface {
 	Reader
 	// Put writes a record's new state: UID, Body, Blobs and Lookup; version, times and revision are the store's. A record
@@ -95,6 +99,13 @@ type Tx interface {
 	Deny(key Key)
 	// SetAtomic marks the change atomic.
 	SetAtomic()
+	// SetStaged makes the change a staged rollout (see [Rollout]): the write fails with Precondition, ROLLOUT_RUNNING, if
+	// another one is running.
+	SetStaged()
+	// SetRollback says that the change takes everything back to a revision: a rollout of a later one ends with it.
+	SetRollback(to Revision)
+	// Head is the state that the transaction reads.
+	Head() Head
 }
 
 // Store keeps records and the revision log. Its implementations pass storetest.
@@ -113,6 +124,8 @@ type Store interface {
 	// Changes returns up to limit changes after a revision, in order. It fails with fault.Stale if they are no longer
 	// kept.
 	Changes(ctx context.Context, after Revision, limit int) ([]Change, error)
+	// Floor returns the oldest revision after which all changes are kept.
+	Floor(ctx context.Context) (Revision, error)
 	// Snapshot calls yield for every live record at one point, in (kind, name) order, and returns that point.
 	Snapshot(ctx context.Context, yield func(*Record) error) (Head, error)
 	// Blobs returns the bytes of the given hashes, in their order; a missing one is fault.NotFound.

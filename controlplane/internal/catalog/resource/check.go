@@ -17,9 +17,12 @@ var (
 	emailRE   = regexp.MustCompile(`^[^@\s/]+@[^@\s/]+$`)
 	envRE     = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	exposedRE = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+	// extensionRE is a key of _meta with its prefix, which names of extensions are (MCP).
+	extensionRE = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?)*/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 	// scopeRE is scope-token of RFC 6749, section 3.3.
 	scopeRE = regexp.MustCompile(`^[\x21\x23-\x5b\x5d-\x7e]{1,128}$`)
 	// tokenRE is token of RFC 9110, section 5.6.2: a header's name.
+	globRE  = regexp.MustCompile(`^[!-~]{1,256}$`)
 	tokenRE = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")
 )
 
@@ -27,12 +30,20 @@ const (
 	maxSlug     = 63
 	maxEmail    = 254
 	maxTools    = 10_000
+	maxFeatures = 100
 	maxMembers  = 10_000
 	maxTTL      = 365 * 24 * time.Hour // ST-4
 	maxListTTL  = 300 * time.Second
 	minMaxStale = 60 * time.Second
-	minTimeout  = time.Second
-	maxTimeout  = 15 * time.Minute
+	minPeriod   = time.Second
+	maxPeriod   = 24 * time.Hour
+	maxRate     = 1_000_000_000
+
+	maxRateLimits = 32
+	minTimeout    = time.Second
+	maxTimeout    = 15 * time.Minute
+
+	modern = "2026-07-28" // the first version without sessions and without HTTP+SSE
 )
 
 // Check returns what is wrong with a resource by itself, after [Normalize].
@@ -57,9 +68,16 @@ func Check(o Object) Problems {
 		p.email("name", o.Name)
 		p.text("display_name", o.DisplayName, 128)
 		p.oneOf("role", string(o.Role), string(RoleMember), string(RoleEditor), string(RoleAdmin))
+		p.identities(o)
 	case *BearerToken:
 		p.slug("name", o.Name)
 		p.token(o)
+	case *IdentityProvider:
+		p.slug("name", o.Name)
+		p.identityProvider(o)
+	case *OAuthClient:
+		p.slug("name", o.Name)
+		p.oauthClient(o)
 	case *Tool:
 	}
 	return p

@@ -29,9 +29,6 @@ func (p *Problems) server(s *Server) {
 	p.oneOf("protocol", s.Protocol, "AUTO", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 	p.oneOf("tool_changes", string(s.ToolChanges), string(ToolChangesReview), string(ToolChangesHold), string(ToolChangesAccept))
 	p.oneOf("affinity", string(s.Affinity), string(AffinityPrincipal), string(AffinityNone))
-	if s.Affinity == AffinityPrincipal && s.Stdio == nil || s.Affinity == AffinityNone && s.Stdio != nil {
-		p.Add(ReasonNotEnforcedYet, "affinity", "%s is not enforced for this transport yet; leave it out", s.Affinity)
-	}
 }
 
 func (p *Problems) transport(s *Server) {
@@ -42,7 +39,10 @@ func (p *Problems) transport(s *Server) {
 	}
 	if s.SSE != nil {
 		n++
-		p.Add(ReasonNotEnforcedYet, "sse", "nodes do not speak HTTP+SSE yet; use streamable_http if the server has it")
+		p.url("sse.url", s.SSE.URL)
+		if s.Protocol == modern {
+			p.field("protocol", "%s has no HTTP+SSE; use streamable_http, or leave the protocol out", modern)
+		}
 	}
 	if s.Stdio != nil {
 		n++
@@ -136,6 +136,10 @@ func (p *Problems) gateway(g *Gateway) {
 	if len(g.PassthroughHeaders) > 0 {
 		p.Add(ReasonNotEnforcedYet, "passthrough_headers", "nodes do not enforce them yet; leave them out")
 	}
+	p.oneOf("resource_uris", string(g.ResourceURIs), string(ResourceURIsOnConflict), string(ResourceURIsAlways))
+	p.features(g)
+	p.extensions(g)
+	p.rateLimits(g.RateLimits)
 	p.count("tools", len(g.Tools), maxTools)
 	seen := make(map[string]bool, len(g.Tools))
 	for _, a := range g.Tools {
@@ -168,8 +172,96 @@ func (p *Problems) assignment(at string, a ToolAssignment) {
 	if len(a.FixedArguments) > 0 {
 		p.Add(ReasonNotEnforcedYet, at+".fixed_arguments", "nodes do not enforce them yet; leave them out")
 	}
-	if len(a.RequiredScopes) > 0 {
-		p.Add(ReasonNotEnforcedYet, at+".required_scopes", "nodes do not enforce them yet; leave them out")
+	p.gatewayScopes(at+".required_scopes", a.RequiredScopes)
+}
+
+// features checks what the gateway shows of servers besides tools.
+func (p *Problems) features(g *Gateway) {
+	p.count("server_features", len(g.ServerFeatures), maxFeatures)
+	seen := make(map[string]bool, len(g.ServerFeatures))
+	for _, f := range g.ServerFeatures {
+		at := "server_features[" + clip(f.Server) + "]" // by name: they are sorted by now
+		p.slug(at+".server", f.Server)
+		if seen[f.Server] {
+			p.field(at+".server", "%q has an entry already; turn all of it on in one", clip(f.Server))
+		}
+		seen[f.Server] = true
+		switch {
+		case f.ResolveAtCallTime != nil:
+			p.Add(ReasonNotEnforcedYet, at+".resolve_at_call_time", "nodes do not resolve credentials at the call yet; use pinned: {connection: NAME}")
+		case f.Pinned != nil:
+			p.slug(at+".pinned.connection", f.Pinned.Connection)
+		case f.Prompts || f.Resources:
+			p.field(at+".pinned", "it is not set; say whose credential prompts and resources are read with: pinned: {connection: NAME}")
+		}
+		if !f.Prompts && !f.Resources && !f.Instructions {
+			p.field(at, "it turns nothing on; set prompts, resources or instructions to true, or leave the entry out")
+		}
+	}
+}
+
+// extensions checks which extensions of MCP may be used over the gateway.
+func (p *Problems) extensions(g *Gateway) {
+	if g.Extensions == nil {
+		return
+	}
+	p.count("extensions.allowed", len(g.Extensions.Allowed), 32)
+	p.unique("extensions.allowed", g.Extensions.Allowed)
+	for i, name := range g.Extensions.Allowed {
+		if len(name) > 128 || !extensionRE.MatchString(name) {
+			p.field(fmt.Sprintf("extensions.allowed[%d]", i), "%q is not the name of an extension, such as io.modelcontextprotocol/ui", clip(name))
+		}
+	}
+	servers := make(map[string]bool)
+	for _, a := range g.Tools {
+		name, _, _ := strings.Cut(a.Tool, "/")
+		servers[name] = true
+	}
+	for _, f := range g.ServerFeatures {
+		servers[f.Server] = true
+	}
+	if g.Extensions.Passthrough && len(servers) > 1 {
+		p.field("extensions.passthrough", "the gateway has %d servers, and a method that Penstock does not know would not tell which of them it is for; use it with one server", len(servers))
+	}
+}
+
+// rateLimits checks how much may be asked of a gateway (G-50).
+func (p *Problems) rateLimits(limits []RateLimit) {
+	p.count("rate_limits", len(limits), maxRateLimits)
+	seen := make(map[string]bool, len(limits))
+	for i, l := range limits {
+		at := fmt.Sprintf("rate_limits[%d]", i)
+		if l.Per == "" {
+			p.field(at+".per", "it is not set; say what counts together: GATEWAY, CALLER, TEAM, TOKEN, SERVER or TOOL")
+		}
+		p.oneOf(at+".per", string(l.Per), string(RateLimitPerGateway), string(RateLimitPerCaller), string(RateLimitPerTeam),
+			string(RateLimitPerToken), string(RateLimitPerServer), string(RateLimitPerTool))
+		p.oneOf(at+".when_unavailable", string(l.WhenUnavailable), string(RateLimitOpen), string(RateLimitClosed))
+		switch perTarget := l.Per == RateLimitPerServer || l.Per == RateLimitPerTool; {
+		case (l.Requests == 0) == (l.ToolCalls == 0):
+			p.field(at, "set exactly one of requests and tool_calls to the number that each period has")
+		case l.Requests > 0 && (perTarget || len(l.Tools) > 0):
+			p.field(at+".requests", "a request of any method belongs to no tool; use tool_calls with per: SERVER, per: TOOL and tools")
+		}
+		if max(l.Requests, l.ToolCalls, l.Burst) > maxRate {
+			p.field(at, "a number is more than 1,000,000,000")
+		}
+		if l.Period == nil {
+			p.field(at+".period", "it is not set; say how long a period is, for example 60s")
+		}
+		p.between(at+".period", l.Period, minPeriod, maxPeriod)
+		p.count(at+".tools", len(l.Tools), 32)
+		p.unique(at+".tools", l.Tools)
+		for j, pattern := range l.Tools {
+			if !globRE.MatchString(pattern) {
+				p.field(fmt.Sprintf("%s.tools[%d]", at, j), "%q is no pattern on <server>__<upstream name> of 1 to 256 printable characters, such as github__*", clip(pattern))
+			}
+		}
+		same := fmt.Sprint(l.Per, l.Requests > 0, l.Period, l.Tools)
+		if seen[same] {
+			p.field(at, "another limit counts the same in the same period; keep the lower one")
+		}
+		seen[same] = true
 	}
 }
 

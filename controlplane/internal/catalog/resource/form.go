@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"time"
 )
 
@@ -19,8 +20,9 @@ func Encode(o Object) ([]byte, error) {
 		c := *o
 		c.Meta = stored(o.Meta)
 		if c.Status != nil {
-			c.Status = &ServerStatus{ProtocolVersion: o.Status.ProtocolVersion, ServerInfo: o.Status.ServerInfo, Tools: o.Status.Tools}
-			if *c.Status == (ServerStatus{}) {
+			kept := *o.Status
+			kept.DiscoverTime, kept.LastError = time.Time{}, ""
+			if c.Status = &kept; reflect.ValueOf(kept).IsZero() {
 				c.Status = nil
 			}
 		}
@@ -42,6 +44,14 @@ func Encode(o Object) ([]byte, error) {
 		c.Meta = stored(o.Meta)
 		v = c
 	case *User:
+		c := *o
+		c.Meta = stored(o.Meta)
+		v = c
+	case *IdentityProvider:
+		c := *o
+		c.Meta, c.ClientSecret = stored(o.Meta), ""
+		v = c
+	case *OAuthClient:
 		c := *o
 		c.Meta = stored(o.Meta)
 		v = c

@@ -2,7 +2,10 @@
 
 package resource
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // Gateway is a named MCP endpoint. Tools are stored apart from it, as assignments, and joined when it is read.
 type Gateway struct {
@@ -21,11 +24,85 @@ type Gateway struct {
 	Status              *GatewayStatus   `json:"status,omitempty" field:"output"`
 	LoadToolsWhenNeeded bool             `json:"load_tools_when_needed,omitempty"`
 	PassthroughHeaders  []string         `json:"passthrough_headers,omitempty"`
+	ServerFeatures      []ServerFeature  `json:"server_features,omitempty"`
+	ResourceURIs        ResourceURIs     `json:"resource_uris,omitempty"`
+	Extensions          *Extensions      `json:"extensions,omitempty"`
+	ScopesSupported     []string         `json:"scopes_supported,omitempty" field:"output"`
+	RateLimits          []RateLimit      `json:"rate_limits,omitempty"`
 }
+
+// Scopes returns the OAuth scopes that tokens for the gateway may have: "mcp" and those that its tools require, sorted.
+func (g *Gateway) Scopes() []string {
+	scopes := []string{ScopeMCP}
+	for _, a := range g.Tools {
+		scopes = append(scopes, a.RequiredScopes...)
+	}
+	slices.Sort(scopes)
+	return slices.Compact(scopes)
+}
+
+// ServerFeature turns prompts, resources and instructions of one server on (M-54).
+type ServerFeature struct {
+	Server            string    `json:"server,omitempty"`
+	Pinned            *Pinned   `json:"pinned,omitempty" oneof:"mode"`
+	ResolveAtCallTime *struct{} `json:"resolve_at_call_time,omitempty" oneof:"mode"`
+	Prompts           bool      `json:"prompts,omitempty"`
+	Resources         bool      `json:"resources,omitempty"`
+	Instructions      bool      `json:"instructions,omitempty"`
+}
+
+// ResourceURIs says when the URI of a resource carries the name of its server; empty means ON_CONFLICT (M-66).
+type ResourceURIs string
+
+// The ways to write URIs.
+const (
+	ResourceURIsOnConflict ResourceURIs = "RESOURCE_URIS_ON_CONFLICT"
+	ResourceURIsAlways     ResourceURIs = "RESOURCE_URIS_ALWAYS"
+)
+
+// Extensions says which extensions of MCP may be used over a gateway (M-60).
+type Extensions struct {
+	Allowed     []string `json:"allowed,omitempty"`
+	Passthrough bool     `json:"passthrough,omitempty"`
+}
+
+// RateLimit is how often something may happen over all nodes together (G-50). Exactly one of Requests and ToolCalls is set.
+type RateLimit struct {
+	Per             RateLimitPer         `json:"per,omitempty"`
+	Requests        uint32               `json:"requests,omitempty"`
+	ToolCalls       uint32               `json:"tool_calls,omitempty"`
+	Period          *Duration            `json:"period,omitempty"`
+	Burst           uint32               `json:"burst,omitempty"`
+	WhenUnavailable RateLimitUnavailable `json:"when_unavailable,omitempty"`
+	Tools           []string             `json:"tools,omitempty"`
+}
+
+// RateLimitPer says what counts together.
+type RateLimitPer string
+
+// What counts together.
+const (
+	RateLimitPerGateway RateLimitPer = "RATE_LIMIT_PER_GATEWAY"
+	RateLimitPerCaller  RateLimitPer = "RATE_LIMIT_PER_CALLER"
+	RateLimitPerTeam    RateLimitPer = "RATE_LIMIT_PER_TEAM"
+	RateLimitPerToken   RateLimitPer = "RATE_LIMIT_PER_TOKEN"
+	RateLimitPerServer  RateLimitPer = "RATE_LIMIT_PER_SERVER"
+	RateLimitPerTool    RateLimitPer = "RATE_LIMIT_PER_TOOL"
+)
+
+// RateLimitUnavailable says what happens while the store that nodes share cannot be reached; empty means OPEN.
+type RateLimitUnavailable string
+
+// What happens without the store.
+const (
+	RateLimitOpen   RateLimitUnavailable = "RATE_LIMIT_UNAVAILABLE_OPEN"
+	RateLimitClosed RateLimitUnavailable = "RATE_LIMIT_UNAVAILABLE_CLOSED"
+)
 
 // Authentication lists the ways clients may authenticate.
 type Authentication struct {
 	BearerToken *struct{} `json:"bearer_token,omitempty"`
+	OAuth       *struct{} `json:"oauth,omitempty"`
 }
 
 // Naming says how tools are named on a gateway.

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Normalize brings input into the one form in which equal resources are equal: e-mail addresses in lower case, sets
@@ -30,8 +31,19 @@ func Normalize(o Object) {
 			}
 		}
 		slices.Sort(o.Regions)
+		slices.SortStableFunc(o.ServerFeatures, func(a, b ServerFeature) int { return cmp.Compare(a.Server, b.Server) })
+		unspecified(&o.ResourceURIs, "RESOURCE_URIS_UNSPECIFIED")
+		if o.Extensions != nil {
+			slices.Sort(o.Extensions.Allowed)
+		}
+		for i := range o.RateLimits {
+			unspecified(&o.RateLimits[i].Per, "RATE_LIMIT_PER_UNSPECIFIED")
+			unspecified(&o.RateLimits[i].WhenUnavailable, "RATE_LIMIT_UNAVAILABLE_UNSPECIFIED")
+			slices.Sort(o.RateLimits[i].Tools)
+		}
 		for i := range o.Tools {
 			o.Tools[i].Gateway, o.Tools[i].ResolvedName = "", ""
+			slices.Sort(o.Tools[i].RequiredScopes)
 		}
 		slices.SortStableFunc(o.Tools, func(a, b ToolAssignment) int { return cmp.Compare(a.Tool, b.Tool) })
 	case *Team:
@@ -46,6 +58,13 @@ func Normalize(o Object) {
 		if o.Role == "" {
 			o.Role = RoleMember
 		}
+		slices.SortStableFunc(o.Identities, func(a, b Identity) int {
+			return cmp.Or(cmp.Compare(a.Issuer, b.Issuer), cmp.Compare(a.Subject, b.Subject))
+		})
+	case *IdentityProvider:
+		o.normalize()
+	case *OAuthClient:
+		o.normalize()
 	case *BearerToken:
 		o.Owner.normalize()
 		slices.Sort(o.Gateways)
@@ -75,6 +94,31 @@ func (v *Visibility) normalize() {
 func (o *Owner) normalize() {
 	if o != nil {
 		o.User = lower(o.User)
+	}
+}
+
+func (o *IdentityProvider) normalize() {
+	for i, d := range o.EmailDomains {
+		o.EmailDomains[i] = lower(d)
+	}
+	slices.Sort(o.EmailDomains)
+	slices.SortStableFunc(o.GroupMappings, func(a, b GroupMapping) int {
+		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Team, b.Team))
+	})
+}
+
+// normalize also drops secrets of a client that no longer authenticates with one: they must not come back with it.
+func (c *OAuthClient) normalize() {
+	unspecified(&c.Authentication, "O_AUTH_CLIENT_AUTHENTICATION_UNSPECIFIED")
+	if c.Authentication == "" {
+		c.Authentication = ClientAuthNone
+	}
+	if c.Authentication != ClientAuthSecret {
+		c.SecretSHA256, c.SecretTime = nil, time.Time{}
+	}
+	if c.ClientCredentials != nil {
+		slices.Sort(c.ClientCredentials.Gateways)
+		slices.Sort(c.ClientCredentials.Scopes)
 	}
 }
 

@@ -4,6 +4,7 @@ package resource
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -21,6 +22,9 @@ const (
 	KindTeam        Kind = "team"
 	KindUser        Kind = "user"
 	KindBearerToken Kind = "bearer_token"
+	// KindIdentityProvider and KindOAuthClient go to authservers and to every node (D-12), never with a secret.
+	KindIdentityProvider Kind = "identity_provider"
+	KindOAuthClient      Kind = "oauth_client"
 	// KindTeamMember names one user's place in one team, "<team>/<user>". It is not stored: denials use it.
 	KindTeamMember Kind = "team_member"
 )
@@ -44,6 +48,10 @@ func (k Kind) Title() string {
 		return "User"
 	case KindBearerToken:
 		return "BearerToken"
+	case KindIdentityProvider:
+		return "IdentityProvider"
+	case KindOAuthClient:
+		return "OAuthClient"
 	case KindTeamMember:
 		return "TeamMember"
 	default:
@@ -51,8 +59,9 @@ func (k Kind) Title() string {
 	}
 }
 
-// Object is a resource: *[Server], *[Connection], *[Tool], *[Gateway], *[Team], *[User] or *[BearerToken]. Its JSON
-// form equals protojson with proto names of the penstock.resource.v1 message of the same name.
+// Object is a resource: *[Server], *[Connection], *[Tool], *[Gateway], *[Team], *[User], *[BearerToken],
+// *[IdentityProvider] or *[OAuthClient]. Its JSON form equals protojson with proto names of the penstock.resource.v1
+// message of the same name.
 type Object interface {
 	Kind() Kind
 	// Metadata returns the embedded Meta. (It is not called Meta because Go does not let a field and a method share a
@@ -74,6 +83,24 @@ type Meta struct {
 // Metadata returns m; embedding Meta makes it a method of each resource.
 func (m *Meta) Metadata() *Meta { return m }
 
+// Label returns the kind as it stands in a sentence, for example "bearer token".
+func (k Kind) Label() string {
+	if k == KindOAuthClient {
+		return "OAuth client"
+	}
+	return strings.ReplaceAll(string(k), "_", " ")
+}
+
+// One returns the kind with its article, for example "a bearer token" or "an OAuth client".
+func (k Kind) One() string {
+	switch k {
+	case KindAssignment, KindIdentityProvider, KindOAuthClient:
+		return "an " + k.Label()
+	default:
+		return "a " + k.Label()
+	}
+}
+
 // New returns an empty resource of a kind that is an [Object]; other kinds are an error.
 func New(k Kind) (Object, error) {
 	switch k {
@@ -91,6 +118,10 @@ func New(k Kind) (Object, error) {
 		return new(User), nil
 	case KindBearerToken:
 		return new(BearerToken), nil
+	case KindIdentityProvider:
+		return new(IdentityProvider), nil
+	case KindOAuthClient:
+		return new(OAuthClient), nil
 	default:
 		return nil, fmt.Errorf("%q is not a kind of resource", k)
 	}

@@ -17,9 +17,10 @@ const (
 // User is a person. Name is the e-mail address in lower case.
 type User struct {
 	Meta
-	DisplayName string `json:"display_name,omitempty"`
-	Role        Role   `json:"role,omitempty"`
-	Deactivated bool   `json:"deactivated,omitempty"`
+	DisplayName string     `json:"display_name,omitempty"`
+	Role        Role       `json:"role,omitempty"`
+	Deactivated bool       `json:"deactivated,omitempty"`
+	Identities  []Identity `json:"identities,omitempty" field:"kept"`
 }
 
 // Team is a group of users.

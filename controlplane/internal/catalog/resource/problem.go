@@ -80,7 +80,7 @@ func (p Problems) Err(of string) error {
 
 // NotAResource is the fault of a kind that a command does not work on.
 func NotAResource(k Kind, doing string) error {
-	return fault.Newf(fault.Invalid, ReasonInvalidField, "A %s cannot be %s.", k.Title(), doing)
+	return fault.Newf(fault.Invalid, ReasonInvalidField, "%s cannot be %s.", strings.ToUpper(k.One()[:1])+k.One()[1:], doing)
 }
 
 // IsRefusal reports whether a fault of a kind is about one resource and not about the store.

@@ -40,6 +40,7 @@ func TestEncode(t *testing.T) {
 	left := map[resource.Kind][]string{
 		resource.KindServer: {}, resource.KindConnection: {"secret_env", "secret_headers", "status"}, resource.KindTool: {"definition", "pending_definition"},
 		resource.KindGateway: {"status", "tools"}, resource.KindTeam: {}, resource.KindUser: {}, resource.KindBearerToken: {"last_use_time", "sha256", "ttl"},
+		resource.KindIdentityProvider: {"client_secret"}, resource.KindOAuthClient: {},
 	}
 	for _, k := range resourcetest.Kinds() {
 		t.Run(string(k), func(t *testing.T) {

@@ -24,6 +24,15 @@ type Server struct {
 	ToolChanges      ToolChanges       `json:"tool_changes,omitempty"`
 	ExtraHeaders     map[string]string `json:"extra_headers,omitempty"`
 	Status           *ServerStatus     `json:"status,omitempty" field:"output"`
+	Questions        *Questions        `json:"questions,omitempty"`
+}
+
+// Questions are the kinds of requests that a server may send to clients (M-59). Where a server has none set, all are
+// allowed.
+type Questions struct {
+	Sampling    bool `json:"sampling,omitempty"`
+	Elicitation bool `json:"elicitation,omitempty"`
+	Roots       bool `json:"roots,omitempty"`
 }
 
 // StreamableHTTP is the transport of an HTTP MCP server.
@@ -69,14 +78,48 @@ const (
 	ToolChangesAccept ToolChanges = "TOOL_CHANGES_ACCEPT"
 )
 
-// ServerStatus is what the last discovery learned. ProtocolVersion, ServerInfo and Tools are stored with the server,
-// because nodes need the first; the rest is kept outside the revision log.
+// ServerStatus is what the last discovery learned. It is stored with the server, because nodes need most of it, but for
+// DiscoverTime and LastError, which are kept outside the revision log. Capabilities and definitions are raw JSON objects,
+// byte for byte (M-73).
 type ServerStatus struct {
-	ProtocolVersion string    `json:"protocol_version,omitempty"`
-	ServerInfo      string    `json:"server_info,omitempty"`
-	DiscoverTime    time.Time `json:"discover_time,omitzero"`
-	LastError       string    `json:"last_error,omitempty"`
-	Tools           uint32    `json:"tools,omitempty"`
+	ProtocolVersion         string           `json:"protocol_version,omitempty"`
+	ServerInfo              string           `json:"server_info,omitempty"`
+	DiscoverTime            time.Time        `json:"discover_time,omitzero"`
+	LastError               string           `json:"last_error,omitempty"`
+	Tools                   uint32           `json:"tools,omitempty"`
+	Capabilities            []byte           `json:"capabilities,omitempty"`
+	Instructions            string           `json:"instructions,omitempty"` // as accepted
+	PendingInstructions     string           `json:"pending_instructions,omitempty"`
+	PendingInstructionsHash string           `json:"pending_instructions_hash,omitempty"` // empty: nothing waits
+	Prompts                 []ListedPrompt   `json:"prompts,omitempty"`
+	Templates               []ListedTemplate `json:"templates,omitempty"`
+	ResourceAuthorities     []string         `json:"resource_authorities,omitempty"`
+	SSE                     bool             `json:"sse,omitempty"` // the URL of a streamable_http server speaks HTTP+SSE only
+}
+
+// ListedPrompt is a prompt of a server.
+type ListedPrompt struct {
+	Name       string `json:"name,omitempty"`
+	Definition []byte `json:"definition,omitempty"`
+}
+
+// ListedTemplate is a resource template of a server.
+type ListedTemplate struct {
+	URITemplate string `json:"uri_template,omitempty"`
+	Definition  []byte `json:"definition,omitempty"`
+}
+
+// DropDefinitions takes the definitions out of the status, which can be large: lists of servers have none.
+func (s *Server) DropDefinitions() {
+	if s.Status == nil {
+		return
+	}
+	for i := range s.Status.Prompts {
+		s.Status.Prompts[i].Definition = nil
+	}
+	for i := range s.Status.Templates {
+		s.Status.Templates[i].Definition = nil
+	}
 }
 
 // Tool is a tool discovered on a server. Name is "<server>/<upstream name>". Definitions are filled by Get only.

@@ -26,6 +26,9 @@ type Stage struct {
 	blobs   map[catalog.Hash][]byte
 	denials []catalog.Key
 	atomic  bool
+	staged  bool
+	undoes  *catalog.Revision
+	head    catalog.Head
 	read    map[catalog.Key]struct{}
 }
 
@@ -41,6 +44,15 @@ func New(b Base, now time.Time) *Stage {
 	s.Reader = Reader{Base: s.over}
 	return s
 }
+
+// At says which state the base is.
+func (s *Stage) At(head catalog.Head) *Stage {
+	s.head = head
+	return s
+}
+
+// Head implements catalog.Tx.
+func (s *Stage) Head() catalog.Head { return s.head }
 
 // Get implements catalog.Reader and remembers that the transaction relies on the record.
 func (s *Stage) Get(ctx context.Context, key catalog.Key) (*catalog.Record, error) {
@@ -121,6 +133,12 @@ func (s *Stage) Deny(key catalog.Key) {
 // SetAtomic implements catalog.Tx.
 func (s *Stage) SetAtomic() { s.atomic = true }
 
+// SetStaged implements catalog.Tx.
+func (s *Stage) SetStaged() { s.staged = true }
+
+// SetRollback implements catalog.Tx.
+func (s *Stage) SetRollback(to catalog.Revision) { s.undoes = &to }
+
 // Write is one row to store: Record replaces Previous, which is nil if there was no row, and is a deletion if its
 // DeleteTime is set.
 type Write struct {
@@ -135,12 +153,29 @@ type Plan struct {
 	Blobs   map[catalog.Hash][]byte
 	Denials []catalog.Key
 	Atomic  bool
+	Staged  bool
+	Undoes  *catalog.Revision // what it goes back to; nil: it is no rollback
 	Time    time.Time
 }
 
+// Rollout returns the rollout after the plan is committed as rev, and whether it differs.
+func (p Plan) Rollout(now record.Rollout, rev catalog.Revision) (next record.Rollout, changed bool, err error) {
+	next = now
+	if p.Undoes != nil {
+		next = next.Undone(*p.Undoes, rev, p.Time)
+	}
+	if p.Staged {
+		next, err = next.Begin(rev, p.Time)
+	}
+	return next, next.Version != now.Version, err
+}
+
+// Rolls reports whether the plan may change the rollout.
+func (p Plan) Rolls() bool { return p.Staged || p.Undoes != nil }
+
 // Plan ends the transaction.
 func (s *Stage) Plan(ctx context.Context) (Plan, error) {
-	p := Plan{Blobs: s.blobs, Denials: s.denials, Atomic: s.atomic, Time: s.now}
+	p := Plan{Blobs: s.blobs, Denials: s.denials, Atomic: s.atomic, Staged: s.staged, Undoes: s.undoes, Time: s.now}
 	for it := s.over.rows.Iterator(); !it.Done(); {
 		key, rec, _ := it.Next()
 		delete(s.read, key)
@@ -174,7 +209,7 @@ func same(a, b *catalog.Record) bool {
 func (p Plan) Change(rev catalog.Revision, actor string) catalog.Change {
 	c := catalog.Change{
 		Revision: rev, Actor: actor, Time: p.Time, Atomic: p.Atomic, Denials: p.Denials,
-		Ops: make([]catalog.Op, len(p.Writes)),
+		Undo: true, Staged: p.Staged, Ops: make([]catalog.Op, len(p.Writes)),
 	}
 	for i, w := range p.Writes {
 		rec := *w.Record
@@ -183,6 +218,9 @@ func (p Plan) Change(rev catalog.Revision, actor string) catalog.Change {
 			c.Ops[i] = catalog.Op{Key: rec.Key, Version: rec.Version, Record: &rec}
 		} else {
 			c.Ops[i] = catalog.Op{Key: rec.Key, Delete: true}
+		}
+		if w.Previous != nil && w.Previous.DeleteTime.IsZero() {
+			c.Ops[i].Before = w.Previous
 		}
 	}
 	return c

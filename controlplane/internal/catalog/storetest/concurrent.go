@@ -3,11 +3,14 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -190,6 +193,54 @@ func unlinkedDelete(ctx context.Context, s catalog.Store, server string) error {
 		}
 		pause(ctx, 2*time.Millisecond)
 		return tx.Delete(ctx, key("server", server))
+	})
+	return err
+}
+
+// checkOneOwner lets records of one kind claim the same thing at the same moment, as users do with an account: each
+// looks through the whole kind for an owner, and then claims it, in a record that was there before or in a new one. No
+// row is common to them; one at most may have it (D-2).
+func checkOneOwner(tb testing.TB, s catalog.Store) {
+	const rounds, claimants = 20, 3
+	for i := range claimants {
+		put(tb, s, record("user", fmt.Sprintf("old%d", i), "nothing"))
+	}
+	for round := range rounds {
+		thing := fmt.Sprintf("thing %d", round)
+		var group sync.WaitGroup
+		var won atomic.Int32
+		for i := range 2 * claimants {
+			name := fmt.Sprintf("old%d", i)
+			if i >= claimants {
+				name = fmt.Sprintf("new%d-%d", round, i)
+			}
+			group.Go(func() {
+				switch err := claim(tb.Context(), s, name, thing); {
+				case err == nil:
+					won.Add(1)
+				case !errors.Is(err, errOwn) && fault.KindOf(err) != fault.Conflict:
+					tb.Errorf("Write: %v", err)
+				}
+			})
+		}
+		group.Wait()
+		equal(tb, "owners of "+thing, won.Load(), int32(1))
+	}
+}
+
+func claim(ctx context.Context, s catalog.Store, name, thing string) error {
+	_, _, err := s.Write(ctx, actor, func(tx catalog.Tx) error {
+		all, err := tx.ListPrefix(ctx, "user", "")
+		if err != nil {
+			return err
+		}
+		for _, rec := range all {
+			if bytes.Equal(rec.Body, body(thing)) {
+				return errOwn
+			}
+		}
+		pause(ctx, 2*time.Millisecond)
+		return tx.Put(ctx, record("user", name, thing))
 	})
 	return err
 }

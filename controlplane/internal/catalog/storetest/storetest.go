@@ -40,6 +40,8 @@ func Run(t *testing.T, open func(t *testing.T) catalog.Store) {
 		{"blobs", checkBlobs},
 		{"changes", checkChanges},
 		{"changes keep old states", checkOldStates},
+		{"changes keep what was before", checkBefore},
+		{"rollout", checkRollout},
 		{"snapshot", checkSnapshot},
 		{"one state per read", checkOneState},
 		{"watch", checkWatch},
@@ -47,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) catalog.Store) {
 		{"revisions in order without gaps", checkCommitOrder},
 		{"no lost update", checkLostUpdate},
 		{"no dangling reference", checkReferences},
+		{"one owner per thing", checkOneOwner},
 		{"thousands of records at once", checkLarge},
 	}
 	for _, c := range checks {

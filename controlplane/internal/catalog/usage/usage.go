@@ -50,9 +50,21 @@ func of(ctx context.Context, d *desk.Desk, o resource.Object) ([]string, error) 
 	case resource.KindServer:
 		return ofServer(ctx, d, name)
 	case resource.KindTeam:
-		return owned(ctx, d, o, func(v *resource.Visibility) bool {
+		users, err := owned(ctx, d, o, func(v *resource.Visibility) bool {
 			return v != nil && v.Team != nil && slices.Contains(v.Team.Teams, name)
 		})
+		if err != nil {
+			return nil, err
+		}
+		providers, err := desk.All[*resource.IdentityProvider](ctx, d, resource.KindIdentityProvider)
+		return append(users, matching(providers, func(p *resource.IdentityProvider) bool {
+			return slices.ContainsFunc(p.GroupMappings, func(m resource.GroupMapping) bool { return m.Team == name })
+		})...), err
+	case resource.KindGateway:
+		clients, err := desk.All[*resource.OAuthClient](ctx, d, resource.KindOAuthClient)
+		return matching(clients, func(c *resource.OAuthClient) bool {
+			return c.ClientCredentials != nil && slices.Contains(c.ClientCredentials.Gateways, name)
+		}), err
 	case resource.KindUser:
 		users, err := owned(ctx, d, o, func(v *resource.Visibility) bool {
 			return v != nil && v.Personal != nil && v.Personal.Owner == name
@@ -85,7 +97,10 @@ func ofServer(ctx context.Context, d *desk.Desk, server string) ([]string, error
 			out = append(out, fmt.Sprintf("tool %q of gateway %q", tool, gateway))
 		}
 	}
-	return out, nil
+	gateways, err := desk.All[*resource.Gateway](ctx, d, resource.KindGateway)
+	return append(out, matching(gateways, func(g *resource.Gateway) bool {
+		return slices.ContainsFunc(g.ServerFeatures, func(f resource.ServerFeature) bool { return f.Server == server })
+	})...), err
 }
 
 // owned names what a user or team owns, or what is visible to it by name.

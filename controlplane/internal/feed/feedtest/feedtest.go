@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/controlplane/internal/feed"
 )
 
@@ -35,18 +36,21 @@ type Op func(context.Context, catalog.Tx) error
 // Write commits the operations as one change and returns its revision.
 func Write(tb TB, s catalog.Store, ops ...Op) catalog.Revision {
 	tb.Helper()
-	rev, _, err := s.Write(tb.Context(), "test", func(tx catalog.Tx) error {
-		for _, op := range ops {
-			if err := op(tb.Context(), tx); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	rev, _, err := s.Write(tb.Context(), "test", func(tx catalog.Tx) error { return Do(tb.Context(), tx, ops...) })
 	if err != nil {
 		tb.Fatalf("write: %v", err)
 	}
 	return rev
+}
+
+// Do takes the operations in a transaction.
+func Do(ctx context.Context, tx catalog.Tx, ops ...Op) error {
+	for _, op := range ops {
+		if err := op(ctx, tx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Log returns a logger that drops everything.
@@ -143,7 +147,11 @@ func Gateway(name, description string, regions ...string) Op {
 
 // Assign puts a tool on a gateway, pinned to a connection.
 func Assign(gateway, tool, connection string) Op {
-	return Put(catalog.KindAssignment, gateway+"/"+tool, fields{"tool": tool, "pinned": fields{"connection": connection}}, nil)
+	body := fields{"tool": tool}
+	if connection != "" {
+		body["pinned"] = fields{"connection": connection}
+	}
+	return Put(catalog.KindAssignment, gateway+"/"+tool, body, nil)
 }
 
 // Team stores a team.
@@ -158,6 +166,20 @@ func Team(name string, users ...string) Op {
 // User stores a user; the display name tells versions apart.
 func User(name, display string) Op {
 	return Put(catalog.KindUser, name, fields{"display_name": display, "role": "ROLE_MEMBER"}, nil)
+}
+
+// Provider stores an identity provider; the display name tells versions apart.
+func Provider(name, display string) Op {
+	return Put(resource.KindIdentityProvider, name, fields{
+		"display_name": display, "issuer": "https://" + name + ".example.com", "client_id": "penstock",
+	}, nil)
+}
+
+// Client stores an OAuth client; the display name tells versions apart.
+func Client(name, display string) Op {
+	return Put(resource.KindOAuthClient, name, fields{
+		"display_name": display, "redirect_uris": []string{"https://" + name + ".example.com/callback"},
+	}, nil)
 }
 
 // Token stores a bearer token, of the admin API or of a gateway.

@@ -9,10 +9,37 @@ import (
 	"github.com/penstockhq/penstock/sdk/node/digest"
 )
 
-// Scope is what a node may hold. The zero value is everything.
+// Scope is what a node or an authserver may hold. The zero value is all that a node can get.
 type Scope struct {
 	// Region restricts to gateways that list no region, or this one. Empty means all gateways.
 	Region string
+	// Authserver is the one scope of authservers (D-11): people, identity providers, OAuth clients, gateways without their
+	// tools, the metadata of connections, and which gateways pin those (D-85), all of them whatever their region.
+	Authserver bool
+}
+
+// whole reports whether all resources of a kind are in the scope by themselves.
+func (s Scope) whole(k catalog.Kind) bool {
+	if !s.Authserver {
+		return Everywhere(k)
+	}
+	return k == catalog.KindGateway || k == catalog.KindConnection || Everywhere(k) && k != catalog.KindBearerToken
+}
+
+// needs returns what comes into the scope with a resource.
+func (s Scope) needs(e *Entry) []catalog.Key {
+	if s.Authserver {
+		return nil
+	}
+	return e.needs
+}
+
+// bodies returns the bodies that come into the scope with a resource.
+func (s Scope) bodies(e *Entry) []catalog.Hash {
+	if s.Authserver {
+		return nil
+	}
+	return e.Blobs
 }
 
 func (s Scope) covers(gateway *Entry) bool {
@@ -72,12 +99,14 @@ func (m *Members) Has(w *World, e *Entry) bool {
 	switch {
 	case e == nil:
 		return false
+	case m.scope.whole(e.Key.Kind):
+		return true
+	case m.scope.Authserver:
+		return e.pin != nil
 	case e.Key.Kind == catalog.KindGateway:
 		return m.scope.covers(e)
 	case e.Key.Kind == catalog.KindAssignment:
 		return m.scope.covers(w.Entries[catalog.Key{Kind: catalog.KindGateway, Name: gatewayOf(e.Key)}])
-	case Everywhere(e.Key.Kind):
-		return true
 	default:
 		return m.refs[e.Key] > 0
 	}
@@ -101,7 +130,7 @@ func (m *Members) Step(w *World, before, after *Entry, t *Touched) {
 	if is {
 		key = after
 	}
-	if key.Key.Kind != catalog.KindGateway {
+	if key.Key.Kind != catalog.KindGateway || m.scope.Authserver {
 		return
 	}
 	for _, a := range w.assigned[key.Key.Name] {
@@ -137,13 +166,13 @@ func (m *Members) replace(w *World, before, after *Entry, t *Touched) {
 }
 
 func (m *Members) take(w *World, e *Entry, t *Touched) {
-	for _, h := range e.Blobs {
+	for _, h := range m.scope.bodies(e) {
 		if m.blobs[h] == 0 {
 			t.noteBlob(h, false)
 		}
 		m.blobs[h]++
 	}
-	for _, k := range e.needs {
+	for _, k := range m.scope.needs(e) {
 		m.refs[k]++
 		if needed := w.Entries[k]; m.refs[k] == 1 && needed != nil {
 			m.enter(w, needed, t)
@@ -152,13 +181,13 @@ func (m *Members) take(w *World, e *Entry, t *Touched) {
 }
 
 func (m *Members) drop(w *World, e *Entry, t *Touched) {
-	for _, h := range e.Blobs {
+	for _, h := range m.scope.bodies(e) {
 		if m.blobs[h]--; m.blobs[h] == 0 {
 			delete(m.blobs, h)
 			t.noteBlob(h, true)
 		}
 	}
-	for _, k := range e.needs {
+	for _, k := range m.scope.needs(e) {
 		if m.refs[k]--; m.refs[k] == 0 {
 			delete(m.refs, k)
 			if needed := w.Entries[k]; needed != nil {
@@ -172,8 +201,9 @@ func (m *Members) drop(w *World, e *Entry, t *Touched) {
 func (m *Members) Fill(w *World) {
 	for k, e := range w.Entries {
 		switch {
-		case Everywhere(k.Kind):
+		case m.scope.whole(k.Kind), m.scope.Authserver && e.pin != nil:
 			m.enter(w, e, nil)
+		case m.scope.Authserver: // nothing else
 		case k.Kind == catalog.KindGateway && m.scope.covers(e):
 			m.enter(w, e, nil)
 			for _, a := range w.assigned[k.Name] {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 )
@@ -19,11 +20,25 @@ import (
 type Entry struct {
 	Key     catalog.Key
 	Version catalog.Hash
-	Wire    []byte // encoded penstock.distribution.v1.Resource
+	Wire    []byte // encoded penstock.distribution.v1.Resource, whole
 	Blobs   []catalog.Hash
 
+	reduced []byte        // as nodes get it, where that is less than the whole; nil: the whole
+	pin     []byte        // as authservers get an assignment: which gateway uses which connection; nil: pins none
 	needs   []catalog.Key // resources that come into scope with this one (D-12)
 	regions []string      // of a gateway
+}
+
+// For returns the resource as the followers of a scope get it: they are spared what they have no use for (D-82).
+func (e *Entry) For(s Scope) []byte {
+	switch {
+	case s.Authserver && e.pin != nil:
+		return e.pin
+	case !s.Authserver && e.reduced != nil:
+		return e.reduced
+	default:
+		return e.Wire
+	}
 }
 
 // Encode translates a stored record. It returns nil for a record that never goes to a node: a bearer token of the admin
@@ -44,7 +59,21 @@ func Encode(rec *catalog.Record) (*Entry, error) {
 	for _, h := range e.Blobs {
 		r.Blobs = append(r.Blobs, h[:])
 	}
-	if e.Wire, err = (proto.MarshalOptions{Deterministic: true}).Marshal(r); err != nil {
+	encode := proto.MarshalOptions{Deterministic: true}
+	if e.Wire, err = encode.Marshal(r); err == nil && len(r.GetOauthClient().GetSecretSha256()) > 0 {
+		r.GetOauthClient().SecretSha256 = nil // only the authserver compares secrets
+		e.reduced, err = encode.Marshal(r)
+	}
+	if c := r.GetAssignment().GetPinned().GetConnection(); c != "" && err == nil {
+		// An authserver must know who may have the connection's credential (D-85), and of tools nothing but the resource's name.
+		e.pin, err = encode.Marshal(&distributionv1.Resource{
+			Kind: r.GetKind(), Name: r.GetName(), Version: r.GetVersion(),
+			Body: &distributionv1.Resource_Assignment{Assignment: &resourcev1.ToolAssignment{
+				Gateway: r.GetAssignment().GetGateway(), Mode: r.GetAssignment().GetMode(),
+			}},
+		})
+	}
+	if err != nil {
 		return nil, fmt.Errorf("encode %s %q: %w", rec.Kind, rec.Name, err)
 	}
 	return e, nil
@@ -58,11 +87,7 @@ func message(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
 		m := &resourcev1.Server{}
 		err := decode(rec, m)
 		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
-		if v := m.GetStatus().GetProtocolVersion(); v != "" {
-			m.Status = &resourcev1.ServerStatus{ProtocolVersion: v} // nodes choose the protocol by it (MCP M-3)
-		} else {
-			m.Status = nil
-		}
+		m.Status = found(m)
 		return &distributionv1.Resource{Body: &distributionv1.Resource_Server{Server: m}}, err
 	case catalog.KindConnection:
 		m := &resourcev1.Connection{}
@@ -87,6 +112,12 @@ func message(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
 		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime, m.Status = rec.Name, rec.UID, "", nil, nil, nil
 		m.Tools = nil
 		e.regions = m.GetRegions()
+		for _, f := range m.GetServerFeatures() {
+			e.needs = append(e.needs, catalog.Key{Kind: catalog.KindServer, Name: f.GetServer()})
+			if c := f.GetPinned().GetConnection(); c != "" {
+				e.needs = append(e.needs, catalog.Key{Kind: catalog.KindConnection, Name: c})
+			}
+		}
 		return &distributionv1.Resource{Body: &distributionv1.Resource_Gateway{Gateway: m}}, err
 	case catalog.KindAssignment:
 		return assignment(rec, e)
@@ -130,6 +161,17 @@ func person(rec *catalog.Record) (*distributionv1.Resource, error) {
 		err := decode(rec, m)
 		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
 		return &distributionv1.Resource{Body: &distributionv1.Resource_User{User: m}}, err
+	case catalog.KindIdentityProvider:
+		m := &resourcev1.IdentityProvider{}
+		err := decode(rec, m)
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		m.ClientSecret = "" // never stored; and never sent, whatever is stored (D-84)
+		return &distributionv1.Resource{Body: &distributionv1.Resource_IdentityProvider{IdentityProvider: m}}, err
+	case catalog.KindOAuthClient:
+		m := &resourcev1.OAuthClient{} // with the hashes of its secrets: the authserver compares them
+		err := decode(rec, m)
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		return &distributionv1.Resource{Body: &distributionv1.Resource_OauthClient{OauthClient: m}}, err
 	case catalog.KindBearerToken:
 		m := &resourcev1.BearerToken{}
 		if err := decode(rec, m); err != nil {
@@ -150,6 +192,25 @@ func person(rec *catalog.Record) (*distributionv1.Resource, error) {
 	}
 }
 
+// found returns what nodes need of a server's status: the protocol to speak (MCP M-3) and what gateways show of the server
+// besides tools. Instructions that were not accepted yet are nothing for nodes, and with tool_changes HOLD the accepted
+// ones neither while others wait (G-16). It is nil before the first discovery.
+func found(s *resourcev1.Server) *resourcev1.ServerStatus {
+	full := s.GetStatus()
+	if full.GetProtocolVersion() == "" && len(full.GetCapabilities()) == 0 {
+		return nil
+	}
+	out := &resourcev1.ServerStatus{
+		ProtocolVersion: full.GetProtocolVersion(), Capabilities: full.GetCapabilities(), Instructions: full.GetInstructions(),
+		Prompts: full.GetPrompts(), Templates: full.GetTemplates(), ResourceAuthorities: full.GetResourceAuthorities(),
+		Sse: full.GetSse(),
+	}
+	if full.GetPendingInstructionsHash() != "" && s.GetToolChanges() == resourcev1.ToolChanges_TOOL_CHANGES_HOLD {
+		out.Instructions = ""
+	}
+	return out
+}
+
 // decode is strict: a field this build does not know may be a restriction, and a restriction must not be dropped.
 func decode(rec *catalog.Record, m proto.Message) error {
 	return protojson.UnmarshalOptions{}.Unmarshal(rec.Body, m)
@@ -157,5 +218,10 @@ func decode(rec *catalog.Record, m proto.Message) error {
 
 // Everywhere reports whether resources of the kind go to every node (D-12).
 func Everywhere(k catalog.Kind) bool {
-	return k == catalog.KindTeam || k == catalog.KindUser || k == catalog.KindBearerToken
+	switch k {
+	case catalog.KindTeam, catalog.KindUser, catalog.KindBearerToken, resource.KindIdentityProvider, resource.KindOAuthClient:
+		return true
+	default:
+		return false
+	}
 }

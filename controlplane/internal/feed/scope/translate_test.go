@@ -15,6 +15,7 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/feed/scope"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 )
 
 func record(kind catalog.Kind, name, body string) *catalog.Record {
@@ -34,6 +35,21 @@ func TestEncode(t *testing.T) {
 			"server keeps the protocol that discovery found, and nothing else of its status",
 			record(catalog.KindServer, "s", `{"streamable_http":{"url":"https://x"},"status":{"protocol_version":"2025-11-25","tools":3,"last_error":"x"},"etag":"e"}`),
 			`{"server":{"name":"s","uid":"u1","streamable_http":{"url":"https://x"},"status":{"protocol_version":"2025-11-25"}}}`,
+		},
+		{
+			"server with what gateways show of it, and not what waits",
+			record(catalog.KindServer, "s", `{"questions":{"roots":true},"status":{"protocol_version":"2025-11-25","server_info":"x/1","capabilities":"e30=","instructions":"do","pending_instructions":"do not","pending_instructions_hash":"ab","prompts":[{"name":"p","definition":"e30="}],"templates":[{"uri_template":"x:{y}","definition":"e30="}],"resource_authorities":["x:"]}}`),
+			`{"server":{"name":"s","uid":"u1","questions":{"roots":true},"status":{"protocol_version":"2025-11-25","capabilities":"e30=","instructions":"do","prompts":[{"name":"p","definition":"e30="}],"templates":[{"uri_template":"x:{y}","definition":"e30="}],"resource_authorities":["x:"]}}}`,
+		},
+		{
+			"instructions are left out while others wait, with tool_changes HOLD (G-16)",
+			record(catalog.KindServer, "s", `{"tool_changes":"TOOL_CHANGES_HOLD","status":{"protocol_version":"2025-11-25","instructions":"do","pending_instructions_hash":"ab"}}`),
+			`{"server":{"name":"s","uid":"u1","tool_changes":"TOOL_CHANGES_HOLD","status":{"protocol_version":"2025-11-25"}}}`,
+		},
+		{
+			"instructions stay with tool_changes HOLD while none wait",
+			record(catalog.KindServer, "s", `{"tool_changes":"TOOL_CHANGES_HOLD","status":{"protocol_version":"2025-11-25","instructions":"do"}}`),
+			`{"server":{"name":"s","uid":"u1","tool_changes":"TOOL_CHANGES_HOLD","status":{"protocol_version":"2025-11-25","instructions":"do"}}}`,
 		},
 		{"server never discovered", record(catalog.KindServer, "s", `{"status":{"last_error":"x"}}`), `{"server":{"name":"s","uid":"u1"}}`},
 		{
@@ -61,6 +77,18 @@ func TestEncode(t *testing.T) {
 			"a token with its hash, as the node needs it", token,
 			`{"bearer_token":{"name":"t","uid":"u1","owner":{"user":"ada@example.com"},"gateways":["demo"],"sha256":"q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s="}}`,
 		},
+		{
+			"an identity provider never carries its secret (D-84)",
+			record(catalog.KindIdentityProvider, "okta", `{"issuer":"https://idp.example","client_id":"c","client_secret":"hunter2","secret_version":"v1","group_mappings":[{"group":"g","team":"eng"}]}`),
+			`{"identity_provider":{"name":"okta","uid":"u1","issuer":"https://idp.example","client_id":"c","secret_version":"v1","group_mappings":[{"group":"g","team":"eng"}]}}`,
+		},
+		{
+			"an OAuth client with the hashes of its secrets, as the authserver needs them",
+			record(catalog.KindOAuthClient, "ci", `{"authentication":"O_AUTH_CLIENT_AUTHENTICATION_CLIENT_SECRET","client_credentials":{"gateways":["eng"]},"secret_sha256":["q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s="],"etag":"e"}`),
+			`{"oauth_client":{"name":"ci","uid":"u1","authentication":"O_AUTH_CLIENT_AUTHENTICATION_CLIENT_SECRET","client_credentials":{"gateways":["eng"]},"secret_sha256":["q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s="]}}`,
+		},
+		{"a gateway with its scopes", record(catalog.KindGateway, "g", `{"authentication":{"oauth":{}},"scopes_supported":["mcp","mcp:write"]}`), `{"gateway":{"name":"g","uid":"u1","authentication":{"oauth":{}},"scopes_supported":["mcp","mcp:write"]}}`},
+		{"a user with accounts", record(catalog.KindUser, "a@x", `{"identities":[{"issuer":"https://idp.example","subject":"1"}]}`), `{"user":{"name":"a@x","uid":"u1","identities":[{"issuer":"https://idp.example","subject":"1"}]}}`},
 		{"a token of the admin API", record(catalog.KindBearerToken, "t", `{"admin_api":true}`), ""},
 		{"a kind without a message", record("something", "x", `{}`), ""},
 		{"no record", nil, ""},
@@ -126,5 +154,67 @@ func TestAcceptedBody(t *testing.T) {
 	}
 	if len(e.Blobs) != 1 || e.Blobs[0] != accepted || len(got.GetBlobs()) != 1 || catalog.Hash(got.GetBlobs()[0]) != accepted {
 		t.Errorf("bodies %x, sent %x; want %x alone", e.Blobs, got.GetBlobs(), accepted)
+	}
+}
+
+// D-82: nodes get OAuth clients without the hashes of their secrets, which only the authserver compares.
+func TestSecretsOfClientsAreForTheAuthserver(t *testing.T) {
+	e, err := scope.Encode(record(catalog.KindOAuthClient, "ci", `{"secret_sha256":["q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s="]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s, want := range map[scope.Scope]int{{}: 0, {Region: "eu"}: 0, {Authserver: true}: 1} {
+		got := &distributionv1.Resource{}
+		if err := proto.Unmarshal(e.For(s), got); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(got.GetOauthClient().GetSecretSha256()); n != want || got.GetOauthClient().GetName() != "ci" || len(got.GetVersion()) == 0 {
+			t.Errorf("scope %+v gets %d hashes, want %d: %v", s, n, want, got)
+		}
+	}
+	plain, err := scope.Encode(record(catalog.KindOAuthClient, "public", `{}`))
+	if err != nil || string(plain.For(scope.Scope{})) != string(plain.Wire) {
+		t.Errorf("a client without a secret is another one to nodes (%v)", err)
+	}
+}
+
+// An authserver learns which gateway pins which connection, and nothing else of an assignment (D-85); of one that pins none,
+// nothing. Nodes get it whole.
+func TestPinsAreForTheAuthserver(t *testing.T) {
+	rec := &catalog.Record{Key: catalog.Key{Kind: catalog.KindAssignment, Name: "eng/s1/echo"}, Body: []byte(
+		`{"tool":"s1/echo","pinned":{"connection":"s1-shared"},"exposedName":"say","description":"canary","requiredScopes":["mcp:write"]}`)}
+	e, err := scope.Encode(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := &distributionv1.Resource{}
+	if err := proto.Unmarshal(e.For(scope.Scope{Authserver: true}), got); err != nil {
+		t.Fatal(err)
+	}
+	want := &distributionv1.Resource{
+		Kind: "assignment", Name: "eng/s1/echo", Version: rec.Version[:],
+		Body: &distributionv1.Resource_Assignment{Assignment: &resourcev1.ToolAssignment{
+			Gateway: "eng", Mode: &resourcev1.ToolAssignment_Pinned{Pinned: &resourcev1.Pinned{Connection: "s1-shared"}},
+		}},
+	}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("to an authserver (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(string(e.For(scope.Scope{Region: "eu"})), "canary") {
+		t.Error("a node does not get the whole assignment")
+	}
+	rec.Body = []byte(`{"tool":"s1/echo"}`)
+	plain, err := scope.Encode(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, m := scope.NewWorld(), scope.NewMembers(scope.Scope{Authserver: true})
+	for i, one := range []*scope.Entry{e, plain, e} {
+		before := w.Entries[one.Key]
+		w.Set(one.Key, one)
+		m.Step(w, before, one, nil)
+		if want := []int{1, 0, 1}[i]; m.Len() != want {
+			t.Errorf("step %d: %d members, want %d", i, m.Len(), want)
+		}
 	}
 }

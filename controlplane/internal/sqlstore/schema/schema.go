@@ -13,6 +13,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,8 +45,27 @@ func tables() map[string]string {
 		"resource": "kind, name, uid, version, body, blobs, lookup, created_at, updated_at, deleted_at, change_id",
 		"blob":     "hash, body, orphan_at",
 		"note":     "kind, name, body, at",
+
+		"rollout": "id, version, body",
+
+		"revocation":      "kind, key_sha256, issued_before, expires_at, seq",
+		"revocation_head": "id, seq",
+		"join_token":      "token_sha256, spiffe_id, actor, created_at, expires_at, used_at",
+		"workload":        "spiffe_id, key_sha256, enrolled_at, banned_at, ban_actor, ban_reason",
+
+		"replica": "id, address, streams, seen_at",
 	}
 }
+
+// Copied returns the tables that belong to a copy of the database, by name: all but the control planes that run, which are
+// others on the copy.
+func Copied() []string {
+	names := slices.Sorted(maps.Keys(tables()))
+	return slices.DeleteFunc(names, func(name string) bool { return name == "replica" })
+}
+
+// Seeded reports whether a table of a new database has a row already.
+func Seeded(table string) bool { return table == "head" || table == "revocation_head" }
 
 // builder works on one database.
 type builder struct {
@@ -206,17 +226,19 @@ func (b *builder) verify(ctx context.Context) error {
 			return sqlfault.Unusable("The database is incomplete: its table %s cannot be read. Restore a backup.", name).Because(err)
 		}
 	}
-	var heads, orphans int64
+	var heads, ends, orphans int64
 	var head, newest catalog.Revision
-	err := b.reads.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM head), coalesce((SELECT max(revision) FROM head), 0), "+
+	err := b.reads.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM head), (SELECT count(*) FROM revocation_head), coalesce((SELECT max(revision) FROM head), 0), "+
 		"coalesce((SELECT max(revision) FROM change), 0), "+
 		"(SELECT count(*) FROM resource r LEFT JOIN change c ON c.id = r.change_id WHERE c.id IS NULL)").
-		Scan(&heads, &head, &newest, &orphans)
+		Scan(&heads, &ends, &head, &newest, &orphans)
 	switch {
 	case err != nil:
 		return sqlfault.Classify("verify database", err)
 	case heads != 1:
 		return sqlfault.Unusable("The database is incomplete: it has no head. Restore a backup.")
+	case ends != 1:
+		return sqlfault.Unusable("The database is incomplete: it has no end of the revocations. Restore a backup.")
 	case newest != head:
 		return sqlfault.Unusable("The database is half-written: its head is revision %d and its log ends at %d. Restore a backup.", head, newest)
 	case orphans > 0:

@@ -23,6 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type guard func() bool
 
 func (g guard) MayGoOn() bool { return g() }
+func (g guard) Lost()         {}
 
 func always() guard { return func() bool { return true } }
 
@@ -248,7 +249,7 @@ func TestStreamErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, write := range map[string]func() error{
-		"message": func() error { return s.Message([]byte("{}")) }, "comment": s.Comment, "retry": func() error { return s.Retry(time.Second) },
+		"event": func() error { return s.Raw([]byte("data: {}\n\n")) }, "comment": s.Comment,
 	} {
 		if err := write(); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -10,7 +10,8 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/wire/sse"
 )
 
-// Bounds of the queue of one stream (mcp.md §2.1).
+// Bounds of the queue of one stream (mcp.md §2.1): of what waits behind the first event, which may be as large as a message
+// of an upstream.
 const (
 	maxQueued      = 256
 	maxQueuedBytes = 1 << 20
@@ -33,13 +34,21 @@ type item struct {
 	log   bool
 }
 
-// add queues a message and reports whether there is news for the writer.
-func (q *queue) add(message []byte) bool {
+// add queues a message, rendered as event, and reports whether there is news for the writer.
+func (q *queue) add(message, event []byte) bool {
 	if q.broken {
 		return false
 	}
 	it := describe(message)
-	it.event = sse.AppendEvent(make([]byte, 0, len(message)+eventFrame), "message", "", message)
+	it.event = event
+	return q.put(it)
+}
+
+// put queues an event and reports whether there is news for the writer.
+func (q *queue) put(it item) bool {
+	if q.broken {
+		return false
+	}
 	if !q.fits(it) {
 		q.supersede(it.key)
 	}
@@ -60,6 +69,14 @@ func (q *queue) add(message []byte) bool {
 
 // eventFrame is what rendering adds to a message.
 const eventFrame = len("event: message\ndata: \n\n")
+
+// render makes an event without an id of a message.
+func render(message []byte) []byte {
+	return sse.AppendEvent(make([]byte, 0, len(message)+eventFrame), "message", "", message)
+}
+
+// overdue reports whether more waits for the client than a stream of many responses may hold.
+func (q *queue) overdue() bool { return len(q.items) >= maxQueued || q.bytes > maxQueuedBytes }
 
 // last queues the response, whatever the bounds say: it is held in memory anyway.
 func (q *queue) last(event []byte) {
@@ -88,7 +105,7 @@ func (q *queue) push(it item) {
 }
 
 func (q *queue) fits(it item) bool {
-	return len(q.items) < maxQueued && q.bytes+len(it.event) <= maxQueuedBytes
+	return len(q.items) == 0 || (len(q.items) < maxQueued && q.bytes+len(it.event) <= maxQueuedBytes)
 }
 
 // supersede removes all items that a newer one, or one with the key newest, replaces.

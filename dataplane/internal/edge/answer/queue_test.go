@@ -95,13 +95,13 @@ func TestQueueOverflow(t *testing.T) {
 			dropped := 0
 			q := queue{dropped: func() { dropped++ }}
 			for i := range maxQueued {
-				q.add(tt.fill(i))
+				q.add(tt.fill(i), render(tt.fill(i)))
 			}
 			if len(q.items) != maxQueued || dropped != 0 {
 				t.Fatalf("%d messages fit, want %d", len(q.items), maxQueued)
 			}
 			for _, m := range tt.more {
-				q.add(m)
+				q.add(m, render(m))
 			}
 			if len(q.items) != tt.length || dropped != tt.dropped || q.broken != tt.broken {
 				t.Errorf("%d left, %d dropped, broken %v, want %d, %d, %v", len(q.items), dropped, q.broken, tt.length, tt.dropped, tt.broken)
@@ -131,7 +131,7 @@ func TestQueueBytes(t *testing.T) {
 	q := queue{}
 	big := text("notifications/unknown", `"x":"`+strings.Repeat("x", maxQueuedBytes/3)+`"`)
 	for range 3 {
-		q.add(big)
+		q.add(big, render(big))
 	}
 	if !q.broken {
 		t.Errorf("%d bytes are queued, want at most %d", q.bytes, maxQueuedBytes)

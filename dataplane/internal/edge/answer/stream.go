@@ -19,9 +19,9 @@ const (
 
 // Stream writes server-sent events, each flushed by itself. One goroutine uses it.
 type Stream struct {
-	w   http.ResponseWriter
-	rc  *http.ResponseController
-	buf []byte
+	w       http.ResponseWriter
+	rc      *http.ResponseController
+	comment []byte
 }
 
 // Open sends the head of an event stream with status 200 and returns the stream. Headers that the caller has set
@@ -37,23 +37,16 @@ func Open(w http.ResponseWriter) (*Stream, error) {
 	return s, s.flush()
 }
 
-// Message sends one JSON-RPC message as an event. No event has an id: an id would promise a replay (M-39, M-40), and
-// clients reconnect for it.
-func (s *Stream) Message(message []byte) error {
-	return s.Raw(sse.AppendEvent(s.buf[:0], "message", "", message))
-}
-
 // Comment sends a comment, which clients ignore.
-func (s *Stream) Comment() error { return s.Raw(sse.AppendComment(s.buf[:0], "keep-alive")) }
-
-// Retry asks the client to reconnect after d, when the stream has ended.
-func (s *Stream) Retry(d time.Duration) error {
-	return s.Raw(sse.AppendBlank(sse.AppendRetry(s.buf[:0], d)))
+func (s *Stream) Comment() error {
+	if s.comment == nil {
+		s.comment = sse.AppendComment(nil, "keep-alive")
+	}
+	return s.Raw(s.comment)
 }
 
-// Raw sends events that are rendered already.
+// Raw sends events that are rendered already. They are not written to: others may keep them.
 func (s *Stream) Raw(events []byte) error {
-	s.buf = events[:0]
 	deadline(s.w)
 	if _, err := s.w.Write(events); err != nil {
 		return fmt.Errorf("write event: %w", err)

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/penstockhq/penstock/dataplane/internal/wire/sse"
 )
 
 // Patience is how long an answer waits for the first message before it becomes a stream (M-18).
@@ -51,7 +49,27 @@ type Guard interface {
 	// MayGoOn is called every [GuardEvery] by the goroutine that writes the stream. After false it is not asked again
 	// and nothing more is sent.
 	MayGoOn() bool
+	// Lost is called once, by the same goroutine, when a stream ends that has not been finished: its client is gone, shut
+	// out, too slow, or reads on elsewhere.
+	Lost()
 }
+
+// Tape gives the events of a stream their ids and keeps them, for a client that comes back for what it missed (M-39 to
+// M-41). Its methods never wait.
+type Tape interface {
+	// Prime returns the event that the stream begins with, nil for none.
+	Prime() []byte
+	// Record keeps a message and returns the event to write; nil if another connection writes the stream now. response
+	// says that a request is answered by it. It keeps no reference to message.
+	Record(message []byte, response bool) []byte
+	// Taken is closed when another connection writes the stream.
+	Taken() <-chan struct{}
+	// End says that nothing follows on this connection.
+	End()
+}
+
+// Keeper makes the tape of an answer, when that becomes a stream.
+type Keeper interface{ Tape() Tape }
 
 // Writer answers one request. Send may be called from any goroutine; Finish or Abandon is called once, by the handler,
 // after the last Send.
@@ -60,6 +78,7 @@ type Writer struct {
 	w    http.ResponseWriter
 	form Form
 	who  Guard
+	keep Keeper // nil: no event has an id, and what the client does not get is lost
 
 	timer *time.Timer // runs impatient
 	sink  func([]byte) error
@@ -67,6 +86,7 @@ type Writer struct {
 	mu    sync.Mutex
 	state state
 	queue queue
+	tape  Tape          // of a stream with a keeper
 	wake  chan struct{} // one signal: the queue or the state changed
 	done  chan struct{} // closed when the goroutine of a stream has ended
 }
@@ -90,7 +110,7 @@ func (p *Pool) Start(w http.ResponseWriter, form Form, who Guard) *Writer {
 	}
 	a.mu.Lock() // the timer may run before Start returns
 	defer a.mu.Unlock()
-	a.pool, a.w, a.form, a.who, a.state = p, w, form, who, waiting
+	a.pool, a.w, a.form, a.who, a.keep, a.state = p, w, form, who, nil, waiting
 	if form&Events != 0 {
 		if a.timer == nil {
 			a.timer = time.AfterFunc(Patience, a.impatient)
@@ -99,6 +119,13 @@ func (p *Pool) Start(w http.ResponseWriter, form Form, who Guard) *Writer {
 		}
 	}
 	return a
+}
+
+// Keep has the events of the answer kept, should it become a stream. It is called before anything is sent.
+func (a *Writer) Keep(k Keeper) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.keep = k
 }
 
 // impatient makes a late answer a stream, so that the client sees a sign of life.
@@ -120,22 +147,69 @@ func (a *Writer) stream() {
 	a.wake, a.done = make(chan struct{}, 1), make(chan struct{})
 	a.queue.dropped = a.pool.dropped
 	a.timer.Stop()
-	go a.write()
+	var taken <-chan struct{}
+	if a.keep != nil {
+		a.tape = a.keep.Tape()
+		taken = a.tape.Taken()
+		if first := a.tape.Prime(); first != nil {
+			a.queue.push(item{event: first})
+		}
+	}
+	go a.write(taken)
 }
 
-// Send queues a message that belongs before the response. It never waits for the client and keeps no reference to
-// message. A client that takes no stream, or is gone, or too slow, gets nothing.
-func (a *Writer) Send(message []byte) {
+// record makes the event of a message for this connection; nil if it has lost the stream. The caller holds mu.
+func (a *Writer) record(message []byte, response bool) []byte {
+	if a.tape != nil {
+		return a.tape.Record(message, response)
+	}
+	if a.queue.broken {
+		return nil
+	}
+	return render(message)
+}
+
+// Send queues a message that belongs before the response, and reports whether the client may still get it. It never
+// waits for the client and keeps no reference to message. A client that takes no stream, or is gone, or too slow, gets
+// nothing but what it comes back for.
+func (a *Writer) Send(message []byte) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.stream()
-	if a.state == streaming && a.queue.add(message) {
+	if a.state != streaming {
+		return false
+	}
+	if event := a.record(message, false); event != nil && a.queue.add(message, event) {
+		a.signal()
+	}
+	return a.tape != nil || !a.queue.broken
+}
+
+// Relay queues an event that is rendered already, on a stream without a keeper. A response is taken whatever else
+// waits. event is not changed by anybody after that.
+func (a *Writer) Relay(event []byte, response bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stream()
+	switch {
+	case a.state != streaming:
+	case response:
+		a.queue.last(event)
+		a.signal()
+	case a.queue.put(item{event: event}):
 		a.signal()
 	}
 }
 
 // Sink is [Writer.Send] as a function; it never fails. It is the same for every request of a writer.
 func (a *Writer) Sink() func(message []byte) error { return a.sink }
+
+// Done is closed when nothing more is written to a stream that has begun: it ended, or its client is gone or too slow.
+func (a *Writer) Done() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.done
+}
 
 // Header sets a header of the answer, if none was sent yet. It is for the goroutine that calls Finish.
 func (a *Writer) Header(key, value string) {
@@ -161,19 +235,32 @@ func (a *Writer) Finish(status int, body Body) {
 		a.recycle()
 		return
 	}
-	a.queue.last(sse.AppendEvent(nil, "message", "", flat(body)))
+	if event := a.record(flat(body), true); event != nil {
+		a.queue.last(event)
+	}
 	a.close()
 }
 
-// Respond queues a response of many, after [Writer.Stream] (M-43).
-func (a *Writer) Respond(body Body) {
-	event := sse.AppendEvent(nil, "message", "", flat(body))
+// Respond queues a response of many, after [Writer.Stream]. The responses of one request, a batch (M-43), are taken
+// whatever else waits. On a stream that carries the responses to any number of requests (M-44), bounded, a client that
+// leaves more than the queue may hold (M-20) loses the stream.
+func (a *Writer) Respond(body Body, bounded bool) {
+	message := flat(body)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.state == streaming {
-		a.queue.last(event)
-		a.signal()
+	if a.state != streaming {
+		return
 	}
+	event := a.record(message, true)
+	switch {
+	case event == nil:
+		return
+	case bounded && a.queue.overdue():
+		a.queue.discard()
+	default:
+		a.queue.last(event)
+	}
+	a.signal()
 }
 
 // Abandon ends the answer without a response: an open stream ends, and a client that still waits gets an empty stream,
@@ -197,6 +284,9 @@ func (a *Writer) Abandon() {
 // close waits for the goroutine of the stream. The caller holds mu.
 func (a *Writer) close() {
 	a.state = closing
+	if a.tape != nil {
+		a.tape.End()
+	}
 	a.signal()
 	done := a.done
 	a.mu.Unlock()
@@ -214,7 +304,7 @@ func (a *Writer) signal() {
 // timer's goroutine may still look at it.
 func (a *Writer) recycle() {
 	if a.timer == nil || a.timer.Stop() || a.form&Events == 0 {
-		a.w, a.who = nil, nil
+		a.w, a.who, a.keep = nil, nil, nil
 		a.pool.writers.Put(a)
 	}
 }
@@ -224,10 +314,14 @@ const GuardEvery = 3 * time.Second
 
 const commentTicks = int(Heartbeat / GuardEvery)
 
-var errCut = errors.New("the client may not have the answer any more")
+var (
+	errCut   = errors.New("the client may not have the answer any more")
+	errTaken = errors.New("the client reads the answer on another connection")
+	errSlow  = errors.New("the client is too slow")
+)
 
 // write is the one goroutine that writes the stream: queued events one by one, comments while there are none.
-func (a *Writer) write() {
+func (a *Writer) write(taken <-chan struct{}) {
 	defer close(a.done)
 	stream, err := Open(a.w)
 	tick := time.NewTicker(GuardEvery)
@@ -235,12 +329,17 @@ func (a *Writer) write() {
 	for ticks := 1; err == nil; {
 		event, last := a.next()
 		switch {
+		case isClosed(taken):
+			err = errTaken
 		case event != nil:
 			err = stream.Raw(event)
-		case last:
+		case last && !a.overrun():
 			return
+		case last:
+			err = errSlow
 		default:
 			select {
+			case <-taken:
 			case <-a.wake:
 			case <-tick.C:
 				switch {
@@ -253,10 +352,39 @@ func (a *Writer) write() {
 			}
 		}
 	}
-	// The client is gone or shut out; a legacy call that nobody cancels goes on without it (M-41).
+	// A legacy call that nobody cancels goes on without its client (M-41).
 	a.mu.Lock()
 	a.queue.discard()
+	goesOn := a.tape != nil
 	a.mu.Unlock()
+	a.who.Lost()
+	if goesOn {
+		hangUp(a.w)
+	}
+}
+
+// hangUp closes the connection of a request that goes on: its client is to see now that nothing more comes here, not when
+// the request ends, or it would not come back for the rest (M-40). A writer without a connection, as in tests, has none.
+func hangUp(w http.ResponseWriter) {
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		_ = conn.Close()
+	}
+}
+
+// overrun reports whether the queue has lost what it must not lose (M-20).
+func (a *Writer) overrun() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.queue.broken
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // next takes the oldest event, nil if there is none; last means that none will come.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package intake reads what a client sends and what it takes in return: Content-Type, Accept, and the body whole
-// (mcp.md M-16, M-17).
+// (mcp.md M-16, M-17), within the limits of §2.1.
 //
 // edge uses it. It must never look into the body.
 package intake
@@ -66,6 +66,35 @@ func deadline(w http.ResponseWriter, t time.Time) {
 		return
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(t)
+}
+
+// Bounds of the headers of a request (mcp.md §2.1).
+const (
+	maxHead   = 64 << 10 // bytes of names and values, with what separates them
+	maxParams = 64       // headers that repeat arguments
+)
+
+// paramPrefix begins the canonical name of a header that repeats an argument (M-25).
+const paramPrefix = "Mcp-Param-"
+
+// Head refuses, with 431, headers that are larger or repeat more arguments than a node reads.
+func Head(h http.Header) error {
+	size, params := 0, 0
+	for name, values := range h {
+		for _, v := range values {
+			size += len(name) + len(": ") + len(v) + len("\r\n")
+		}
+		if strings.HasPrefix(name, paramPrefix) {
+			params += len(values)
+		}
+	}
+	switch {
+	case size > maxHead:
+		return Refuse(http.StatusRequestHeaderFieldsTooLarge, "The headers have more than "+strconv.Itoa(maxHead)+" bytes.")
+	case params > maxParams:
+		return Refuse(http.StatusRequestHeaderFieldsTooLarge, "There are more than "+strconv.Itoa(maxParams)+" Mcp-Param headers.")
+	}
+	return nil
 }
 
 // Refusal is an HTTP error of the transport; its body is a JSON-RPC error with code -32600 and this text.

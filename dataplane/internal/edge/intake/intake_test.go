@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -105,5 +106,46 @@ func wantRefusal(t *testing.T, err error, status int) {
 	var r *intake.Refusal
 	if !errors.As(err, &r) || r.Status != status || r.Text == "" || r.Error() != r.Text {
 		t.Errorf("error %#v, want a refusal with %d", err, status)
+	}
+}
+
+// TestHead is the limits of mcp.md §2.1 on headers, to the byte.
+func TestHead(t *testing.T) {
+	params := func(names, values int) http.Header {
+		h := http.Header{}
+		for n := range names {
+			h["Mcp-Param-"+strconv.Itoa(n)] = make([]string, values)
+		}
+		return h
+	}
+	const around = len("X: \r\n")
+	for _, tt := range []struct {
+		name   string
+		header http.Header
+		ok     bool
+	}{
+		{"none", nil, true},
+		{"64 params", params(64, 1), true},
+		{"65 params", params(65, 1), false},
+		{"64 values of one param", params(1, 64), true},
+		{"65 values of one param", params(1, 65), false},
+		{"many others", http.Header{"Mcp-Parameter": make([]string, 100), "X": make([]string, 100)}, true},
+		{"64 KiB", http.Header{"X": {strings.Repeat("x", 64<<10-around)}}, true},
+		{"more", http.Header{"X": {strings.Repeat("x", 64<<10-around+1)}}, false},
+		{"64 KiB in two", http.Header{"X": {strings.Repeat("x", 32<<10-around)}, "Y": {strings.Repeat("x", 32<<10-around)}}, true},
+		{"more in two lines of one name", http.Header{"X": {strings.Repeat("x", 32<<10-around), strings.Repeat("x", 32<<10-around+1)}}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := intake.Head(tt.header)
+			if tt.ok && err != nil {
+				t.Error(err)
+			} else if !tt.ok {
+				wantRefusal(t, err, http.StatusRequestHeaderFieldsTooLarge)
+			}
+		})
+	}
+	h := http.Header{"Mcp-Param-A": {"x"}, "Accept": {"x"}, "Content-Type": {"x"}}
+	if n := testing.AllocsPerRun(100, func() { _ = intake.Head(h) }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

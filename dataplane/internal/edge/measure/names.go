@@ -11,8 +11,8 @@ import (
 )
 
 // SpanName returns the name of a method's span, "mcp <method>". Methods that the edge does not serve are one name: one
-// that a client chooses would have no bound.
-func SpanName(method string) string {
+// that a client chooses would have no bound. Each name is a constant, so that none is made anew for a call.
+func SpanName(method string) string { //nolint:cyclop // a table
 	switch method {
 	case "tools/call":
 		return "mcp tools/call"
@@ -24,6 +24,34 @@ func SpanName(method string) string {
 		return "mcp ping"
 	case "server/discover":
 		return "mcp server/discover"
+	case "prompts/list":
+		return "mcp prompts/list"
+	case "prompts/get":
+		return "mcp prompts/get"
+	case "resources/list":
+		return "mcp resources/list"
+	case "resources/templates/list":
+		return "mcp resources/templates/list"
+	case "resources/read":
+		return "mcp resources/read"
+	case "resources/subscribe":
+		return "mcp resources/subscribe"
+	case "resources/unsubscribe":
+		return "mcp resources/unsubscribe"
+	case "subscriptions/listen":
+		return "mcp subscriptions/listen"
+	case "completion/complete":
+		return "mcp completion/complete"
+	case "logging/setLevel":
+		return "mcp logging/setLevel"
+	case "tasks/get":
+		return "mcp tasks/get"
+	case "tasks/result":
+		return "mcp tasks/result"
+	case "tasks/update":
+		return "mcp tasks/update"
+	case "tasks/cancel":
+		return "mcp tasks/cancel"
 	}
 	return otherSpan
 }

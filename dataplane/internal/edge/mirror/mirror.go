@@ -7,7 +7,6 @@
 package mirror
 
 import (
-	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/dataplane/internal/wire/headerschema"
 )
 
 // What can be wrong with a header. The texts go to clients and never repeat a value.
@@ -27,10 +27,9 @@ var (
 	ErrRepeated = errors.New("the header is repeated")
 	ErrEncoding = errors.New("the header has characters that must be encoded, or is encoded badly")
 	ErrDiffers  = errors.New("the values differ")
+	// ErrTwice is a fault of the body: what the header says can be compared with either of two values (M-10).
+	ErrTwice = errors.New("a key stands twice in one object")
 )
-
-// paramPrefix begins the headers that mirror arguments.
-const paramPrefix = "Mcp-Param-"
 
 // Value compares a header, as net/http holds it, with a raw JSON value: strings as text, true and false as words,
 // numbers as safe integers. The header must be there exactly if the value is, null counting as absent.
@@ -109,48 +108,35 @@ func safeInteger(s string) (float64, bool) {
 	return f, err == nil && f == math.Trunc(f) && math.Abs(f) <= maxSafe
 }
 
-// Params compares the Mcp-Param-* headers of a call with its arguments, by the x-mcp-header annotations in a tool's
-// definition. Headers that no annotation names are left alone. definition and arguments are raw JSON; arguments may be
-// nil. A definition that cannot be read annotates nothing.
-func Params(h http.Header, definition, arguments []byte) error {
-	if !bytes.Contains(definition, []byte(annotation)) {
-		return nil
-	}
-	return properties(h, member(member(definition, "inputSchema"), "properties"), arguments)
-}
-
-const annotation = "x-mcp-header"
-
-// properties goes down the chain of properties keys, the only way on which annotations count.
-func properties(h http.Header, schemas, values []byte) error {
-	fields, err := wire.Fields(nil, schemas)
-	if err != nil {
-		return nil //nolint:nilerr // no object: annotates nothing
-	}
-	for _, f := range fields {
-		schema, value := f.Of(schemas), member(values, string(f.Name))
-		if name, ok := wire.DecodeString(member(schema, annotation)); ok {
-			if err := Value(h[http.CanonicalHeaderKey(paramPrefix+name)], value); err != nil {
-				return fmt.Errorf("%s%s does not match the arguments: %w", paramPrefix, name, err)
-			}
+// Params compares the Mcp-Param-* headers of a call with its arguments, raw JSON or nil, for the parameters that a tool's
+// schema annotates. Headers that no annotation names are left alone.
+func Params(h http.Header, annotated []headerschema.Header, arguments []byte) error {
+	for i := range annotated {
+		a := &annotated[i]
+		raw, err := argument(arguments, a.Path)
+		if err != nil {
+			return err
 		}
-		if inner := member(schema, "properties"); inner != nil {
-			if err := properties(h, inner, value); err != nil {
-				return err
-			}
+		if err := Value(h[a.Name], raw); err != nil {
+			return fmt.Errorf("%s does not match the arguments: %w", a.Name, err)
 		}
 	}
 	return nil
 }
 
-// member returns the raw value of a member, nil if there is none or raw is no object.
-func member(raw []byte, name string) []byte {
-	if !wire.IsObject(raw) {
-		return nil
+// argument returns the raw value that the path leads to, nil if there is none. An object on the way in which a key stands
+// twice is refused.
+func argument(raw []byte, path []string) ([]byte, error) {
+	for _, name := range path {
+		if !wire.IsObject(raw) {
+			return nil, nil
+		}
+		var room [8]wire.Field
+		fields, err := wire.Fields(room[:0], raw)
+		if err != nil {
+			return nil, ErrTwice // all else was refused by the scan of the message
+		}
+		raw = wire.Lookup(fields, name).Of(raw)
 	}
-	fields, err := wire.Fields(nil, raw)
-	if err != nil {
-		return nil
-	}
-	return wire.Lookup(fields, name).Of(raw)
+	return raw, nil
 }

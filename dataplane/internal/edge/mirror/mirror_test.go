@@ -8,8 +8,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/penstockhq/penstock/dataplane/internal/edge/mirror"
+	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/dataplane/internal/wire/headerschema"
 )
 
 func TestValue(t *testing.T) {
@@ -75,34 +78,65 @@ func TestValue(t *testing.T) {
 	}
 }
 
-// TestParamsOnlyBelowProperties: an annotation counts only where a chain of properties keys leads.
-func TestParamsOnlyBelowProperties(t *testing.T) {
-	const mark = `{"type":"string","x-mcp-header":"A"}`
+func TestParams(t *testing.T) {
+	annotated := []headerschema.Header{
+		{Name: "Mcp-Param-Region", Path: []string{"region"}, Type: "string"},
+		{Name: "Mcp-Param-Deep", Path: []string{"o", "n"}, Type: "integer"},
+	}
 	for _, tt := range []struct {
-		name, definition, arguments string
-		want                        error
+		name      string
+		headers   http.Header
+		arguments string
+		want      error
 	}{
-		{"direct", `{"inputSchema":{"properties":{"a":` + mark + `}}}`, `{"a":"x"}`, mirror.ErrMissing},
-		{"nested", `{"inputSchema":{"properties":{"o":{"properties":{"a":` + mark + `}}}}}`, `{"o":{"a":"x"}}`, mirror.ErrMissing},
-		{"nested in what is no object", `{"inputSchema":{"properties":{"o":{"properties":{"a":` + mark + `}}}}}`, `{"o":5}`, nil},
-		{"no arguments", `{"inputSchema":{"properties":{"a":` + mark + `}}}`, ``, nil},
-		{"a property called properties", `{"inputSchema":{"properties":{"properties":` + mark + `}}}`, `{"properties":"x"}`, mirror.ErrMissing},
-		{"below items", `{"inputSchema":{"properties":{"l":{"items":{"properties":{"a":` + mark + `}}}}}}`, `{"l":[{"a":"x"}]}`, nil},
-		{"below allOf", `{"inputSchema":{"allOf":[{"properties":{"a":` + mark + `}}]}}`, `{"a":"x"}`, nil},
-		{"in the output schema", `{"outputSchema":{"properties":{"a":` + mark + `}},"inputSchema":{}}`, `{"a":"x"}`, nil},
-		{"name that is no string", `{"inputSchema":{"properties":{"a":{"x-mcp-header":5}}}}`, `{"a":"x"}`, nil},
-		{"only in a text", `{"description":"x-mcp-header","inputSchema":{"properties":{"a":{}}}}`, `{"a":"x"}`, nil},
-		{"properties that are no object", `{"inputSchema":{"properties":["x-mcp-header"]}}`, `{"a":"x"}`, nil},
-		{"definition that is no JSON", `{"inputSchema":{"properties":{"a":` + mark, `{"a":"x"}`, nil},
+		{"both", http.Header{"Mcp-Param-Region": {"eu"}, "Mcp-Param-Deep": {"5"}}, `{"o":{"n":5},"region":"eu"}`, nil},
+		{"none", http.Header{}, `{"other":1}`, nil},
+		{"no arguments", http.Header{}, ``, nil},
+		{"missing", http.Header{}, `{"region":"eu"}`, mirror.ErrMissing},
+		{"nested in what is no object", http.Header{}, `{"o":5}`, nil},
+		{"nested, missing", http.Header{}, `{"o":{"n":5}}`, mirror.ErrMissing},
+		{"nested, differs", http.Header{"Mcp-Param-Deep": {"6"}}, `{"o":{"n":5}}`, mirror.ErrDiffers},
+		{"without a value", http.Header{"Mcp-Param-Region": {"eu"}}, `{"region":null}`, mirror.ErrExtra},
+		{"a key twice", http.Header{"Mcp-Param-Region": {"eu"}}, `{"region":"eu","region":"us"}`, mirror.ErrTwice},
+		{"a key twice, without a header", http.Header{}, `{"region":"eu","region":null}`, mirror.ErrTwice},
+		{"another key twice", http.Header{}, `{"x":1,"x":1}`, mirror.ErrTwice},
+		{"a key twice below", http.Header{}, `{"o":{"n":null,"n":5}}`, mirror.ErrTwice},
+		{"a key twice where nothing is read", http.Header{}, `{"p":{"n":5,"n":5}}`, nil},
+		{"not annotated", http.Header{"Mcp-Param-Other": {"eu"}}, `{"other":"us"}`, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := mirror.Params(http.Header{}, []byte(tt.definition), []byte(tt.arguments))
+			err := mirror.Params(tt.headers, annotated, []byte(tt.arguments))
 			if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
 				t.Errorf("Params = %v, want %v", err, tt.want)
 			}
-			if err != nil && !strings.HasPrefix(err.Error(), "Mcp-Param-A ") {
+			if err != nil && !errors.Is(err, mirror.ErrTwice) && !strings.HasPrefix(err.Error(), "Mcp-Param-") {
 				t.Errorf("the error %q does not name the header", err)
 			}
 		})
 	}
+}
+
+// FuzzHeader: whatever a header holds, it is one value or none, and what a client encodes as it should is that value.
+func FuzzHeader(f *testing.F) {
+	for _, s := range []string{"", "a b", "größe", "=?base64?YQ==?=", "=?base64?YQ?=", "=?base64??=", "=?base64?x", "\x00", "true", "42", "a\r\nb", "\xff", "=?base64?=?="} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		raw := wire.Quote(s)
+		if err := mirror.Value([]string{s}, raw); err == nil {
+			for i := range len(s) {
+				if s[i] < ' ' || s[i] > '~' {
+					t.Fatalf("the header %q passed as it is", s)
+				}
+			}
+		}
+		coded := "=?base64?" + base64.StdEncoding.EncodeToString([]byte(s)) + "?="
+		err := mirror.Value([]string{coded}, raw)
+		if utf8.ValidString(s) != (err == nil) {
+			t.Fatalf("the header %q for %q: %v", coded, s, err)
+		}
+		if err := mirror.Value([]string{coded}, wire.Quote(s+"x")); err == nil {
+			t.Fatalf("the header %q passes for another value", coded)
+		}
+	})
 }

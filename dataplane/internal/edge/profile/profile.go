@@ -7,8 +7,12 @@
 package profile
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/sdk/kit/compile"
 )
 
 // AppendServerInfo appends the serverInfo that stands in every modern result: {"name": gateway, "version": build}.
@@ -32,13 +36,12 @@ func AppendIdentity(b []byte, g *view.Gateway, build string, v wire.Version) []b
 // Initialize returns the result of initialize at a legacy version.
 func Initialize(g *view.Gateway, build string, v wire.Version) []byte {
 	b := wire.AppendString([]byte(`{"protocolVersion":`), string(v))
-	b = append(b, `,"capabilities":{"tools":{"listChanged":true}},"serverInfo":`...)
-	b = appendInstructions(AppendIdentity(b, g, build, v), g)
-	return append(b, '}')
+	b = appendCapabilities(append(b, `,"capabilities":`...), g, v)
+	b = AppendIdentity(append(b, `,"serverInfo":`...), g, build, v)
+	return append(appendInstructions(b, g), '}')
 }
 
-// Discover returns the members of the result of server/discover that are its own. listChanged is not declared: it needs
-// subscriptions/listen.
+// Discover returns the members of the result of server/discover that are its own.
 func Discover(g *view.Gateway) []byte {
 	b := []byte(`{"supportedVersions":[`)
 	for i, v := range wire.Supported() {
@@ -47,14 +50,65 @@ func Discover(g *view.Gateway) []byte {
 		}
 		b = wire.AppendString(b, string(v))
 	}
-	b = append(b, `],"capabilities":{"tools":{}}`...)
+	b = appendCapabilities(append(b, `],"capabilities":`...), g, wire.Latest)
 	return append(appendInstructions(b, g), '}')
 }
 
-// appendInstructions appends the member with the comma before it, nothing if there are no instructions.
-func appendInstructions(b []byte, g *view.Gateway) []byte {
-	if g.Instructions == "" {
+// appendCapabilities appends what the gateway declares at a version (M-57): tools always, the rest as the view has it.
+func appendCapabilities(b []byte, g *view.Gateway, v wire.Version) []byte {
+	c := &g.Capabilities
+	b = append(b, `{"tools":{"listChanged":true}`...)
+	if c.Prompts {
+		b = append(b, `,"prompts":{"listChanged":true}`...)
+	}
+	if c.Resources {
+		b = append(b, `,"resources":{"listChanged":true`...)
+		if c.ResourcesWatched {
+			b = append(b, `,"subscribe":true`...)
+		}
+		b = append(b, '}')
+	}
+	if c.Completions && v.AtLeast(wire.V20250326) {
+		b = append(b, `,"completions":{}`...)
+	}
+	if c.Logging {
+		b = append(b, `,"logging":{}`...)
+	}
+	if c.Tasks && v == wire.V20251125 { // never tasks.list (M-55)
+		b = append(b, `,"tasks":{"cancel":{},"requests":{"tools":{"call":{}}}}`...)
+	}
+	return append(appendExtensions(b, c.Extensions, v), '}')
+}
+
+// appendExtensions appends the member with the comma before it. The tasks extension belongs to modern clients (M-60).
+func appendExtensions(b []byte, all map[string][]byte, v wire.Version) []byte {
+	start := len(b)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if name == compile.ExtensionTasks && v.Era() != wire.Modern {
+			continue
+		}
+		if len(b) == start {
+			b = append(b, `,"extensions":{`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = append(wire.AppendString(b, name), ':')
+		if settings := all[name]; wire.IsObject(settings) {
+			b = append(b, settings...)
+		} else {
+			b = append(b, `{}`...)
+		}
+	}
+	if len(b) == start {
 		return b
 	}
-	return wire.AppendString(append(b, `,"instructions":`...), g.Instructions)
+	return append(b, '}')
+}
+
+// appendInstructions appends the member with the comma before it, nothing if there are no instructions (M-58).
+func appendInstructions(b []byte, g *view.Gateway) []byte {
+	if g.FullInstructions == "" {
+		return b
+	}
+	return wire.AppendString(append(b, `,"instructions":`...), g.FullInstructions)
 }

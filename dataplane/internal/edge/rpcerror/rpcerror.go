@@ -25,6 +25,8 @@ const (
 	reasonFlood    = "TOO_MANY_REQUESTS"
 	reasonEnvelope = "ENVELOPE"
 	reasonScope    = "INSUFFICIENT_SCOPE"
+
+	reasonCapability = "CLIENT_CAPABILITY_MISSING"
 )
 
 // Codes of our own, besides those of wire: outside the range that JSON-RPC reserves (M-48), made of the HTTP status that
@@ -56,16 +58,24 @@ func (e *Error) Number(requestID string) {
 	e.Data = append(wire.AppendString([]byte(`{"request_id":`), requestID), '}')
 }
 
-// From is the table: what a fault is to a client of an era.
-func From(err error, era wire.Era) Error {
+// Asked is what the table needs to know of a request.
+type Asked struct {
+	Era wire.Era
+	URI []byte // raw params.uri where the request is about a resource, else nil
+	// Metadata is the URL of the gateway's protected resource metadata; empty if it has none.
+	Metadata string
+}
+
+// From is the table: what a fault is to a client.
+func From(err error, asked Asked) Error {
 	f := fault.From(err)
 	e := Error{Status: http.StatusOK, Message: f.Public}
-	modern := era == wire.Modern
+	modern := asked.Era == wire.Modern
 	switch f.Kind {
 	case fault.Invalid:
 		e.Code, e.Status = invalid(f)
 	case fault.NotFound:
-		e.Code, e.Status = notFound(f, modern)
+		e.notFound(f, asked)
 	case fault.HeaderMismatch:
 		e.Code, e.Status = wire.CodeHeaderMismatch, http.StatusBadRequest
 	case fault.Version:
@@ -78,7 +88,9 @@ func From(err error, era wire.Era) Error {
 	case fault.Denied:
 		e.Code, e.Status = CodeDenied, http.StatusForbidden
 		if f.Reason == reasonScope { // RS-5
-			e.Challenge = problem.Challenge("insufficient_scope", f.Public)
+			e.Challenge = problem.Challenge{
+				Metadata: asked.Metadata, Scope: scopeOf(f), Code: "insufficient_scope", Description: f.Public,
+			}.String()
 		}
 	case fault.Exhausted:
 		e.Code, e.Status, e.Retry = CodeFlooded, http.StatusTooManyRequests, max(f.Retry, time.Second)
@@ -95,17 +107,41 @@ func From(err error, era wire.Era) Error {
 	return e
 }
 
-// notFound is -32602 for what a call names and the caller does not see, whatever it is (RS-21).
-func notFound(f *fault.Fault, modern bool) (code, status int) {
-	switch {
-	case f.Reason == session.ReasonNotFound:
-		return wire.CodeInvalidRequest, http.StatusNotFound
-	case f.Reason == reasonMethod && modern:
-		return wire.CodeMethodNotFound, http.StatusNotFound
-	case f.Reason == reasonMethod:
-		return wire.CodeMethodNotFound, http.StatusOK
+// notFound is -32602 for what a call names and the caller does not see, whatever it is (RS-21); of a resource the URI
+// stands in the data, and before 2026-07-28 the code was another.
+func (e *Error) notFound(f *fault.Fault, asked Asked) {
+	modern := asked.Era == wire.Modern
+	switch f.Reason {
+	case session.ReasonNotFound:
+		e.Code, e.Status = wire.CodeInvalidRequest, http.StatusNotFound
+	case reasonMethod:
+		e.Code = wire.CodeMethodNotFound
+		if modern {
+			e.Status = http.StatusNotFound
+		}
+	default:
+		e.Code = wire.CodeInvalidParams
+		if asked.URI == nil {
+			return
+		}
+		if !modern {
+			e.Code = wire.CodeResourceNotFound
+		}
+		e.Data = append(append([]byte(`{"uri":`), asked.URI...), '}')
 	}
-	return wire.CodeInvalidParams, http.StatusOK
+}
+
+// Relayed returns the HTTP status of an error object of an upstream, by its code: where a version of MCP prescribes one
+// for the code. Everything else that an upstream answers is an answer (UP-8).
+func Relayed(code int64, era wire.Era) int {
+	switch {
+	case era != wire.Modern:
+	case code == wire.CodeMethodNotFound:
+		return http.StatusNotFound
+	case code == wire.CodeMissingCapability:
+		return http.StatusBadRequest
+	}
+	return http.StatusOK
 }
 
 // invalid tells what cannot be read or understood, which is 400, from what was understood and is wrong.
@@ -148,16 +184,46 @@ func versionData(f *fault.Fault) []byte {
 	return append(wire.AppendString(append(b, `],"requested":`...), requested), '}')
 }
 
-// capabilityData names the capabilities that are the paths of the fault's fields.
+// capabilityData names what the client would have to declare: the path of each field is a member of its capabilities,
+// the problem the raw value of that member, or any other text for an empty object.
 func capabilityData(f *fault.Fault) []byte {
 	b := []byte(`{"requiredCapabilities":{`)
 	for i, field := range f.Fields {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(wire.AppendString(b, field.Path), `:{}`...)
+		b = append(wire.AppendString(b, field.Path), ':')
+		if raw := []byte(field.Problem); wire.Valid(raw) && wire.IsObject(raw) {
+			b = append(b, raw...)
+		} else {
+			b = append(b, `{}`...)
+		}
 	}
 	return append(b, `}}`...)
+}
+
+// scopeField is the path of the field that holds the scopes which a request needs.
+const scopeField = "scope"
+
+// InsufficientScope is 403 with a challenge that names the scopes, those that the token has included (RS-5).
+func InsufficientScope(scopes string) error {
+	return fault.New(fault.Denied, reasonScope, "The token lacks a scope that this request needs: "+scopes).At(scopeField, scopes)
+}
+
+func scopeOf(f *fault.Fault) string {
+	for _, field := range f.Fields {
+		if field.Path == scopeField {
+			return field.Problem
+		}
+	}
+	return ""
+}
+
+// MissingExtension is -32021 for a method of an extension that the client did not declare.
+func MissingExtension(name string) error {
+	value := append(wire.AppendString([]byte{'{'}, name), `:{}}`...)
+	return fault.Newf(fault.MissingCapability, reasonCapability, "The client did not declare the extension %s.", name).
+		At("extensions", string(value))
 }
 
 // MethodNotFound is -32601.

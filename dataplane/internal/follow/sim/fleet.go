@@ -37,6 +37,8 @@ type Config struct {
 	For time.Duration
 	// Settle is how long the nodes may take after it to reach one state.
 	Settle time.Duration
+	// Listen is where a driver on the same machine asks, host:port, see [Live]; empty for nowhere.
+	Listen string
 	// Log takes the nodes' lines; nil drops them.
 	Log *slog.Logger
 }
@@ -85,6 +87,11 @@ func Run(ctx context.Context, c Config) (r Report, err error) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
+	answering, err := answer(c.Listen, members)
+	if err != nil {
+		return Report{}, fmt.Errorf("simulate nodes: %w", err)
+	}
+	defer func() { err = errors.Join(err, answering()) }()
 	for _, m := range members {
 		running.Go(func() { _ = m.client.Run(alive) }) // without a folder it cannot fail
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -26,10 +27,13 @@ type member struct {
 	delay        time.Duration
 	slow         bool
 
+	read, written atomic.Int64 // bytes on the wire, TLS included
+
 	mu      sync.Mutex
 	conns   []net.Conn // open ones, newest last
 	reached []reached
-	full    int // full states applied
+	denied  []reached // by the fast lane
+	full    int       // full states applied
 }
 
 // reached is when a node enforced a revision.
@@ -67,6 +71,9 @@ func (m *member) Deny(ctx context.Context, revision uint64, keys []node.Key) {
 	if m.compiler != nil {
 		m.compiler.Deny(ctx, revision, keys)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.denied = append(m.denied, reached{revision, time.Now()})
 }
 
 // newMember makes the n-th node. The first nodes have the real compiler.
@@ -81,7 +88,7 @@ func newMember(c Config, a *authority, n int) (*member, error) {
 		return nil, fmt.Errorf("make node %s: %w", m.name, err)
 	}
 	m.client, err = node.New(node.Config{
-		Endpoints: c.Endpoints, Applier: m, Build: "nodesim", Log: c.Log,
+		Endpoints: c.Endpoints, Applier: m, Build: "nodesim", Capabilities: follow.Features(), Log: c.Log,
 		DialOptions: []grpc.DialOption{
 			grpc.WithTransportCredentials(credentials.NewTLS(config)), grpc.WithContextDialer(m.dial),
 			grpc.WithReadBufferSize(bufferSize), grpc.WithWriteBufferSize(bufferSize),
@@ -101,6 +108,7 @@ func (m *member) dial(ctx context.Context, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	conn = countedConn{conn, m}
 	if m.slow {
 		conn = slowConn{conn}
 	}
@@ -121,6 +129,27 @@ func (m *member) flap() {
 		_ = c.Close() // perhaps closed already
 	}
 	m.conns = nil
+}
+
+// countedConn counts what its node reads and writes.
+type countedConn struct {
+	net.Conn
+
+	of *member
+}
+
+// Read implements net.Conn.
+func (c countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.of.read.Add(int64(n))
+	return n, err
+}
+
+// Write implements net.Conn.
+func (c countedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.of.written.Add(int64(n))
+	return n, err
 }
 
 // slowConn reads about 40 KB a second.

@@ -50,6 +50,8 @@ type Revision struct {
 	Revision uint64 `json:"revision"`
 	FirstNS  int64  `json:"first_ns"`
 	LastNS   int64  `json:"last_ns"`
+	// DeniedNS is when the last node enforced what the revision takes away, by the fast lane or with the rest.
+	DeniedNS int64 `json:"denied_ns"`
 }
 
 func report(members []*member, load time.Duration, agreed bool) Report {
@@ -106,16 +108,35 @@ func over(members []*member, rev uint64) (x Revision, ok bool) {
 	x = Revision{Revision: rev, FirstNS: math.MaxInt64}
 	for _, m := range members {
 		m.mu.Lock()
-		i := slices.IndexFunc(m.reached, func(r reached) bool { return r.revision >= rev })
-		if i < 0 {
-			m.mu.Unlock()
+		at, ok := first(m.reached, rev)
+		if denied, early := first(m.denied, rev); early && ok && denied.Before(at) && m.denies(rev) {
+			x.DeniedNS = max(x.DeniedNS, denied.UnixNano())
+		} else {
+			x.DeniedNS = max(x.DeniedNS, at.UnixNano())
+		}
+		m.mu.Unlock()
+		if !ok {
 			return Revision{}, false
 		}
-		ns := m.reached[i].at.UnixNano()
-		m.mu.Unlock()
-		x.FirstNS, x.LastNS = min(x.FirstNS, ns), max(x.LastNS, ns)
+		x.FirstNS, x.LastNS = min(x.FirstNS, at.UnixNano()), max(x.LastNS, at.UnixNano())
 	}
 	return x, true
+}
+
+// first returns when a list in order first came to a revision or a later one.
+func first(list []reached, rev uint64) (at time.Time, ok bool) {
+	i, _ := slices.BinarySearchFunc(list, rev, func(r reached, rev uint64) int { return cmp.Compare(r.revision, rev) })
+	if i == len(list) {
+		return time.Time{}, false
+	}
+	return list[i].at, true
+}
+
+// denies reports whether the revision itself came by the fast lane: a later denial says nothing about it. The caller
+// holds mu.
+func (m *member) denies(rev uint64) bool {
+	_, found := slices.BinarySearchFunc(m.denied, rev, func(r reached, rev uint64) int { return cmp.Compare(r.revision, rev) })
+	return found
 }
 
 func spread(list []Revision) Spread {

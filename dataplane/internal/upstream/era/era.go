@@ -37,7 +37,8 @@ const (
 	Broken
 	// Foreign: the server speaks none of our versions.
 	Foreign
-	// NoServer: nothing at the URL speaks MCP over Streamable HTTP.
+	// NoServer: nothing at the URL speaks MCP over Streamable HTTP; it may speak
+	// HTTP+SSE.
 	NoServer
 )
 
@@ -92,10 +93,27 @@ func OfRefusedInitialize(a Answer) Finding {
 	case a.Status == 404 && code == wire.CodeMethodNotFound,
 		a.Status == 400 && (code == wire.CodeHeaderMismatch || code == wire.CodeVersion):
 		return Finding{Conclusion: Speaks, Version: wire.V20260728} // modern without discover (ours)
-	case a.Error != nil || a.Credential() || a.Status == 429 || a.Status >= 500:
+	case a.Status < 400 || a.Status >= 500 || a.Credential() || a.Status == 429:
 		return Finding{Conclusion: Refused}
 	}
 	return Finding{Conclusion: NoServer}
+}
+
+// RequiredCapabilities returns data.requiredCapabilities of error -32021, a raw
+// object, nil if there is none.
+func RequiredCapabilities(object []byte) []byte {
+	if Code(object) != wire.CodeMissingCapability {
+		return nil
+	}
+	raw := data(object)
+	fields, err := wire.Fields(nil, raw)
+	if err != nil {
+		return nil
+	}
+	if need := wire.Lookup(fields, "requiredCapabilities").Of(raw); wire.IsObject(need) {
+		return need
+	}
+	return nil
 }
 
 // NotLegacy reports whether an upstream that was thought legacy refused

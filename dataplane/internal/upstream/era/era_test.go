@@ -64,6 +64,8 @@ func TestOfRefusedInitialize(t *testing.T) {
 		{"500", Answer{500, nil, nil}, Finding{Conclusion: Refused}, true},
 		{"404 bare", Answer{404, nil, nil}, Finding{Conclusion: NoServer}, true},
 		{"405", Answer{405, nil, nil}, Finding{Conclusion: NoServer}, true},
+		{"405 in JSON-RPC", Answer{405, nil, rpc(-32000, "", "null")}, Finding{Conclusion: NoServer}, true},
+		{"400 -32602", Answer{400, nil, rpc(-32602, "", "null")}, Finding{Conclusion: NoServer}, true},
 	}
 	for _, tt := range tests {
 		if d := cmp.Diff(tt.want, OfRefusedInitialize(tt.a)); d != "" {
@@ -71,6 +73,20 @@ func TestOfRefusedInitialize(t *testing.T) {
 		}
 		if NotLegacy(tt.a) == tt.legacy {
 			t.Errorf("%s: NotLegacy %v", tt.name, !tt.legacy)
+		}
+	}
+}
+
+func TestRequiredCapabilities(t *testing.T) {
+	for _, tt := range []struct{ object, want string }{
+		{string(rpc(-32021, "", `{"requiredCapabilities":{"a":{}}}`)), `{"a":{}}`},
+		{string(rpc(-32021, "", `{"requiredCapabilities":[]}`)), ""},
+		{string(rpc(-32021, "", `{}`)), ""},
+		{string(rpc(-32021, "", `null`)), ""},
+		{string(rpc(-32020, "", `{"requiredCapabilities":{"a":{}}}`)), ""},
+	} {
+		if got := string(RequiredCapabilities([]byte(tt.object))); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.object, got, tt.want)
 		}
 	}
 }

@@ -67,15 +67,22 @@ type Peer struct {
 	Limit int64
 }
 
-// Receiver takes what comes before the response. All slices are valid until the
-// method returns.
+// Inbound is a message of the upstream that is no response. Its slices are valid
+// until the method that gets it returns.
+type Inbound struct {
+	Method string
+	// ID is the raw id of a question, nil for a notification.
+	ID []byte
+	// Params is the raw params object inside Raw, nil if absent. Raw is the
+	// message; progress has the client's token.
+	Params, Raw []byte
+}
+
+// Receiver takes what comes before the response, one message at a time. An
+// error ends the exchange.
 type Receiver interface {
-	// Notification takes a message with the client's progress token in it. An
-	// error ends the exchange.
-	Notification(method string, raw []byte) error
-	// Question takes a request of the upstream with its raw id. An error ends
-	// the exchange.
-	Question(ctx context.Context, method string, id []byte) error
+	Notification(ctx context.Context, m Inbound) error
+	Question(ctx context.Context, m Inbound) error
 	// Dropped counts a message that belongs to no request.
 	Dropped(ctx context.Context)
 }
@@ -88,9 +95,10 @@ type Exchange struct {
 	ID int64
 	// Token is the client's raw progress token; nil if it wants no progress.
 	Token []byte
-	// Traceparent is sent as header; empty for none.
-	Traceparent string
-	// Timeout is restarted by progress; Ceiling ends the exchange anyway.
+	// Traceparent and Tracestate are sent as headers; empty for none.
+	Traceparent, Tracestate string
+	// Timeout is restarted by progress; 0 is none, then ctx must end the
+	// exchange. Ceiling ends it anyway; zero is none.
 	Timeout time.Duration
 	Ceiling time.Time
 	// Receiver must be set for Request.
@@ -103,6 +111,9 @@ type Exchange struct {
 	method  string
 	params  []byte
 	name    string // Mcp-Name
+	until   time.Time
+	lastID  string        // where a broken stream would be resumed
+	retry   time.Duration // what the stream asked to wait before that
 	rewrite rewrite.Rewriter
 	req     httpclient.Request
 	msg     wire.Message
@@ -126,8 +137,8 @@ const keptScratch = 64 << 10
 
 // Reset forgets everything but reusable memory.
 func (x *Exchange) Reset() {
-	x.Peer, x.ID, x.Token, x.Traceparent, x.Timeout, x.Ceiling, x.Receiver = Peer{}, 0, nil, "", 0, time.Time{}, nil
-	x.Sent, x.Relayed, x.method, x.params, x.name = false, false, "", nil, ""
+	x.Peer, x.ID, x.Token, x.Traceparent, x.Tracestate, x.Timeout, x.Ceiling, x.Receiver = Peer{}, 0, nil, "", "", 0, time.Time{}, nil
+	x.Sent, x.Relayed, x.method, x.params, x.name, x.lastID = false, false, "", nil, "", ""
 	x.edits.Reset()
 	x.rewrite.Reset()
 	x.events.Reset(nil, 0)
@@ -142,7 +153,7 @@ func (x *Exchange) Reset() {
 // Prepare makes the params of the request, see [rewrite.Rewriter.Params]. The
 // version, the progress token and the trace context are filled in here.
 func (x *Exchange) Prepare(in rewrite.Input) (err error) {
-	in.To, in.Traceparent = x.Version, x.Traceparent
+	in.To, in.Traceparent, in.Tracestate = x.Version, x.Traceparent, x.Tracestate
 	if x.Token != nil {
 		in.Token = x.idText()
 	}
@@ -153,9 +164,14 @@ func (x *Exchange) Prepare(in rewrite.Input) (err error) {
 // SetParams gives the params as they are, in place of Prepare.
 func (x *Exchange) SetParams(raw []byte) { x.params = raw }
 
+// Message appends the request, as it would be sent, to dst.
+func (x *Exchange) Message(dst []byte, method string) []byte {
+	return wire.AppendRequest(dst, x.ID, method, x.params)
+}
+
 // Request sends a request with the prepared params and reads the answer to it.
 func (x *Exchange) Request(ctx context.Context, method string) (Answer, error) {
-	x.method = method
+	x.method, x.lastID, x.retry = method, "", 0
 	x.body = wire.AppendRequest(x.body[:0], x.ID, method, x.params)
 	resp, err := x.post(ctx)
 	if err != nil {
@@ -176,8 +192,20 @@ func (x *Exchange) Tell(ctx context.Context, message []byte) (status int, err er
 
 // Delete ends the peer's session and returns the HTTP status.
 func (x *Exchange) Delete(ctx context.Context) (status int, err error) {
-	x.head(http.MethodDelete)
+	x.head(http.MethodDelete, x.deadline())
 	return x.status(x.HTTP.Do(ctx, &x.req))
+}
+
+// Get opens a stream of the peer's, after the event lastID unless that is empty
+// (Last-Event-ID). until bounds it; zero is no bound. The caller closes the
+// response.
+func (x *Exchange) Get(ctx context.Context, lastID string, until time.Time) (*httpclient.Response, error) {
+	x.head(http.MethodGet, until)
+	x.req.Header("Accept", "text/event-stream")
+	if lastID != "" {
+		x.req.Header("Last-Event-Id", lastID)
+	}
+	return x.HTTP.Do(ctx, &x.req)
 }
 
 // status reads what little there is behind a status, so that the connection can
@@ -196,7 +224,8 @@ const refusalText = 16 << 10
 
 // post sends x.body as one HTTP request.
 func (x *Exchange) post(ctx context.Context) (*httpclient.Response, error) {
-	x.head(http.MethodPost)
+	x.until = x.deadline()
+	x.head(http.MethodPost, x.until)
 	x.req.Header("Content-Type", "application/json")
 	x.req.Header("Accept", "application/json, text/event-stream")
 	if x.Version.Era() == wire.Modern {
@@ -204,9 +233,15 @@ func (x *Exchange) post(ctx context.Context) (*httpclient.Response, error) {
 		if x.name != "" {
 			x.req.Header("Mcp-Name", x.name)
 		}
+		for _, f := range x.rewrite.Mirrored() {
+			x.req.Header(f.Name, f.Value)
+		}
 	}
 	if x.Traceparent != "" {
 		x.req.Header("Traceparent", x.Traceparent)
+		if x.Tracestate != "" {
+			x.req.Header("Tracestate", x.Tracestate)
+		}
 	}
 	x.req.Body = x.body
 	return x.HTTP.Do(ctx, &x.req)
@@ -214,9 +249,9 @@ func (x *Exchange) post(ctx context.Context) (*httpclient.Response, error) {
 
 // head starts the HTTP request with what every request to an upstream has.
 // MCP-Protocol-Version exists from 2025-06-18 on; initialize has none.
-func (x *Exchange) head(method string) {
+func (x *Exchange) head(method string, until time.Time) {
 	x.req.Start(method, x.Pool, x.To)
-	x.req.Deadline = x.deadline()
+	x.req.Deadline = until
 	rewrite.Headers(&x.req, x.Header, x.Passed)
 	if x.UserAgent != "" && len(x.Header["User-Agent"])+len(x.Passed["User-Agent"]) == 0 {
 		x.req.Header("User-Agent", x.UserAgent)
@@ -230,6 +265,9 @@ func (x *Exchange) head(method string) {
 }
 
 func (x *Exchange) deadline() time.Time {
+	if x.Timeout == 0 {
+		return x.Ceiling
+	}
 	d := time.Now().Add(x.Timeout)
 	if !x.Ceiling.IsZero() && d.After(x.Ceiling) {
 		return x.Ceiling

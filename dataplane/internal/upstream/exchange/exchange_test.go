@@ -24,13 +24,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // receiver notes what it gets.
 type receiver struct{ got []string }
 
-func (r *receiver) Notification(method string, raw []byte) error {
-	r.got = append(r.got, method+" "+string(raw))
+func (r *receiver) Notification(_ context.Context, m Inbound) error {
+	r.got = append(r.got, m.Method+" "+string(m.Params)+" in "+string(m.Raw))
 	return nil
 }
 
-func (r *receiver) Question(_ context.Context, method string, id []byte) error {
-	r.got = append(r.got, "question "+method+" "+string(id))
+func (r *receiver) Question(_ context.Context, m Inbound) error {
+	r.got = append(r.got, "question "+m.Method+" "+string(m.ID))
 	return nil
 }
 
@@ -66,7 +66,7 @@ func TestExchange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const progress = `notifications/progress {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t"}}`
+	const progress = `notifications/progress {"progressToken":"t"} in {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t"}}`
 	tests := []struct {
 		version wire.Version
 		headers map[string]string

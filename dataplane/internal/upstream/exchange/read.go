@@ -79,31 +79,53 @@ func (x *Exchange) batch(ctx context.Context, resp *httpclient.Response, text []
 	return nil
 }
 
-// readStream reads events until the response to the request comes.
+// readStream reads events until the response to the request comes. A stream that
+// ends before it is resumed if the upstream gave event ids (M-42).
 func (x *Exchange) readStream(ctx context.Context, resp *httpclient.Response, a *Answer) error {
+	_, err := x.readEvents(ctx, resp, a, false)
+	if err != nil && x.resumable(err) {
+		return x.resume(ctx, a, err)
+	}
+	return err
+}
+
+// readEvents reads the events of one HTTP answer and reports whether any came.
+// A resumed stream is not waited for to end after the response: to the upstream
+// it is a stream from GET, on which it may go on to send other messages, and for
+// those the node has streams that it reads.
+func (x *Exchange) readEvents(ctx context.Context, resp *httpclient.Response, a *Answer, resumed bool) (fruitful bool, err error) {
 	x.events.Reset(resp, int(x.Limit))
 	for {
 		e, err := x.events.Next()
+		if id := x.events.LastID(); id != "" && id != x.lastID {
+			x.lastID, fruitful = id, true
+		}
+		if wait := x.events.Retry(); wait > 0 {
+			x.retry = wait
+		}
 		switch {
 		case errors.Is(err, sse.ErrTooLarge):
-			return ErrTooLarge
+			return fruitful, ErrTooLarge
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 			// A clean end of HTTP, but not of MCP: the response is missing.
-			return &httpclient.Error{Op: "body", Sent: true, Err: httpclient.ErrTruncated}
+			return fruitful, &httpclient.Error{Op: "body", Sent: true, Err: httpclient.ErrTruncated}
 		case err != nil:
-			return err
+			return fruitful, err
 		}
 		if len(e.Data) == 0 || !e.IsMessage() {
 			continue
 		}
+		fruitful = true
 		end, err := x.message(ctx, resp, e.Data, a)
 		if err != nil {
-			return err
+			return fruitful, err
 		}
 		if end {
 			a.Result, a.Error = bytes.Clone(a.Result), bytes.Clone(a.Error)
-			resp.Release()
-			return nil
+			if !resumed {
+				resp.Release()
+			}
+			return fruitful, nil
 		}
 	}
 }
@@ -149,23 +171,23 @@ func (x *Exchange) message(ctx context.Context, resp *httpclient.Response, text 
 // gets the client's token back; progress of anything else is dropped.
 func (x *Exchange) relay(ctx context.Context, resp *httpclient.Response, text []byte) error {
 	m := &x.msg
-	method, _ := wire.DecodeString(m.Method.Of(text))
-	switch method {
-	case "notifications/cancelled": // of a question that was answered at once
-		return nil
-	case "notifications/progress":
+	in := Inbound{Raw: text, Params: m.Params.Of(text)}
+	in.Method, _ = wire.DecodeString(m.Method.Of(text))
+	if in.Method == "notifications/progress" {
 		if x.Token == nil || string(m.P.ProgressToken.Of(text)) != string(x.idText()) {
 			x.Receiver.Dropped(ctx)
 			return nil
 		}
-		resp.SetDeadline(x.deadline())
+		x.until = x.deadline()
+		resp.SetDeadline(x.until)
 		x.edits.Reset()
 		x.edits.Replace(m.P.ProgressToken.Span, x.Token)
 		x.out = x.edits.AppendTo(x.out[:0], text)
-		text = x.out
+		grown := len(x.out) - len(text)
+		in.Raw, in.Params = x.out, x.out[m.Params.Start:m.Params.End+grown]
 	}
 	x.Relayed = true
-	if err := x.Receiver.Notification(method, text); err != nil {
+	if err := x.Receiver.Notification(ctx, in); err != nil {
 		return &SinkError{err}
 	}
 	return nil
@@ -177,6 +199,12 @@ func (x *Exchange) question(ctx context.Context, text []byte) error {
 		x.Receiver.Dropped(ctx)
 		return nil
 	}
-	method, _ := wire.DecodeString(x.msg.Method.Of(text))
-	return x.Receiver.Question(ctx, method, x.msg.ID.Of(text))
+	m := &x.msg
+	in := Inbound{ID: m.ID.Of(text), Params: m.Params.Of(text), Raw: text}
+	in.Method, _ = wire.DecodeString(m.Method.Of(text))
+	x.Relayed = x.Relayed || in.Method != "ping"
+	if err := x.Receiver.Question(ctx, in); err != nil {
+		return &SinkError{err}
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,10 @@ type Config struct {
 	DialTimeout time.Duration
 	// IdleTimeout is how long an unused connection is kept. Default 90 s.
 	IdleTimeout time.Duration
+	// EndTimeout is how long a released answer may take to end; then, and at
+	// the latest after twice that time, its connection is closed, so that no
+	// server keeps a stream open that nobody reads. Default 1 s.
+	EndTimeout time.Duration
 	// MaxPerHost bounds connections in use for one pool name and host; more
 	// requests wait. Default 512.
 	MaxPerHost int
@@ -51,7 +56,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Dial == nil {
 		return nil, errors.New("http client: Dial is required")
 	}
-	if cfg.DialTimeout < 0 || cfg.IdleTimeout < 0 || cfg.MaxPerHost < 0 || cfg.MaxIdlePerHost < 0 || cfg.MaxHeaderBytes < 0 {
+	if cfg.DialTimeout < 0 || cfg.IdleTimeout < 0 || cfg.EndTimeout < 0 || cfg.MaxPerHost < 0 || cfg.MaxIdlePerHost < 0 || cfg.MaxHeaderBytes < 0 {
 		return nil, errors.New("http client: limits must not be negative")
 	}
 	if cfg.TLS == nil {
@@ -61,6 +66,7 @@ func New(cfg Config) (*Client, error) {
 	cfg.TLS.NextProtos = []string{"http/1.1"}
 	def(&cfg.DialTimeout, 5*time.Second)
 	def(&cfg.IdleTimeout, 90*time.Second)
+	def(&cfg.EndTimeout, time.Second)
 	def(&cfg.MaxPerHost, 512)
 	def(&cfg.MaxIdlePerHost, 128)
 	def(&cfg.MaxHeaderBytes, 64<<10)
@@ -261,9 +267,11 @@ type pool struct {
 	client *Client
 	slots  chan struct{} // one for each exchange
 
-	mu   sync.Mutex
-	idle []*conn // the newest last
-	dead bool    // no longer in the client's map
+	mu      sync.Mutex
+	idle    []*conn // the newest last
+	dead    bool    // no longer in the client's map
+	late    *time.Timer
+	waiting bool // late runs, for connections whose last answer has not ended
 }
 
 // acquire takes a slot and waits for one if all are taken.
@@ -317,10 +325,49 @@ func (p *pool) put(c *conn) {
 	if keep {
 		c.since = time.Now()
 		p.idle = append(p.idle, c)
+		if c.tail != nil && !p.waiting {
+			p.lookLater()
+		}
 	}
 	p.mu.Unlock()
 	if !keep {
 		c.close()
+	}
+}
+
+// lookLater has settle called after EndTimeout. One timer serves all connections:
+// one for each call would cost more than the rest of this file. The caller holds
+// mu.
+func (p *pool) lookLater() {
+	p.waiting = true
+	if p.late == nil {
+		p.late = time.AfterFunc(p.client.cfg.EndTimeout, p.settle)
+		return
+	}
+	p.late.Reset(p.client.cfg.EndTimeout)
+}
+
+// settle closes idle connections whose last answer should have ended by now and
+// has not.
+func (p *pool) settle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before, young := time.Now().Add(-p.client.cfg.EndTimeout), false
+	p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool {
+		switch {
+		case c.tail == nil:
+			return false
+		case c.since.After(before):
+			young = true
+			return false
+		case !c.silent() && c.ended():
+			return false
+		}
+		c.close()
+		return true
+	})
+	if p.waiting = young; young {
+		p.lookLater()
 	}
 }
 

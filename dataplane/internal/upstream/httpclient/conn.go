@@ -63,14 +63,26 @@ const tailWait = time.Millisecond
 // usable reports whether an idle connection can carry a request: its last
 // answer has ended, nothing came after it, and the server has not closed.
 func (c *conn) usable(deadline time.Time) bool {
-	if c.tail != nil {
-		if c.nc.SetDeadline(time.Now().Add(tailWait)) != nil || !c.tail.finish() || c.r != c.w {
-			return false
-		}
-		c.reset()
+	if c.tail != nil && !c.ended() {
+		return false
 	}
 	// The prober fails on a connection whose deadline has passed.
 	return c.nc.SetDeadline(deadline) == nil && c.prober.quiet()
+}
+
+// ended reads the end of the last answer and reports whether it was there.
+func (c *conn) ended() bool {
+	if c.nc.SetDeadline(time.Now().Add(tailWait)) != nil || !c.tail.finish() || c.r != c.w {
+		return false
+	}
+	c.reset()
+	return true
+}
+
+// silent reports whether nothing of the end of the last answer is there. Under
+// TLS that cannot be told without waiting.
+func (c *conn) silent() bool {
+	return !c.secure && c.r == c.w && c.nc.SetDeadline(time.Now().Add(tailWait)) == nil && c.prober.quiet()
 }
 
 // send writes the request and reports whether any byte may have left.

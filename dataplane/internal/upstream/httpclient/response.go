@@ -129,7 +129,8 @@ func (r *Response) Close() { r.end(false) }
 
 // Release is Close for a caller that has all it wants although the end of the
 // body did not come yet, as after the last event of a stream. The connection
-// is kept if, when it is needed next, that end has come and little before it.
+// is kept if, when it is needed next, that end has come and little before it,
+// and closed if it has not come after Config.EndTimeout.
 func (r *Response) Release() { r.end(true) }
 
 func (r *Response) end(soon bool) {

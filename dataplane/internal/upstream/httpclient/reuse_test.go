@@ -263,3 +263,54 @@ func TestIdleConnectionsEnd(t *testing.T) {
 		t.Errorf("after the end: %v", err)
 	}
 }
+
+// TestReleasedAnswerMustEnd: a stream that goes on after its last event is not
+// kept open unread, neither is the connection of one that ends closed.
+func TestReleasedAnswerMustEnd(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"
+	released := func(t *testing.T, to *Endpoint) *Client {
+		t.Helper()
+		c := newClient(t, func(cfg *Config) { cfg.EndTimeout = 20 * time.Millisecond })
+		resp, err := c.Do(t.Context(), post(to, ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(resp, make([]byte, 3)); err != nil {
+			t.Fatal(err)
+		}
+		resp.Release()
+		return c
+	}
+	t.Run("never ends", func(t *testing.T) {
+		left := make(chan struct{})
+		c := released(t, script(t, func(_ int, c net.Conn, r *bufio.Reader) {
+			take(r)
+			_, _ = io.WriteString(c, head)
+			take(r) // until the client is gone
+			close(left)
+		}))
+		<-left
+		if n := c.Stats().Idle; n != 0 {
+			t.Errorf("%d idle connections", n)
+		}
+	})
+	t.Run("ends", func(t *testing.T) {
+		c := released(t, script(t, func(_ int, c net.Conn, r *bufio.Reader) {
+			take(r)
+			_, _ = io.WriteString(c, head+"0\r\n\r\n")
+			for take(r) {
+				_, _ = io.WriteString(c, okAnswer)
+			}
+		}))
+		until(t, func() bool {
+			c.mu.RLock()
+			defer c.mu.RUnlock()
+			for _, p := range c.pools { // there is one
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				return len(p.idle) == 1 && p.idle[0].tail == nil
+			}
+			return false
+		})
+	})
+}

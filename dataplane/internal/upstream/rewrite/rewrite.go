@@ -3,18 +3,18 @@
 // Package rewrite makes the params and headers that an upstream gets out of
 // those that a client sent: reserved _meta keys removed or made anew (mcp.md
 // M-61), the progress token replaced (M-12), the trace context set (M-56),
-// Mcp-Name (M-63), and header fields filtered (gateway.md G-41, G-42).
+// Mcp-Name and Mcp-Param-* (M-63), and header fields filtered (gateway.md G-41, G-42).
 //
 // Called by upstream. It must never know connections, sessions or where bytes
 // go.
 package rewrite
 
 import (
-	"encoding/base64"
 	"net/http"
 	"strings"
 
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/dataplane/internal/wire/mirrored"
 )
 
 // relatedTask is a key of the reserved prefix that legacy requests carry
@@ -33,17 +33,32 @@ type Input struct {
 	Token []byte
 	// ClientInfo is the raw clientInfo that modern upstreams see.
 	ClientInfo []byte
-	// Traceparent goes into _meta of modern requests; empty for none.
-	Traceparent string
+	// Capabilities is the raw object of client capabilities that modern
+	// upstreams see; nil for none.
+	Capabilities []byte
+	// LogLevel is the least severe level of log messages that modern upstreams
+	// are to send; empty leaves what a modern client asked for.
+	LogLevel string
+	// Traceparent and Tracestate go into _meta of modern requests; empty for
+	// none.
+	Traceparent, Tracestate string
+	// Schema is the input schema that marks arguments to be repeated in headers
+	// of modern requests (M-63); nil for none.
+	Schema []byte
 }
 
 // Rewriter holds the memory of rewriting, for use again and again by one
 // goroutine. The zero value is ready.
 type Rewriter struct {
-	msg   wire.Message
-	edits wire.Edits
-	buf   []byte
+	msg      wire.Message
+	edits    wire.Edits
+	buf      []byte
+	mirrored []mirrored.Field
 }
+
+// Mirrored returns the Mcp-Param-* fields that go with the params made last. They
+// are valid until the next call of [Rewriter.Params].
+func (w *Rewriter) Mirrored() []mirrored.Field { return w.mirrored }
 
 // Params returns the params to send, nil if there are none, and the value of
 // Mcp-Name for a modern upstream, "" if the method has none. The params are
@@ -51,6 +66,7 @@ type Rewriter struct {
 // are no object or have a key twice where they are read.
 func (w *Rewriter) Params(in *Input) (params []byte, name string, err error) {
 	raw, modern := in.Params, in.To.Era() == wire.Modern
+	w.mirrored = w.mirrored[:0]
 	if raw == nil {
 		if !modern && in.Token == nil {
 			return nil, "", nil
@@ -68,6 +84,9 @@ func (w *Rewriter) Params(in *Input) (params []byte, name string, err error) {
 	w.meta(in, modern)
 	if modern {
 		name = nameOf(in.Method, m, raw)
+		if in.Schema != nil {
+			w.mirrored = mirrored.Append(w.mirrored, in.Schema, m.P.Arguments.Of(raw))
+		}
 	}
 	if e.Len() == 0 {
 		return raw, name, nil
@@ -84,7 +103,7 @@ func (w *Rewriter) strip(raw []byte, in *Input, modern bool) error {
 	keep := relatedTask
 	if modern {
 		keep = ""
-		if in.From.Era() == wire.Modern {
+		if in.From.Era() == wire.Modern && in.LogLevel == "" {
 			keep = wire.MetaLogLevel
 		}
 	}
@@ -107,11 +126,20 @@ func (w *Rewriter) meta(in *Input, modern bool) {
 		// What the client sent under these keys was removed.
 		set(wire.Member{}, wire.MetaProtocolVersion, []byte(`"`+string(in.To)+`"`))
 		set(wire.Member{}, wire.MetaClientInfo, in.ClientInfo)
-		set(wire.Member{}, wire.MetaClientCapabilities, []byte(`{}`))
+		set(wire.Member{}, wire.MetaClientCapabilities, orEmpty(in.Capabilities))
+		if in.LogLevel != "" {
+			set(wire.Member{}, wire.MetaLogLevel, wire.Quote(in.LogLevel))
+		}
 		if in.Traceparent != "" {
 			set(m.Meta.Traceparent, "traceparent", wire.Quote(in.Traceparent))
+			if in.Tracestate != "" {
+				set(m.Meta.Tracestate, "tracestate", wire.Quote(in.Tracestate))
+			} else {
+				w.edits.Delete(m.Meta.Tracestate) // it belongs to another traceparent
+			}
 		}
 	}
+	w.edits.Delete(m.Meta.Baggage) // it may say anything about the caller: nobody has allowed a member of it (M-56)
 	if in.Token != nil {
 		set(m.Meta.ProgressToken, "progressToken", in.Token)
 	} else {
@@ -123,9 +151,18 @@ func (w *Rewriter) meta(in *Input, modern bool) {
 	}
 }
 
+func orEmpty(object []byte) []byte {
+	if len(object) == 0 {
+		return []byte(`{}`)
+	}
+	return object
+}
+
 // Reset drops what the last request left, and large memory with it.
 func (w *Rewriter) Reset() {
 	w.edits.Reset()
+	clear(w.mirrored)
+	w.mirrored = w.mirrored[:0]
 	if cap(w.buf) > keptBuffer {
 		w.buf = nil
 	}
@@ -145,26 +182,7 @@ func nameOf(method string, m *wire.Message, raw []byte) string {
 		value = m.P.TaskID
 	}
 	s, _ := wire.DecodeString(value.Of(raw))
-	return headerText(s)
-}
-
-const (
-	base64Start = "=?base64?"
-	base64End   = "?="
-)
-
-// headerText returns s as it may stand in a header: itself if it is printable
-// ASCII without outer white space and not like the encoded form, else encoded
-// (MCP 2026-07-28 basic/transports/streamable-http, Value Encoding).
-func headerText(s string) string {
-	plain := !strings.HasPrefix(s, base64Start) && s == strings.TrimSpace(s)
-	for i := 0; plain && i < len(s); i++ {
-		plain = s[i] >= ' ' && s[i] < 0x7f
-	}
-	if plain {
-		return s
-	}
-	return base64Start + base64.StdEncoding.EncodeToString([]byte(s)) + base64End
+	return mirrored.Text(s)
 }
 
 // Setter takes header fields.
@@ -194,7 +212,7 @@ func written(name string) bool {
 		return true
 	}
 	switch http.CanonicalHeaderKey(name) {
-	case "Accept", "Content-Type", "Traceparent", "Last-Event-Id",
+	case "Accept", "Content-Type", "Traceparent", "Tracestate", "Last-Event-Id",
 		"Host", "Content-Length", "Transfer-Encoding", "Connection", "Keep-Alive", "Proxy-Connection",
 		"Te", "Trailer", "Upgrade", "Expect", "Accept-Encoding":
 		return true
@@ -206,7 +224,7 @@ func written(name string) bool {
 func forbidden(name string) bool {
 	name = http.CanonicalHeaderKey(name)
 	switch name {
-	case "Authorization", "Proxy-Authorization", "Cookie", "Dpop", "X-Api-Key", "Forwarded", "X-Real-Ip", "Tracestate":
+	case "Authorization", "Proxy-Authorization", "Cookie", "Dpop", "X-Api-Key", "Forwarded", "X-Real-Ip":
 		return true
 	}
 	return strings.HasPrefix(name, "X-Forwarded-")

@@ -27,6 +27,7 @@ func TestRewrite(t *testing.T) {
 		{"legacy, token without _meta", wire.V20251125, Input{Params: []byte(`{"name":"a"}`), Token: []byte("7")}, `{"_meta":{"progressToken":7},"name":"a"}`, ""},
 		{"legacy, token replaced", wire.V20251125, Input{Params: []byte(`{"_meta":{"a":1,"progressToken":"x"}}`), Token: []byte(`7`)}, `{"_meta":{"a":1,"progressToken":7}}`, ""},
 		{"token nobody waits for", wire.V20251125, Input{Params: []byte(`{"_meta":{"progressToken":"x","a":1}}`)}, `{"_meta":{"a":1}}`, ""},
+		{"baggage", wire.V20251125, Input{Params: []byte(`{"_meta":{"baggage":"user=ada","a":1}}`)}, `{"_meta":{"a":1}}`, ""},
 		{
 			"legacy, reserved keys", wire.V20251125,
 			Input{Params: []byte(`{"_meta":{"io.modelcontextprotocol/logLevel":"info","io.modelcontextprotocol/related-task":{"taskId":"1"},"io.penstock/x":1}}`)},
@@ -92,16 +93,5 @@ func TestHeaders(t *testing.T) {
 	want := fields{"Authorization": {"Bearer server"}, "X-Fixed": {"1", "2"}, "X-Correlation-Id": {"c"}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("fields (-want +got):\n%s", d)
-	}
-}
-
-func TestHeaderText(t *testing.T) {
-	for in, want := range map[string]string{
-		"get_weather": "get_weather", "": "", "a b": "a b", " a": "=?base64?IGE=?=", "a\n": "=?base64?YQo=?=",
-		"ü": "=?base64?w7w=?=", "=?base64?x?=": "=?base64?PT9iYXNlNjQ/eD89?=", "a\x7f": "=?base64?YX8=?=",
-	} {
-		if got := headerText(in); got != want {
-			t.Errorf("headerText(%q) = %q, want %q", in, got, want)
-		}
 	}
 }

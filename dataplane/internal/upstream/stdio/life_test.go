@@ -29,7 +29,7 @@ func TestGrandchildrenDieToo(t *testing.T) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			for x := range p.processes {
-				x.run.Kill()
+				x.Kill()
 			}
 		}},
 	} {
@@ -136,7 +136,7 @@ func TestDrop(t *testing.T) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		s := p.sites[p.keyOf(&dropped)]
-		return s != nil && s.process != nil && s.process.peek(2) != nil
+		return s != nil && s.process != nil && s.process.Waiting() == 1
 	})
 	p.Drop(dropped.Connection)
 	wantFault(t, upstream.Result{}, <-answered, fault.Unavailable, upstream.ReasonOutcomeUnknown, "silent")

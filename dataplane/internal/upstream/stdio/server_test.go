@@ -71,6 +71,10 @@ func (s *scripted) text(m message, text string) {
 	s.result(m, `{"content":[{"type":"text","text":`+string(quoted)+`}]}`)
 }
 
+func (s *scripted) unknown(m message) {
+	s.line(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"Method not found"}}`, m.ID)
+}
+
 func (s *scripted) initialize(m message, version string) {
 	s.result(m, `{"protocolVersion":"`+version+`","capabilities":{"tools":{}},"serverInfo":{"name":"scripted","version":"1"}}`)
 }
@@ -106,6 +110,8 @@ func (s *scripted) read() (message, error) {
 func then(f func(s *scripted, m message)) script {
 	return func(s *scripted, m message) {
 		switch {
+		case m.Method == "server/discover":
+			s.unknown(m)
 		case m.Method == "initialize":
 			s.initialize(m, "2025-11-25")
 		case m.Method != "" && m.ID != nil:
@@ -124,7 +130,13 @@ func scripts() map[string]script {
 			}
 			then(func(s *scripted, m message) { s.line("debug: called"); s.text(m, "fine") })(s, m)
 		},
-		"old":    func(s *scripted, m message) { s.initialize(m, "2024-11-05") },
+		"old": func(s *scripted, m message) {
+			if m.Method == "tools/list" {
+				s.result(m, `{"tools":[]}`)
+				return
+			}
+			s.initialize(m, "2024-11-05")
+		},
 		"modern": func(s *scripted, m message) { s.initialize(m, "2026-07-28") },
 		"refuses": func(s *scripted, m message) {
 			s.line(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32603,"message":"no licence"}}`, m.ID)
@@ -148,9 +160,23 @@ func scripts() map[string]script {
 			fmt.Fprintf(os.Stdout, `{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"unended"}]}}`, m.ID)
 			os.Exit(0)
 		}),
-		"silent":    then(func(*scripted, message) {}),
-		"hung":      then(func(*scripted, message) { select {} }), //nolint:revive // that is the point
-		"deaf":      func(s *scripted, m message) { s.initialize(m, "2025-11-25"); select {} },
+		"leaves": then(func(s *scripted, m message) { // answers one call, and hears nothing more
+			_ = os.Stdin.Close()
+			s.text(m, "once")
+			select {}
+		}),
+		"slow": then(func(s *scripted, m message) { // tells what it got, but for one tool
+			if !bytes.Contains(m.Params, []byte(`"slow"`)) {
+				s.text(m, strings.Join(s.said, "\n"))
+			}
+		}),
+		"silent": then(func(*scripted, message) {}),
+		"hung":   then(func(*scripted, message) { select {} }), //nolint:revive // that is the point
+		"deaf": func(s *scripted, m message) {
+			if s.initialize(m, "2025-11-25"); m.Method == "initialize" {
+				select {}
+			}
+		},
 		"closes":    then(func(s *scripted, m message) { _ = os.Stdout.Close(); _, _ = io.Copy(io.Discard, os.Stdin) }),
 		"duplicate": then(func(s *scripted, m message) { s.line(`{"jsonrpc":"2.0","id":%s,"result":{"a":1,"a":2}}`, m.ID) }),
 		"no-object": then(func(s *scripted, m message) { s.result(m, `[1]`) }),

@@ -4,65 +4,33 @@ package stdio
 
 import (
 	"context"
-	"hash/maphash"
-	"maps"
-	"slices"
+	"errors"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio/child"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio/talk"
+	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
+
+var errHung = errors.New("it does not answer")
 
 const (
 	whyStopping = "the node is stopping"
 	notStarted  = "is not started any more, because the node is stopping"
 )
 
-// siteKey is what a process belongs to. print tells one set of settings from another: a change of the server's
-// settings starts a new process, and the old one ends when idle.
-type siteKey struct {
-	key, principal, connection string
-	print                      uint64
-	listing                    bool // for one listing of tools, which must not ask a process of yesterday
-}
-
-// keyOf returns the site of a target.
-func (p *Pool) keyOf(t *Target) siteKey {
-	k := siteKey{key: t.Key, principal: t.PrincipalKey, connection: t.Connection}
-	if t.Stateless {
-		k.principal = ""
-	}
-	var h maphash.Hash
-	h.SetSeed(p.seed)
-	add := func(text string) {
-		_, _ = h.WriteString(text) // it never fails
-		_ = h.WriteByte(0)         // it never fails
-	}
-	add(t.Command)
-	for _, a := range t.Args {
-		add(a)
-	}
-	add("")
-	for _, name := range slices.Sorted(maps.Keys(t.Env)) {
-		add(name)
-		add(t.Env[name])
-	}
-	for _, name := range slices.Sorted(maps.Keys(t.SecretEnv)) {
-		add(name)
-		add(t.SecretEnv[name].Reveal())
-	}
-	k.print = h.Sum64()
-	return k
-}
-
 // site is the place of one process after another. Its fields are guarded by Pool.mu.
 type site struct {
-	process *process // nil if there is none that takes calls
-	start   *launch  // nil if none is under way
-	users   int      // calls under way or waiting for the process
+	pool    *Pool
+	key     siteKey
+	process *talk.Talk // nil if there is none that takes calls
+	start   *launch    // nil if none is under way
+	users   int        // calls under way or waiting for the process
 	used    time.Time
+	audience
 
 	failures  int // in a row
 	notBefore time.Time
@@ -74,7 +42,8 @@ type site struct {
 // launch is one start of a process, and all who wait for it.
 type launch struct {
 	done    chan struct{} // closed when the fields below are final
-	process *process
+	process *talk.Talk
+	live    map[string]struct{} // URIs that it is subscribed to
 	err     error
 }
 
@@ -82,32 +51,50 @@ type launch struct {
 func (p *Pool) enter(t *Target, k siteKey) (*site, func(), error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return nil, nil, t.unreachable(notStarted)
-	}
-	s := p.sites[k]
-	if s == nil {
-		s = &site{pauses: backoff.NewExponentialBackOff()}
-		s.pauses.InitialInterval, s.pauses.MaxInterval, s.pauses.Multiplier = p.cfg.FirstPause, p.cfg.MaxPause, 2
-		p.sites[k] = s
+	s, err := p.at(t, k)
+	if err != nil {
+		return nil, nil, err
 	}
 	if t.MaxConcurrent > 0 && s.users >= t.MaxConcurrent {
 		return nil, nil, t.busy("has as many calls under way as its connection allows")
 	}
 	s.users++
+	s.joined(t.Session)
 	return s, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		s.users--
 		s.used = time.Now()
-		if k.listing && s.users == 0 && s.process != nil {
-			p.end(s, "its tools are listed")
-		}
+		p.described(s)
 	}, nil
 }
 
+// described ends the process of a description that nobody waits for any more. The caller holds mu.
+func (p *Pool) described(s *site) {
+	if s.key.describing && s.users == 0 && s.process != nil {
+		p.end(s, "it is described")
+	}
+}
+
+// at returns the site of a target. The caller holds mu.
+func (p *Pool) at(t *Target, k siteKey) (*site, error) {
+	if p.closed {
+		return nil, t.unreachable(notStarted)
+	}
+	s := p.sites[k]
+	if s == nil {
+		s = &site{pool: p, key: k, pauses: backoff.NewExponentialBackOff(), audience: newAudience()}
+		s.pauses.InitialInterval, s.pauses.MaxInterval, s.pauses.Multiplier = p.cfg.FirstPause, p.cfg.MaxPause, 2
+		p.sites[k] = s
+	}
+	return s, nil
+}
+
+// inUse says whether the process must be kept. The caller holds mu.
+func (s *site) inUse() bool { return s.users > 0 || s.start != nil || s.heard() }
+
 // ready returns a process that takes calls; it starts one if there is none.
-func (p *Pool) ready(ctx context.Context, s *site, t *Target) (*process, error) {
+func (p *Pool) ready(ctx context.Context, s *site, t *Target) (*talk.Talk, error) {
 	for {
 		running, l, err := p.lookup(ctx, s, t)
 		if running != nil || err != nil {
@@ -116,18 +103,18 @@ func (p *Pool) ready(ctx context.Context, s *site, t *Target) (*process, error) 
 		select {
 		case <-l.done:
 		case <-ctx.Done():
-			return nil, t.givenUp(ctx)
+			return nil, givenUp(ctx)
 		}
 		if l.err != nil {
 			return nil, l.err
 		}
-		if !l.process.ended() {
+		if !l.process.Ended() {
 			return l.process, nil
 		}
 	}
 }
 
-func (p *Pool) lookup(ctx context.Context, s *site, t *Target) (*process, *launch, error) {
+func (p *Pool) lookup(ctx context.Context, s *site, t *Target) (*talk.Talk, *launch, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.retire(s)
@@ -154,10 +141,13 @@ func (p *Pool) lookup(ctx context.Context, s *site, t *Target) (*process, *launc
 	return nil, l, nil
 }
 
-// launch starts a process and publishes it.
+// launch starts a process and publishes it, with the subscriptions that the one before it had.
 func (p *Pool) launch(ctx context.Context, s *site, t *Target, l *launch) {
 	defer close(l.done)
-	started, err := p.start(ctx, s, t)
+	started, err := p.begin(ctx, s, t)
+	if err == nil {
+		l.live = p.resubscribe(ctx, s, started)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.start = nil
@@ -168,10 +158,66 @@ func (p *Pool) launch(ctx context.Context, s *site, t *Target, l *launch) {
 			obs.AttrAttempt, s.failures, obs.AttrError, err.Error())
 		return
 	}
-	l.process, s.process, s.used = started, started, time.Now()
+	l.process, s.process, s.live, s.used = started, started, l.live, time.Now()
 	if p.retire(s); s.process != nil && p.closed {
 		p.end(s, whyStopping)
 	}
+	p.described(s)
+}
+
+// begin starts the process of a target and introduces the node to it. What was found out about its version is remembered.
+func (p *Pool) begin(ctx context.Context, s *site, t *Target) (*talk.Talk, error) {
+	known := t.Version
+	memory := t.Connection + "\x00" + t.Key
+	if known == "" && !s.key.describing {
+		p.mu.Lock()
+		known = p.versions[memory]
+		p.mu.Unlock()
+	}
+	x, err := p.introduced(ctx, s, t, known)
+	if errors.Is(err, talk.ErrExited) { // it may be a legacy server that server/discover is too much for (M-2)
+		<-x.Over()
+		x, err = p.introduced(ctx, s, t, wire.LatestLegacy)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.versions) >= maxVersions {
+		clear(p.versions)
+	}
+	p.versions[memory] = x.Info().Version
+	return x, nil
+}
+
+// maxVersions bounds what is remembered of servers' versions; beyond it they are asked again.
+const maxVersions = 4096
+
+// introduced starts one process. If the introduction fails the process is returned too, ended.
+func (p *Pool) introduced(ctx context.Context, s *site, t *Target, known wire.Version) (*talk.Talk, error) {
+	if err := p.takeRoom(ctx, t); err != nil {
+		return nil, err
+	}
+	x, err := talk.Start(&p.talks, s, &talk.Spec{
+		Process: t.process(p.cfg.Dir), To: t.peer(p.cfg.MaxMessage), Shared: t.shared(), Describing: s.key.describing, Errors: &s.errors,
+	})
+	if err != nil {
+		<-p.room
+		return nil, err
+	}
+	p.mu.Lock()
+	p.processes[x] = s
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		x.Stop(whyStopping)
+	}
+	if err := x.Introduce(ctx, known); err != nil {
+		x.Stop("it did not initialize")
+		return x, err
+	}
+	return x, nil
 }
 
 // failed notes the failure of a process that lived for a while. After the first of a row the next start may follow at
@@ -192,59 +238,64 @@ func (p *Pool) failed(s *site, lived time.Duration, why error) {
 // retire takes a process that ended by itself out of use, and counts it as failed. The caller holds mu.
 func (p *Pool) retire(s *site) {
 	x := s.process
-	if x == nil || !x.ended() {
+	if x == nil || !x.Ended() {
 		return
 	}
 	s.process = nil
-	lived := time.Since(x.started)
-	p.failed(s, lived, x.cause())
-	p.log.Warn("stdio server ended by itself", obs.AttrServer, x.server, obs.AttrConnection, x.connection,
-		obs.AttrDuration, lived, obs.AttrAttempt, s.failures, obs.AttrError, x.cause().Error())
+	lived := time.Since(x.Started)
+	p.failed(s, lived, x.Cause())
+	server, connection := x.Names()
+	p.log.Warn("stdio server ended by itself", obs.AttrServer, server, obs.AttrConnection, connection,
+		obs.AttrDuration, lived, obs.AttrAttempt, s.failures, obs.AttrError, x.Cause().Error())
+	p.keep(s)
 }
 
-// over forgets a process of which nothing is left.
-func (p *Pool) over(x *process) {
+// Over implements talk.Owner: it forgets a process of which nothing is left.
+func (s *site) Over(x *talk.Talk) {
+	p := s.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if x.site.process == x {
-		p.retire(x.site)
+	if s.process == x {
+		p.retire(s)
 	}
 	delete(p.processes, x)
 	<-p.room
+}
+
+// Hung implements talk.Owner: it ends a process that does not answer, and counts it as failed.
+func (s *site) Hung(x *talk.Talk) {
+	p := s.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.process == x {
+		p.failed(s, time.Since(x.Started), errHung)
+		p.end(s, errHung.Error())
+		p.keep(s)
+		return
+	}
+	x.Stop(errHung.Error())
 }
 
 // end takes a process out of use and stops it. The caller holds mu.
 func (p *Pool) end(s *site, why string) {
 	x := s.process
 	s.process = nil
-	p.log.Info("stdio server ended", obs.AttrServer, x.server, obs.AttrConnection, x.connection, obs.AttrReason, why)
-	x.stop(why)
+	server, connection := x.Names()
+	p.log.Info("stdio server ended", obs.AttrServer, server, obs.AttrConnection, connection, obs.AttrReason, why)
+	x.Stop(why)
 }
 
 // endAll ends the chosen processes, those included that are not ready yet. The caller holds mu.
-func (p *Pool) endAll(chosen func(*process) bool, why string) {
-	for x := range p.processes {
-		if !chosen(x) {
-			continue
-		}
-		if x.site.process == x {
-			p.end(x.site, why)
-		} else {
-			x.stop(why)
+func (p *Pool) endAll(chosen func(*talk.Talk) bool, why string) {
+	for x, s := range p.processes {
+		switch {
+		case !chosen(x):
+		case s.process == x:
+			p.end(s, why)
+		default:
+			x.Stop(why)
 		}
 	}
-}
-
-// hung ends a process that does not answer, and counts it as failed.
-func (p *Pool) hung(x *process) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s := x.site; s.process == x {
-		p.failed(s, time.Since(x.started), errHung)
-		p.end(s, errHung.Error())
-		return
-	}
-	x.stop(errHung.Error())
 }
 
 // stopIdle ends the processes that nobody used lately, and forgets sites without one.
@@ -253,7 +304,7 @@ func (p *Pool) stopIdle() {
 	defer p.mu.Unlock()
 	before := time.Now().Add(-p.cfg.Idle)
 	for k, s := range p.sites {
-		if s.users > 0 || s.start != nil || s.used.After(before) {
+		if s.inUse() || s.used.After(before) {
 			continue
 		}
 		if s.process != nil {
@@ -293,7 +344,7 @@ func (p *Pool) evict() bool {
 			continue
 		}
 		serving++
-		if s.users == 0 && (oldest == nil || s.used.Before(oldest.used)) {
+		if !s.inUse() && (oldest == nil || s.used.Before(oldest.used)) {
 			oldest = s
 		}
 	}

@@ -15,35 +15,10 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/noop"
 
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio/talk"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
-
-// Target is one stdio server, resolved for one call. It is immutable.
-type Target struct {
-	// Server and Connection are names for errors and logs; Connection is what [Pool.Drop] goes by.
-	Server, Connection string
-	// Command is an absolute path, or a name that is looked up in the node's own PATH when the process starts.
-	Command string
-	Args    []string
-	// Env and SecretEnv together are the whole environment of the process; SecretEnv wins. Nothing is inherited.
-	Env       map[string]string
-	SecretEnv map[string]obs.Secret
-	// Version is the legacy version to ask for; any other value means the latest legacy one.
-	Version wire.Version
-	// Key is the identity of connection and credential: it separates processes.
-	Key string
-	// PrincipalKey owns the process, unless Stateless (M-59).
-	PrincipalKey string
-	// Stateless says that the server keeps nothing about its callers, so that they may share a process.
-	Stateless bool
-	// CallTimeout is restarted by progress (M-49). Default 60 s.
-	CallTimeout time.Duration
-	// MaxResponse bounds one message of the server in bytes. Default [Config].MaxMessage.
-	MaxResponse int64
-	// MaxConcurrent bounds calls under way for the process; 0 is no bound.
-	MaxConcurrent int
-}
 
 // Config makes a [Pool]. Every zero field means its default.
 type Config struct {
@@ -57,8 +32,11 @@ type Config struct {
 	MaxMessage int64
 	// Idle is how long an unused process is kept. Default 10 min.
 	Idle time.Duration
-	// StartTimeout bounds the time from the start of a process to its answer to initialize. Default 30 s.
+	// StartTimeout bounds the time from the start of a process to its answer to initialize or server/discover. Default 30 s.
 	StartTimeout time.Duration
+	// ProbeTimeout is the silence after server/discover that makes a server a legacy one. Default 5 s, at most half of
+	// StartTimeout.
+	ProbeTimeout time.Duration
 	// StopGrace is how long a process may take to end after its standard input was closed, and again after SIGTERM.
 	// Default 5 s.
 	StopGrace time.Duration
@@ -77,7 +55,6 @@ type Config struct {
 }
 
 const (
-	defaultCallTimeout = 60 * time.Second
 	// evictTimeout bounds the wait for the end of an idle process that makes room for another.
 	evictTimeout = 15 * time.Second
 	// stableAfter is how long a process must live for its end not to count as one of a row of failures.
@@ -93,6 +70,7 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxMessage, 10<<20)
 	def(&c.Idle, 10*time.Minute)
 	def(&c.StartTimeout, 30*time.Second)
+	def(&c.ProbeTimeout, 5*time.Second)
 	def(&c.StopGrace, 5*time.Second)
 	def(&c.WriteTimeout, 10*time.Second)
 	def(&c.HungAfter, 30*time.Second)
@@ -117,25 +95,30 @@ func def[T comparable](v *T, d T) {
 
 // Pool runs stdio servers. It is safe for concurrent use.
 type Pool struct {
-	cfg        Config
-	log        *slog.Logger
-	clientInfo []byte // raw object
-	seed       maphash.Seed
-	restarts   metric.Int64Counter
-	dropped    metric.Int64Counter
+	cfg      Config
+	talks    talk.Config
+	log      *slog.Logger
+	seed     maphash.Seed
+	restarts metric.Int64Counter
+	dropped  metric.Int64Counter
 
-	room  chan struct{}  // one element for each process that is not over
-	group sync.WaitGroup // starts and stops under way
+	room    chan struct{}   // one element for each process that is not over
+	group   sync.WaitGroup  // what runs beside calls
+	life    context.Context //nolint:containedctx // of what runs beside calls; Close ends it
+	endLife context.CancelFunc
 
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex // guards what follows, and the sites
 	sites     map[siteKey]*site
-	processes map[*process]struct{} // that are not over
+	processes map[*talk.Talk]*site // that are not over
+	versions  map[string]wire.Version
+	attached  map[string]*attachment // by session
+	attaches  int
 	closed    bool
 }
 
 // New checks the configuration and returns a Pool. It starts nothing: processes start with the calls that need them.
 func New(c Config) (*Pool, error) {
-	if c.MaxProcesses < 0 || c.MaxMessage < 0 || min(c.Idle, c.StartTimeout, c.StopGrace, c.HungAfter, c.WriteTimeout, c.CallCeiling,
+	if c.MaxProcesses < 0 || c.MaxMessage < 0 || min(c.Idle, c.StartTimeout, c.ProbeTimeout, c.StopGrace, c.HungAfter, c.WriteTimeout, c.CallCeiling,
 		c.FirstPause, c.MaxPause) < 0 {
 		return nil, errors.New("stdio pool: limits must not be negative")
 	}
@@ -143,8 +126,14 @@ func New(c Config) (*Pool, error) {
 	info := wire.AppendString([]byte(`{"name":`), c.ClientName)
 	info = wire.AppendString(append(info, `,"version":`...), c.ClientVersion)
 	p := &Pool{
-		cfg: c, log: c.Log, clientInfo: append(info, '}'), seed: maphash.MakeSeed(),
-		room: make(chan struct{}, c.MaxProcesses), sites: make(map[siteKey]*site), processes: make(map[*process]struct{}),
+		cfg: c, log: c.Log, seed: maphash.MakeSeed(), room: make(chan struct{}, c.MaxProcesses),
+		sites: make(map[siteKey]*site), processes: make(map[*talk.Talk]*site), versions: make(map[string]wire.Version),
+		attached: make(map[string]*attachment),
+	}
+	p.life, p.endLife = context.WithCancel(context.Background()) //nolint:forbidigo // processes outlive every call; Close ends them
+	p.talks = talk.Config{
+		ClientInfo: append(info, '}'), StartTimeout: c.StartTimeout, ProbeTimeout: c.ProbeTimeout, StopGrace: c.StopGrace,
+		WriteTimeout: c.WriteTimeout, HungAfter: c.HungAfter, CallCeiling: c.CallCeiling, Go: p.group.Go, Drop: p.drop,
 	}
 	if err := p.instrument(c.Meter.Meter("github.com/penstockhq/penstock/dataplane/internal/upstream/stdio")); err != nil {
 		return nil, fmt.Errorf("stdio pool: %w", err)
@@ -171,6 +160,8 @@ func (p *Pool) instrument(m metric.Meter) error {
 	return err
 }
 
+func (p *Pool) drop() { p.dropped.Add(context.Background(), 1) } //nolint:forbidigo // a count belongs to no call
+
 // Run ends idle processes until ctx is cancelled and then returns nil. What runs then is ended by [Pool.Close].
 func (p *Pool) Run(ctx context.Context) error {
 	tick := time.NewTicker(min(p.cfg.Idle, time.Minute) / 2)
@@ -190,15 +181,20 @@ func (p *Pool) Run(ctx context.Context) error {
 func (p *Pool) Drop(connection string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.endAll(func(x *process) bool { return x.connection == connection }, "its connection was denied")
+	clear(p.versions)
+	p.endAll(func(x *talk.Talk) bool {
+		_, of := x.Names()
+		return of == connection
+	}, "its connection was denied")
 }
 
-// Close ends all processes (standard input closed, 5 s, SIGTERM, 5 s, SIGKILL) and waits for them; when ctx ends first, with
+// Close ends what watches and is attached, and all processes (standard input closed, 5 s, SIGTERM, 5 s, SIGKILL) and waits for them; when ctx ends first, with
 // SIGKILL at once. Calls that come later fail.
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true
-	p.endAll(func(*process) bool { return true }, whyStopping)
+	p.endLife()
+	p.endAll(func(*talk.Talk) bool { return true }, whyStopping)
 	p.mu.Unlock()
 	over := make(chan struct{})
 	go func() {
@@ -210,7 +206,7 @@ func (p *Pool) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		p.mu.Lock()
 		for x := range p.processes {
-			x.run.Kill()
+			x.Kill()
 		}
 		p.mu.Unlock()
 		<-over
@@ -224,13 +220,16 @@ func (p *Pool) Close(ctx context.Context) error {
 func (p *Pool) Stderr(t Target) string {
 	k := p.keyOf(&t)
 	p.mu.Lock()
-	s := p.sites[k]
-	if k.listing = true; s == nil {
-		s = p.sites[k]
+	var latest *site
+	for other, s := range p.sites { // whatever it is declared
+		other.capabilities, other.describing = k.capabilities, false
+		if other == k && (latest == nil || s.used.After(latest.used)) {
+			latest = s
+		}
 	}
 	p.mu.Unlock()
-	if s == nil {
+	if latest == nil {
 		return ""
 	}
-	return s.errors.Text(t.SecretEnv)
+	return latest.errors.Text(t.SecretEnv)
 }

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/penstockhq/penstock/dataplane/internal/upstream"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio/queue"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -176,11 +177,11 @@ func TestRealServer(t *testing.T) {
 	if fault.KindOf(err) != fault.Invalid {
 		t.Errorf("params that are no object give %v", err)
 	}
-	tools, info, err := p.ListTools(t.Context(), to)
-	if err != nil || len(tools) != 7 {
-		t.Errorf("%d tools, error %v", len(tools), err)
+	info, err := p.Describe(t.Context(), to)
+	if err != nil || len(info.Tools) != 7 {
+		t.Errorf("%d tools, error %v", len(info.Tools), err)
 	}
-	if info.Version != wire.V20251125 || info.Instructions != "be kind" || !strings.Contains(string(info.ServerInfo), `"good"`) {
+	if info.Version != wire.V20260728 || info.Instructions != "be kind" || !strings.Contains(string(info.ServerInfo.ServerInfo), `"good"`) {
 		t.Errorf("server info is %+v", info)
 	}
 }
@@ -303,8 +304,8 @@ func TestSlowSinkLosesOnlyOldProgress(t *testing.T) {
 	if err != nil || textOf(t, res) != "flooded" {
 		t.Fatalf("result %s, error %v", res.Raw, err)
 	}
-	if n := len(seen); n > 2*maxQueued || n < maxQueued {
-		t.Errorf("%d events came through, bound %d", n, maxQueued)
+	if n := len(seen); n > 2*queue.Max || n < queue.Max {
+		t.Errorf("%d events came through, bound %d", n, queue.Max)
 	}
 	if last := seen[len(seen)-1]; !strings.Contains(last, `"progress":1999}`) {
 		t.Errorf("the last event is %s", last)
@@ -360,7 +361,7 @@ func TestProgressKeepsACallAlive(t *testing.T) {
 	if res, err := p.Call(t.Context(), to, r, func(upstream.Event) error { return nil }); err != nil || textOf(t, res) != "done" {
 		t.Errorf("result %s, error %v", res.Raw, err)
 	}
-	p.cfg.CallCeiling = 2500 * time.Millisecond
+	p.talks.CallCeiling = 2500 * time.Millisecond
 	_, err := p.Call(t.Context(), to, r, func(upstream.Event) error { return nil })
 	wantFault(t, upstream.Result{}, err, fault.Timeout, upstream.ReasonTimeout, "in time")
 }
@@ -390,19 +391,20 @@ func TestWhatIsSent(t *testing.T) {
 	}
 	got := strings.Split(textOf(t, res), "\n")
 	want := []string{
-		`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"node","version":"1.0"}}}`,
+		`{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"node","version":"1.0"},"io.modelcontextprotocol/clientCapabilities":{}}}}`,
+		`{"jsonrpc":"2.0","id":2,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"node","version":"1.0"}}}`,
 		`{"jsonrpc":"2.0","method":"notifications/initialized"}`,
-		`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{  "name" : "x",   "arguments":{"n":1e400, "i":9007199254740993},"_meta":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","mine":2,"progressToken":2}}}`,
+		`{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{  "name" : "x",   "arguments":{"n":1e400, "i":9007199254740993},"_meta":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","mine":2,"progressToken":3}}}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("differs (-want +got):\n%s", diff)
 	}
-	r = upstream.Request{Method: "tools/list", Traceparent: "00-1"}
+	r = upstream.Request{Method: "tools/list", Traceparent: "00-1", Tracestate: "a=1"}
 	if res, err = p.Call(t.Context(), target(t, "said"), r, nil); err != nil {
 		t.Fatal(err)
 	}
 	said := strings.Split(textOf(t, res), "\n")
-	if want := `{"jsonrpc":"2.0","id":3,"method":"tools/list","params":{"_meta":{"traceparent":"00-1"}}}`; said[len(said)-1] != want {
+	if want := `{"jsonrpc":"2.0","id":4,"method":"tools/list","params":{"_meta":{"traceparent":"00-1","tracestate":"a=1"}}}`; said[len(said)-1] != want {
 		t.Errorf("sent %s, want %s", said[len(said)-1], want)
 	}
 }
@@ -411,20 +413,20 @@ func TestQuestionsAreAnswered(t *testing.T) {
 	p := newPool(t, nil)
 	to := target(t, "asks")
 	got := call(t, p, to, "x", "")
-	want := `{"jsonrpc":"2.0","id":2,"result":{}}` + "\n" + `{"jsonrpc":"2.0","id":"q","error":{"code":-32601,"message":"Method not found"}}`
+	want := `{"jsonrpc":"2.0","id":3,"result":{}}` + "\n" + `{"jsonrpc":"2.0","id":"q","error":{"code":-32601,"message":"Method not found"}}`
 	if got != want {
 		t.Errorf("the server got\n%s\nwant\n%s", got, want)
 	}
 }
 
-func TestListTools(t *testing.T) {
+func TestDescribe(t *testing.T) {
 	p := newPool(t, nil)
-	tools, _, err := p.ListTools(t.Context(), target(t, "pages"))
+	d, err := p.Describe(t.Context(), target(t, "pages"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, tool := range tools {
+	for _, tool := range d.Tools {
 		got = append(got, string(tool))
 	}
 	// Byte for byte; the cursor that comes again ends the list (M-70).
@@ -433,12 +435,12 @@ func TestListTools(t *testing.T) {
 		t.Errorf("tools differ (-want +got):\n%s", diff)
 	}
 	until(t, "the process ended", func() bool { return len(p.room) == 0 })
-	tools, info, err := p.ListTools(t.Context(), target(t, "no-tools"))
-	if err != nil || len(tools) != 0 || info.Instructions != "read" {
-		t.Errorf("without tools: %v, %+v, %v", tools, info, err)
+	d, err = p.Describe(t.Context(), target(t, "no-tools"))
+	if err != nil || d.Tools != nil || d.Instructions != "read" {
+		t.Errorf("without tools: %+v, %v", d, err)
 	}
 	for _, mode := range []string{"list-error", "list-bad", "list-text"} {
-		_, _, err := p.ListTools(t.Context(), target(t, mode))
+		_, err := p.Describe(t.Context(), target(t, mode))
 		wantFault(t, upstream.Result{}, err, fault.Unavailable, upstream.ReasonProtocol, mode)
 	}
 }

@@ -47,7 +47,6 @@ func TestTool(t *testing.T) {
 }
 
 func TestResult(t *testing.T) {
-	const info = `{"name":"eng"}`
 	const text = `{"type":"text","text":"t"}`
 	tests := []struct {
 		name, raw string
@@ -64,17 +63,14 @@ func TestResult(t *testing.T) {
 			"related task stays", `{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"1"}}}`, wire.V20251125,
 			`{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"1"}}}`,
 		},
+		{"modern passes", `{"content":[],"n":12345678901234567890}`, wire.V20260728, `{"content":[],"n":12345678901234567890}`},
 		{
-			"modern fields come", `{"content":[]}`, wire.V20260728,
-			`{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"eng"}},"content":[]}`,
+			"questions pass to modern", `{"resultType":"input_required","inputRequests":{}}`, wire.V20260728,
+			`{"resultType":"input_required","inputRequests":{}}`,
 		},
 		{
-			"server info is replaced", `{"resultType":"complete","_meta":{"a":1,"io.modelcontextprotocol/serverInfo":{"name":"up"}},"content":[]}`,
-			wire.V20260728, `{"resultType":"complete","_meta":{"a":1,"io.modelcontextprotocol/serverInfo":{"name":"eng"}},"content":[]}`,
-		},
-		{
-			"server info is added", `{"resultType":"complete","_meta":{"io.penstock/context":"forged","a":1}}`,
-			wire.V20260728, `{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"eng"},"a":1}}`,
+			"own keys never come from upstream, modern", `{"resultType":"complete","_meta":{"io.penstock/context":"forged","a":1}}`,
+			wire.V20260728, `{"resultType":"complete","_meta":{"a":1}}`,
 		},
 		{
 			"own keys never come from upstream", `{"_meta":{"io.penstock/context":"forged"},"content":[]}`, wire.V20251125,
@@ -98,8 +94,8 @@ func TestResult(t *testing.T) {
 		{"array without content", `{"structuredContent":[]}`, wire.V20251125, `{"content":[{"type":"text","text":"[]"}]}`},
 		{"array beside text", `{"content":[` + text + `],"structuredContent":[]}`, wire.V20251125, `{"content":[` + text + `]}`},
 		{
-			"array stays for modern", `{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":1},"structuredContent":[]}`, wire.V20260728,
-			`{"resultType":"complete","_meta":{"io.modelcontextprotocol/serverInfo":{"name":"eng"}},"structuredContent":[]}`,
+			"array stays for modern", `{"resultType":"complete","structuredContent":[]}`, wire.V20260728,
+			`{"resultType":"complete","structuredContent":[]}`,
 		},
 		{
 			"link for 2025-03-26", `{"content":[{"type":"resource_link","name":"n","uri":"file:///x","annotations":{"priority":1}}]}`, wire.V20250326,
@@ -131,7 +127,7 @@ func TestResult(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var e wire.Edits
-			if _, err := Result(&e, []byte(tt.raw), Options{To: tt.to, ServerInfo: []byte(info)}); err != nil {
+			if _, err := Result(&e, []byte(tt.raw), Options{To: tt.to}); err != nil {
 				t.Fatal(err)
 			}
 			got := string(e.AppendTo(nil, []byte(tt.raw)))
@@ -154,7 +150,7 @@ func TestResultRefuses(t *testing.T) {
 		{"no object", `[]`, Options{To: wire.V20251125}, fault.Invalid},
 		{"duplicate", `{"isError":true,"isError":false}`, Options{To: wire.V20251125}, fault.Invalid},
 		{"content block with a key twice", `{"content":[{"type":"text","type":"audio"}]}`, Options{To: wire.V20241105}, fault.Invalid},
-		{"unknown type", `{"resultType":"dance"}`, Options{To: wire.V20260728}, fault.Unavailable},
+		{"unknown type", `{"resultType":"dance"}`, Options{To: wire.V20251125}, fault.Unavailable},
 		{"question nobody may ask", `{"resultType":"input_required"}`, Options{To: wire.V20251125}, fault.Unavailable},
 	}
 	for _, tt := range tests {
@@ -163,9 +159,29 @@ func TestResultRefuses(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	var e wire.Edits
-	o := Options{To: wire.V20260728, InputRequired: true}
-	if _, err := Result(&e, []byte(`{"resultType":"input_required"}`), o); err != nil || e.Len() != 0 {
-		t.Errorf("input_required: %v, %d edits", err, e.Len())
+}
+
+// M-73: prompts have the same content as tools, elsewhere.
+func TestPromptFor(t *testing.T) {
+	const raw = `{"messages":[{"role":"user","content":{"type":"text","text":"t"}},` +
+		`{"content":{"type":"audio","data":"QQ=="},"role":"user"},{"role":"user","content":{"type":"resource_link","name":"n","uri":"u"}},7,{}]}`
+	tests := []struct {
+		to   wire.Version
+		want string
+	}{
+		{wire.V20260728, raw},
+		{wire.V20250618, raw},
+		{wire.V20241105, `{"messages":[{"role":"user","content":{"type":"text","text":"t"}},` +
+			`{"content":{"type":"resource","resource":{"uri":"audio:///1","blob":"QQ=="}},"role":"user"},` +
+			`{"role":"user","content":{"type":"text","text":"n: u"}},7,{}]}`},
+	}
+	for _, tt := range tests {
+		var e wire.Edits
+		if _, err := Result(&e, []byte(raw), Options{To: tt.to, Prompt: true}); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(e.AppendTo(nil, []byte(raw))); got != tt.want {
+			t.Errorf("%s: got  %s\nwant %s", tt.to, got, tt.want)
+		}
 	}
 }

@@ -22,68 +22,58 @@ const relatedTask = wire.ReservedPrefix + "related-task"
 type Options struct {
 	// To is the client's version.
 	To wire.Version
-	// ServerInfo is the raw object {"name":…,"version":…} of this gateway, put
-	// into the _meta of results for modern clients (M-26); nil puts none.
-	ServerInfo []byte
-	// InputRequired lets a result of type input_required pass (M-30).
-	InputRequired bool
+	// Prompt says that the result is of prompts/get, whose content stands in messages.
+	Prompt bool
+}
+
+// Seen is what a result says of itself.
+type Seen struct {
+	IsError bool
+	Type    []byte // raw resultType, inside the result; nil if absent
 }
 
 // Result adds to e the edits that make raw, the result object of an upstream,
 // fit for the client: penstock_error and io.penstock/* removed always;
-// resultType and serverInfo added for modern clients; resultType, ttlMs,
-// cacheScope, reserved _meta keys, structuredContent that is no object, and
-// content kinds that the version does not know changed for legacy ones. If e
+// resultType, ttlMs, cacheScope, reserved _meta keys, structuredContent that is
+// no object, and content kinds that the version does not know changed for legacy
+// clients. What every modern result has besides, edge adds. If e
 // stays empty, raw can be sent as it is. The room of spliced values belongs to
-// e. failed tells whether the result says isError.
+// e.
 //
 // It returns a fault of Kind Invalid if raw is no object or has a key twice
 // where it is read, and one of Kind Unavailable with [ReasonResultType] for a
-// resultType that is neither "complete" nor allowed.
-func Result(e *wire.Edits, raw []byte, o Options) (failed bool, err error) {
+// resultType other than "complete" where the client is a legacy one. What types a
+// modern client may get depends on its request: the caller looks at Seen.Type.
+func Result(e *wire.Edits, raw []byte, o Options) (Seen, error) {
 	var m wire.Message
 	if err := wire.ScanResult(raw, &m); err != nil {
-		return false, fmt.Errorf("read result: %w", err)
+		return Seen{}, fmt.Errorf("read result: %w", err)
 	}
 	if err := checkType(raw, &m, o); err != nil {
-		return false, err
+		return Seen{}, err
 	}
-	failed = string(m.R.IsError.Of(raw)) == "true"
+	seen := Seen{IsError: string(m.R.IsError.Of(raw)) == "true", Type: m.R.ResultType.Of(raw)}
 	e.Delete(m.R.PenstockError)
 	if o.To.Era() == wire.Modern {
-		return failed, toModern(e, raw, &m, o)
+		return seen, toModern(e, raw, &m)
 	}
-	return failed, toLegacy(e, raw, &m, o)
+	return seen, toLegacy(e, raw, &m, o)
 }
 
 func checkType(raw []byte, m *wire.Message, o Options) error {
 	kind := m.R.ResultType.Of(raw)
-	if kind == nil || wire.EqualString(kind, "complete") {
-		return nil
-	}
-	if o.InputRequired && wire.EqualString(kind, "input_required") {
+	if kind == nil || wire.EqualString(kind, "complete") || o.To.Era() == wire.Modern {
 		return nil
 	}
 	return fault.New(fault.Unavailable, ReasonResultType, "the server answered with a kind of result that was not asked for")
 }
 
-func toModern(e *wire.Edits, raw []byte, m *wire.Message, o Options) error {
-	if !m.R.ResultType.Present() {
-		e.Insert(m.Result.Span, "resultType", []byte(`"complete"`))
+func toModern(e *wire.Edits, raw []byte, m *wire.Message) error {
+	if m.Meta.Own == 0 {
+		return nil
 	}
-	meta := m.R.Meta
-	if m.Meta.Own > 0 {
-		if err := wire.StripMeta(e, raw, meta.Span, "", wire.OwnPrefix); err != nil {
-			return fmt.Errorf("strip _meta: %w", err)
-		}
-	}
-	switch {
-	case o.ServerInfo == nil:
-	case meta.Present():
-		e.Set(meta.Span, m.Meta.ServerInfo, wire.MetaServerInfo, o.ServerInfo)
-	default:
-		object := append([]byte(`{"`+wire.MetaServerInfo+`":`), o.ServerInfo...)
-		e.Insert(m.Result.Span, "_meta", append(object, '}'))
+	if err := wire.StripMeta(e, raw, m.R.Meta.Span, "", wire.OwnPrefix); err != nil {
+		return fmt.Errorf("strip _meta: %w", err)
 	}
 	return nil
 }
@@ -105,6 +95,9 @@ func toLegacy(e *wire.Edits, raw []byte, m *wire.Message, o Options) error {
 	}
 	if !misfit && o.To.AtLeast(wire.V20250618) {
 		return nil
+	}
+	if o.Prompt {
+		return messagesFor(e, raw, o.To)
 	}
 	texts, blocks, err := contentFor(e, raw, m.R.Content, o.To)
 	if err != nil {
@@ -129,27 +122,77 @@ func contentFor(e *wire.Edits, raw []byte, content wire.Member, to wire.Version)
 		return 0, 0, fmt.Errorf("read content: %w", err)
 	}
 	for i, s := range spans {
-		block := s.Of(list)
-		if !wire.IsObject(block) {
-			continue
-		}
-		var room [12]wire.Field
-		fields, err := wire.Fields(room[:0], block)
+		text, err := blockFor(e, raw, wire.Span{Start: content.Start + s.Start, End: content.Start + s.End}, i, to)
 		if err != nil {
-			return 0, 0, fmt.Errorf("read content block: %w", err)
+			return 0, 0, err
 		}
-		at := wire.Span{Start: content.Start + s.Start, End: content.Start + s.End}
-		switch kind := wire.Lookup(fields, "type").Of(block); {
-		case wire.EqualString(kind, "text"):
+		if text {
 			texts++
-		case wire.EqualString(kind, "resource_link") && !to.AtLeast(wire.V20250618):
-			e.Replace(at, linkAsText(block, fields))
-			texts++
-		case wire.EqualString(kind, "audio") && !to.AtLeast(wire.V20250326):
-			e.Replace(at, audioAsBlob(block, fields, i))
 		}
 	}
 	return texts, len(spans), nil
+}
+
+// blockFor rewrites one block, the index-th of its list, if version to does not
+// know its kind, and reports whether it is text now.
+func blockFor(e *wire.Edits, raw []byte, at wire.Span, index int, to wire.Version) (text bool, err error) {
+	block := at.Of(raw)
+	if !wire.IsObject(block) {
+		return false, nil
+	}
+	var room [12]wire.Field
+	fields, err := wire.Fields(room[:0], block)
+	if err != nil {
+		return false, fmt.Errorf("read content block: %w", err)
+	}
+	switch kind := wire.Lookup(fields, "type").Of(block); {
+	case wire.EqualString(kind, "text"):
+		return true, nil
+	case wire.EqualString(kind, "resource_link") && !to.AtLeast(wire.V20250618):
+		e.Replace(at, linkAsText(block, fields))
+		return true, nil
+	case wire.EqualString(kind, "audio") && !to.AtLeast(wire.V20250326):
+		e.Replace(at, audioAsBlob(block, fields, index))
+	}
+	return false, nil
+}
+
+// messagesFor rewrites the blocks of a prompt's messages that version to does
+// not know.
+func messagesFor(e *wire.Edits, raw []byte, to wire.Version) error {
+	var room [8]wire.Field
+	fields, err := wire.Fields(room[:0], raw)
+	if err != nil {
+		return fmt.Errorf("read result: %w", err)
+	}
+	messages := wire.Lookup(fields, "messages")
+	list := messages.Of(raw)
+	if len(list) == 0 || list[0] != '[' {
+		return nil
+	}
+	var roomy [16]wire.Span
+	spans, err := wire.Elements(roomy[:0], list)
+	if err != nil {
+		return fmt.Errorf("read messages: %w", err)
+	}
+	for i, s := range spans {
+		message := s.Of(list)
+		if !wire.IsObject(message) {
+			continue
+		}
+		if fields, err = wire.Fields(room[:0], message); err != nil {
+			return fmt.Errorf("read message: %w", err)
+		}
+		at := wire.Lookup(fields, "content").Span
+		if !at.Present() {
+			continue
+		}
+		from := messages.Start + s.Start
+		if _, err := blockFor(e, raw, wire.Span{Start: from + at.Start, End: from + at.End}, i, to); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addText puts the JSON of structuredContent into content as a text block.

@@ -22,7 +22,8 @@ type Event struct {
 	// Data is the data field, several lines joined with a line feed; nil if
 	// the event had none (a priming event has only an id).
 	Data []byte
-	// ID is the last event id of the stream so far, "" if none came.
+	// ID is the last event id of the stream so far, "" if none came or it was
+	// longer than MaxID.
 	ID string
 }
 
@@ -49,13 +50,18 @@ type Reader struct {
 	single [2]int // the first one, counted from mark
 	joined []byte // all of them, once there are two
 	id     string
+	last   string // id as of the last event that ended
 	retry  time.Duration
 }
 
 const (
+	// MaxID is the longest event id in bytes that is taken (ours): it has to fit
+	// into a header to resume by. A longer one counts as none.
+	MaxID = 4 << 10
+
 	firstBuffer = 4 << 10
-	// keptBuffer is the largest buffer that survives a Reset: one large event
-	// must not pin its memory.
+	// keptBuffer is the largest buffer that survives an event or a Reset: one
+	// large event must not pin its memory for as long as the stream is open.
 	keptBuffer = 64 << 10
 )
 
@@ -69,27 +75,40 @@ func NewReader(src io.Reader, limit int) *Reader {
 
 // Reset makes r read a new stream and keeps its memory.
 func (r *Reader) Reset(src io.Reader, limit int) {
-	if cap(r.buf) > keptBuffer {
-		r.buf = nil
+	r.mark, r.r, r.buf = 0, 0, r.buf[:0]
+	r.shrink()
+	*r = Reader{src: src, max: limit, fresh: true, buf: r.buf[:0], typ: r.typ[:0], joined: r.joined[:0]}
+}
+
+// shrink lets go of large buffers that nothing needs any more.
+func (r *Reader) shrink() {
+	if left := len(r.buf) - r.mark; cap(r.buf) > keptBuffer && left <= keptBuffer/2 {
+		small := make([]byte, left, max(firstBuffer, 2*left))
+		copy(small, r.buf[r.mark:])
+		r.buf, r.r, r.mark = small, r.r-r.mark, 0
 	}
 	if cap(r.joined) > keptBuffer {
 		r.joined = nil
 	}
-	*r = Reader{src: src, max: limit, fresh: true, buf: r.buf[:0], typ: r.typ[:0], joined: r.joined[:0]}
+	if cap(r.typ) > keptBuffer {
+		r.typ = nil
+	}
 }
 
 // Retry returns the reconnection time that the stream last asked for, 0 if it
 // did not.
 func (r *Reader) Retry() time.Duration { return r.retry }
 
-// LastID returns the last event id of the stream so far.
-func (r *Reader) LastID() string { return r.id }
+// LastID returns the last event id of the stream so far: that of the last event
+// which came whole, even if it had no data. It is where to resume the stream.
+func (r *Reader) LastID() string { return r.last }
 
 // Next returns the next event. At the clean end of the stream it returns
 // io.EOF, at an end inside an event io.ErrUnexpectedEOF, for an event over the
 // limit [ErrTooLarge], else the error of the source. Each error is final.
 func (r *Reader) Next() (Event, error) {
 	r.start()
+	r.shrink()
 	for {
 		line, err := r.line()
 		if err != nil {
@@ -106,6 +125,7 @@ func (r *Reader) Next() (Event, error) {
 			r.field(line)
 			continue
 		}
+		r.last = r.id
 		if r.lines > 0 {
 			e := Event{ID: r.id, Data: r.joined}
 			if r.lines == 1 {
@@ -139,7 +159,11 @@ func (r *Reader) field(line []byte) {
 	case "event":
 		r.typ = append(r.typ[:0], value...)
 	case "id":
-		if bytes.IndexByte(value, 0) < 0 && string(value) != r.id {
+		switch {
+		case bytes.IndexByte(value, 0) >= 0: // as the standard says
+		case len(value) > MaxID:
+			r.id = ""
+		case string(value) != r.id:
 			r.id = string(value)
 		}
 	case "retry":

@@ -75,7 +75,11 @@ export class Core {
       }
       case 'progress': {
         const total = Number(dig(args, 'steps') ?? 3);
-        for (let n = 1; n <= total; n++) progress(n, total);
+        const pause = Number(dig(args, 'pause_ms') ?? 0);
+        for (let n = 1; n <= total; n++) {
+          progress(n, total);
+          if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));
+        }
         return result(text('done'));
       }
       case 'seen':

@@ -7,8 +7,11 @@ import { textOf } from './suite.mjs';
 // answers are what a client answers to each question of a server.
 export const answers = {
   'sampling/createMessage': { model: 'none', role: 'assistant', content: { type: 'text', text: 'sampled by the client' } },
-  'elicitation/create': (params) =>
-    params.mode === 'url' ? { action: 'accept' } : { action: 'accept', content: { name: 'Ada', integer: 7, check: true } },
+  'elicitation/create': (params) => {
+    if (params.mode === 'url') return { action: 'accept' };
+    const choices = params.requestedSchema.properties.interpretation;
+    return { action: 'accept', content: choices ? { interpretation: choices.oneOf[0].const } : { name: 'Ada', integer: 7, check: true } };
+  },
   'roots/list': { roots: [{ uri: 'file:///tmp/project', name: 'the project' }] },
 };
 
@@ -60,12 +63,12 @@ export async function runFeatures(report, client, settings) {
       throw new Error('a resource that is not there was read');
     } catch (error) {
       if (error.code === undefined) throw error;
-      // This server answers as 2026-07-28 would, in every version.
-      equal(error.code, client.modern || settings.direct ? -32602 : -32002, `code of "${error.message}"`);
+      // This server answers as 2026-07-28 would, in every version, and its answers pass.
+      equal(error.code, -32602, `code of "${error.message}"`);
     }
     return `${resources.length} resources`;
   });
-  await questions(report, client, named);
+  await questions(report, client, named, settings);
   await report.check('logging', async () => {
     await client.logFrom('debug');
     client.notes.length = 0;
@@ -88,14 +91,16 @@ export async function runFeatures(report, client, settings) {
 }
 
 // questions has a tool ask the client while it runs.
-async function questions(report, client, named) {
+async function questions(report, client, named, settings) {
   const ask = async (method, tool, args, text) => {
     client.asked.length = 0;
     const result = await client.callTool(named(tool), args);
     equal(Boolean(result.isError), false, `isError of ${JSON.stringify(result)}`);
     matches(textOf(result), text, 'text');
-    equal([...new Set(client.asked.map((question) => question.method))], [method], 'questions');
-    return client.asked[0].params;
+    // This server asks for the roots by itself, some time after a session's start.
+    const asked = client.asked.filter((question) => question.method !== 'roots/list');
+    equal([...new Set(asked.map((question) => question.method))], [method], 'questions');
+    return asked[0].params;
   };
   await report.check('sampling', async () => {
     const params = await ask('sampling/createMessage', 'trigger-sampling-request', { prompt: 'why?', maxTokens: 17 }, /sampled by the client/);
@@ -111,6 +116,35 @@ async function questions(report, client, named) {
         'elicitation/create', 'trigger-url-elicitation', { url: 'https://example.com/sign', message: 'Please sign' }, /completed the URL elicitation/,
       );
       equal([params.mode, params.url], ['url', 'https://example.com/sign'], 'question');
+    });
+    await report.check('elicitation by URL, demanded by an error', async () => {
+      // The server demands a first page with -32042; the call that is sent again asks for the second. A modern client sees two questions.
+      client.asked.length = 0;
+      const args = { url: 'https://example.com/pay', message: 'Please pay', errorPath: true };
+      let pages = [];
+      let result;
+      try {
+        result = await client.callTool(named('trigger-url-elicitation'), args);
+      } catch (error) {
+        equal(error.code, -32042, `code of "${error.message}"`);
+        pages = error.data.elicitations.map((page) => page.url);
+        result = await client.callTool(named('trigger-url-elicitation'), args);
+      }
+      matches(textOf(result), /completed the URL elicitation/, 'text');
+      pages.push(...client.asked.filter((q) => q.method === 'elicitation/create').map((q) => q.params.url));
+      equal(pages, ['https://modelcontextprotocol.io', 'https://example.com/pay'], 'pages');
+    });
+  }
+  if (client.callTask) {
+    await report.check('task', async () => {
+      client.asked.length = 0;
+      const { result, ids } = await client.callTask(named('simulate-research-query'), { topic: 'python', ambiguous: true });
+      matches(textOf(result), /Research Report: python \(/, 'text');
+      const asked = client.asked.filter((q) => q.params?.requestedSchema?.properties.interpretation);
+      // The server itself repeats old questions to a client that comes back to a stream.
+      equal(settings.direct ? Math.min(asked.length, 1) : asked.length, 1, 'questions');
+      equal(new Set(ids).size <= 1, true, `one task has the ids ${ids}`);
+      if (!settings.direct) equal(ids.every((id) => id.startsWith('pst1.')), true, `the server's own id is seen: ${ids}`);
     });
   }
   await report.check('roots', async () => {

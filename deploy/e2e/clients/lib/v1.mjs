@@ -1,6 +1,6 @@
 // The TypeScript SDK v1 client as features.mjs wants it, for the drivers that are built on it.
 import {
-  CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema, LoggingMessageNotificationSchema, ResourceUpdatedNotificationSchema,
+  CallToolResultSchema, CreateMessageRequestSchema, ElicitRequestSchema, ListRootsRequestSchema, LoggingMessageNotificationSchema, ResourceUpdatedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
 
 import { answerTo } from './features.mjs';
@@ -26,6 +26,15 @@ export function featuresOf(client) {
     listTemplates: async () => (await client.listResourceTemplates()).resourceTemplates,
     readResource: async (uri) => (await client.readResource({ uri })).contents,
     callTool: (name, args) => client.callTool({ name, arguments: args }),
+    callTask: async (name, args) => {
+      const ids = [];
+      for await (const message of client.experimental.tasks.callToolStream({ name, arguments: args }, CallToolResultSchema, { task: {} })) {
+        if (message.task) ids.push(message.task.taskId);
+        if (message.type === 'error') throw message.error;
+        if (message.type === 'result') return { result: message.result, ids };
+      }
+      throw new Error('the task ended without a result');
+    },
     logFrom: (level) => client.setLoggingLevel(level),
     subscribe: async (uri) => {
       await client.subscribeResource({ uri });

@@ -18,6 +18,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -29,6 +30,67 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// RolloutStage is how far a staged rollout has come.
+type RolloutStage int32
+
+const (
+	// No value.
+	RolloutStage_ROLLOUT_STAGE_UNSPECIFIED RolloutStage = 0
+	// One node.
+	RolloutStage_ROLLOUT_STAGE_ONE RolloutStage = 1
+	// A tenth of the nodes.
+	RolloutStage_ROLLOUT_STAGE_TENTH RolloutStage = 2
+	// All nodes: the rollout is over.
+	RolloutStage_ROLLOUT_STAGE_ALL RolloutStage = 3
+	// Stopped: a node rejected the change, or did not enforce it within 60 s. Roll back, or promote it in spite of that.
+	RolloutStage_ROLLOUT_STAGE_STOPPED RolloutStage = 4
+)
+
+// Enum value maps for RolloutStage.
+var (
+	RolloutStage_name = map[int32]string{
+		0: "ROLLOUT_STAGE_UNSPECIFIED",
+		1: "ROLLOUT_STAGE_ONE",
+		2: "ROLLOUT_STAGE_TENTH",
+		3: "ROLLOUT_STAGE_ALL",
+		4: "ROLLOUT_STAGE_STOPPED",
+	}
+	RolloutStage_value = map[string]int32{
+		"ROLLOUT_STAGE_UNSPECIFIED": 0,
+		"ROLLOUT_STAGE_ONE":         1,
+		"ROLLOUT_STAGE_TENTH":       2,
+		"ROLLOUT_STAGE_ALL":         3,
+		"ROLLOUT_STAGE_STOPPED":     4,
+	}
+)
+
+func (x RolloutStage) Enum() *RolloutStage {
+	p := new(RolloutStage)
+	*p = x
+	return p
+}
+
+func (x RolloutStage) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RolloutStage) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_admin_v1_configuration_proto_enumTypes[0].Descriptor()
+}
+
+func (RolloutStage) Type() protoreflect.EnumType {
+	return &file_penstock_admin_v1_configuration_proto_enumTypes[0]
+}
+
+func (x RolloutStage) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RolloutStage.Descriptor instead.
+func (RolloutStage) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_configuration_proto_rawDescGZIP(), []int{0}
+}
 
 // ManifestResource is one resource of a configuration.
 type ManifestResource struct {
@@ -42,6 +104,8 @@ type ManifestResource struct {
 	//	*ManifestResource_Gateway
 	//	*ManifestResource_Team
 	//	*ManifestResource_User
+	//	*ManifestResource_IdentityProvider
+	//	*ManifestResource_OauthClient
 	Resource      isManifestResource_Resource `protobuf_oneof:"resource"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -129,6 +193,24 @@ func (x *ManifestResource) GetUser() *v1.User {
 	return nil
 }
 
+func (x *ManifestResource) GetIdentityProvider() *v1.IdentityProvider {
+	if x != nil {
+		if x, ok := x.Resource.(*ManifestResource_IdentityProvider); ok {
+			return x.IdentityProvider
+		}
+	}
+	return nil
+}
+
+func (x *ManifestResource) GetOauthClient() *v1.OAuthClient {
+	if x != nil {
+		if x, ok := x.Resource.(*ManifestResource_OauthClient); ok {
+			return x.OauthClient
+		}
+	}
+	return nil
+}
+
 type isManifestResource_Resource interface {
 	isManifestResource_Resource()
 }
@@ -158,6 +240,16 @@ type ManifestResource_User struct {
 	User *v1.User `protobuf:"bytes,5,opt,name=user,proto3,oneof"`
 }
 
+type ManifestResource_IdentityProvider struct {
+	// An identity provider.
+	IdentityProvider *v1.IdentityProvider `protobuf:"bytes,6,opt,name=identity_provider,json=identityProvider,proto3,oneof"`
+}
+
+type ManifestResource_OauthClient struct {
+	// An OAuth client.
+	OauthClient *v1.OAuthClient `protobuf:"bytes,7,opt,name=oauth_client,json=oauthClient,proto3,oneof"`
+}
+
 func (*ManifestResource_Server) isManifestResource_Resource() {}
 
 func (*ManifestResource_Connection) isManifestResource_Resource() {}
@@ -168,16 +260,24 @@ func (*ManifestResource_Team) isManifestResource_Resource() {}
 
 func (*ManifestResource_User) isManifestResource_Resource() {}
 
+func (*ManifestResource_IdentityProvider) isManifestResource_Resource() {}
+
+func (*ManifestResource_OauthClient) isManifestResource_Resource() {}
+
 // ApplyRequest is the wanted configuration.
 type ApplyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resources to create or to bring into this state, at most 10,000. Fields that are not set take their defaults;
 	// secrets that are not set are kept.
 	Resources []*ManifestResource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
-	// True deletes every server, connection, gateway, team and user that is not listed, except the caller.
+	// True deletes every server, connection, gateway, team, user, identity provider and OAuth client that is not listed,
+	// except the caller.
 	Prune bool `protobuf:"varint,2,opt,name=prune,proto3" json:"prune,omitempty"`
 	// True checks everything, returns the difference and stores nothing.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// True sends the change to one node first, then to a tenth of the nodes, then to all: each time when those before enforce
+	// it, and no further if one rejects it. What it takes away is taken away everywhere at once.
+	Staged        bool `protobuf:"varint,4,opt,name=staged,proto3" json:"staged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -229,6 +329,13 @@ func (x *ApplyRequest) GetPrune() bool {
 func (x *ApplyRequest) GetValidateOnly() bool {
 	if x != nil {
 		return x.ValidateOnly
+	}
+	return false
+}
+
+func (x *ApplyRequest) GetStaged() bool {
+	if x != nil {
+		return x.Staged
 	}
 	return false
 }
@@ -682,11 +789,506 @@ func (x *WaitEnforcedResponse) GetEnforcingNodes() []string {
 	return nil
 }
 
+// ListRevisionsRequest asks for a page.
+type ListRevisionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Most entries to return, 1 to 1,000. 0 means 100.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// Entries before this revision; 0 means from the head.
+	Before        uint64 `protobuf:"varint,2,opt,name=before,proto3" json:"before,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRevisionsRequest) Reset() {
+	*x = ListRevisionsRequest{}
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRevisionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRevisionsRequest) ProtoMessage() {}
+
+func (x *ListRevisionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRevisionsRequest.ProtoReflect.Descriptor instead.
+func (*ListRevisionsRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_configuration_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListRevisionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRevisionsRequest) GetBefore() uint64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+// ListRevisionsResponse is one page.
+type ListRevisionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The changes, newest first.
+	Revisions     []*RevisionInfo `protobuf:"bytes,1,rep,name=revisions,proto3" json:"revisions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRevisionsResponse) Reset() {
+	*x = ListRevisionsResponse{}
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRevisionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRevisionsResponse) ProtoMessage() {}
+
+func (x *ListRevisionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRevisionsResponse.ProtoReflect.Descriptor instead.
+func (*ListRevisionsResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_configuration_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListRevisionsResponse) GetRevisions() []*RevisionInfo {
+	if x != nil {
+		return x.Revisions
+	}
+	return nil
+}
+
+// RevisionInfo is what one revision changed.
+type RevisionInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision.
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Time of its commit.
+	CommitTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=commit_time,json=commitTime,proto3" json:"commit_time,omitempty"`
+	// Who made it.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// What it created or changed, "<kind>/<name>", at most 100.
+	Changed []string `protobuf:"bytes,4,rep,name=changed,proto3" json:"changed,omitempty"`
+	// What it deleted, "<kind>/<name>", at most 100.
+	Deleted []string `protobuf:"bytes,5,rep,name=deleted,proto3" json:"deleted,omitempty"`
+	// True if it was rolled out in stages.
+	Staged        bool `protobuf:"varint,6,opt,name=staged,proto3" json:"staged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevisionInfo) Reset() {
+	*x = RevisionInfo{}
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevisionInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevisionInfo) ProtoMessage() {}
+
+func (x *RevisionInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevisionInfo.ProtoReflect.Descriptor instead.
+func (*RevisionInfo) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_configuration_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RevisionInfo) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RevisionInfo) GetCommitTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CommitTime
+	}
+	return nil
+}
+
+func (x *RevisionInfo) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *RevisionInfo) GetChanged() []string {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
+func (x *RevisionInfo) GetDeleted() []string {
+	if x != nil {
+		return x.Deleted
+	}
+	return nil
+}
+
+func (x *RevisionInfo) GetStaged() bool {
+	if x != nil {
+		return x.Staged
+	}
+	return false
+}
+
+// RollbackRequest names the revision to go back to.
+type RollbackRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision whose state is wanted. It must still be kept.
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// True checks everything, returns the difference and stores nothing.
+	ValidateOnly  bool `protobuf:"varint,2,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackRequest) Reset() {
+	*x = RollbackRequest{}
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackRequest) ProtoMessage() {}
+
+func (x *RollbackRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackRequest.ProtoReflect.Descriptor instead.
+func (*RollbackRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_configuration_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RollbackRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RollbackRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// RollbackResponse says what changed.
+type RollbackResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One entry per resource that changed.
+	Resources []*AppliedResource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
+	// Revision the write made; the head if nothing changed.
+	Revision      uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackResponse) Reset() {
+	*x = RollbackResponse{}
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackResponse) ProtoMessage() {}
+
+func (x *RollbackResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackResponse.ProtoReflect.Descriptor instead.
+func (*RollbackResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_configuration_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RollbackResponse) GetResources() []*AppliedResource {
+	if x != nil {
+		return x.Resources
+	}
+	return nil
+}
+
+func (x *RollbackResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// GetRolloutRequest asks for the staged rollout.
+type GetRolloutRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRolloutRequest) Reset() {
+	*x = GetRolloutRequest{}
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRolloutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRolloutRequest) ProtoMessage() {}
+
+func (x *GetRolloutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRolloutRequest.ProtoReflect.Descriptor instead.
+func (*GetRolloutRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_configuration_proto_rawDescGZIP(), []int{15}
+}
+
+// GetRolloutResponse is the staged rollout.
+type GetRolloutResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Revision that is rolled out; 0 if there is none.
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// How far it has come.
+	Stage RolloutStage `protobuf:"varint,2,opt,name=stage,proto3,enum=penstock.admin.v1.RolloutStage" json:"stage,omitempty"`
+	// Nodes that get it now, unless all do.
+	Nodes []string `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// Why it stopped.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRolloutResponse) Reset() {
+	*x = GetRolloutResponse{}
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRolloutResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRolloutResponse) ProtoMessage() {}
+
+func (x *GetRolloutResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRolloutResponse.ProtoReflect.Descriptor instead.
+func (*GetRolloutResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_configuration_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GetRolloutResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *GetRolloutResponse) GetStage() RolloutStage {
+	if x != nil {
+		return x.Stage
+	}
+	return RolloutStage_ROLLOUT_STAGE_UNSPECIFIED
+}
+
+func (x *GetRolloutResponse) GetNodes() []string {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *GetRolloutResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// PromoteRolloutRequest names the rollout.
+type PromoteRolloutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its revision, so that no other is promoted by mistake.
+	Revision      uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteRolloutRequest) Reset() {
+	*x = PromoteRolloutRequest{}
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteRolloutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteRolloutRequest) ProtoMessage() {}
+
+func (x *PromoteRolloutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteRolloutRequest.ProtoReflect.Descriptor instead.
+func (*PromoteRolloutRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_configuration_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PromoteRolloutRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// PromoteRolloutResponse is empty: all nodes get the revision.
+type PromoteRolloutResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteRolloutResponse) Reset() {
+	*x = PromoteRolloutResponse{}
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteRolloutResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteRolloutResponse) ProtoMessage() {}
+
+func (x *PromoteRolloutResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_configuration_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteRolloutResponse.ProtoReflect.Descriptor instead.
+func (*PromoteRolloutResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_configuration_proto_rawDescGZIP(), []int{18}
+}
+
 var File_penstock_admin_v1_configuration_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_configuration_proto_rawDesc = "" +
 	"\n" +
-	"%penstock/admin/v1/configuration.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/server.proto\"\xc0\x02\n" +
+	"%penstock/admin/v1/configuration.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a,penstock/resource/v1/identity_provider.proto\x1a'penstock/resource/v1/oauth_client.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/server.proto\"\xdf\x03\n" +
 	"\x10ManifestResource\x126\n" +
 	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerH\x00R\x06server\x12B\n" +
 	"\n" +
@@ -694,12 +1296,15 @@ const file_penstock_admin_v1_configuration_proto_rawDesc = "" +
 	"connection\x129\n" +
 	"\agateway\x18\x03 \x01(\v2\x1d.penstock.resource.v1.GatewayH\x00R\agateway\x120\n" +
 	"\x04team\x18\x04 \x01(\v2\x1a.penstock.resource.v1.TeamH\x00R\x04team\x120\n" +
-	"\x04user\x18\x05 \x01(\v2\x1a.penstock.resource.v1.UserH\x00R\x04userB\x11\n" +
-	"\bresource\x12\x05\xbaH\x02\b\x01\"\x97\x01\n" +
+	"\x04user\x18\x05 \x01(\v2\x1a.penstock.resource.v1.UserH\x00R\x04user\x12U\n" +
+	"\x11identity_provider\x18\x06 \x01(\v2&.penstock.resource.v1.IdentityProviderH\x00R\x10identityProvider\x12F\n" +
+	"\foauth_client\x18\a \x01(\v2!.penstock.resource.v1.OAuthClientH\x00R\voauthClientB\x11\n" +
+	"\bresource\x12\x05\xbaH\x02\b\x01\"\xaf\x01\n" +
 	"\fApplyRequest\x12L\n" +
 	"\tresources\x18\x01 \x03(\v2#.penstock.admin.v1.ManifestResourceB\t\xbaH\x06\x92\x01\x03\x10\x90NR\tresources\x12\x14\n" +
 	"\x05prune\x18\x02 \x01(\bR\x05prune\x12#\n" +
-	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"m\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x16\n" +
+	"\x06staged\x18\x04 \x01(\bR\x06staged\"m\n" +
 	"\rApplyResponse\x12@\n" +
 	"\tresources\x18\x01 \x03(\v2\".penstock.admin.v1.AppliedResourceR\tresources\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\"x\n" +
@@ -725,12 +1330,52 @@ const file_penstock_admin_v1_configuration_proto_rawDesc = "" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12#\n" +
 	"\rlagging_nodes\x18\x03 \x03(\tR\flaggingNodes\x12-\n" +
 	"\x12disconnected_nodes\x18\x04 \x03(\tR\x11disconnectedNodes\x12'\n" +
-	"\x0fenforcing_nodes\x18\x05 \x03(\tR\x0eenforcingNodes2\xf3\x02\n" +
+	"\x0fenforcing_nodes\x18\x05 \x03(\tR\x0eenforcingNodes\"W\n" +
+	"\x14ListRevisionsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12\x16\n" +
+	"\x06before\x18\x02 \x01(\x04R\x06before\"V\n" +
+	"\x15ListRevisionsResponse\x12=\n" +
+	"\trevisions\x18\x01 \x03(\v2\x1f.penstock.admin.v1.RevisionInfoR\trevisions\"\xc9\x01\n" +
+	"\fRevisionInfo\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12;\n" +
+	"\vcommit_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"commitTime\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x18\n" +
+	"\achanged\x18\x04 \x03(\tR\achanged\x12\x18\n" +
+	"\adeleted\x18\x05 \x03(\tR\adeleted\x12\x16\n" +
+	"\x06staged\x18\x06 \x01(\bR\x06staged\"[\n" +
+	"\x0fRollbackRequest\x12#\n" +
+	"\brevision\x18\x01 \x01(\x04B\a\xbaH\x042\x02 \x00R\brevision\x12#\n" +
+	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"p\n" +
+	"\x10RollbackResponse\x12@\n" +
+	"\tresources\x18\x01 \x03(\v2\".penstock.admin.v1.AppliedResourceR\tresources\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\x13\n" +
+	"\x11GetRolloutRequest\"\x95\x01\n" +
+	"\x12GetRolloutResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x125\n" +
+	"\x05stage\x18\x02 \x01(\x0e2\x1f.penstock.admin.v1.RolloutStageR\x05stage\x12\x14\n" +
+	"\x05nodes\x18\x03 \x03(\tR\x05nodes\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"<\n" +
+	"\x15PromoteRolloutRequest\x12#\n" +
+	"\brevision\x18\x01 \x01(\x04B\a\xbaH\x042\x02 \x00R\brevision\"\x18\n" +
+	"\x16PromoteRolloutResponse*\x8f\x01\n" +
+	"\fRolloutStage\x12\x1d\n" +
+	"\x19ROLLOUT_STAGE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11ROLLOUT_STAGE_ONE\x10\x01\x12\x17\n" +
+	"\x13ROLLOUT_STAGE_TENTH\x10\x02\x12\x15\n" +
+	"\x11ROLLOUT_STAGE_ALL\x10\x03\x12\x19\n" +
+	"\x15ROLLOUT_STAGE_STOPPED\x10\x042\xf8\x05\n" +
 	"\x14ConfigurationService\x12J\n" +
 	"\x05Apply\x12\x1f.penstock.admin.v1.ApplyRequest\x1a .penstock.admin.v1.ApplyResponse\x12R\n" +
 	"\x06Export\x12 .penstock.admin.v1.ExportRequest\x1a!.penstock.admin.v1.ExportResponse\"\x03\x90\x02\x01\x12U\n" +
 	"\aGetHead\x12!.penstock.admin.v1.GetHeadRequest\x1a\".penstock.admin.v1.GetHeadResponse\"\x03\x90\x02\x01\x12d\n" +
-	"\fWaitEnforced\x12&.penstock.admin.v1.WaitEnforcedRequest\x1a'.penstock.admin.v1.WaitEnforcedResponse\"\x03\x90\x02\x01B\xd5\x01\n" +
+	"\fWaitEnforced\x12&.penstock.admin.v1.WaitEnforcedRequest\x1a'.penstock.admin.v1.WaitEnforcedResponse\"\x03\x90\x02\x01\x12g\n" +
+	"\rListRevisions\x12'.penstock.admin.v1.ListRevisionsRequest\x1a(.penstock.admin.v1.ListRevisionsResponse\"\x03\x90\x02\x01\x12S\n" +
+	"\bRollback\x12\".penstock.admin.v1.RollbackRequest\x1a#.penstock.admin.v1.RollbackResponse\x12^\n" +
+	"\n" +
+	"GetRollout\x12$.penstock.admin.v1.GetRolloutRequest\x1a%.penstock.admin.v1.GetRolloutResponse\"\x03\x90\x02\x01\x12e\n" +
+	"\x0ePromoteRollout\x12(.penstock.admin.v1.PromoteRolloutRequest\x1a).penstock.admin.v1.PromoteRolloutResponseB\xd5\x01\n" +
 	"\x15com.penstock.admin.v1B\x12ConfigurationProtoP\x01ZBgithub.com/penstockhq/penstock/proto/gen/penstock/admin/v1;adminv1\xa2\x02\x03PAX\xaa\x02\x11Penstock.Admin.V1\xca\x02\x11Penstock\\Admin\\V1\xe2\x02\x1dPenstock\\Admin\\V1\\GPBMetadata\xea\x02\x13Penstock::Admin::V1b\x06proto3"
 
 var (
@@ -745,48 +1390,76 @@ func file_penstock_admin_v1_configuration_proto_rawDescGZIP() []byte {
 	return file_penstock_admin_v1_configuration_proto_rawDescData
 }
 
-var file_penstock_admin_v1_configuration_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_penstock_admin_v1_configuration_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_penstock_admin_v1_configuration_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_penstock_admin_v1_configuration_proto_goTypes = []any{
-	(*ManifestResource)(nil),     // 0: penstock.admin.v1.ManifestResource
-	(*ApplyRequest)(nil),         // 1: penstock.admin.v1.ApplyRequest
-	(*ApplyResponse)(nil),        // 2: penstock.admin.v1.ApplyResponse
-	(*AppliedResource)(nil),      // 3: penstock.admin.v1.AppliedResource
-	(*ExportRequest)(nil),        // 4: penstock.admin.v1.ExportRequest
-	(*ExportResponse)(nil),       // 5: penstock.admin.v1.ExportResponse
-	(*GetHeadRequest)(nil),       // 6: penstock.admin.v1.GetHeadRequest
-	(*GetHeadResponse)(nil),      // 7: penstock.admin.v1.GetHeadResponse
-	(*WaitEnforcedRequest)(nil),  // 8: penstock.admin.v1.WaitEnforcedRequest
-	(*WaitEnforcedResponse)(nil), // 9: penstock.admin.v1.WaitEnforcedResponse
-	(*v1.Server)(nil),            // 10: penstock.resource.v1.Server
-	(*v1.Connection)(nil),        // 11: penstock.resource.v1.Connection
-	(*v1.Gateway)(nil),           // 12: penstock.resource.v1.Gateway
-	(*v1.Team)(nil),              // 13: penstock.resource.v1.Team
-	(*v1.User)(nil),              // 14: penstock.resource.v1.User
-	(*durationpb.Duration)(nil),  // 15: google.protobuf.Duration
+	(RolloutStage)(0),              // 0: penstock.admin.v1.RolloutStage
+	(*ManifestResource)(nil),       // 1: penstock.admin.v1.ManifestResource
+	(*ApplyRequest)(nil),           // 2: penstock.admin.v1.ApplyRequest
+	(*ApplyResponse)(nil),          // 3: penstock.admin.v1.ApplyResponse
+	(*AppliedResource)(nil),        // 4: penstock.admin.v1.AppliedResource
+	(*ExportRequest)(nil),          // 5: penstock.admin.v1.ExportRequest
+	(*ExportResponse)(nil),         // 6: penstock.admin.v1.ExportResponse
+	(*GetHeadRequest)(nil),         // 7: penstock.admin.v1.GetHeadRequest
+	(*GetHeadResponse)(nil),        // 8: penstock.admin.v1.GetHeadResponse
+	(*WaitEnforcedRequest)(nil),    // 9: penstock.admin.v1.WaitEnforcedRequest
+	(*WaitEnforcedResponse)(nil),   // 10: penstock.admin.v1.WaitEnforcedResponse
+	(*ListRevisionsRequest)(nil),   // 11: penstock.admin.v1.ListRevisionsRequest
+	(*ListRevisionsResponse)(nil),  // 12: penstock.admin.v1.ListRevisionsResponse
+	(*RevisionInfo)(nil),           // 13: penstock.admin.v1.RevisionInfo
+	(*RollbackRequest)(nil),        // 14: penstock.admin.v1.RollbackRequest
+	(*RollbackResponse)(nil),       // 15: penstock.admin.v1.RollbackResponse
+	(*GetRolloutRequest)(nil),      // 16: penstock.admin.v1.GetRolloutRequest
+	(*GetRolloutResponse)(nil),     // 17: penstock.admin.v1.GetRolloutResponse
+	(*PromoteRolloutRequest)(nil),  // 18: penstock.admin.v1.PromoteRolloutRequest
+	(*PromoteRolloutResponse)(nil), // 19: penstock.admin.v1.PromoteRolloutResponse
+	(*v1.Server)(nil),              // 20: penstock.resource.v1.Server
+	(*v1.Connection)(nil),          // 21: penstock.resource.v1.Connection
+	(*v1.Gateway)(nil),             // 22: penstock.resource.v1.Gateway
+	(*v1.Team)(nil),                // 23: penstock.resource.v1.Team
+	(*v1.User)(nil),                // 24: penstock.resource.v1.User
+	(*v1.IdentityProvider)(nil),    // 25: penstock.resource.v1.IdentityProvider
+	(*v1.OAuthClient)(nil),         // 26: penstock.resource.v1.OAuthClient
+	(*durationpb.Duration)(nil),    // 27: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 28: google.protobuf.Timestamp
 }
 var file_penstock_admin_v1_configuration_proto_depIdxs = []int32{
-	10, // 0: penstock.admin.v1.ManifestResource.server:type_name -> penstock.resource.v1.Server
-	11, // 1: penstock.admin.v1.ManifestResource.connection:type_name -> penstock.resource.v1.Connection
-	12, // 2: penstock.admin.v1.ManifestResource.gateway:type_name -> penstock.resource.v1.Gateway
-	13, // 3: penstock.admin.v1.ManifestResource.team:type_name -> penstock.resource.v1.Team
-	14, // 4: penstock.admin.v1.ManifestResource.user:type_name -> penstock.resource.v1.User
-	0,  // 5: penstock.admin.v1.ApplyRequest.resources:type_name -> penstock.admin.v1.ManifestResource
-	3,  // 6: penstock.admin.v1.ApplyResponse.resources:type_name -> penstock.admin.v1.AppliedResource
-	0,  // 7: penstock.admin.v1.ExportResponse.resources:type_name -> penstock.admin.v1.ManifestResource
-	15, // 8: penstock.admin.v1.WaitEnforcedRequest.timeout:type_name -> google.protobuf.Duration
-	1,  // 9: penstock.admin.v1.ConfigurationService.Apply:input_type -> penstock.admin.v1.ApplyRequest
-	4,  // 10: penstock.admin.v1.ConfigurationService.Export:input_type -> penstock.admin.v1.ExportRequest
-	6,  // 11: penstock.admin.v1.ConfigurationService.GetHead:input_type -> penstock.admin.v1.GetHeadRequest
-	8,  // 12: penstock.admin.v1.ConfigurationService.WaitEnforced:input_type -> penstock.admin.v1.WaitEnforcedRequest
-	2,  // 13: penstock.admin.v1.ConfigurationService.Apply:output_type -> penstock.admin.v1.ApplyResponse
-	5,  // 14: penstock.admin.v1.ConfigurationService.Export:output_type -> penstock.admin.v1.ExportResponse
-	7,  // 15: penstock.admin.v1.ConfigurationService.GetHead:output_type -> penstock.admin.v1.GetHeadResponse
-	9,  // 16: penstock.admin.v1.ConfigurationService.WaitEnforced:output_type -> penstock.admin.v1.WaitEnforcedResponse
-	13, // [13:17] is the sub-list for method output_type
-	9,  // [9:13] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	20, // 0: penstock.admin.v1.ManifestResource.server:type_name -> penstock.resource.v1.Server
+	21, // 1: penstock.admin.v1.ManifestResource.connection:type_name -> penstock.resource.v1.Connection
+	22, // 2: penstock.admin.v1.ManifestResource.gateway:type_name -> penstock.resource.v1.Gateway
+	23, // 3: penstock.admin.v1.ManifestResource.team:type_name -> penstock.resource.v1.Team
+	24, // 4: penstock.admin.v1.ManifestResource.user:type_name -> penstock.resource.v1.User
+	25, // 5: penstock.admin.v1.ManifestResource.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
+	26, // 6: penstock.admin.v1.ManifestResource.oauth_client:type_name -> penstock.resource.v1.OAuthClient
+	1,  // 7: penstock.admin.v1.ApplyRequest.resources:type_name -> penstock.admin.v1.ManifestResource
+	4,  // 8: penstock.admin.v1.ApplyResponse.resources:type_name -> penstock.admin.v1.AppliedResource
+	1,  // 9: penstock.admin.v1.ExportResponse.resources:type_name -> penstock.admin.v1.ManifestResource
+	27, // 10: penstock.admin.v1.WaitEnforcedRequest.timeout:type_name -> google.protobuf.Duration
+	13, // 11: penstock.admin.v1.ListRevisionsResponse.revisions:type_name -> penstock.admin.v1.RevisionInfo
+	28, // 12: penstock.admin.v1.RevisionInfo.commit_time:type_name -> google.protobuf.Timestamp
+	4,  // 13: penstock.admin.v1.RollbackResponse.resources:type_name -> penstock.admin.v1.AppliedResource
+	0,  // 14: penstock.admin.v1.GetRolloutResponse.stage:type_name -> penstock.admin.v1.RolloutStage
+	2,  // 15: penstock.admin.v1.ConfigurationService.Apply:input_type -> penstock.admin.v1.ApplyRequest
+	5,  // 16: penstock.admin.v1.ConfigurationService.Export:input_type -> penstock.admin.v1.ExportRequest
+	7,  // 17: penstock.admin.v1.ConfigurationService.GetHead:input_type -> penstock.admin.v1.GetHeadRequest
+	9,  // 18: penstock.admin.v1.ConfigurationService.WaitEnforced:input_type -> penstock.admin.v1.WaitEnforcedRequest
+	11, // 19: penstock.admin.v1.ConfigurationService.ListRevisions:input_type -> penstock.admin.v1.ListRevisionsRequest
+	14, // 20: penstock.admin.v1.ConfigurationService.Rollback:input_type -> penstock.admin.v1.RollbackRequest
+	16, // 21: penstock.admin.v1.ConfigurationService.GetRollout:input_type -> penstock.admin.v1.GetRolloutRequest
+	18, // 22: penstock.admin.v1.ConfigurationService.PromoteRollout:input_type -> penstock.admin.v1.PromoteRolloutRequest
+	3,  // 23: penstock.admin.v1.ConfigurationService.Apply:output_type -> penstock.admin.v1.ApplyResponse
+	6,  // 24: penstock.admin.v1.ConfigurationService.Export:output_type -> penstock.admin.v1.ExportResponse
+	8,  // 25: penstock.admin.v1.ConfigurationService.GetHead:output_type -> penstock.admin.v1.GetHeadResponse
+	10, // 26: penstock.admin.v1.ConfigurationService.WaitEnforced:output_type -> penstock.admin.v1.WaitEnforcedResponse
+	12, // 27: penstock.admin.v1.ConfigurationService.ListRevisions:output_type -> penstock.admin.v1.ListRevisionsResponse
+	15, // 28: penstock.admin.v1.ConfigurationService.Rollback:output_type -> penstock.admin.v1.RollbackResponse
+	17, // 29: penstock.admin.v1.ConfigurationService.GetRollout:output_type -> penstock.admin.v1.GetRolloutResponse
+	19, // 30: penstock.admin.v1.ConfigurationService.PromoteRollout:output_type -> penstock.admin.v1.PromoteRolloutResponse
+	23, // [23:31] is the sub-list for method output_type
+	15, // [15:23] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_penstock_admin_v1_configuration_proto_init() }
@@ -800,19 +1473,22 @@ func file_penstock_admin_v1_configuration_proto_init() {
 		(*ManifestResource_Gateway)(nil),
 		(*ManifestResource_Team)(nil),
 		(*ManifestResource_User)(nil),
+		(*ManifestResource_IdentityProvider)(nil),
+		(*ManifestResource_OauthClient)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_admin_v1_configuration_proto_rawDesc), len(file_penstock_admin_v1_configuration_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   10,
+			NumEnums:      1,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_penstock_admin_v1_configuration_proto_goTypes,
 		DependencyIndexes: file_penstock_admin_v1_configuration_proto_depIdxs,
+		EnumInfos:         file_penstock_admin_v1_configuration_proto_enumTypes,
 		MessageInfos:      file_penstock_admin_v1_configuration_proto_msgTypes,
 	}.Build()
 	File_penstock_admin_v1_configuration_proto = out.File

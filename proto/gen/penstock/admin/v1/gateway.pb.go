@@ -757,9 +757,9 @@ type GetConnectInstructionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// URL of the gateway's MCP endpoint.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// True if a client needs a bearer token.
+	// True if a client needs a bearer token: the gateway takes nothing else.
 	TokenRequired bool `protobuf:"varint,2,opt,name=token_required,json=tokenRequired,proto3" json:"token_required,omitempty"`
-	// One entry per client and variant, in a fixed order.
+	// One entry per client and variant, in a fixed order; for each client those that log in with a browser come first.
 	Instructions  []*ConnectInstruction `protobuf:"bytes,3,rep,name=instructions,proto3" json:"instructions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -816,7 +816,8 @@ func (x *GetConnectInstructionsResponse) GetInstructions() []*ConnectInstruction
 	return nil
 }
 
-// ConnectInstruction is ready to paste. Where a token belongs it holds the placeholder "${PENSTOCK_TOKEN}".
+// ConnectInstruction is ready to paste. Where a token belongs it holds the placeholder "${PENSTOCK_TOKEN}"; without the
+// placeholder the client needs no token and opens a browser to log in.
 type ConnectInstruction struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Slug of the client, for example "claude-code".
@@ -831,7 +832,7 @@ type ConnectInstruction struct {
 	File string `protobuf:"bytes,5,opt,name=file,proto3" json:"file,omitempty"`
 	// The content itself.
 	Content string `protobuf:"bytes,6,opt,name=content,proto3" json:"content,omitempty"`
-	// Transport used: "streamable-http" or "stdio".
+	// Transport used: "streamable-http", "sse" or "stdio".
 	Transport     string `protobuf:"bytes,7,opt,name=transport,proto3" json:"transport,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -24,6 +25,63 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// WorkloadRole is what a workload is.
+type WorkloadRole int32
+
+const (
+	// The default, NODE.
+	WorkloadRole_WORKLOAD_ROLE_UNSPECIFIED WorkloadRole = 0
+	// A data-plane node.
+	WorkloadRole_WORKLOAD_ROLE_NODE WorkloadRole = 1
+	// An authserver.
+	WorkloadRole_WORKLOAD_ROLE_AUTHSERVER WorkloadRole = 2
+	// A control plane.
+	WorkloadRole_WORKLOAD_ROLE_CONTROL_PLANE WorkloadRole = 3
+)
+
+// Enum value maps for WorkloadRole.
+var (
+	WorkloadRole_name = map[int32]string{
+		0: "WORKLOAD_ROLE_UNSPECIFIED",
+		1: "WORKLOAD_ROLE_NODE",
+		2: "WORKLOAD_ROLE_AUTHSERVER",
+		3: "WORKLOAD_ROLE_CONTROL_PLANE",
+	}
+	WorkloadRole_value = map[string]int32{
+		"WORKLOAD_ROLE_UNSPECIFIED":   0,
+		"WORKLOAD_ROLE_NODE":          1,
+		"WORKLOAD_ROLE_AUTHSERVER":    2,
+		"WORKLOAD_ROLE_CONTROL_PLANE": 3,
+	}
+)
+
+func (x WorkloadRole) Enum() *WorkloadRole {
+	p := new(WorkloadRole)
+	*p = x
+	return p
+}
+
+func (x WorkloadRole) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WorkloadRole) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_admin_v1_node_proto_enumTypes[0].Descriptor()
+}
+
+func (WorkloadRole) Type() protoreflect.EnumType {
+	return &file_penstock_admin_v1_node_proto_enumTypes[0]
+}
+
+func (x WorkloadRole) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WorkloadRole.Descriptor instead.
+func (WorkloadRole) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_node_proto_rawDescGZIP(), []int{0}
+}
 
 // Node is one data-plane process.
 type Node struct {
@@ -47,7 +105,11 @@ type Node struct {
 	// Time of the last message from the node.
 	SeenTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=seen_time,json=seenTime,proto3" json:"seen_time,omitempty"`
 	// Epoch of enforced_revision.
-	Epoch         string `protobuf:"bytes,10,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch string `protobuf:"bytes,10,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// True if the node is banned.
+	Banned bool `protobuf:"varint,11,opt,name=banned,proto3" json:"banned,omitempty"`
+	// Control plane that has the node's stream; empty while it has none.
+	Replica       string `protobuf:"bytes,12,opt,name=replica,proto3" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -148,6 +210,20 @@ func (x *Node) GetSeenTime() *timestamppb.Timestamp {
 func (x *Node) GetEpoch() string {
 	if x != nil {
 		return x.Epoch
+	}
+	return ""
+}
+
+func (x *Node) GetBanned() bool {
+	if x != nil {
+		return x.Banned
+	}
+	return false
+}
+
+func (x *Node) GetReplica() string {
+	if x != nil {
+		return x.Replica
 	}
 	return ""
 }
@@ -436,11 +512,267 @@ func (x *ListNodesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// CreateJoinTokenRequest says who may join.
+type CreateJoinTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What joins.
+	Role WorkloadRole `protobuf:"varint,1,opt,name=role,proto3,enum=penstock.admin.v1.WorkloadRole" json:"role,omitempty"`
+	// Name, unique in role and region.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Region of a node; empty for a node that serves every gateway, and for other workloads.
+	Region string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	// How long the token can be used. Unset means one hour.
+	Lifetime      *durationpb.Duration `protobuf:"bytes,4,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateJoinTokenRequest) Reset() {
+	*x = CreateJoinTokenRequest{}
+	mi := &file_penstock_admin_v1_node_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateJoinTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateJoinTokenRequest) ProtoMessage() {}
+
+func (x *CreateJoinTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_node_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateJoinTokenRequest.ProtoReflect.Descriptor instead.
+func (*CreateJoinTokenRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_node_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CreateJoinTokenRequest) GetRole() WorkloadRole {
+	if x != nil {
+		return x.Role
+	}
+	return WorkloadRole_WORKLOAD_ROLE_UNSPECIFIED
+}
+
+func (x *CreateJoinTokenRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateJoinTokenRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *CreateJoinTokenRequest) GetLifetime() *durationpb.Duration {
+	if x != nil {
+		return x.Lifetime
+	}
+	return nil
+}
+
+// CreateJoinTokenResponse carries the token.
+type CreateJoinTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The join token. It is shown this once.
+	JoinToken string `protobuf:"bytes,1,opt,name=join_token,json=joinToken,proto3" json:"join_token,omitempty"`
+	// SPIFFE id that the workload will have.
+	SpiffeId string `protobuf:"bytes,2,opt,name=spiffe_id,json=spiffeId,proto3" json:"spiffe_id,omitempty"`
+	// Time after which the token cannot be used.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateJoinTokenResponse) Reset() {
+	*x = CreateJoinTokenResponse{}
+	mi := &file_penstock_admin_v1_node_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateJoinTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateJoinTokenResponse) ProtoMessage() {}
+
+func (x *CreateJoinTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_node_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateJoinTokenResponse.ProtoReflect.Descriptor instead.
+func (*CreateJoinTokenResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_node_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CreateJoinTokenResponse) GetJoinToken() string {
+	if x != nil {
+		return x.JoinToken
+	}
+	return ""
+}
+
+func (x *CreateJoinTokenResponse) GetSpiffeId() string {
+	if x != nil {
+		return x.SpiffeId
+	}
+	return ""
+}
+
+func (x *CreateJoinTokenResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+// BanWorkloadRequest names a workload.
+type BanWorkloadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	Role WorkloadRole `protobuf:"varint,1,opt,name=role,proto3,enum=penstock.admin.v1.WorkloadRole" json:"role,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Its region; empty if it has none.
+	Region string `protobuf:"bytes,3,opt,name=region,proto3" json:"region,omitempty"`
+	// Why, for the record; at most 512 characters.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BanWorkloadRequest) Reset() {
+	*x = BanWorkloadRequest{}
+	mi := &file_penstock_admin_v1_node_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BanWorkloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BanWorkloadRequest) ProtoMessage() {}
+
+func (x *BanWorkloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_node_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BanWorkloadRequest.ProtoReflect.Descriptor instead.
+func (*BanWorkloadRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_node_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *BanWorkloadRequest) GetRole() WorkloadRole {
+	if x != nil {
+		return x.Role
+	}
+	return WorkloadRole_WORKLOAD_ROLE_UNSPECIFIED
+}
+
+func (x *BanWorkloadRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BanWorkloadRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *BanWorkloadRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// BanWorkloadResponse says who is banned.
+type BanWorkloadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// SPIFFE id that is refused from now on. No join token is made for it any more.
+	SpiffeId      string `protobuf:"bytes,1,opt,name=spiffe_id,json=spiffeId,proto3" json:"spiffe_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BanWorkloadResponse) Reset() {
+	*x = BanWorkloadResponse{}
+	mi := &file_penstock_admin_v1_node_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BanWorkloadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BanWorkloadResponse) ProtoMessage() {}
+
+func (x *BanWorkloadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_node_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BanWorkloadResponse.ProtoReflect.Descriptor instead.
+func (*BanWorkloadResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_node_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *BanWorkloadResponse) GetSpiffeId() string {
+	if x != nil {
+		return x.SpiffeId
+	}
+	return ""
+}
+
 var File_penstock_admin_v1_node_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpenstock/admin/v1/node.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x02\n" +
+	"\x1cpenstock/admin/v1/node.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x03\n" +
 	"\x04Node\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x1c\n" +
@@ -453,7 +785,9 @@ const file_penstock_admin_v1_node_proto_rawDesc = "" +
 	"\arejects\x18\b \x03(\v2#.penstock.admin.v1.RejectedResourceR\arejects\x127\n" +
 	"\tseen_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\bseenTime\x12\x14\n" +
 	"\x05epoch\x18\n" +
-	" \x01(\tR\x05epoch\"\x86\x01\n" +
+	" \x01(\tR\x05epoch\x12\x16\n" +
+	"\x06banned\x18\v \x01(\bR\x06banned\x12\x18\n" +
+	"\areplica\x18\f \x01(\tR\areplica\"\x86\x01\n" +
 	"\x10RejectedResource\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -472,8 +806,33 @@ const file_penstock_admin_v1_node_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\tpageToken\"j\n" +
 	"\x11ListNodesResponse\x12-\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x17.penstock.admin.v1.NodeR\x05nodes\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xc1\x01\n" +
-	"\vNodeService\x12U\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa4\x02\n" +
+	"\x16CreateJoinTokenRequest\x12=\n" +
+	"\x04role\x18\x01 \x01(\x0e2\x1f.penstock.admin.v1.WorkloadRoleB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04role\x12?\n" +
+	"\x04name\x18\x02 \x01(\tB+\xbaH(r&\x10\x01\x18?2 ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$R\x04name\x12C\n" +
+	"\x06region\x18\x03 \x01(\tB+\xbaH(r&\x18?2\"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$R\x06region\x12E\n" +
+	"\blifetime\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xf5$*\x00R\blifetime\"\x92\x01\n" +
+	"\x17CreateJoinTokenResponse\x12\x1d\n" +
+	"\n" +
+	"join_token\x18\x01 \x01(\tR\tjoinToken\x12\x1b\n" +
+	"\tspiffe_id\x18\x02 \x01(\tR\bspiffeId\x12;\n" +
+	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\xb5\x01\n" +
+	"\x12BanWorkloadRequest\x12=\n" +
+	"\x04role\x18\x01 \x01(\x0e2\x1f.penstock.admin.v1.WorkloadRoleB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04role\x12\x1d\n" +
+	"\x04name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x04name\x12\x1f\n" +
+	"\x06region\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18?R\x06region\x12 \n" +
+	"\x06reason\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x06reason\"2\n" +
+	"\x13BanWorkloadResponse\x12\x1b\n" +
+	"\tspiffe_id\x18\x01 \x01(\tR\bspiffeId*\x84\x01\n" +
+	"\fWorkloadRole\x12\x1d\n" +
+	"\x19WORKLOAD_ROLE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12WORKLOAD_ROLE_NODE\x10\x01\x12\x1c\n" +
+	"\x18WORKLOAD_ROLE_AUTHSERVER\x10\x02\x12\x1f\n" +
+	"\x1bWORKLOAD_ROLE_CONTROL_PLANE\x10\x032\x89\x03\n" +
+	"\vNodeService\x12h\n" +
+	"\x0fCreateJoinToken\x12).penstock.admin.v1.CreateJoinTokenRequest\x1a*.penstock.admin.v1.CreateJoinTokenResponse\x12\\\n" +
+	"\vBanWorkload\x12%.penstock.admin.v1.BanWorkloadRequest\x1a&.penstock.admin.v1.BanWorkloadResponse\x12U\n" +
 	"\aGetNode\x12!.penstock.admin.v1.GetNodeRequest\x1a\".penstock.admin.v1.GetNodeResponse\"\x03\x90\x02\x01\x12[\n" +
 	"\tListNodes\x12#.penstock.admin.v1.ListNodesRequest\x1a$.penstock.admin.v1.ListNodesResponse\"\x03\x90\x02\x01B\xcc\x01\n" +
 	"\x15com.penstock.admin.v1B\tNodeProtoP\x01ZBgithub.com/penstockhq/penstock/proto/gen/penstock/admin/v1;adminv1\xa2\x02\x03PAX\xaa\x02\x11Penstock.Admin.V1\xca\x02\x11Penstock\\Admin\\V1\xe2\x02\x1dPenstock\\Admin\\V1\\GPBMetadata\xea\x02\x13Penstock::Admin::V1b\x06proto3"
@@ -490,30 +849,45 @@ func file_penstock_admin_v1_node_proto_rawDescGZIP() []byte {
 	return file_penstock_admin_v1_node_proto_rawDescData
 }
 
-var file_penstock_admin_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_penstock_admin_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_penstock_admin_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_penstock_admin_v1_node_proto_goTypes = []any{
-	(*Node)(nil),                  // 0: penstock.admin.v1.Node
-	(*RejectedResource)(nil),      // 1: penstock.admin.v1.RejectedResource
-	(*GetNodeRequest)(nil),        // 2: penstock.admin.v1.GetNodeRequest
-	(*GetNodeResponse)(nil),       // 3: penstock.admin.v1.GetNodeResponse
-	(*ListNodesRequest)(nil),      // 4: penstock.admin.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 5: penstock.admin.v1.ListNodesResponse
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(WorkloadRole)(0),               // 0: penstock.admin.v1.WorkloadRole
+	(*Node)(nil),                    // 1: penstock.admin.v1.Node
+	(*RejectedResource)(nil),        // 2: penstock.admin.v1.RejectedResource
+	(*GetNodeRequest)(nil),          // 3: penstock.admin.v1.GetNodeRequest
+	(*GetNodeResponse)(nil),         // 4: penstock.admin.v1.GetNodeResponse
+	(*ListNodesRequest)(nil),        // 5: penstock.admin.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),       // 6: penstock.admin.v1.ListNodesResponse
+	(*CreateJoinTokenRequest)(nil),  // 7: penstock.admin.v1.CreateJoinTokenRequest
+	(*CreateJoinTokenResponse)(nil), // 8: penstock.admin.v1.CreateJoinTokenResponse
+	(*BanWorkloadRequest)(nil),      // 9: penstock.admin.v1.BanWorkloadRequest
+	(*BanWorkloadResponse)(nil),     // 10: penstock.admin.v1.BanWorkloadResponse
+	(*timestamppb.Timestamp)(nil),   // 11: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 12: google.protobuf.Duration
 }
 var file_penstock_admin_v1_node_proto_depIdxs = []int32{
-	1, // 0: penstock.admin.v1.Node.rejects:type_name -> penstock.admin.v1.RejectedResource
-	6, // 1: penstock.admin.v1.Node.seen_time:type_name -> google.protobuf.Timestamp
-	0, // 2: penstock.admin.v1.GetNodeResponse.node:type_name -> penstock.admin.v1.Node
-	0, // 3: penstock.admin.v1.ListNodesResponse.nodes:type_name -> penstock.admin.v1.Node
-	2, // 4: penstock.admin.v1.NodeService.GetNode:input_type -> penstock.admin.v1.GetNodeRequest
-	4, // 5: penstock.admin.v1.NodeService.ListNodes:input_type -> penstock.admin.v1.ListNodesRequest
-	3, // 6: penstock.admin.v1.NodeService.GetNode:output_type -> penstock.admin.v1.GetNodeResponse
-	5, // 7: penstock.admin.v1.NodeService.ListNodes:output_type -> penstock.admin.v1.ListNodesResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	2,  // 0: penstock.admin.v1.Node.rejects:type_name -> penstock.admin.v1.RejectedResource
+	11, // 1: penstock.admin.v1.Node.seen_time:type_name -> google.protobuf.Timestamp
+	1,  // 2: penstock.admin.v1.GetNodeResponse.node:type_name -> penstock.admin.v1.Node
+	1,  // 3: penstock.admin.v1.ListNodesResponse.nodes:type_name -> penstock.admin.v1.Node
+	0,  // 4: penstock.admin.v1.CreateJoinTokenRequest.role:type_name -> penstock.admin.v1.WorkloadRole
+	12, // 5: penstock.admin.v1.CreateJoinTokenRequest.lifetime:type_name -> google.protobuf.Duration
+	11, // 6: penstock.admin.v1.CreateJoinTokenResponse.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: penstock.admin.v1.BanWorkloadRequest.role:type_name -> penstock.admin.v1.WorkloadRole
+	7,  // 8: penstock.admin.v1.NodeService.CreateJoinToken:input_type -> penstock.admin.v1.CreateJoinTokenRequest
+	9,  // 9: penstock.admin.v1.NodeService.BanWorkload:input_type -> penstock.admin.v1.BanWorkloadRequest
+	3,  // 10: penstock.admin.v1.NodeService.GetNode:input_type -> penstock.admin.v1.GetNodeRequest
+	5,  // 11: penstock.admin.v1.NodeService.ListNodes:input_type -> penstock.admin.v1.ListNodesRequest
+	8,  // 12: penstock.admin.v1.NodeService.CreateJoinToken:output_type -> penstock.admin.v1.CreateJoinTokenResponse
+	10, // 13: penstock.admin.v1.NodeService.BanWorkload:output_type -> penstock.admin.v1.BanWorkloadResponse
+	4,  // 14: penstock.admin.v1.NodeService.GetNode:output_type -> penstock.admin.v1.GetNodeResponse
+	6,  // 15: penstock.admin.v1.NodeService.ListNodes:output_type -> penstock.admin.v1.ListNodesResponse
+	12, // [12:16] is the sub-list for method output_type
+	8,  // [8:12] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_penstock_admin_v1_node_proto_init() }
@@ -526,13 +900,14 @@ func file_penstock_admin_v1_node_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_admin_v1_node_proto_rawDesc), len(file_penstock_admin_v1_node_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      1,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_penstock_admin_v1_node_proto_goTypes,
 		DependencyIndexes: file_penstock_admin_v1_node_proto_depIdxs,
+		EnumInfos:         file_penstock_admin_v1_node_proto_enumTypes,
 		MessageInfos:      file_penstock_admin_v1_node_proto_msgTypes,
 	}.Build()
 	File_penstock_admin_v1_node_proto = out.File

@@ -854,6 +854,125 @@ func (x *DiscoverServerResponse) GetRevision() uint64 {
 	return 0
 }
 
+// AcceptServerInstructionsRequest accepts changed instructions.
+type AcceptServerInstructionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the server.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// pending_instructions_hash that was reviewed; must equal the stored one.
+	PendingInstructionsHash string `protobuf:"bytes,2,opt,name=pending_instructions_hash,json=pendingInstructionsHash,proto3" json:"pending_instructions_hash,omitempty"`
+	// True checks everything and stores nothing.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptServerInstructionsRequest) Reset() {
+	*x = AcceptServerInstructionsRequest{}
+	mi := &file_penstock_admin_v1_server_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptServerInstructionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptServerInstructionsRequest) ProtoMessage() {}
+
+func (x *AcceptServerInstructionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_server_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptServerInstructionsRequest.ProtoReflect.Descriptor instead.
+func (*AcceptServerInstructionsRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_server_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AcceptServerInstructionsRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AcceptServerInstructionsRequest) GetPendingInstructionsHash() string {
+	if x != nil {
+		return x.PendingInstructionsHash
+	}
+	return ""
+}
+
+func (x *AcceptServerInstructionsRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// AcceptServerInstructionsResponse is the server with its new instructions.
+type AcceptServerInstructionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The server as stored.
+	Server *v1.Server `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	// Revision the write made.
+	Revision      uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcceptServerInstructionsResponse) Reset() {
+	*x = AcceptServerInstructionsResponse{}
+	mi := &file_penstock_admin_v1_server_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcceptServerInstructionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcceptServerInstructionsResponse) ProtoMessage() {}
+
+func (x *AcceptServerInstructionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_server_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcceptServerInstructionsResponse.ProtoReflect.Descriptor instead.
+func (*AcceptServerInstructionsResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_server_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AcceptServerInstructionsResponse) GetServer() *v1.Server {
+	if x != nil {
+		return x.Server
+	}
+	return nil
+}
+
+func (x *AcceptServerInstructionsResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 var File_penstock_admin_v1_server_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_server_proto_rawDesc = "" +
@@ -915,7 +1034,14 @@ const file_penstock_admin_v1_server_proto_rawDesc = "" +
 	"\x05added\x18\x03 \x03(\tR\x05added\x12\x18\n" +
 	"\achanged\x18\x04 \x03(\tR\achanged\x12\x18\n" +
 	"\aremoved\x18\x05 \x03(\tR\aremoved\x12\x1a\n" +
-	"\brevision\x18\x06 \x01(\x04R\brevision2\xc0\x05\n" +
+	"\brevision\x18\x06 \x01(\x04R\brevision\"\xab\x01\n" +
+	"\x1fAcceptServerInstructionsRequest\x12\x1d\n" +
+	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x04name\x12D\n" +
+	"\x19pending_instructions_hash\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x98\x01@R\x17pendingInstructionsHash\x12#\n" +
+	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"t\n" +
+	" AcceptServerInstructionsResponse\x124\n" +
+	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerR\x06server\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision2\xc6\x06\n" +
 	"\rServerService\x12_\n" +
 	"\fCreateServer\x12&.penstock.admin.v1.CreateServerRequest\x1a'.penstock.admin.v1.CreateServerResponse\x12[\n" +
 	"\tGetServer\x12#.penstock.admin.v1.GetServerRequest\x1a$.penstock.admin.v1.GetServerResponse\"\x03\x90\x02\x01\x12a\n" +
@@ -923,7 +1049,8 @@ const file_penstock_admin_v1_server_proto_rawDesc = "" +
 	"\fUpdateServer\x12&.penstock.admin.v1.UpdateServerRequest\x1a'.penstock.admin.v1.UpdateServerResponse\x12_\n" +
 	"\fDeleteServer\x12&.penstock.admin.v1.DeleteServerRequest\x1a'.penstock.admin.v1.DeleteServerResponse\x12e\n" +
 	"\x0eUndeleteServer\x12(.penstock.admin.v1.UndeleteServerRequest\x1a).penstock.admin.v1.UndeleteServerResponse\x12e\n" +
-	"\x0eDiscoverServer\x12(.penstock.admin.v1.DiscoverServerRequest\x1a).penstock.admin.v1.DiscoverServerResponseB\xce\x01\n" +
+	"\x0eDiscoverServer\x12(.penstock.admin.v1.DiscoverServerRequest\x1a).penstock.admin.v1.DiscoverServerResponse\x12\x83\x01\n" +
+	"\x18AcceptServerInstructions\x122.penstock.admin.v1.AcceptServerInstructionsRequest\x1a3.penstock.admin.v1.AcceptServerInstructionsResponseB\xce\x01\n" +
 	"\x15com.penstock.admin.v1B\vServerProtoP\x01ZBgithub.com/penstockhq/penstock/proto/gen/penstock/admin/v1;adminv1\xa2\x02\x03PAX\xaa\x02\x11Penstock.Admin.V1\xca\x02\x11Penstock\\Admin\\V1\xe2\x02\x1dPenstock\\Admin\\V1\\GPBMetadata\xea\x02\x13Penstock::Admin::V1b\x06proto3"
 
 var (
@@ -938,58 +1065,63 @@ func file_penstock_admin_v1_server_proto_rawDescGZIP() []byte {
 	return file_penstock_admin_v1_server_proto_rawDescData
 }
 
-var file_penstock_admin_v1_server_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_penstock_admin_v1_server_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_penstock_admin_v1_server_proto_goTypes = []any{
-	(*CreateServerRequest)(nil),    // 0: penstock.admin.v1.CreateServerRequest
-	(*CreateServerResponse)(nil),   // 1: penstock.admin.v1.CreateServerResponse
-	(*GetServerRequest)(nil),       // 2: penstock.admin.v1.GetServerRequest
-	(*GetServerResponse)(nil),      // 3: penstock.admin.v1.GetServerResponse
-	(*ListServersRequest)(nil),     // 4: penstock.admin.v1.ListServersRequest
-	(*ListServersResponse)(nil),    // 5: penstock.admin.v1.ListServersResponse
-	(*UpdateServerRequest)(nil),    // 6: penstock.admin.v1.UpdateServerRequest
-	(*UpdateServerResponse)(nil),   // 7: penstock.admin.v1.UpdateServerResponse
-	(*DeleteServerRequest)(nil),    // 8: penstock.admin.v1.DeleteServerRequest
-	(*DeleteServerResponse)(nil),   // 9: penstock.admin.v1.DeleteServerResponse
-	(*UndeleteServerRequest)(nil),  // 10: penstock.admin.v1.UndeleteServerRequest
-	(*UndeleteServerResponse)(nil), // 11: penstock.admin.v1.UndeleteServerResponse
-	(*DiscoverServerRequest)(nil),  // 12: penstock.admin.v1.DiscoverServerRequest
-	(*DiscoverServerResponse)(nil), // 13: penstock.admin.v1.DiscoverServerResponse
-	(*v1.Server)(nil),              // 14: penstock.resource.v1.Server
-	(*fieldmaskpb.FieldMask)(nil),  // 15: google.protobuf.FieldMask
-	(*durationpb.Duration)(nil),    // 16: google.protobuf.Duration
-	(*v1.Tool)(nil),                // 17: penstock.resource.v1.Tool
+	(*CreateServerRequest)(nil),              // 0: penstock.admin.v1.CreateServerRequest
+	(*CreateServerResponse)(nil),             // 1: penstock.admin.v1.CreateServerResponse
+	(*GetServerRequest)(nil),                 // 2: penstock.admin.v1.GetServerRequest
+	(*GetServerResponse)(nil),                // 3: penstock.admin.v1.GetServerResponse
+	(*ListServersRequest)(nil),               // 4: penstock.admin.v1.ListServersRequest
+	(*ListServersResponse)(nil),              // 5: penstock.admin.v1.ListServersResponse
+	(*UpdateServerRequest)(nil),              // 6: penstock.admin.v1.UpdateServerRequest
+	(*UpdateServerResponse)(nil),             // 7: penstock.admin.v1.UpdateServerResponse
+	(*DeleteServerRequest)(nil),              // 8: penstock.admin.v1.DeleteServerRequest
+	(*DeleteServerResponse)(nil),             // 9: penstock.admin.v1.DeleteServerResponse
+	(*UndeleteServerRequest)(nil),            // 10: penstock.admin.v1.UndeleteServerRequest
+	(*UndeleteServerResponse)(nil),           // 11: penstock.admin.v1.UndeleteServerResponse
+	(*DiscoverServerRequest)(nil),            // 12: penstock.admin.v1.DiscoverServerRequest
+	(*DiscoverServerResponse)(nil),           // 13: penstock.admin.v1.DiscoverServerResponse
+	(*AcceptServerInstructionsRequest)(nil),  // 14: penstock.admin.v1.AcceptServerInstructionsRequest
+	(*AcceptServerInstructionsResponse)(nil), // 15: penstock.admin.v1.AcceptServerInstructionsResponse
+	(*v1.Server)(nil),                        // 16: penstock.resource.v1.Server
+	(*fieldmaskpb.FieldMask)(nil),            // 17: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),              // 18: google.protobuf.Duration
+	(*v1.Tool)(nil),                          // 19: penstock.resource.v1.Tool
 }
 var file_penstock_admin_v1_server_proto_depIdxs = []int32{
-	14, // 0: penstock.admin.v1.CreateServerRequest.server:type_name -> penstock.resource.v1.Server
-	14, // 1: penstock.admin.v1.CreateServerResponse.server:type_name -> penstock.resource.v1.Server
-	14, // 2: penstock.admin.v1.GetServerResponse.server:type_name -> penstock.resource.v1.Server
-	14, // 3: penstock.admin.v1.ListServersResponse.servers:type_name -> penstock.resource.v1.Server
-	14, // 4: penstock.admin.v1.UpdateServerRequest.server:type_name -> penstock.resource.v1.Server
-	15, // 5: penstock.admin.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	14, // 6: penstock.admin.v1.UpdateServerResponse.server:type_name -> penstock.resource.v1.Server
-	14, // 7: penstock.admin.v1.UndeleteServerResponse.server:type_name -> penstock.resource.v1.Server
-	16, // 8: penstock.admin.v1.DiscoverServerRequest.timeout:type_name -> google.protobuf.Duration
-	14, // 9: penstock.admin.v1.DiscoverServerResponse.server:type_name -> penstock.resource.v1.Server
-	17, // 10: penstock.admin.v1.DiscoverServerResponse.tools:type_name -> penstock.resource.v1.Tool
-	0,  // 11: penstock.admin.v1.ServerService.CreateServer:input_type -> penstock.admin.v1.CreateServerRequest
-	2,  // 12: penstock.admin.v1.ServerService.GetServer:input_type -> penstock.admin.v1.GetServerRequest
-	4,  // 13: penstock.admin.v1.ServerService.ListServers:input_type -> penstock.admin.v1.ListServersRequest
-	6,  // 14: penstock.admin.v1.ServerService.UpdateServer:input_type -> penstock.admin.v1.UpdateServerRequest
-	8,  // 15: penstock.admin.v1.ServerService.DeleteServer:input_type -> penstock.admin.v1.DeleteServerRequest
-	10, // 16: penstock.admin.v1.ServerService.UndeleteServer:input_type -> penstock.admin.v1.UndeleteServerRequest
-	12, // 17: penstock.admin.v1.ServerService.DiscoverServer:input_type -> penstock.admin.v1.DiscoverServerRequest
-	1,  // 18: penstock.admin.v1.ServerService.CreateServer:output_type -> penstock.admin.v1.CreateServerResponse
-	3,  // 19: penstock.admin.v1.ServerService.GetServer:output_type -> penstock.admin.v1.GetServerResponse
-	5,  // 20: penstock.admin.v1.ServerService.ListServers:output_type -> penstock.admin.v1.ListServersResponse
-	7,  // 21: penstock.admin.v1.ServerService.UpdateServer:output_type -> penstock.admin.v1.UpdateServerResponse
-	9,  // 22: penstock.admin.v1.ServerService.DeleteServer:output_type -> penstock.admin.v1.DeleteServerResponse
-	11, // 23: penstock.admin.v1.ServerService.UndeleteServer:output_type -> penstock.admin.v1.UndeleteServerResponse
-	13, // 24: penstock.admin.v1.ServerService.DiscoverServer:output_type -> penstock.admin.v1.DiscoverServerResponse
-	18, // [18:25] is the sub-list for method output_type
-	11, // [11:18] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	16, // 0: penstock.admin.v1.CreateServerRequest.server:type_name -> penstock.resource.v1.Server
+	16, // 1: penstock.admin.v1.CreateServerResponse.server:type_name -> penstock.resource.v1.Server
+	16, // 2: penstock.admin.v1.GetServerResponse.server:type_name -> penstock.resource.v1.Server
+	16, // 3: penstock.admin.v1.ListServersResponse.servers:type_name -> penstock.resource.v1.Server
+	16, // 4: penstock.admin.v1.UpdateServerRequest.server:type_name -> penstock.resource.v1.Server
+	17, // 5: penstock.admin.v1.UpdateServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	16, // 6: penstock.admin.v1.UpdateServerResponse.server:type_name -> penstock.resource.v1.Server
+	16, // 7: penstock.admin.v1.UndeleteServerResponse.server:type_name -> penstock.resource.v1.Server
+	18, // 8: penstock.admin.v1.DiscoverServerRequest.timeout:type_name -> google.protobuf.Duration
+	16, // 9: penstock.admin.v1.DiscoverServerResponse.server:type_name -> penstock.resource.v1.Server
+	19, // 10: penstock.admin.v1.DiscoverServerResponse.tools:type_name -> penstock.resource.v1.Tool
+	16, // 11: penstock.admin.v1.AcceptServerInstructionsResponse.server:type_name -> penstock.resource.v1.Server
+	0,  // 12: penstock.admin.v1.ServerService.CreateServer:input_type -> penstock.admin.v1.CreateServerRequest
+	2,  // 13: penstock.admin.v1.ServerService.GetServer:input_type -> penstock.admin.v1.GetServerRequest
+	4,  // 14: penstock.admin.v1.ServerService.ListServers:input_type -> penstock.admin.v1.ListServersRequest
+	6,  // 15: penstock.admin.v1.ServerService.UpdateServer:input_type -> penstock.admin.v1.UpdateServerRequest
+	8,  // 16: penstock.admin.v1.ServerService.DeleteServer:input_type -> penstock.admin.v1.DeleteServerRequest
+	10, // 17: penstock.admin.v1.ServerService.UndeleteServer:input_type -> penstock.admin.v1.UndeleteServerRequest
+	12, // 18: penstock.admin.v1.ServerService.DiscoverServer:input_type -> penstock.admin.v1.DiscoverServerRequest
+	14, // 19: penstock.admin.v1.ServerService.AcceptServerInstructions:input_type -> penstock.admin.v1.AcceptServerInstructionsRequest
+	1,  // 20: penstock.admin.v1.ServerService.CreateServer:output_type -> penstock.admin.v1.CreateServerResponse
+	3,  // 21: penstock.admin.v1.ServerService.GetServer:output_type -> penstock.admin.v1.GetServerResponse
+	5,  // 22: penstock.admin.v1.ServerService.ListServers:output_type -> penstock.admin.v1.ListServersResponse
+	7,  // 23: penstock.admin.v1.ServerService.UpdateServer:output_type -> penstock.admin.v1.UpdateServerResponse
+	9,  // 24: penstock.admin.v1.ServerService.DeleteServer:output_type -> penstock.admin.v1.DeleteServerResponse
+	11, // 25: penstock.admin.v1.ServerService.UndeleteServer:output_type -> penstock.admin.v1.UndeleteServerResponse
+	13, // 26: penstock.admin.v1.ServerService.DiscoverServer:output_type -> penstock.admin.v1.DiscoverServerResponse
+	15, // 27: penstock.admin.v1.ServerService.AcceptServerInstructions:output_type -> penstock.admin.v1.AcceptServerInstructionsResponse
+	20, // [20:28] is the sub-list for method output_type
+	12, // [12:20] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_penstock_admin_v1_server_proto_init() }
@@ -1003,7 +1135,7 @@ func file_penstock_admin_v1_server_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_admin_v1_server_proto_rawDesc), len(file_penstock_admin_v1_server_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,98 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SetUserPasswordRequest carries a password.
+type SetUserPasswordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// E-mail address of the user.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The password, 12 to 256 characters. Empty takes the password away: the user can log in with identity providers only.
+	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetUserPasswordRequest) Reset() {
+	*x = SetUserPasswordRequest{}
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetUserPasswordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetUserPasswordRequest) ProtoMessage() {}
+
+func (x *SetUserPasswordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetUserPasswordRequest.ProtoReflect.Descriptor instead.
+func (*SetUserPasswordRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SetUserPasswordRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SetUserPasswordRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+// SetUserPasswordResponse is empty: the password is set.
+type SetUserPasswordResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetUserPasswordResponse) Reset() {
+	*x = SetUserPasswordResponse{}
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetUserPasswordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetUserPasswordResponse) ProtoMessage() {}
+
+func (x *SetUserPasswordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetUserPasswordResponse.ProtoReflect.Descriptor instead.
+func (*SetUserPasswordResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{1}
+}
+
 // CreateUserRequest asks for a new user.
 type CreateUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -39,7 +131,7 @@ type CreateUserRequest struct {
 
 func (x *CreateUserRequest) Reset() {
 	*x = CreateUserRequest{}
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[0]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -51,7 +143,7 @@ func (x *CreateUserRequest) String() string {
 func (*CreateUserRequest) ProtoMessage() {}
 
 func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[0]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -64,7 +156,7 @@ func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
 func (*CreateUserRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{0}
+	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CreateUserRequest) GetUser() *v1.User {
@@ -94,7 +186,7 @@ type CreateUserResponse struct {
 
 func (x *CreateUserResponse) Reset() {
 	*x = CreateUserResponse{}
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[1]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -106,7 +198,7 @@ func (x *CreateUserResponse) String() string {
 func (*CreateUserResponse) ProtoMessage() {}
 
 func (x *CreateUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[1]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -119,7 +211,7 @@ func (x *CreateUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserResponse.ProtoReflect.Descriptor instead.
 func (*CreateUserResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{1}
+	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateUserResponse) GetUser() *v1.User {
@@ -147,7 +239,7 @@ type GetUserRequest struct {
 
 func (x *GetUserRequest) Reset() {
 	*x = GetUserRequest{}
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[2]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +251,7 @@ func (x *GetUserRequest) String() string {
 func (*GetUserRequest) ProtoMessage() {}
 
 func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[2]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +264,7 @@ func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserRequest.ProtoReflect.Descriptor instead.
 func (*GetUserRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{2}
+	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetUserRequest) GetName() string {
@@ -193,7 +285,7 @@ type GetUserResponse struct {
 
 func (x *GetUserResponse) Reset() {
 	*x = GetUserResponse{}
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[3]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -205,7 +297,7 @@ func (x *GetUserResponse) String() string {
 func (*GetUserResponse) ProtoMessage() {}
 
 func (x *GetUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[3]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -218,7 +310,7 @@ func (x *GetUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserResponse.ProtoReflect.Descriptor instead.
 func (*GetUserResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{3}
+	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetUserResponse) GetUser() *v1.User {
@@ -246,7 +338,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[4]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +350,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[4]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +363,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{4}
+	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -315,7 +407,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[5]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +419,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[5]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +432,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{5}
+	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListUsersResponse) GetUsers() []*v1.User {
@@ -373,7 +465,7 @@ type UpdateUserRequest struct {
 
 func (x *UpdateUserRequest) Reset() {
 	*x = UpdateUserRequest{}
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[6]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +477,7 @@ func (x *UpdateUserRequest) String() string {
 func (*UpdateUserRequest) ProtoMessage() {}
 
 func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[6]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +490,7 @@ func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{6}
+	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UpdateUserRequest) GetUser() *v1.User {
@@ -435,7 +527,7 @@ type UpdateUserResponse struct {
 
 func (x *UpdateUserResponse) Reset() {
 	*x = UpdateUserResponse{}
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[7]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +539,7 @@ func (x *UpdateUserResponse) String() string {
 func (*UpdateUserResponse) ProtoMessage() {}
 
 func (x *UpdateUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[7]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +552,7 @@ func (x *UpdateUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserResponse.ProtoReflect.Descriptor instead.
 func (*UpdateUserResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{7}
+	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateUserResponse) GetUser() *v1.User {
@@ -492,7 +584,7 @@ type DeleteUserRequest struct {
 
 func (x *DeleteUserRequest) Reset() {
 	*x = DeleteUserRequest{}
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[8]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +596,7 @@ func (x *DeleteUserRequest) String() string {
 func (*DeleteUserRequest) ProtoMessage() {}
 
 func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[8]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +609,7 @@ func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
 func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{8}
+	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteUserRequest) GetName() string {
@@ -552,7 +644,7 @@ type DeleteUserResponse struct {
 
 func (x *DeleteUserResponse) Reset() {
 	*x = DeleteUserResponse{}
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[9]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +656,7 @@ func (x *DeleteUserResponse) String() string {
 func (*DeleteUserResponse) ProtoMessage() {}
 
 func (x *DeleteUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_user_proto_msgTypes[9]
+	mi := &file_penstock_admin_v1_user_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +669,7 @@ func (x *DeleteUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserResponse.ProtoReflect.Descriptor instead.
 func (*DeleteUserResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{9}
+	return file_penstock_admin_v1_user_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteUserResponse) GetRevision() uint64 {
@@ -591,7 +683,12 @@ var File_penstock_admin_v1_user_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x1cpenstock/admin/v1/user.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a!penstock/resource/v1/people.proto\"p\n" +
+	"\x1cpenstock/admin/v1/user.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a!penstock/resource/v1/people.proto\"a\n" +
+	"\x16SetUserPasswordRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\x12'\n" +
+	"\bpassword\x18\x02 \x01(\tB\v\xbaH\x05r\x03\x18\x80\b\x80\x01\x01R\bpassword\"\x19\n" +
+	"\x17SetUserPasswordResponse\"p\n" +
 	"\x11CreateUserRequest\x126\n" +
 	"\x04user\x18\x01 \x01(\v2\x1a.penstock.resource.v1.UserB\x06\xbaH\x03\xc8\x01\x01R\x04user\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"`\n" +
@@ -627,7 +724,7 @@ const file_penstock_admin_v1_user_proto_rawDesc = "" +
 	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"0\n" +
 	"\x12DeleteUserResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision2\xd2\x03\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision2\xbc\x04\n" +
 	"\vUserService\x12Y\n" +
 	"\n" +
 	"CreateUser\x12$.penstock.admin.v1.CreateUserRequest\x1a%.penstock.admin.v1.CreateUserResponse\x12U\n" +
@@ -636,7 +733,8 @@ const file_penstock_admin_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"UpdateUser\x12$.penstock.admin.v1.UpdateUserRequest\x1a%.penstock.admin.v1.UpdateUserResponse\x12Y\n" +
 	"\n" +
-	"DeleteUser\x12$.penstock.admin.v1.DeleteUserRequest\x1a%.penstock.admin.v1.DeleteUserResponseB\xcc\x01\n" +
+	"DeleteUser\x12$.penstock.admin.v1.DeleteUserRequest\x1a%.penstock.admin.v1.DeleteUserResponse\x12h\n" +
+	"\x0fSetUserPassword\x12).penstock.admin.v1.SetUserPasswordRequest\x1a*.penstock.admin.v1.SetUserPasswordResponseB\xcc\x01\n" +
 	"\x15com.penstock.admin.v1B\tUserProtoP\x01ZBgithub.com/penstockhq/penstock/proto/gen/penstock/admin/v1;adminv1\xa2\x02\x03PAX\xaa\x02\x11Penstock.Admin.V1\xca\x02\x11Penstock\\Admin\\V1\xe2\x02\x1dPenstock\\Admin\\V1\\GPBMetadata\xea\x02\x13Penstock::Admin::V1b\x06proto3"
 
 var (
@@ -651,41 +749,45 @@ func file_penstock_admin_v1_user_proto_rawDescGZIP() []byte {
 	return file_penstock_admin_v1_user_proto_rawDescData
 }
 
-var file_penstock_admin_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_penstock_admin_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_penstock_admin_v1_user_proto_goTypes = []any{
-	(*CreateUserRequest)(nil),     // 0: penstock.admin.v1.CreateUserRequest
-	(*CreateUserResponse)(nil),    // 1: penstock.admin.v1.CreateUserResponse
-	(*GetUserRequest)(nil),        // 2: penstock.admin.v1.GetUserRequest
-	(*GetUserResponse)(nil),       // 3: penstock.admin.v1.GetUserResponse
-	(*ListUsersRequest)(nil),      // 4: penstock.admin.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),     // 5: penstock.admin.v1.ListUsersResponse
-	(*UpdateUserRequest)(nil),     // 6: penstock.admin.v1.UpdateUserRequest
-	(*UpdateUserResponse)(nil),    // 7: penstock.admin.v1.UpdateUserResponse
-	(*DeleteUserRequest)(nil),     // 8: penstock.admin.v1.DeleteUserRequest
-	(*DeleteUserResponse)(nil),    // 9: penstock.admin.v1.DeleteUserResponse
-	(*v1.User)(nil),               // 10: penstock.resource.v1.User
-	(*fieldmaskpb.FieldMask)(nil), // 11: google.protobuf.FieldMask
+	(*SetUserPasswordRequest)(nil),  // 0: penstock.admin.v1.SetUserPasswordRequest
+	(*SetUserPasswordResponse)(nil), // 1: penstock.admin.v1.SetUserPasswordResponse
+	(*CreateUserRequest)(nil),       // 2: penstock.admin.v1.CreateUserRequest
+	(*CreateUserResponse)(nil),      // 3: penstock.admin.v1.CreateUserResponse
+	(*GetUserRequest)(nil),          // 4: penstock.admin.v1.GetUserRequest
+	(*GetUserResponse)(nil),         // 5: penstock.admin.v1.GetUserResponse
+	(*ListUsersRequest)(nil),        // 6: penstock.admin.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),       // 7: penstock.admin.v1.ListUsersResponse
+	(*UpdateUserRequest)(nil),       // 8: penstock.admin.v1.UpdateUserRequest
+	(*UpdateUserResponse)(nil),      // 9: penstock.admin.v1.UpdateUserResponse
+	(*DeleteUserRequest)(nil),       // 10: penstock.admin.v1.DeleteUserRequest
+	(*DeleteUserResponse)(nil),      // 11: penstock.admin.v1.DeleteUserResponse
+	(*v1.User)(nil),                 // 12: penstock.resource.v1.User
+	(*fieldmaskpb.FieldMask)(nil),   // 13: google.protobuf.FieldMask
 }
 var file_penstock_admin_v1_user_proto_depIdxs = []int32{
-	10, // 0: penstock.admin.v1.CreateUserRequest.user:type_name -> penstock.resource.v1.User
-	10, // 1: penstock.admin.v1.CreateUserResponse.user:type_name -> penstock.resource.v1.User
-	10, // 2: penstock.admin.v1.GetUserResponse.user:type_name -> penstock.resource.v1.User
-	10, // 3: penstock.admin.v1.ListUsersResponse.users:type_name -> penstock.resource.v1.User
-	10, // 4: penstock.admin.v1.UpdateUserRequest.user:type_name -> penstock.resource.v1.User
-	11, // 5: penstock.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	10, // 6: penstock.admin.v1.UpdateUserResponse.user:type_name -> penstock.resource.v1.User
-	0,  // 7: penstock.admin.v1.UserService.CreateUser:input_type -> penstock.admin.v1.CreateUserRequest
-	2,  // 8: penstock.admin.v1.UserService.GetUser:input_type -> penstock.admin.v1.GetUserRequest
-	4,  // 9: penstock.admin.v1.UserService.ListUsers:input_type -> penstock.admin.v1.ListUsersRequest
-	6,  // 10: penstock.admin.v1.UserService.UpdateUser:input_type -> penstock.admin.v1.UpdateUserRequest
-	8,  // 11: penstock.admin.v1.UserService.DeleteUser:input_type -> penstock.admin.v1.DeleteUserRequest
-	1,  // 12: penstock.admin.v1.UserService.CreateUser:output_type -> penstock.admin.v1.CreateUserResponse
-	3,  // 13: penstock.admin.v1.UserService.GetUser:output_type -> penstock.admin.v1.GetUserResponse
-	5,  // 14: penstock.admin.v1.UserService.ListUsers:output_type -> penstock.admin.v1.ListUsersResponse
-	7,  // 15: penstock.admin.v1.UserService.UpdateUser:output_type -> penstock.admin.v1.UpdateUserResponse
-	9,  // 16: penstock.admin.v1.UserService.DeleteUser:output_type -> penstock.admin.v1.DeleteUserResponse
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
+	12, // 0: penstock.admin.v1.CreateUserRequest.user:type_name -> penstock.resource.v1.User
+	12, // 1: penstock.admin.v1.CreateUserResponse.user:type_name -> penstock.resource.v1.User
+	12, // 2: penstock.admin.v1.GetUserResponse.user:type_name -> penstock.resource.v1.User
+	12, // 3: penstock.admin.v1.ListUsersResponse.users:type_name -> penstock.resource.v1.User
+	12, // 4: penstock.admin.v1.UpdateUserRequest.user:type_name -> penstock.resource.v1.User
+	13, // 5: penstock.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	12, // 6: penstock.admin.v1.UpdateUserResponse.user:type_name -> penstock.resource.v1.User
+	2,  // 7: penstock.admin.v1.UserService.CreateUser:input_type -> penstock.admin.v1.CreateUserRequest
+	4,  // 8: penstock.admin.v1.UserService.GetUser:input_type -> penstock.admin.v1.GetUserRequest
+	6,  // 9: penstock.admin.v1.UserService.ListUsers:input_type -> penstock.admin.v1.ListUsersRequest
+	8,  // 10: penstock.admin.v1.UserService.UpdateUser:input_type -> penstock.admin.v1.UpdateUserRequest
+	10, // 11: penstock.admin.v1.UserService.DeleteUser:input_type -> penstock.admin.v1.DeleteUserRequest
+	0,  // 12: penstock.admin.v1.UserService.SetUserPassword:input_type -> penstock.admin.v1.SetUserPasswordRequest
+	3,  // 13: penstock.admin.v1.UserService.CreateUser:output_type -> penstock.admin.v1.CreateUserResponse
+	5,  // 14: penstock.admin.v1.UserService.GetUser:output_type -> penstock.admin.v1.GetUserResponse
+	7,  // 15: penstock.admin.v1.UserService.ListUsers:output_type -> penstock.admin.v1.ListUsersResponse
+	9,  // 16: penstock.admin.v1.UserService.UpdateUser:output_type -> penstock.admin.v1.UpdateUserResponse
+	11, // 17: penstock.admin.v1.UserService.DeleteUser:output_type -> penstock.admin.v1.DeleteUserResponse
+	1,  // 18: penstock.admin.v1.UserService.SetUserPassword:output_type -> penstock.admin.v1.SetUserPasswordResponse
+	13, // [13:19] is the sub-list for method output_type
+	7,  // [7:13] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -702,7 +804,7 @@ func file_penstock_admin_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_admin_v1_user_proto_rawDesc), len(file_penstock_admin_v1_user_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

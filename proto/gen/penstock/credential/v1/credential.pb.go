@@ -28,20 +28,215 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SetPasswordRequest carries a password.
+type SetPasswordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// uid of the user.
+	UserUid string `protobuf:"bytes,1,opt,name=user_uid,json=userUid,proto3" json:"user_uid,omitempty"`
+	// The password; empty removes it.
+	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPasswordRequest) Reset() {
+	*x = SetPasswordRequest{}
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPasswordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPasswordRequest) ProtoMessage() {}
+
+func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
+func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SetPasswordRequest) GetUserUid() string {
+	if x != nil {
+		return x.UserUid
+	}
+	return ""
+}
+
+func (x *SetPasswordRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+// SetPasswordResponse is empty: the password is set.
+type SetPasswordResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPasswordResponse) Reset() {
+	*x = SetPasswordResponse{}
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPasswordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPasswordResponse) ProtoMessage() {}
+
+func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPasswordResponse.ProtoReflect.Descriptor instead.
+func (*SetPasswordResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{1}
+}
+
+// GetIssuerRequest asks for the public documents of the authserver.
+type GetIssuerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIssuerRequest) Reset() {
+	*x = GetIssuerRequest{}
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIssuerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIssuerRequest) ProtoMessage() {}
+
+func (x *GetIssuerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIssuerRequest.ProtoReflect.Descriptor instead.
+func (*GetIssuerRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{2}
+}
+
+// GetIssuerResponse is what a resource server needs.
+type GetIssuerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issuer identifier, for example "https://auth.example.com"; `iss` of every token.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// Authorization server metadata (RFC 8414), byte for byte as it is served.
+	Metadata []byte `protobuf:"bytes,2,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// JSON Web Key Set with the public signing keys, those included that will sign next.
+	Jwks          []byte `protobuf:"bytes,3,opt,name=jwks,proto3" json:"jwks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIssuerResponse) Reset() {
+	*x = GetIssuerResponse{}
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIssuerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIssuerResponse) ProtoMessage() {}
+
+func (x *GetIssuerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIssuerResponse.ProtoReflect.Descriptor instead.
+func (*GetIssuerResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GetIssuerResponse) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *GetIssuerResponse) GetMetadata() []byte {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *GetIssuerResponse) GetJwks() []byte {
+	if x != nil {
+		return x.Jwks
+	}
+	return nil
+}
+
 // StaticSecret is a set of fixed headers or environment variables.
 type StaticSecret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Request headers, name to value.
 	Headers map[string]string `protobuf:"bytes,1,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Environment variables, name to value.
-	Env           map[string]string `protobuf:"bytes,2,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Env map[string]string `protobuf:"bytes,2,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Secret of an OAuth client, of an identity provider.
+	ClientSecret  string `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StaticSecret) Reset() {
 	*x = StaticSecret{}
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[0]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -53,7 +248,7 @@ func (x *StaticSecret) String() string {
 func (*StaticSecret) ProtoMessage() {}
 
 func (x *StaticSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[0]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -66,7 +261,7 @@ func (x *StaticSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StaticSecret.ProtoReflect.Descriptor instead.
 func (*StaticSecret) Descriptor() ([]byte, []int) {
-	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{0}
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *StaticSecret) GetHeaders() map[string]string {
@@ -83,10 +278,17 @@ func (x *StaticSecret) GetEnv() map[string]string {
 	return nil
 }
 
+func (x *StaticSecret) GetClientSecret() string {
+	if x != nil {
+		return x.ClientSecret
+	}
+	return ""
+}
+
 // PutSecretRequest carries a secret to keep.
 type PutSecretRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// uid of the connection.
+	// uid of the connection, or of the identity provider, that the secret belongs to.
 	ConnectionUid string `protobuf:"bytes,1,opt,name=connection_uid,json=connectionUid,proto3" json:"connection_uid,omitempty"`
 	// The secret.
 	Secret        *StaticSecret `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
@@ -96,7 +298,7 @@ type PutSecretRequest struct {
 
 func (x *PutSecretRequest) Reset() {
 	*x = PutSecretRequest{}
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[1]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -108,7 +310,7 @@ func (x *PutSecretRequest) String() string {
 func (*PutSecretRequest) ProtoMessage() {}
 
 func (x *PutSecretRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[1]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -121,7 +323,7 @@ func (x *PutSecretRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutSecretRequest.ProtoReflect.Descriptor instead.
 func (*PutSecretRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{1}
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PutSecretRequest) GetConnectionUid() string {
@@ -149,7 +351,7 @@ type PutSecretResponse struct {
 
 func (x *PutSecretResponse) Reset() {
 	*x = PutSecretResponse{}
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[2]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -161,7 +363,7 @@ func (x *PutSecretResponse) String() string {
 func (*PutSecretResponse) ProtoMessage() {}
 
 func (x *PutSecretResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[2]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -174,7 +376,7 @@ func (x *PutSecretResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutSecretResponse.ProtoReflect.Descriptor instead.
 func (*PutSecretResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{2}
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PutSecretResponse) GetVersion() string {
@@ -195,7 +397,7 @@ type DeleteSecretsRequest struct {
 
 func (x *DeleteSecretsRequest) Reset() {
 	*x = DeleteSecretsRequest{}
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[3]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -207,7 +409,7 @@ func (x *DeleteSecretsRequest) String() string {
 func (*DeleteSecretsRequest) ProtoMessage() {}
 
 func (x *DeleteSecretsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[3]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -220,7 +422,7 @@ func (x *DeleteSecretsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSecretsRequest.ProtoReflect.Descriptor instead.
 func (*DeleteSecretsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{3}
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeleteSecretsRequest) GetConnectionUid() string {
@@ -239,7 +441,7 @@ type DeleteSecretsResponse struct {
 
 func (x *DeleteSecretsResponse) Reset() {
 	*x = DeleteSecretsResponse{}
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[4]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -251,7 +453,7 @@ func (x *DeleteSecretsResponse) String() string {
 func (*DeleteSecretsResponse) ProtoMessage() {}
 
 func (x *DeleteSecretsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[4]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -264,7 +466,7 @@ func (x *DeleteSecretsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSecretsResponse.ProtoReflect.Descriptor instead.
 func (*DeleteSecretsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{4}
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{8}
 }
 
 // ResolvePrincipal is the caller a credential is resolved for.
@@ -280,7 +482,7 @@ type ResolvePrincipal struct {
 
 func (x *ResolvePrincipal) Reset() {
 	*x = ResolvePrincipal{}
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[5]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -292,7 +494,7 @@ func (x *ResolvePrincipal) String() string {
 func (*ResolvePrincipal) ProtoMessage() {}
 
 func (x *ResolvePrincipal) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[5]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -305,7 +507,7 @@ func (x *ResolvePrincipal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolvePrincipal.ProtoReflect.Descriptor instead.
 func (*ResolvePrincipal) Descriptor() ([]byte, []int) {
-	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{5}
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResolvePrincipal) GetKind() string {
@@ -337,7 +539,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[6]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +551,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[6]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +564,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{6}
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResolveRequest) GetConnectionUid() string {
@@ -399,7 +601,7 @@ type ResolveResponse struct {
 
 func (x *ResolveResponse) Reset() {
 	*x = ResolveResponse{}
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[7]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +613,7 @@ func (x *ResolveResponse) String() string {
 func (*ResolveResponse) ProtoMessage() {}
 
 func (x *ResolveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[7]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +626,7 @@ func (x *ResolveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveResponse.ProtoReflect.Descriptor instead.
 func (*ResolveResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{7}
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResolveResponse) GetSecret() *StaticSecret {
@@ -445,10 +647,20 @@ var File_penstock_credential_v1_credential_proto protoreflect.FileDescriptor
 
 const file_penstock_credential_v1_credential_proto_rawDesc = "" +
 	"\n" +
-	"'penstock/credential/v1/credential.proto\x12\x16penstock.credential.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x02\n" +
+	"'penstock/credential/v1/credential.proto\x12\x16penstock.credential.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"c\n" +
+	"\x12SetPasswordRequest\x12$\n" +
+	"\buser_uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\auserUid\x12'\n" +
+	"\bpassword\x18\x02 \x01(\tB\v\xbaH\x05r\x03\x18\x80\b\x80\x01\x01R\bpassword\"\x15\n" +
+	"\x13SetPasswordResponse\"\x12\n" +
+	"\x10GetIssuerRequest\"[\n" +
+	"\x11GetIssuerResponse\x12\x16\n" +
+	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x1a\n" +
+	"\bmetadata\x18\x02 \x01(\fR\bmetadata\x12\x12\n" +
+	"\x04jwks\x18\x03 \x01(\fR\x04jwks\"\xdc\x02\n" +
 	"\fStaticSecret\x12X\n" +
 	"\aheaders\x18\x01 \x03(\v21.penstock.credential.v1.StaticSecret.HeadersEntryB\v\xbaH\x05\x9a\x01\x02\x10\x14\x80\x01\x01R\aheaders\x12L\n" +
-	"\x03env\x18\x02 \x03(\v2-.penstock.credential.v1.StaticSecret.EnvEntryB\v\xbaH\x05\x9a\x01\x02\x10@\x80\x01\x01R\x03env\x1a:\n" +
+	"\x03env\x18\x02 \x03(\v2-.penstock.credential.v1.StaticSecret.EnvEntryB\v\xbaH\x05\x9a\x01\x02\x10@\x80\x01\x01R\x03env\x120\n" +
+	"\rclient_secret\x18\x03 \x01(\tB\v\xbaH\x05r\x03\x18\x80 \x80\x01\x01R\fclientSecret\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a6\n" +
@@ -473,11 +685,13 @@ const file_penstock_credential_v1_credential_proto_rawDesc = "" +
 	"\x0fResolveResponse\x12<\n" +
 	"\x06secret\x18\x01 \x01(\v2$.penstock.credential.v1.StaticSecretR\x06secret\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime2\xbf\x02\n" +
+	"expireTime2\x89\x04\n" +
 	"\x11CredentialService\x12`\n" +
 	"\tPutSecret\x12(.penstock.credential.v1.PutSecretRequest\x1a).penstock.credential.v1.PutSecretResponse\x12l\n" +
 	"\rDeleteSecrets\x12,.penstock.credential.v1.DeleteSecretsRequest\x1a-.penstock.credential.v1.DeleteSecretsResponse\x12Z\n" +
-	"\aResolve\x12&.penstock.credential.v1.ResolveRequest\x1a'.penstock.credential.v1.ResolveResponseB\xf5\x01\n" +
+	"\aResolve\x12&.penstock.credential.v1.ResolveRequest\x1a'.penstock.credential.v1.ResolveResponse\x12f\n" +
+	"\vSetPassword\x12*.penstock.credential.v1.SetPasswordRequest\x1a+.penstock.credential.v1.SetPasswordResponse\x12`\n" +
+	"\tGetIssuer\x12(.penstock.credential.v1.GetIssuerRequest\x1a).penstock.credential.v1.GetIssuerResponseB\xf5\x01\n" +
 	"\x1acom.penstock.credential.v1B\x0fCredentialProtoP\x01ZLgithub.com/penstockhq/penstock/proto/gen/penstock/credential/v1;credentialv1\xa2\x02\x03PCX\xaa\x02\x16Penstock.Credential.V1\xca\x02\x16Penstock\\Credential\\V1\xe2\x02\"Penstock\\Credential\\V1\\GPBMetadata\xea\x02\x18Penstock::Credential::V1b\x06proto3"
 
 var (
@@ -492,35 +706,43 @@ func file_penstock_credential_v1_credential_proto_rawDescGZIP() []byte {
 	return file_penstock_credential_v1_credential_proto_rawDescData
 }
 
-var file_penstock_credential_v1_credential_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_penstock_credential_v1_credential_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_penstock_credential_v1_credential_proto_goTypes = []any{
-	(*StaticSecret)(nil),          // 0: penstock.credential.v1.StaticSecret
-	(*PutSecretRequest)(nil),      // 1: penstock.credential.v1.PutSecretRequest
-	(*PutSecretResponse)(nil),     // 2: penstock.credential.v1.PutSecretResponse
-	(*DeleteSecretsRequest)(nil),  // 3: penstock.credential.v1.DeleteSecretsRequest
-	(*DeleteSecretsResponse)(nil), // 4: penstock.credential.v1.DeleteSecretsResponse
-	(*ResolvePrincipal)(nil),      // 5: penstock.credential.v1.ResolvePrincipal
-	(*ResolveRequest)(nil),        // 6: penstock.credential.v1.ResolveRequest
-	(*ResolveResponse)(nil),       // 7: penstock.credential.v1.ResolveResponse
-	nil,                           // 8: penstock.credential.v1.StaticSecret.HeadersEntry
-	nil,                           // 9: penstock.credential.v1.StaticSecret.EnvEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*SetPasswordRequest)(nil),    // 0: penstock.credential.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil),   // 1: penstock.credential.v1.SetPasswordResponse
+	(*GetIssuerRequest)(nil),      // 2: penstock.credential.v1.GetIssuerRequest
+	(*GetIssuerResponse)(nil),     // 3: penstock.credential.v1.GetIssuerResponse
+	(*StaticSecret)(nil),          // 4: penstock.credential.v1.StaticSecret
+	(*PutSecretRequest)(nil),      // 5: penstock.credential.v1.PutSecretRequest
+	(*PutSecretResponse)(nil),     // 6: penstock.credential.v1.PutSecretResponse
+	(*DeleteSecretsRequest)(nil),  // 7: penstock.credential.v1.DeleteSecretsRequest
+	(*DeleteSecretsResponse)(nil), // 8: penstock.credential.v1.DeleteSecretsResponse
+	(*ResolvePrincipal)(nil),      // 9: penstock.credential.v1.ResolvePrincipal
+	(*ResolveRequest)(nil),        // 10: penstock.credential.v1.ResolveRequest
+	(*ResolveResponse)(nil),       // 11: penstock.credential.v1.ResolveResponse
+	nil,                           // 12: penstock.credential.v1.StaticSecret.HeadersEntry
+	nil,                           // 13: penstock.credential.v1.StaticSecret.EnvEntry
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_penstock_credential_v1_credential_proto_depIdxs = []int32{
-	8,  // 0: penstock.credential.v1.StaticSecret.headers:type_name -> penstock.credential.v1.StaticSecret.HeadersEntry
-	9,  // 1: penstock.credential.v1.StaticSecret.env:type_name -> penstock.credential.v1.StaticSecret.EnvEntry
-	0,  // 2: penstock.credential.v1.PutSecretRequest.secret:type_name -> penstock.credential.v1.StaticSecret
-	5,  // 3: penstock.credential.v1.ResolveRequest.principal:type_name -> penstock.credential.v1.ResolvePrincipal
-	0,  // 4: penstock.credential.v1.ResolveResponse.secret:type_name -> penstock.credential.v1.StaticSecret
-	10, // 5: penstock.credential.v1.ResolveResponse.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 6: penstock.credential.v1.CredentialService.PutSecret:input_type -> penstock.credential.v1.PutSecretRequest
-	3,  // 7: penstock.credential.v1.CredentialService.DeleteSecrets:input_type -> penstock.credential.v1.DeleteSecretsRequest
-	6,  // 8: penstock.credential.v1.CredentialService.Resolve:input_type -> penstock.credential.v1.ResolveRequest
-	2,  // 9: penstock.credential.v1.CredentialService.PutSecret:output_type -> penstock.credential.v1.PutSecretResponse
-	4,  // 10: penstock.credential.v1.CredentialService.DeleteSecrets:output_type -> penstock.credential.v1.DeleteSecretsResponse
-	7,  // 11: penstock.credential.v1.CredentialService.Resolve:output_type -> penstock.credential.v1.ResolveResponse
-	9,  // [9:12] is the sub-list for method output_type
-	6,  // [6:9] is the sub-list for method input_type
+	12, // 0: penstock.credential.v1.StaticSecret.headers:type_name -> penstock.credential.v1.StaticSecret.HeadersEntry
+	13, // 1: penstock.credential.v1.StaticSecret.env:type_name -> penstock.credential.v1.StaticSecret.EnvEntry
+	4,  // 2: penstock.credential.v1.PutSecretRequest.secret:type_name -> penstock.credential.v1.StaticSecret
+	9,  // 3: penstock.credential.v1.ResolveRequest.principal:type_name -> penstock.credential.v1.ResolvePrincipal
+	4,  // 4: penstock.credential.v1.ResolveResponse.secret:type_name -> penstock.credential.v1.StaticSecret
+	14, // 5: penstock.credential.v1.ResolveResponse.expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 6: penstock.credential.v1.CredentialService.PutSecret:input_type -> penstock.credential.v1.PutSecretRequest
+	7,  // 7: penstock.credential.v1.CredentialService.DeleteSecrets:input_type -> penstock.credential.v1.DeleteSecretsRequest
+	10, // 8: penstock.credential.v1.CredentialService.Resolve:input_type -> penstock.credential.v1.ResolveRequest
+	0,  // 9: penstock.credential.v1.CredentialService.SetPassword:input_type -> penstock.credential.v1.SetPasswordRequest
+	2,  // 10: penstock.credential.v1.CredentialService.GetIssuer:input_type -> penstock.credential.v1.GetIssuerRequest
+	6,  // 11: penstock.credential.v1.CredentialService.PutSecret:output_type -> penstock.credential.v1.PutSecretResponse
+	8,  // 12: penstock.credential.v1.CredentialService.DeleteSecrets:output_type -> penstock.credential.v1.DeleteSecretsResponse
+	11, // 13: penstock.credential.v1.CredentialService.Resolve:output_type -> penstock.credential.v1.ResolveResponse
+	1,  // 14: penstock.credential.v1.CredentialService.SetPassword:output_type -> penstock.credential.v1.SetPasswordResponse
+	3,  // 15: penstock.credential.v1.CredentialService.GetIssuer:output_type -> penstock.credential.v1.GetIssuerResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
 	6,  // [6:6] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
@@ -537,7 +759,7 @@ func file_penstock_credential_v1_credential_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_credential_v1_credential_proto_rawDesc), len(file_penstock_credential_v1_credential_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

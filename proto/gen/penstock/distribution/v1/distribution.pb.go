@@ -29,6 +29,291 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// RevocationKind says what a revocation is about.
+type RevocationKind int32
+
+const (
+	// No kind.
+	RevocationKind_REVOCATION_KIND_UNSPECIFIED RevocationKind = 0
+	// One access token, by its jti.
+	RevocationKind_REVOCATION_KIND_TOKEN RevocationKind = 1
+	// Every token of a grant, by its gid.
+	RevocationKind_REVOCATION_KIND_GRANT RevocationKind = 2
+	// Every token signed with a key, by its kid.
+	RevocationKind_REVOCATION_KIND_KEY RevocationKind = 3
+	// Every token of a user that was issued before, by the user's uid.
+	RevocationKind_REVOCATION_KIND_SUBJECT RevocationKind = 4
+	// A node or authserver that is banned, by its SPIFFE id. Only a control plane makes these.
+	RevocationKind_REVOCATION_KIND_WORKLOAD RevocationKind = 5
+)
+
+// Enum value maps for RevocationKind.
+var (
+	RevocationKind_name = map[int32]string{
+		0: "REVOCATION_KIND_UNSPECIFIED",
+		1: "REVOCATION_KIND_TOKEN",
+		2: "REVOCATION_KIND_GRANT",
+		3: "REVOCATION_KIND_KEY",
+		4: "REVOCATION_KIND_SUBJECT",
+		5: "REVOCATION_KIND_WORKLOAD",
+	}
+	RevocationKind_value = map[string]int32{
+		"REVOCATION_KIND_UNSPECIFIED": 0,
+		"REVOCATION_KIND_TOKEN":       1,
+		"REVOCATION_KIND_GRANT":       2,
+		"REVOCATION_KIND_KEY":         3,
+		"REVOCATION_KIND_SUBJECT":     4,
+		"REVOCATION_KIND_WORKLOAD":    5,
+	}
+)
+
+func (x RevocationKind) Enum() *RevocationKind {
+	p := new(RevocationKind)
+	*p = x
+	return p
+}
+
+func (x RevocationKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RevocationKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_distribution_v1_distribution_proto_enumTypes[0].Descriptor()
+}
+
+func (RevocationKind) Type() protoreflect.EnumType {
+	return &file_penstock_distribution_v1_distribution_proto_enumTypes[0]
+}
+
+func (x RevocationKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RevocationKind.Descriptor instead.
+func (RevocationKind) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{0}
+}
+
+// Revocation takes access tokens away before they expire.
+type Revocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is about.
+	Kind RevocationKind `protobuf:"varint,1,opt,name=kind,proto3,enum=penstock.distribution.v1.RevocationKind" json:"kind,omitempty"`
+	// SHA-256 of the jti, gid, kid, uid or SPIFFE id.
+	KeySha256 []byte `protobuf:"bytes,2,opt,name=key_sha256,json=keySha256,proto3" json:"key_sha256,omitempty"`
+	// Time after which no token is left that it concerns.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// Of SUBJECT: tokens issued at this time or before are revoked. Unset otherwise.
+	IssuedBefore  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=issued_before,json=issuedBefore,proto3" json:"issued_before,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revocation) Reset() {
+	*x = Revocation{}
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revocation) ProtoMessage() {}
+
+func (x *Revocation) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
+func (*Revocation) Descriptor() ([]byte, []int) {
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Revocation) GetKind() RevocationKind {
+	if x != nil {
+		return x.Kind
+	}
+	return RevocationKind_REVOCATION_KIND_UNSPECIFIED
+}
+
+func (x *Revocation) GetKeySha256() []byte {
+	if x != nil {
+		return x.KeySha256
+	}
+	return nil
+}
+
+func (x *Revocation) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Revocation) GetIssuedBefore() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IssuedBefore
+	}
+	return nil
+}
+
+// PublishRevocationsRequest carries revocations.
+type PublishRevocationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revocations.
+	Revocations   []*Revocation `protobuf:"bytes,1,rep,name=revocations,proto3" json:"revocations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishRevocationsRequest) Reset() {
+	*x = PublishRevocationsRequest{}
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishRevocationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishRevocationsRequest) ProtoMessage() {}
+
+func (x *PublishRevocationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishRevocationsRequest.ProtoReflect.Descriptor instead.
+func (*PublishRevocationsRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PublishRevocationsRequest) GetRevocations() []*Revocation {
+	if x != nil {
+		return x.Revocations
+	}
+	return nil
+}
+
+// PublishRevocationsResponse is empty: the revocations are stored.
+type PublishRevocationsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishRevocationsResponse) Reset() {
+	*x = PublishRevocationsResponse{}
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishRevocationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishRevocationsResponse) ProtoMessage() {}
+
+func (x *PublishRevocationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishRevocationsResponse.ProtoReflect.Descriptor instead.
+func (*PublishRevocationsResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{2}
+}
+
+// Revocations is part of the sequence of revocations, which is apart from the revisions.
+type Revocations struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Epoch of the sequence. A node that has another one drops none of the revocations it knows.
+	Epoch string `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Sequence number of the last entry: the cursor of the node when it enforces them.
+	ToSeq uint64 `protobuf:"varint,2,opt,name=to_seq,json=toSeq,proto3" json:"to_seq,omitempty"`
+	// The entries.
+	Entries       []*Revocation `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revocations) Reset() {
+	*x = Revocations{}
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revocations) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revocations) ProtoMessage() {}
+
+func (x *Revocations) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revocations.ProtoReflect.Descriptor instead.
+func (*Revocations) Descriptor() ([]byte, []int) {
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Revocations) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *Revocations) GetToSeq() uint64 {
+	if x != nil {
+		return x.ToSeq
+	}
+	return 0
+}
+
+func (x *Revocations) GetEntries() []*Revocation {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
 // FollowRequest is what a node sends.
 type FollowRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -46,7 +331,7 @@ type FollowRequest struct {
 
 func (x *FollowRequest) Reset() {
 	*x = FollowRequest{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[0]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -58,7 +343,7 @@ func (x *FollowRequest) String() string {
 func (*FollowRequest) ProtoMessage() {}
 
 func (x *FollowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[0]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -71,7 +356,7 @@ func (x *FollowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowRequest.ProtoReflect.Descriptor instead.
 func (*FollowRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{0}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *FollowRequest) GetKind() isFollowRequest_Kind {
@@ -149,14 +434,20 @@ type Hello struct {
 	// Digest of what the node has, 16 bytes; empty if it has nothing.
 	Digest []byte `protobuf:"bytes,6,opt,name=digest,proto3" json:"digest,omitempty"`
 	// Latest denial the node has.
-	DenyRevision  uint64 `protobuf:"varint,7,opt,name=deny_revision,json=denyRevision,proto3" json:"deny_revision,omitempty"`
+	DenyRevision uint64 `protobuf:"varint,7,opt,name=deny_revision,json=denyRevision,proto3" json:"deny_revision,omitempty"`
+	// Latest revocation the node has, of revocation_epoch; 0 if it has none.
+	RevocationSeq uint64 `protobuf:"varint,8,opt,name=revocation_seq,json=revocationSeq,proto3" json:"revocation_seq,omitempty"`
+	// Epoch of revocation_seq.
+	RevocationEpoch string `protobuf:"bytes,9,opt,name=revocation_epoch,json=revocationEpoch,proto3" json:"revocation_epoch,omitempty"`
+	// Newest dictionary of Packed that the node knows, from 1 on; 0 if it takes no Packed.
+	Dictionary    uint32 `protobuf:"varint,10,opt,name=dictionary,proto3" json:"dictionary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[1]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -168,7 +459,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[1]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -181,7 +472,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{1}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Hello) GetProtocol() uint32 {
@@ -233,6 +524,27 @@ func (x *Hello) GetDenyRevision() uint64 {
 	return 0
 }
 
+func (x *Hello) GetRevocationSeq() uint64 {
+	if x != nil {
+		return x.RevocationSeq
+	}
+	return 0
+}
+
+func (x *Hello) GetRevocationEpoch() string {
+	if x != nil {
+		return x.RevocationEpoch
+	}
+	return ""
+}
+
+func (x *Hello) GetDictionary() uint32 {
+	if x != nil {
+		return x.Dictionary
+	}
+	return 0
+}
+
 // Ack says what the node enforces: new calls are decided by it. Repeated at least every 5 s.
 type Ack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -241,14 +553,16 @@ type Ack struct {
 	// Revision enforced.
 	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Latest denial enforced.
-	DenyRevision  uint64 `protobuf:"varint,3,opt,name=deny_revision,json=denyRevision,proto3" json:"deny_revision,omitempty"`
+	DenyRevision uint64 `protobuf:"varint,3,opt,name=deny_revision,json=denyRevision,proto3" json:"deny_revision,omitempty"`
+	// Latest revocation enforced.
+	RevocationSeq uint64 `protobuf:"varint,4,opt,name=revocation_seq,json=revocationSeq,proto3" json:"revocation_seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[2]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -260,7 +574,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[2]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -273,7 +587,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{2}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Ack) GetEpoch() string {
@@ -297,6 +611,13 @@ func (x *Ack) GetDenyRevision() uint64 {
 	return 0
 }
 
+func (x *Ack) GetRevocationSeq() uint64 {
+	if x != nil {
+		return x.RevocationSeq
+	}
+	return 0
+}
+
 // Reject lists resources that would not compile. The rest of the change is enforced, the cursor advances.
 type Reject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -310,7 +631,7 @@ type Reject struct {
 
 func (x *Reject) Reset() {
 	*x = Reject{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[3]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -322,7 +643,7 @@ func (x *Reject) String() string {
 func (*Reject) ProtoMessage() {}
 
 func (x *Reject) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[3]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -335,7 +656,7 @@ func (x *Reject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reject.ProtoReflect.Descriptor instead.
 func (*Reject) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{3}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Reject) GetRevision() uint64 {
@@ -371,7 +692,7 @@ type RejectItem struct {
 
 func (x *RejectItem) Reset() {
 	*x = RejectItem{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[4]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -383,7 +704,7 @@ func (x *RejectItem) String() string {
 func (*RejectItem) ProtoMessage() {}
 
 func (x *RejectItem) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[4]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -396,7 +717,7 @@ func (x *RejectItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectItem.ProtoReflect.Descriptor instead.
 func (*RejectItem) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{4}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RejectItem) GetKind() string {
@@ -446,9 +767,11 @@ type FollowResponse struct {
 	//	*FollowResponse_SnapshotEnd
 	//	*FollowResponse_Delta
 	//	*FollowResponse_Deny
+	//	*FollowResponse_Revocations
 	//	*FollowResponse_Heartbeat
 	//	*FollowResponse_Task
 	//	*FollowResponse_Drain
+	//	*FollowResponse_Packed
 	Kind          isFollowResponse_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -456,7 +779,7 @@ type FollowResponse struct {
 
 func (x *FollowResponse) Reset() {
 	*x = FollowResponse{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[5]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -468,7 +791,7 @@ func (x *FollowResponse) String() string {
 func (*FollowResponse) ProtoMessage() {}
 
 func (x *FollowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[5]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -481,7 +804,7 @@ func (x *FollowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowResponse.ProtoReflect.Descriptor instead.
 func (*FollowResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{5}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FollowResponse) GetKind() isFollowResponse_Kind {
@@ -536,6 +859,15 @@ func (x *FollowResponse) GetDeny() *Deny {
 	return nil
 }
 
+func (x *FollowResponse) GetRevocations() *Revocations {
+	if x != nil {
+		if x, ok := x.Kind.(*FollowResponse_Revocations); ok {
+			return x.Revocations
+		}
+	}
+	return nil
+}
+
 func (x *FollowResponse) GetHeartbeat() *Heartbeat {
 	if x != nil {
 		if x, ok := x.Kind.(*FollowResponse_Heartbeat); ok {
@@ -558,6 +890,15 @@ func (x *FollowResponse) GetDrain() *Drain {
 	if x != nil {
 		if x, ok := x.Kind.(*FollowResponse_Drain); ok {
 			return x.Drain
+		}
+	}
+	return nil
+}
+
+func (x *FollowResponse) GetPacked() *Packed {
+	if x != nil {
+		if x, ok := x.Kind.(*FollowResponse_Packed); ok {
+			return x.Packed
 		}
 	}
 	return nil
@@ -592,6 +933,11 @@ type FollowResponse_Deny struct {
 	Deny *Deny `protobuf:"bytes,5,opt,name=deny,proto3,oneof"`
 }
 
+type FollowResponse_Revocations struct {
+	// Tokens that are revoked.
+	Revocations *Revocations `protobuf:"bytes,6,opt,name=revocations,proto3,oneof"`
+}
+
 type FollowResponse_Heartbeat struct {
 	// Sign of life.
 	Heartbeat *Heartbeat `protobuf:"bytes,7,opt,name=heartbeat,proto3,oneof"`
@@ -607,6 +953,11 @@ type FollowResponse_Drain struct {
 	Drain *Drain `protobuf:"bytes,9,opt,name=drain,proto3,oneof"`
 }
 
+type FollowResponse_Packed struct {
+	// Any of the other kinds, compressed. Only for a node that said in Hello which dictionaries it knows.
+	Packed *Packed `protobuf:"bytes,10,opt,name=packed,proto3,oneof"`
+}
+
 func (*FollowResponse_SnapshotBegin) isFollowResponse_Kind() {}
 
 func (*FollowResponse_SnapshotPart) isFollowResponse_Kind() {}
@@ -617,16 +968,76 @@ func (*FollowResponse_Delta) isFollowResponse_Kind() {}
 
 func (*FollowResponse_Deny) isFollowResponse_Kind() {}
 
+func (*FollowResponse_Revocations) isFollowResponse_Kind() {}
+
 func (*FollowResponse_Heartbeat) isFollowResponse_Kind() {}
 
 func (*FollowResponse_Task) isFollowResponse_Kind() {}
 
 func (*FollowResponse_Drain) isFollowResponse_Kind() {}
 
+func (*FollowResponse_Packed) isFollowResponse_Kind() {}
+
+// Packed is a FollowResponse of another kind.
+type Packed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Dictionary that it was compressed with, at most the node's.
+	Dictionary uint32 `protobuf:"varint,1,opt,name=dictionary,proto3" json:"dictionary,omitempty"`
+	// One Zstandard frame (RFC 8878) of the encoded FollowResponse.
+	Zstd          []byte `protobuf:"bytes,2,opt,name=zstd,proto3" json:"zstd,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Packed) Reset() {
+	*x = Packed{}
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Packed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Packed) ProtoMessage() {}
+
+func (x *Packed) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Packed.ProtoReflect.Descriptor instead.
+func (*Packed) Descriptor() ([]byte, []int) {
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Packed) GetDictionary() uint32 {
+	if x != nil {
+		return x.Dictionary
+	}
+	return 0
+}
+
+func (x *Packed) GetZstd() []byte {
+	if x != nil {
+		return x.Zstd
+	}
+	return nil
+}
+
 // Resource is one resource of a node's scope.
 type Resource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kind: "server", "connection", "tool", "gateway", "assignment", "team", "user", "bearer_token".
+	// Kind: "server", "connection", "tool", "gateway", "assignment", "team", "user", "bearer_token",
+	// "identity_provider", "oauth_client".
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Name, unique within the kind; an assignment's is "<gateway>/<tool>".
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
@@ -646,6 +1057,8 @@ type Resource struct {
 	//	*Resource_Team
 	//	*Resource_User
 	//	*Resource_BearerToken
+	//	*Resource_IdentityProvider
+	//	*Resource_OauthClient
 	Body          isResource_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -653,7 +1066,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[6]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +1078,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[6]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +1091,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{6}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Resource) GetKind() string {
@@ -788,6 +1201,24 @@ func (x *Resource) GetBearerToken() *v1.BearerToken {
 	return nil
 }
 
+func (x *Resource) GetIdentityProvider() *v1.IdentityProvider {
+	if x != nil {
+		if x, ok := x.Body.(*Resource_IdentityProvider); ok {
+			return x.IdentityProvider
+		}
+	}
+	return nil
+}
+
+func (x *Resource) GetOauthClient() *v1.OAuthClient {
+	if x != nil {
+		if x, ok := x.Body.(*Resource_OauthClient); ok {
+			return x.OauthClient
+		}
+	}
+	return nil
+}
+
 type isResource_Body interface {
 	isResource_Body()
 }
@@ -832,6 +1263,16 @@ type Resource_BearerToken struct {
 	BearerToken *v1.BearerToken `protobuf:"bytes,17,opt,name=bearer_token,json=bearerToken,proto3,oneof"`
 }
 
+type Resource_IdentityProvider struct {
+	// An identity provider.
+	IdentityProvider *v1.IdentityProvider `protobuf:"bytes,18,opt,name=identity_provider,json=identityProvider,proto3,oneof"`
+}
+
+type Resource_OauthClient struct {
+	// An OAuth client.
+	OauthClient *v1.OAuthClient `protobuf:"bytes,19,opt,name=oauth_client,json=oauthClient,proto3,oneof"`
+}
+
 func (*Resource_Server) isResource_Body() {}
 
 func (*Resource_Connection) isResource_Body() {}
@@ -848,6 +1289,10 @@ func (*Resource_User) isResource_Body() {}
 
 func (*Resource_BearerToken) isResource_Body() {}
 
+func (*Resource_IdentityProvider) isResource_Body() {}
+
+func (*Resource_OauthClient) isResource_Body() {}
+
 // ResourceKey names one resource.
 type ResourceKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -861,7 +1306,7 @@ type ResourceKey struct {
 
 func (x *ResourceKey) Reset() {
 	*x = ResourceKey{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[7]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -873,7 +1318,7 @@ func (x *ResourceKey) String() string {
 func (*ResourceKey) ProtoMessage() {}
 
 func (x *ResourceKey) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[7]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -886,7 +1331,7 @@ func (x *ResourceKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceKey.ProtoReflect.Descriptor instead.
 func (*ResourceKey) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{7}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ResourceKey) GetKind() string {
@@ -918,7 +1363,7 @@ type SnapshotBegin struct {
 
 func (x *SnapshotBegin) Reset() {
 	*x = SnapshotBegin{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[8]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -930,7 +1375,7 @@ func (x *SnapshotBegin) String() string {
 func (*SnapshotBegin) ProtoMessage() {}
 
 func (x *SnapshotBegin) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[8]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1388,7 @@ func (x *SnapshotBegin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotBegin.ProtoReflect.Descriptor instead.
 func (*SnapshotBegin) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{8}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SnapshotBegin) GetEpoch() string {
@@ -978,7 +1423,7 @@ type SnapshotPart struct {
 
 func (x *SnapshotPart) Reset() {
 	*x = SnapshotPart{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[9]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1435,7 @@ func (x *SnapshotPart) String() string {
 func (*SnapshotPart) ProtoMessage() {}
 
 func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[9]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1448,7 @@ func (x *SnapshotPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotPart.ProtoReflect.Descriptor instead.
 func (*SnapshotPart) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{9}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SnapshotPart) GetResources() []*Resource {
@@ -1024,7 +1469,7 @@ type SnapshotEnd struct {
 
 func (x *SnapshotEnd) Reset() {
 	*x = SnapshotEnd{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[10]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +1481,7 @@ func (x *SnapshotEnd) String() string {
 func (*SnapshotEnd) ProtoMessage() {}
 
 func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[10]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +1494,7 @@ func (x *SnapshotEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotEnd.ProtoReflect.Descriptor instead.
 func (*SnapshotEnd) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{10}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SnapshotEnd) GetDigest() []byte {
@@ -1086,7 +1531,7 @@ type Delta struct {
 
 func (x *Delta) Reset() {
 	*x = Delta{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[11]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1543,7 @@ func (x *Delta) String() string {
 func (*Delta) ProtoMessage() {}
 
 func (x *Delta) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[11]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1556,7 @@ func (x *Delta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delta.ProtoReflect.Descriptor instead.
 func (*Delta) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{11}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Delta) GetEpoch() string {
@@ -1190,7 +1635,7 @@ type Deny struct {
 
 func (x *Deny) Reset() {
 	*x = Deny{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[12]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1647,7 @@ func (x *Deny) String() string {
 func (*Deny) ProtoMessage() {}
 
 func (x *Deny) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[12]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1660,7 @@ func (x *Deny) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deny.ProtoReflect.Descriptor instead.
 func (*Deny) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{12}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Deny) GetRevision() uint64 {
@@ -1251,7 +1696,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[13]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1708,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[13]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1721,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{13}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Heartbeat) GetHead() uint64 {
@@ -1331,7 +1776,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[14]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1788,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[14]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1801,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{14}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Task) GetId() string {
@@ -1407,7 +1852,7 @@ type DiscoverTask struct {
 
 func (x *DiscoverTask) Reset() {
 	*x = DiscoverTask{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[15]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1864,7 @@ func (x *DiscoverTask) String() string {
 func (*DiscoverTask) ProtoMessage() {}
 
 func (x *DiscoverTask) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[15]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1877,7 @@ func (x *DiscoverTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscoverTask.ProtoReflect.Descriptor instead.
 func (*DiscoverTask) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{15}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DiscoverTask) GetServer() *v1.Server {
@@ -1462,7 +1907,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[16]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1919,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[16]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1932,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{16}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Drain) GetAfterMs() uint32 {
@@ -1508,14 +1953,16 @@ func (x *Drain) GetEndpoints() []string {
 type FetchBlobsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// SHA-256 hashes, at most 1,000.
-	Hashes        [][]byte `protobuf:"bytes,1,rep,name=hashes,proto3" json:"hashes,omitempty"`
+	Hashes [][]byte `protobuf:"bytes,1,rep,name=hashes,proto3" json:"hashes,omitempty"`
+	// Newest dictionary that the caller knows, as in Hello.
+	Dictionary    uint32 `protobuf:"varint,2,opt,name=dictionary,proto3" json:"dictionary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FetchBlobsRequest) Reset() {
 	*x = FetchBlobsRequest{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[17]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1974,7 @@ func (x *FetchBlobsRequest) String() string {
 func (*FetchBlobsRequest) ProtoMessage() {}
 
 func (x *FetchBlobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[17]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1987,7 @@ func (x *FetchBlobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchBlobsRequest.ProtoReflect.Descriptor instead.
 func (*FetchBlobsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{17}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FetchBlobsRequest) GetHashes() [][]byte {
@@ -1550,18 +1997,27 @@ func (x *FetchBlobsRequest) GetHashes() [][]byte {
 	return nil
 }
 
+func (x *FetchBlobsRequest) GetDictionary() uint32 {
+	if x != nil {
+		return x.Dictionary
+	}
+	return 0
+}
+
 // FetchBlobsResponse carries blobs in the order asked for, at most about 256 KB each time.
 type FetchBlobsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The blobs.
-	Blobs         [][]byte `protobuf:"bytes,1,rep,name=blobs,proto3" json:"blobs,omitempty"`
+	// The blobs, in the order of the request.
+	Blobs [][]byte `protobuf:"bytes,1,rep,name=blobs,proto3" json:"blobs,omitempty"`
+	// In place of blobs, for a caller that knows the dictionary: the same, each as one Zstandard frame.
+	Packed        [][]byte `protobuf:"bytes,2,rep,name=packed,proto3" json:"packed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FetchBlobsResponse) Reset() {
 	*x = FetchBlobsResponse{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[18]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +2029,7 @@ func (x *FetchBlobsResponse) String() string {
 func (*FetchBlobsResponse) ProtoMessage() {}
 
 func (x *FetchBlobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[18]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +2042,7 @@ func (x *FetchBlobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchBlobsResponse.ProtoReflect.Descriptor instead.
 func (*FetchBlobsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{18}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FetchBlobsResponse) GetBlobs() [][]byte {
@@ -1596,16 +2052,39 @@ func (x *FetchBlobsResponse) GetBlobs() [][]byte {
 	return nil
 }
 
+func (x *FetchBlobsResponse) GetPacked() [][]byte {
+	if x != nil {
+		return x.Packed
+	}
+	return nil
+}
+
 var File_penstock_distribution_v1_distribution_proto protoreflect.FileDescriptor
 
 const file_penstock_distribution_v1_distribution_proto_rawDesc = "" +
 	"\n" +
-	"+penstock/distribution/v1/distribution.proto\x12\x18penstock.distribution.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/server.proto\x1a\x1fpenstock/resource/v1/tool.proto\"\xc6\x01\n" +
+	"+penstock/distribution/v1/distribution.proto\x12\x18penstock.distribution.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a,penstock/resource/v1/identity_provider.proto\x1a'penstock/resource/v1/oauth_client.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/server.proto\x1a\x1fpenstock/resource/v1/tool.proto\"\x84\x02\n" +
+	"\n" +
+	"Revocation\x12H\n" +
+	"\x04kind\x18\x01 \x01(\x0e2(.penstock.distribution.v1.RevocationKindB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12&\n" +
+	"\n" +
+	"key_sha256\x18\x02 \x01(\fB\a\xbaH\x04z\x02h R\tkeySha256\x12C\n" +
+	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
+	"expireTime\x12?\n" +
+	"\rissued_before\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fissuedBefore\"p\n" +
+	"\x19PublishRevocationsRequest\x12S\n" +
+	"\vrevocations\x18\x01 \x03(\v2$.penstock.distribution.v1.RevocationB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\vrevocations\"\x1c\n" +
+	"\x1aPublishRevocationsResponse\"z\n" +
+	"\vRevocations\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x15\n" +
+	"\x06to_seq\x18\x02 \x01(\x04R\x05toSeq\x12>\n" +
+	"\aentries\x18\x03 \x03(\v2$.penstock.distribution.v1.RevocationR\aentries\"\xc6\x01\n" +
 	"\rFollowRequest\x127\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1f.penstock.distribution.v1.HelloH\x00R\x05hello\x121\n" +
 	"\x03ack\x18\x02 \x01(\v2\x1d.penstock.distribution.v1.AckH\x00R\x03ack\x12:\n" +
 	"\x06reject\x18\x03 \x01(\v2 .penstock.distribution.v1.RejectH\x00R\x06rejectB\r\n" +
-	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xfc\x01\n" +
+	"\x04kind\x12\x05\xbaH\x02\b\x01\"\xf7\x02\n" +
 	"\x05Hello\x12#\n" +
 	"\bprotocol\x18\x01 \x01(\rB\a\xbaH\x04*\x02(\x01R\bprotocol\x12\x1e\n" +
 	"\x05build\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05build\x12-\n" +
@@ -1613,11 +2092,18 @@ const file_penstock_distribution_v1_distribution_proto_rawDesc = "" +
 	"\x05epoch\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05epoch\x12\x1a\n" +
 	"\brevision\x18\x05 \x01(\x04R\brevision\x12\x1f\n" +
 	"\x06digest\x18\x06 \x01(\fB\a\xbaH\x04z\x02\x18\x10R\x06digest\x12#\n" +
-	"\rdeny_revision\x18\a \x01(\x04R\fdenyRevision\"e\n" +
+	"\rdeny_revision\x18\a \x01(\x04R\fdenyRevision\x12%\n" +
+	"\x0erevocation_seq\x18\b \x01(\x04R\rrevocationSeq\x122\n" +
+	"\x10revocation_epoch\x18\t \x01(\tB\a\xbaH\x04r\x02\x18@R\x0frevocationEpoch\x12\x1e\n" +
+	"\n" +
+	"dictionary\x18\n" +
+	" \x01(\rR\n" +
+	"dictionary\"\x8c\x01\n" +
 	"\x03Ack\x12\x1d\n" +
 	"\x05epoch\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05epoch\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12#\n" +
-	"\rdeny_revision\x18\x03 \x01(\x04R\fdenyRevision\"k\n" +
+	"\rdeny_revision\x18\x03 \x01(\x04R\fdenyRevision\x12%\n" +
+	"\x0erevocation_seq\x18\x04 \x01(\x04R\rrevocationSeq\"k\n" +
 	"\x06Reject\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12E\n" +
 	"\x05items\x18\x02 \x03(\v2$.penstock.distribution.v1.RejectItemB\t\xbaH\x06\x92\x01\x03\x10\x90NR\x05items\"\xae\x01\n" +
@@ -1627,17 +2113,25 @@ const file_penstock_distribution_v1_distribution_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x04name\x12!\n" +
 	"\aversion\x18\x03 \x01(\fB\a\xbaH\x04z\x02\x18 R\aversion\x12 \n" +
 	"\x06reason\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06reason\x12 \n" +
-	"\x06detail\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06detail\"\xa8\x04\n" +
+	"\x06detail\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06detail\"\xaf\x05\n" +
 	"\x0eFollowResponse\x12P\n" +
 	"\x0esnapshot_begin\x18\x01 \x01(\v2'.penstock.distribution.v1.SnapshotBeginH\x00R\rsnapshotBegin\x12M\n" +
 	"\rsnapshot_part\x18\x02 \x01(\v2&.penstock.distribution.v1.SnapshotPartH\x00R\fsnapshotPart\x12J\n" +
 	"\fsnapshot_end\x18\x03 \x01(\v2%.penstock.distribution.v1.SnapshotEndH\x00R\vsnapshotEnd\x127\n" +
 	"\x05delta\x18\x04 \x01(\v2\x1f.penstock.distribution.v1.DeltaH\x00R\x05delta\x124\n" +
-	"\x04deny\x18\x05 \x01(\v2\x1e.penstock.distribution.v1.DenyH\x00R\x04deny\x12C\n" +
+	"\x04deny\x18\x05 \x01(\v2\x1e.penstock.distribution.v1.DenyH\x00R\x04deny\x12I\n" +
+	"\vrevocations\x18\x06 \x01(\v2%.penstock.distribution.v1.RevocationsH\x00R\vrevocations\x12C\n" +
 	"\theartbeat\x18\a \x01(\v2#.penstock.distribution.v1.HeartbeatH\x00R\theartbeat\x124\n" +
 	"\x04task\x18\b \x01(\v2\x1e.penstock.distribution.v1.TaskH\x00R\x04task\x127\n" +
-	"\x05drain\x18\t \x01(\v2\x1f.penstock.distribution.v1.DrainH\x00R\x05drainB\x06\n" +
-	"\x04kind\"\xc7\x04\n" +
+	"\x05drain\x18\t \x01(\v2\x1f.penstock.distribution.v1.DrainH\x00R\x05drain\x12:\n" +
+	"\x06packed\x18\n" +
+	" \x01(\v2 .penstock.distribution.v1.PackedH\x00R\x06packedB\x06\n" +
+	"\x04kind\"<\n" +
+	"\x06Packed\x12\x1e\n" +
+	"\n" +
+	"dictionary\x18\x01 \x01(\rR\n" +
+	"dictionary\x12\x12\n" +
+	"\x04zstd\x18\x02 \x01(\fR\x04zstd\"\xe6\x05\n" +
 	"\bResource\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -1655,7 +2149,9 @@ const file_penstock_distribution_v1_distribution_proto_rawDesc = "" +
 	"assignment\x120\n" +
 	"\x04team\x18\x0f \x01(\v2\x1a.penstock.resource.v1.TeamH\x00R\x04team\x120\n" +
 	"\x04user\x18\x10 \x01(\v2\x1a.penstock.resource.v1.UserH\x00R\x04user\x12F\n" +
-	"\fbearer_token\x18\x11 \x01(\v2!.penstock.resource.v1.BearerTokenH\x00R\vbearerTokenB\x06\n" +
+	"\fbearer_token\x18\x11 \x01(\v2!.penstock.resource.v1.BearerTokenH\x00R\vbearerToken\x12U\n" +
+	"\x11identity_provider\x18\x12 \x01(\v2&.penstock.resource.v1.IdentityProviderH\x00R\x10identityProvider\x12F\n" +
+	"\foauth_client\x18\x13 \x01(\v2!.penstock.resource.v1.OAuthClientH\x00R\voauthClientB\x06\n" +
 	"\x04body\"5\n" +
 	"\vResourceKey\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
@@ -1701,15 +2197,27 @@ const file_penstock_distribution_v1_distribution_proto_rawDesc = "" +
 	"connection\"@\n" +
 	"\x05Drain\x12\x19\n" +
 	"\bafter_ms\x18\x01 \x01(\rR\aafterMs\x12\x1c\n" +
-	"\tendpoints\x18\x02 \x03(\tR\tendpoints\">\n" +
+	"\tendpoints\x18\x02 \x03(\tR\tendpoints\"^\n" +
 	"\x11FetchBlobsRequest\x12)\n" +
-	"\x06hashes\x18\x01 \x03(\fB\x11\xbaH\x0e\x92\x01\v\b\x01\x10\xe8\a\"\x04z\x02h R\x06hashes\"*\n" +
+	"\x06hashes\x18\x01 \x03(\fB\x11\xbaH\x0e\x92\x01\v\b\x01\x10\xe8\a\"\x04z\x02h R\x06hashes\x12\x1e\n" +
+	"\n" +
+	"dictionary\x18\x02 \x01(\rR\n" +
+	"dictionary\"B\n" +
 	"\x12FetchBlobsResponse\x12\x14\n" +
-	"\x05blobs\x18\x01 \x03(\fR\x05blobs2\xe1\x01\n" +
+	"\x05blobs\x18\x01 \x03(\fR\x05blobs\x12\x16\n" +
+	"\x06packed\x18\x02 \x03(\fR\x06packed*\xbb\x01\n" +
+	"\x0eRevocationKind\x12\x1f\n" +
+	"\x1bREVOCATION_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15REVOCATION_KIND_TOKEN\x10\x01\x12\x19\n" +
+	"\x15REVOCATION_KIND_GRANT\x10\x02\x12\x17\n" +
+	"\x13REVOCATION_KIND_KEY\x10\x03\x12\x1b\n" +
+	"\x17REVOCATION_KIND_SUBJECT\x10\x04\x12\x1c\n" +
+	"\x18REVOCATION_KIND_WORKLOAD\x10\x052\xe2\x02\n" +
 	"\x13DistributionService\x12_\n" +
 	"\x06Follow\x12'.penstock.distribution.v1.FollowRequest\x1a(.penstock.distribution.v1.FollowResponse(\x010\x01\x12i\n" +
 	"\n" +
-	"FetchBlobs\x12+.penstock.distribution.v1.FetchBlobsRequest\x1a,.penstock.distribution.v1.FetchBlobsResponse0\x01B\x85\x02\n" +
+	"FetchBlobs\x12+.penstock.distribution.v1.FetchBlobsRequest\x1a,.penstock.distribution.v1.FetchBlobsResponse0\x01\x12\x7f\n" +
+	"\x12PublishRevocations\x123.penstock.distribution.v1.PublishRevocationsRequest\x1a4.penstock.distribution.v1.PublishRevocationsResponseB\x85\x02\n" +
 	"\x1ccom.penstock.distribution.v1B\x11DistributionProtoP\x01ZPgithub.com/penstockhq/penstock/proto/gen/penstock/distribution/v1;distributionv1\xa2\x02\x03PDX\xaa\x02\x18Penstock.Distribution.V1\xca\x02\x18Penstock\\Distribution\\V1\xe2\x02$Penstock\\Distribution\\V1\\GPBMetadata\xea\x02\x1aPenstock::Distribution::V1b\x06proto3"
 
 var (
@@ -1724,75 +2232,95 @@ func file_penstock_distribution_v1_distribution_proto_rawDescGZIP() []byte {
 	return file_penstock_distribution_v1_distribution_proto_rawDescData
 }
 
-var file_penstock_distribution_v1_distribution_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_penstock_distribution_v1_distribution_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_penstock_distribution_v1_distribution_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_penstock_distribution_v1_distribution_proto_goTypes = []any{
-	(*FollowRequest)(nil),         // 0: penstock.distribution.v1.FollowRequest
-	(*Hello)(nil),                 // 1: penstock.distribution.v1.Hello
-	(*Ack)(nil),                   // 2: penstock.distribution.v1.Ack
-	(*Reject)(nil),                // 3: penstock.distribution.v1.Reject
-	(*RejectItem)(nil),            // 4: penstock.distribution.v1.RejectItem
-	(*FollowResponse)(nil),        // 5: penstock.distribution.v1.FollowResponse
-	(*Resource)(nil),              // 6: penstock.distribution.v1.Resource
-	(*ResourceKey)(nil),           // 7: penstock.distribution.v1.ResourceKey
-	(*SnapshotBegin)(nil),         // 8: penstock.distribution.v1.SnapshotBegin
-	(*SnapshotPart)(nil),          // 9: penstock.distribution.v1.SnapshotPart
-	(*SnapshotEnd)(nil),           // 10: penstock.distribution.v1.SnapshotEnd
-	(*Delta)(nil),                 // 11: penstock.distribution.v1.Delta
-	(*Deny)(nil),                  // 12: penstock.distribution.v1.Deny
-	(*Heartbeat)(nil),             // 13: penstock.distribution.v1.Heartbeat
-	(*Task)(nil),                  // 14: penstock.distribution.v1.Task
-	(*DiscoverTask)(nil),          // 15: penstock.distribution.v1.DiscoverTask
-	(*Drain)(nil),                 // 16: penstock.distribution.v1.Drain
-	(*FetchBlobsRequest)(nil),     // 17: penstock.distribution.v1.FetchBlobsRequest
-	(*FetchBlobsResponse)(nil),    // 18: penstock.distribution.v1.FetchBlobsResponse
-	(*v1.Server)(nil),             // 19: penstock.resource.v1.Server
-	(*v1.Connection)(nil),         // 20: penstock.resource.v1.Connection
-	(*v1.Tool)(nil),               // 21: penstock.resource.v1.Tool
-	(*v1.Gateway)(nil),            // 22: penstock.resource.v1.Gateway
-	(*v1.ToolAssignment)(nil),     // 23: penstock.resource.v1.ToolAssignment
-	(*v1.Team)(nil),               // 24: penstock.resource.v1.Team
-	(*v1.User)(nil),               // 25: penstock.resource.v1.User
-	(*v1.BearerToken)(nil),        // 26: penstock.resource.v1.BearerToken
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(RevocationKind)(0),                // 0: penstock.distribution.v1.RevocationKind
+	(*Revocation)(nil),                 // 1: penstock.distribution.v1.Revocation
+	(*PublishRevocationsRequest)(nil),  // 2: penstock.distribution.v1.PublishRevocationsRequest
+	(*PublishRevocationsResponse)(nil), // 3: penstock.distribution.v1.PublishRevocationsResponse
+	(*Revocations)(nil),                // 4: penstock.distribution.v1.Revocations
+	(*FollowRequest)(nil),              // 5: penstock.distribution.v1.FollowRequest
+	(*Hello)(nil),                      // 6: penstock.distribution.v1.Hello
+	(*Ack)(nil),                        // 7: penstock.distribution.v1.Ack
+	(*Reject)(nil),                     // 8: penstock.distribution.v1.Reject
+	(*RejectItem)(nil),                 // 9: penstock.distribution.v1.RejectItem
+	(*FollowResponse)(nil),             // 10: penstock.distribution.v1.FollowResponse
+	(*Packed)(nil),                     // 11: penstock.distribution.v1.Packed
+	(*Resource)(nil),                   // 12: penstock.distribution.v1.Resource
+	(*ResourceKey)(nil),                // 13: penstock.distribution.v1.ResourceKey
+	(*SnapshotBegin)(nil),              // 14: penstock.distribution.v1.SnapshotBegin
+	(*SnapshotPart)(nil),               // 15: penstock.distribution.v1.SnapshotPart
+	(*SnapshotEnd)(nil),                // 16: penstock.distribution.v1.SnapshotEnd
+	(*Delta)(nil),                      // 17: penstock.distribution.v1.Delta
+	(*Deny)(nil),                       // 18: penstock.distribution.v1.Deny
+	(*Heartbeat)(nil),                  // 19: penstock.distribution.v1.Heartbeat
+	(*Task)(nil),                       // 20: penstock.distribution.v1.Task
+	(*DiscoverTask)(nil),               // 21: penstock.distribution.v1.DiscoverTask
+	(*Drain)(nil),                      // 22: penstock.distribution.v1.Drain
+	(*FetchBlobsRequest)(nil),          // 23: penstock.distribution.v1.FetchBlobsRequest
+	(*FetchBlobsResponse)(nil),         // 24: penstock.distribution.v1.FetchBlobsResponse
+	(*timestamppb.Timestamp)(nil),      // 25: google.protobuf.Timestamp
+	(*v1.Server)(nil),                  // 26: penstock.resource.v1.Server
+	(*v1.Connection)(nil),              // 27: penstock.resource.v1.Connection
+	(*v1.Tool)(nil),                    // 28: penstock.resource.v1.Tool
+	(*v1.Gateway)(nil),                 // 29: penstock.resource.v1.Gateway
+	(*v1.ToolAssignment)(nil),          // 30: penstock.resource.v1.ToolAssignment
+	(*v1.Team)(nil),                    // 31: penstock.resource.v1.Team
+	(*v1.User)(nil),                    // 32: penstock.resource.v1.User
+	(*v1.BearerToken)(nil),             // 33: penstock.resource.v1.BearerToken
+	(*v1.IdentityProvider)(nil),        // 34: penstock.resource.v1.IdentityProvider
+	(*v1.OAuthClient)(nil),             // 35: penstock.resource.v1.OAuthClient
 }
 var file_penstock_distribution_v1_distribution_proto_depIdxs = []int32{
-	1,  // 0: penstock.distribution.v1.FollowRequest.hello:type_name -> penstock.distribution.v1.Hello
-	2,  // 1: penstock.distribution.v1.FollowRequest.ack:type_name -> penstock.distribution.v1.Ack
-	3,  // 2: penstock.distribution.v1.FollowRequest.reject:type_name -> penstock.distribution.v1.Reject
-	4,  // 3: penstock.distribution.v1.Reject.items:type_name -> penstock.distribution.v1.RejectItem
-	8,  // 4: penstock.distribution.v1.FollowResponse.snapshot_begin:type_name -> penstock.distribution.v1.SnapshotBegin
-	9,  // 5: penstock.distribution.v1.FollowResponse.snapshot_part:type_name -> penstock.distribution.v1.SnapshotPart
-	10, // 6: penstock.distribution.v1.FollowResponse.snapshot_end:type_name -> penstock.distribution.v1.SnapshotEnd
-	11, // 7: penstock.distribution.v1.FollowResponse.delta:type_name -> penstock.distribution.v1.Delta
-	12, // 8: penstock.distribution.v1.FollowResponse.deny:type_name -> penstock.distribution.v1.Deny
-	13, // 9: penstock.distribution.v1.FollowResponse.heartbeat:type_name -> penstock.distribution.v1.Heartbeat
-	14, // 10: penstock.distribution.v1.FollowResponse.task:type_name -> penstock.distribution.v1.Task
-	16, // 11: penstock.distribution.v1.FollowResponse.drain:type_name -> penstock.distribution.v1.Drain
-	19, // 12: penstock.distribution.v1.Resource.server:type_name -> penstock.resource.v1.Server
-	20, // 13: penstock.distribution.v1.Resource.connection:type_name -> penstock.resource.v1.Connection
-	21, // 14: penstock.distribution.v1.Resource.tool:type_name -> penstock.resource.v1.Tool
-	22, // 15: penstock.distribution.v1.Resource.gateway:type_name -> penstock.resource.v1.Gateway
-	23, // 16: penstock.distribution.v1.Resource.assignment:type_name -> penstock.resource.v1.ToolAssignment
-	24, // 17: penstock.distribution.v1.Resource.team:type_name -> penstock.resource.v1.Team
-	25, // 18: penstock.distribution.v1.Resource.user:type_name -> penstock.resource.v1.User
-	26, // 19: penstock.distribution.v1.Resource.bearer_token:type_name -> penstock.resource.v1.BearerToken
-	6,  // 20: penstock.distribution.v1.SnapshotPart.resources:type_name -> penstock.distribution.v1.Resource
-	6,  // 21: penstock.distribution.v1.Delta.upserts:type_name -> penstock.distribution.v1.Resource
-	7,  // 22: penstock.distribution.v1.Delta.tombstones:type_name -> penstock.distribution.v1.ResourceKey
-	7,  // 23: penstock.distribution.v1.Deny.keys:type_name -> penstock.distribution.v1.ResourceKey
-	27, // 24: penstock.distribution.v1.Heartbeat.now:type_name -> google.protobuf.Timestamp
-	15, // 25: penstock.distribution.v1.Task.discover:type_name -> penstock.distribution.v1.DiscoverTask
-	19, // 26: penstock.distribution.v1.DiscoverTask.server:type_name -> penstock.resource.v1.Server
-	20, // 27: penstock.distribution.v1.DiscoverTask.connection:type_name -> penstock.resource.v1.Connection
-	0,  // 28: penstock.distribution.v1.DistributionService.Follow:input_type -> penstock.distribution.v1.FollowRequest
-	17, // 29: penstock.distribution.v1.DistributionService.FetchBlobs:input_type -> penstock.distribution.v1.FetchBlobsRequest
-	5,  // 30: penstock.distribution.v1.DistributionService.Follow:output_type -> penstock.distribution.v1.FollowResponse
-	18, // 31: penstock.distribution.v1.DistributionService.FetchBlobs:output_type -> penstock.distribution.v1.FetchBlobsResponse
-	30, // [30:32] is the sub-list for method output_type
-	28, // [28:30] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	0,  // 0: penstock.distribution.v1.Revocation.kind:type_name -> penstock.distribution.v1.RevocationKind
+	25, // 1: penstock.distribution.v1.Revocation.expire_time:type_name -> google.protobuf.Timestamp
+	25, // 2: penstock.distribution.v1.Revocation.issued_before:type_name -> google.protobuf.Timestamp
+	1,  // 3: penstock.distribution.v1.PublishRevocationsRequest.revocations:type_name -> penstock.distribution.v1.Revocation
+	1,  // 4: penstock.distribution.v1.Revocations.entries:type_name -> penstock.distribution.v1.Revocation
+	6,  // 5: penstock.distribution.v1.FollowRequest.hello:type_name -> penstock.distribution.v1.Hello
+	7,  // 6: penstock.distribution.v1.FollowRequest.ack:type_name -> penstock.distribution.v1.Ack
+	8,  // 7: penstock.distribution.v1.FollowRequest.reject:type_name -> penstock.distribution.v1.Reject
+	9,  // 8: penstock.distribution.v1.Reject.items:type_name -> penstock.distribution.v1.RejectItem
+	14, // 9: penstock.distribution.v1.FollowResponse.snapshot_begin:type_name -> penstock.distribution.v1.SnapshotBegin
+	15, // 10: penstock.distribution.v1.FollowResponse.snapshot_part:type_name -> penstock.distribution.v1.SnapshotPart
+	16, // 11: penstock.distribution.v1.FollowResponse.snapshot_end:type_name -> penstock.distribution.v1.SnapshotEnd
+	17, // 12: penstock.distribution.v1.FollowResponse.delta:type_name -> penstock.distribution.v1.Delta
+	18, // 13: penstock.distribution.v1.FollowResponse.deny:type_name -> penstock.distribution.v1.Deny
+	4,  // 14: penstock.distribution.v1.FollowResponse.revocations:type_name -> penstock.distribution.v1.Revocations
+	19, // 15: penstock.distribution.v1.FollowResponse.heartbeat:type_name -> penstock.distribution.v1.Heartbeat
+	20, // 16: penstock.distribution.v1.FollowResponse.task:type_name -> penstock.distribution.v1.Task
+	22, // 17: penstock.distribution.v1.FollowResponse.drain:type_name -> penstock.distribution.v1.Drain
+	11, // 18: penstock.distribution.v1.FollowResponse.packed:type_name -> penstock.distribution.v1.Packed
+	26, // 19: penstock.distribution.v1.Resource.server:type_name -> penstock.resource.v1.Server
+	27, // 20: penstock.distribution.v1.Resource.connection:type_name -> penstock.resource.v1.Connection
+	28, // 21: penstock.distribution.v1.Resource.tool:type_name -> penstock.resource.v1.Tool
+	29, // 22: penstock.distribution.v1.Resource.gateway:type_name -> penstock.resource.v1.Gateway
+	30, // 23: penstock.distribution.v1.Resource.assignment:type_name -> penstock.resource.v1.ToolAssignment
+	31, // 24: penstock.distribution.v1.Resource.team:type_name -> penstock.resource.v1.Team
+	32, // 25: penstock.distribution.v1.Resource.user:type_name -> penstock.resource.v1.User
+	33, // 26: penstock.distribution.v1.Resource.bearer_token:type_name -> penstock.resource.v1.BearerToken
+	34, // 27: penstock.distribution.v1.Resource.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
+	35, // 28: penstock.distribution.v1.Resource.oauth_client:type_name -> penstock.resource.v1.OAuthClient
+	12, // 29: penstock.distribution.v1.SnapshotPart.resources:type_name -> penstock.distribution.v1.Resource
+	12, // 30: penstock.distribution.v1.Delta.upserts:type_name -> penstock.distribution.v1.Resource
+	13, // 31: penstock.distribution.v1.Delta.tombstones:type_name -> penstock.distribution.v1.ResourceKey
+	13, // 32: penstock.distribution.v1.Deny.keys:type_name -> penstock.distribution.v1.ResourceKey
+	25, // 33: penstock.distribution.v1.Heartbeat.now:type_name -> google.protobuf.Timestamp
+	21, // 34: penstock.distribution.v1.Task.discover:type_name -> penstock.distribution.v1.DiscoverTask
+	26, // 35: penstock.distribution.v1.DiscoverTask.server:type_name -> penstock.resource.v1.Server
+	27, // 36: penstock.distribution.v1.DiscoverTask.connection:type_name -> penstock.resource.v1.Connection
+	5,  // 37: penstock.distribution.v1.DistributionService.Follow:input_type -> penstock.distribution.v1.FollowRequest
+	23, // 38: penstock.distribution.v1.DistributionService.FetchBlobs:input_type -> penstock.distribution.v1.FetchBlobsRequest
+	2,  // 39: penstock.distribution.v1.DistributionService.PublishRevocations:input_type -> penstock.distribution.v1.PublishRevocationsRequest
+	10, // 40: penstock.distribution.v1.DistributionService.Follow:output_type -> penstock.distribution.v1.FollowResponse
+	24, // 41: penstock.distribution.v1.DistributionService.FetchBlobs:output_type -> penstock.distribution.v1.FetchBlobsResponse
+	3,  // 42: penstock.distribution.v1.DistributionService.PublishRevocations:output_type -> penstock.distribution.v1.PublishRevocationsResponse
+	40, // [40:43] is the sub-list for method output_type
+	37, // [37:40] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_penstock_distribution_v1_distribution_proto_init() }
@@ -1800,22 +2328,24 @@ func file_penstock_distribution_v1_distribution_proto_init() {
 	if File_penstock_distribution_v1_distribution_proto != nil {
 		return
 	}
-	file_penstock_distribution_v1_distribution_proto_msgTypes[0].OneofWrappers = []any{
+	file_penstock_distribution_v1_distribution_proto_msgTypes[4].OneofWrappers = []any{
 		(*FollowRequest_Hello)(nil),
 		(*FollowRequest_Ack)(nil),
 		(*FollowRequest_Reject)(nil),
 	}
-	file_penstock_distribution_v1_distribution_proto_msgTypes[5].OneofWrappers = []any{
+	file_penstock_distribution_v1_distribution_proto_msgTypes[9].OneofWrappers = []any{
 		(*FollowResponse_SnapshotBegin)(nil),
 		(*FollowResponse_SnapshotPart)(nil),
 		(*FollowResponse_SnapshotEnd)(nil),
 		(*FollowResponse_Delta)(nil),
 		(*FollowResponse_Deny)(nil),
+		(*FollowResponse_Revocations)(nil),
 		(*FollowResponse_Heartbeat)(nil),
 		(*FollowResponse_Task)(nil),
 		(*FollowResponse_Drain)(nil),
+		(*FollowResponse_Packed)(nil),
 	}
-	file_penstock_distribution_v1_distribution_proto_msgTypes[6].OneofWrappers = []any{
+	file_penstock_distribution_v1_distribution_proto_msgTypes[11].OneofWrappers = []any{
 		(*Resource_Server)(nil),
 		(*Resource_Connection)(nil),
 		(*Resource_Tool)(nil),
@@ -1824,8 +2354,10 @@ func file_penstock_distribution_v1_distribution_proto_init() {
 		(*Resource_Team)(nil),
 		(*Resource_User)(nil),
 		(*Resource_BearerToken)(nil),
+		(*Resource_IdentityProvider)(nil),
+		(*Resource_OauthClient)(nil),
 	}
-	file_penstock_distribution_v1_distribution_proto_msgTypes[14].OneofWrappers = []any{
+	file_penstock_distribution_v1_distribution_proto_msgTypes[19].OneofWrappers = []any{
 		(*Task_Discover)(nil),
 	}
 	type x struct{}
@@ -1833,13 +2365,14 @@ func file_penstock_distribution_v1_distribution_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_distribution_v1_distribution_proto_rawDesc), len(file_penstock_distribution_v1_distribution_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   19,
+			NumEnums:      1,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_penstock_distribution_v1_distribution_proto_goTypes,
 		DependencyIndexes: file_penstock_distribution_v1_distribution_proto_depIdxs,
+		EnumInfos:         file_penstock_distribution_v1_distribution_proto_enumTypes,
 		MessageInfos:      file_penstock_distribution_v1_distribution_proto_msgTypes,
 	}.Build()
 	File_penstock_distribution_v1_distribution_proto = out.File

@@ -24,8 +24,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DistributionService_Follow_FullMethodName     = "/penstock.distribution.v1.DistributionService/Follow"
-	DistributionService_FetchBlobs_FullMethodName = "/penstock.distribution.v1.DistributionService/FetchBlobs"
+	DistributionService_Follow_FullMethodName             = "/penstock.distribution.v1.DistributionService/Follow"
+	DistributionService_FetchBlobs_FullMethodName         = "/penstock.distribution.v1.DistributionService/FetchBlobs"
+	DistributionService_PublishRevocations_FullMethodName = "/penstock.distribution.v1.DistributionService/PublishRevocations"
 )
 
 // DistributionServiceClient is the client API for DistributionService service.
@@ -39,6 +40,9 @@ type DistributionServiceClient interface {
 	Follow(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[FollowRequest, FollowResponse], error)
 	// FetchBlobs returns tool bodies by hash; a hash outside the caller's scope is not_found.
 	FetchBlobs(ctx context.Context, in *FetchBlobsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchBlobsResponse], error)
+	// PublishRevocations hands in tokens that are revoked. It returns when they are stored, and is idempotent: an entry that
+	// is known already is not sent again. Authservers only.
+	PublishRevocations(ctx context.Context, in *PublishRevocationsRequest, opts ...grpc.CallOption) (*PublishRevocationsResponse, error)
 }
 
 type distributionServiceClient struct {
@@ -81,6 +85,16 @@ func (c *distributionServiceClient) FetchBlobs(ctx context.Context, in *FetchBlo
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type DistributionService_FetchBlobsClient = grpc.ServerStreamingClient[FetchBlobsResponse]
 
+func (c *distributionServiceClient) PublishRevocations(ctx context.Context, in *PublishRevocationsRequest, opts ...grpc.CallOption) (*PublishRevocationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PublishRevocationsResponse)
+	err := c.cc.Invoke(ctx, DistributionService_PublishRevocations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DistributionServiceServer is the server API for DistributionService service.
 // All implementations must embed UnimplementedDistributionServiceServer
 // for forward compatibility.
@@ -92,6 +106,9 @@ type DistributionServiceServer interface {
 	Follow(grpc.BidiStreamingServer[FollowRequest, FollowResponse]) error
 	// FetchBlobs returns tool bodies by hash; a hash outside the caller's scope is not_found.
 	FetchBlobs(*FetchBlobsRequest, grpc.ServerStreamingServer[FetchBlobsResponse]) error
+	// PublishRevocations hands in tokens that are revoked. It returns when they are stored, and is idempotent: an entry that
+	// is known already is not sent again. Authservers only.
+	PublishRevocations(context.Context, *PublishRevocationsRequest) (*PublishRevocationsResponse, error)
 	mustEmbedUnimplementedDistributionServiceServer()
 }
 
@@ -107,6 +124,9 @@ func (UnimplementedDistributionServiceServer) Follow(grpc.BidiStreamingServer[Fo
 }
 func (UnimplementedDistributionServiceServer) FetchBlobs(*FetchBlobsRequest, grpc.ServerStreamingServer[FetchBlobsResponse]) error {
 	return status.Error(codes.Unimplemented, "method FetchBlobs not implemented")
+}
+func (UnimplementedDistributionServiceServer) PublishRevocations(context.Context, *PublishRevocationsRequest) (*PublishRevocationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishRevocations not implemented")
 }
 func (UnimplementedDistributionServiceServer) mustEmbedUnimplementedDistributionServiceServer() {}
 func (UnimplementedDistributionServiceServer) testEmbeddedByValue()                             {}
@@ -147,13 +167,36 @@ func _DistributionService_FetchBlobs_Handler(srv interface{}, stream grpc.Server
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type DistributionService_FetchBlobsServer = grpc.ServerStreamingServer[FetchBlobsResponse]
 
+func _DistributionService_PublishRevocations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishRevocationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DistributionServiceServer).PublishRevocations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DistributionService_PublishRevocations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DistributionServiceServer).PublishRevocations(ctx, req.(*PublishRevocationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DistributionService_ServiceDesc is the grpc.ServiceDesc for DistributionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var DistributionService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "penstock.distribution.v1.DistributionService",
 	HandlerType: (*DistributionServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "PublishRevocations",
+			Handler:    _DistributionService_PublishRevocations_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "Follow",

@@ -27,10 +27,10 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ReportDiscoveryRequest is the result of a DiscoverTask.
+// ReportDiscoveryRequest is the result of a discovery. Either task_id or server is set.
 type ReportDiscoveryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Identifier of the task.
+	// Identifier of the task; empty if no task asked for it.
 	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
 	// Result.
 	//
@@ -38,7 +38,9 @@ type ReportDiscoveryRequest struct {
 	//
 	//	*ReportDiscoveryRequest_Discovered
 	//	*ReportDiscoveryRequest_Failure
-	Result        isReportDiscoveryRequest_Result `protobuf_oneof:"result"`
+	Result isReportDiscoveryRequest_Result `protobuf_oneof:"result"`
+	// Name of the server, if no task asked for the discovery: the server told the node that one of its lists changed.
+	Server        string `protobuf:"bytes,4,opt,name=server,proto3" json:"server,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -105,6 +107,13 @@ func (x *ReportDiscoveryRequest) GetFailure() *DiscoveryFailure {
 	return nil
 }
 
+func (x *ReportDiscoveryRequest) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
 type isReportDiscoveryRequest_Result interface {
 	isReportDiscoveryRequest_Result()
 }
@@ -135,7 +144,17 @@ type Discovered struct {
 	// Instructions of the server.
 	Instructions string `protobuf:"bytes,4,opt,name=instructions,proto3" json:"instructions,omitempty"`
 	// Raw JSON objects of tools/list, byte for byte, in the server's order.
-	Tools         [][]byte `protobuf:"bytes,5,rep,name=tools,proto3" json:"tools,omitempty"`
+	Tools [][]byte `protobuf:"bytes,5,rep,name=tools,proto3" json:"tools,omitempty"`
+	// Raw JSON objects of prompts/list, likewise.
+	Prompts [][]byte `protobuf:"bytes,6,rep,name=prompts,proto3" json:"prompts,omitempty"`
+	// Raw JSON objects of resources/templates/list, likewise.
+	Templates [][]byte `protobuf:"bytes,7,rep,name=templates,proto3" json:"templates,omitempty"`
+	// Scheme and authority, for example "file://", of each resource, template and app, sorted, without repetition.
+	ResourceAuthorities []string `protobuf:"bytes,8,rep,name=resource_authorities,json=resourceAuthorities,proto3" json:"resource_authorities,omitempty"`
+	// Lists that the server declares but did not give: "prompts", "resources", "templates". What is known of them stays.
+	Missing []string `protobuf:"bytes,9,rep,name=missing,proto3" json:"missing,omitempty"`
+	// True if the URL of a streamable_http server speaks HTTP+SSE only.
+	Sse           bool `protobuf:"varint,10,opt,name=sse,proto3" json:"sse,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -203,6 +222,41 @@ func (x *Discovered) GetTools() [][]byte {
 		return x.Tools
 	}
 	return nil
+}
+
+func (x *Discovered) GetPrompts() [][]byte {
+	if x != nil {
+		return x.Prompts
+	}
+	return nil
+}
+
+func (x *Discovered) GetTemplates() [][]byte {
+	if x != nil {
+		return x.Templates
+	}
+	return nil
+}
+
+func (x *Discovered) GetResourceAuthorities() []string {
+	if x != nil {
+		return x.ResourceAuthorities
+	}
+	return nil
+}
+
+func (x *Discovered) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+func (x *Discovered) GetSse() bool {
+	if x != nil {
+		return x.Sse
+	}
+	return false
 }
 
 // DiscoveryFailure says why a server could not be discovered.
@@ -508,18 +562,240 @@ func (*ReportStatusResponse) Descriptor() ([]byte, []int) {
 	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
+// EnrollRequest carries a join token and a key.
+type EnrollRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The join token, as it was shown when it was made.
+	JoinToken string `protobuf:"bytes,1,opt,name=join_token,json=joinToken,proto3" json:"join_token,omitempty"`
+	// Certificate signing request, DER; only its public key (ECDSA P-256) and signature count.
+	Csr           []byte `protobuf:"bytes,2,opt,name=csr,proto3" json:"csr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnrollRequest) Reset() {
+	*x = EnrollRequest{}
+	mi := &file_penstock_node_v1_node_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnrollRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnrollRequest) ProtoMessage() {}
+
+func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_node_v1_node_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnrollRequest.ProtoReflect.Descriptor instead.
+func (*EnrollRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *EnrollRequest) GetJoinToken() string {
+	if x != nil {
+		return x.JoinToken
+	}
+	return ""
+}
+
+func (x *EnrollRequest) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+// EnrollResponse carries what the workload authenticates with.
+type EnrollResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Certificate chain, DER, the workload's own first.
+	Certificates [][]byte `protobuf:"bytes,1,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	// Certificates of the authorities that the workload trusts, DER.
+	Authorities   [][]byte `protobuf:"bytes,2,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnrollResponse) Reset() {
+	*x = EnrollResponse{}
+	mi := &file_penstock_node_v1_node_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnrollResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnrollResponse) ProtoMessage() {}
+
+func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_node_v1_node_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnrollResponse.ProtoReflect.Descriptor instead.
+func (*EnrollResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *EnrollResponse) GetCertificates() [][]byte {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+func (x *EnrollResponse) GetAuthorities() [][]byte {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
+// RenewRequest asks for a new certificate.
+type RenewRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Certificate signing request, DER, signed with the enrolled key.
+	Csr []byte `protobuf:"bytes,1,opt,name=csr,proto3" json:"csr,omitempty"`
+	// The certificate that has expired, DER, if there is no client certificate.
+	ExpiredCertificate []byte `protobuf:"bytes,2,opt,name=expired_certificate,json=expiredCertificate,proto3" json:"expired_certificate,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *RenewRequest) Reset() {
+	*x = RenewRequest{}
+	mi := &file_penstock_node_v1_node_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewRequest) ProtoMessage() {}
+
+func (x *RenewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_node_v1_node_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
+func (*RenewRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RenewRequest) GetCsr() []byte {
+	if x != nil {
+		return x.Csr
+	}
+	return nil
+}
+
+func (x *RenewRequest) GetExpiredCertificate() []byte {
+	if x != nil {
+		return x.ExpiredCertificate
+	}
+	return nil
+}
+
+// RenewResponse carries what the workload authenticates with from now on.
+type RenewResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Certificate chain, DER, the workload's own first.
+	Certificates [][]byte `protobuf:"bytes,1,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	// Certificates of the authorities that the workload trusts, DER.
+	Authorities   [][]byte `protobuf:"bytes,2,rep,name=authorities,proto3" json:"authorities,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewResponse) Reset() {
+	*x = RenewResponse{}
+	mi := &file_penstock_node_v1_node_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewResponse) ProtoMessage() {}
+
+func (x *RenewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_node_v1_node_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
+func (*RenewResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RenewResponse) GetCertificates() [][]byte {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+func (x *RenewResponse) GetAuthorities() [][]byte {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
 var File_penstock_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_penstock_node_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x1bpenstock/node/v1/node.proto\x12\x10penstock.node.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcd\x01\n" +
-	"\x16ReportDiscoveryRequest\x12\"\n" +
-	"\atask_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06taskId\x12>\n" +
+	"\x1bpenstock/node/v1/node.proto\x12\x10penstock.node.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x02\n" +
+	"\x16ReportDiscoveryRequest\x12 \n" +
+	"\atask_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06taskId\x12>\n" +
 	"\n" +
 	"discovered\x18\x02 \x01(\v2\x1c.penstock.node.v1.DiscoveredH\x00R\n" +
 	"discovered\x12>\n" +
-	"\afailure\x18\x03 \x01(\v2\".penstock.node.v1.DiscoveryFailureH\x00R\afailureB\x0f\n" +
-	"\x06result\x12\x05\xbaH\x02\b\x01\"\xec\x01\n" +
+	"\afailure\x18\x03 \x01(\v2\".penstock.node.v1.DiscoveryFailureH\x00R\afailure\x12\x1f\n" +
+	"\x06server\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18?R\x06server:y\xbaHv\x1at\n" +
+	"\x16report_discovery.cause\x12-exactly one of task_id and server must be set\x1a+(this.task_id == '') != (this.server == '')B\x0f\n" +
+	"\x06result\x12\x05\xbaH\x02\b\x01\"\xda\x03\n" +
 	"\n" +
 	"Discovered\x122\n" +
 	"\x10protocol_version\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x0fprotocolVersion\x12*\n" +
@@ -528,7 +804,16 @@ const file_penstock_node_v1_node_proto_rawDesc = "" +
 	"\fcapabilities\x18\x03 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\fcapabilities\x12-\n" +
 	"\finstructions\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x18\x80\x80@R\finstructions\x12 \n" +
 	"\x05tools\x18\x05 \x03(\fB\n" +
-	"\xbaH\a\x92\x01\x04\x10І\x03R\x05tools\"V\n" +
+	"\xbaH\a\x92\x01\x04\x10І\x03R\x05tools\x12$\n" +
+	"\aprompts\x18\x06 \x03(\fB\n" +
+	"\xbaH\a\x92\x01\x04\x10І\x03R\aprompts\x12(\n" +
+	"\ttemplates\x18\a \x03(\fB\n" +
+	"\xbaH\a\x92\x01\x04\x10І\x03R\ttemplates\x12C\n" +
+	"\x14resource_authorities\x18\b \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\xe8\a\"\x05r\x03\x18\x80\x04R\x13resourceAuthorities\x12E\n" +
+	"\amissing\x18\t \x03(\tB+\xbaH(\x92\x01%\x10\x03\"!r\x1fR\apromptsR\tresourcesR\ttemplatesR\amissing\x12\x10\n" +
+	"\x03sse\x18\n" +
+	" \x01(\bR\x03sse\"V\n" +
 	"\x10DiscoveryFailure\x12 \n" +
 	"\x06reason\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06reason\x12 \n" +
 	"\x06detail\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06detail\"\x19\n" +
@@ -546,10 +831,29 @@ const file_penstock_node_v1_node_proto_rawDesc = "" +
 	"connection\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12 \n" +
 	"\x06reason\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06reason\"\x16\n" +
-	"\x14ReportStatusResponse2\xd4\x01\n" +
+	"\x14ReportStatusResponse\"X\n" +
+	"\rEnrollRequest\x12)\n" +
+	"\n" +
+	"join_token\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\tjoinToken\x12\x1c\n" +
+	"\x03csr\x18\x02 \x01(\fB\n" +
+	"\xbaH\az\x05\x10\x01\x18\x80@R\x03csr\"V\n" +
+	"\x0eEnrollResponse\x12\"\n" +
+	"\fcertificates\x18\x01 \x03(\fR\fcertificates\x12 \n" +
+	"\vauthorities\x18\x02 \x03(\fR\vauthorities\"g\n" +
+	"\fRenewRequest\x12\x1c\n" +
+	"\x03csr\x18\x01 \x01(\fB\n" +
+	"\xbaH\az\x05\x10\x01\x18\x80@R\x03csr\x129\n" +
+	"\x13expired_certificate\x18\x02 \x01(\fB\b\xbaH\x05z\x03\x18\x80@R\x12expiredCertificate\"U\n" +
+	"\rRenewResponse\x12\"\n" +
+	"\fcertificates\x18\x01 \x03(\fR\fcertificates\x12 \n" +
+	"\vauthorities\x18\x02 \x03(\fR\vauthorities2\xd4\x01\n" +
 	"\vNodeService\x12f\n" +
 	"\x0fReportDiscovery\x12(.penstock.node.v1.ReportDiscoveryRequest\x1a).penstock.node.v1.ReportDiscoveryResponse\x12]\n" +
-	"\fReportStatus\x12%.penstock.node.v1.ReportStatusRequest\x1a&.penstock.node.v1.ReportStatusResponseB\xc5\x01\n" +
+	"\fReportStatus\x12%.penstock.node.v1.ReportStatusRequest\x1a&.penstock.node.v1.ReportStatusResponse2\xaa\x01\n" +
+	"\x11EnrollmentService\x12K\n" +
+	"\x06Enroll\x12\x1f.penstock.node.v1.EnrollRequest\x1a .penstock.node.v1.EnrollResponse\x12H\n" +
+	"\x05Renew\x12\x1e.penstock.node.v1.RenewRequest\x1a\x1f.penstock.node.v1.RenewResponseB\xc5\x01\n" +
 	"\x14com.penstock.node.v1B\tNodeProtoP\x01Z@github.com/penstockhq/penstock/proto/gen/penstock/node/v1;nodev1\xa2\x02\x03PNX\xaa\x02\x10Penstock.Node.V1\xca\x02\x10Penstock\\Node\\V1\xe2\x02\x1cPenstock\\Node\\V1\\GPBMetadata\xea\x02\x12Penstock::Node::V1b\x06proto3"
 
 var (
@@ -564,7 +868,7 @@ func file_penstock_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_penstock_node_v1_node_proto_rawDescData
 }
 
-var file_penstock_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_penstock_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_penstock_node_v1_node_proto_goTypes = []any{
 	(*ReportDiscoveryRequest)(nil),  // 0: penstock.node.v1.ReportDiscoveryRequest
 	(*Discovered)(nil),              // 1: penstock.node.v1.Discovered
@@ -574,24 +878,32 @@ var file_penstock_node_v1_node_proto_goTypes = []any{
 	(*TokenUse)(nil),                // 5: penstock.node.v1.TokenUse
 	(*ConnectionCheck)(nil),         // 6: penstock.node.v1.ConnectionCheck
 	(*ReportStatusResponse)(nil),    // 7: penstock.node.v1.ReportStatusResponse
-	(*timestamppb.Timestamp)(nil),   // 8: google.protobuf.Timestamp
+	(*EnrollRequest)(nil),           // 8: penstock.node.v1.EnrollRequest
+	(*EnrollResponse)(nil),          // 9: penstock.node.v1.EnrollResponse
+	(*RenewRequest)(nil),            // 10: penstock.node.v1.RenewRequest
+	(*RenewResponse)(nil),           // 11: penstock.node.v1.RenewResponse
+	(*timestamppb.Timestamp)(nil),   // 12: google.protobuf.Timestamp
 }
 var file_penstock_node_v1_node_proto_depIdxs = []int32{
-	1, // 0: penstock.node.v1.ReportDiscoveryRequest.discovered:type_name -> penstock.node.v1.Discovered
-	2, // 1: penstock.node.v1.ReportDiscoveryRequest.failure:type_name -> penstock.node.v1.DiscoveryFailure
-	5, // 2: penstock.node.v1.ReportStatusRequest.token_uses:type_name -> penstock.node.v1.TokenUse
-	6, // 3: penstock.node.v1.ReportStatusRequest.connections:type_name -> penstock.node.v1.ConnectionCheck
-	8, // 4: penstock.node.v1.TokenUse.time:type_name -> google.protobuf.Timestamp
-	8, // 5: penstock.node.v1.ConnectionCheck.time:type_name -> google.protobuf.Timestamp
-	0, // 6: penstock.node.v1.NodeService.ReportDiscovery:input_type -> penstock.node.v1.ReportDiscoveryRequest
-	4, // 7: penstock.node.v1.NodeService.ReportStatus:input_type -> penstock.node.v1.ReportStatusRequest
-	3, // 8: penstock.node.v1.NodeService.ReportDiscovery:output_type -> penstock.node.v1.ReportDiscoveryResponse
-	7, // 9: penstock.node.v1.NodeService.ReportStatus:output_type -> penstock.node.v1.ReportStatusResponse
-	8, // [8:10] is the sub-list for method output_type
-	6, // [6:8] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	1,  // 0: penstock.node.v1.ReportDiscoveryRequest.discovered:type_name -> penstock.node.v1.Discovered
+	2,  // 1: penstock.node.v1.ReportDiscoveryRequest.failure:type_name -> penstock.node.v1.DiscoveryFailure
+	5,  // 2: penstock.node.v1.ReportStatusRequest.token_uses:type_name -> penstock.node.v1.TokenUse
+	6,  // 3: penstock.node.v1.ReportStatusRequest.connections:type_name -> penstock.node.v1.ConnectionCheck
+	12, // 4: penstock.node.v1.TokenUse.time:type_name -> google.protobuf.Timestamp
+	12, // 5: penstock.node.v1.ConnectionCheck.time:type_name -> google.protobuf.Timestamp
+	0,  // 6: penstock.node.v1.NodeService.ReportDiscovery:input_type -> penstock.node.v1.ReportDiscoveryRequest
+	4,  // 7: penstock.node.v1.NodeService.ReportStatus:input_type -> penstock.node.v1.ReportStatusRequest
+	8,  // 8: penstock.node.v1.EnrollmentService.Enroll:input_type -> penstock.node.v1.EnrollRequest
+	10, // 9: penstock.node.v1.EnrollmentService.Renew:input_type -> penstock.node.v1.RenewRequest
+	3,  // 10: penstock.node.v1.NodeService.ReportDiscovery:output_type -> penstock.node.v1.ReportDiscoveryResponse
+	7,  // 11: penstock.node.v1.NodeService.ReportStatus:output_type -> penstock.node.v1.ReportStatusResponse
+	9,  // 12: penstock.node.v1.EnrollmentService.Enroll:output_type -> penstock.node.v1.EnrollResponse
+	11, // 13: penstock.node.v1.EnrollmentService.Renew:output_type -> penstock.node.v1.RenewResponse
+	10, // [10:14] is the sub-list for method output_type
+	6,  // [6:10] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_penstock_node_v1_node_proto_init() }
@@ -609,9 +921,9 @@ func file_penstock_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_node_v1_node_proto_rawDesc), len(file_penstock_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   12,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_penstock_node_v1_node_proto_goTypes,
 		DependencyIndexes: file_penstock_node_v1_node_proto_depIdxs,

@@ -27,7 +27,182 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// NamingPrefix says when the server's name is put in front of a tool's name.
+// RateLimitPer says what counts together.
+type RateLimitPer int32
+
+const (
+	// No value.
+	RateLimitPer_RATE_LIMIT_PER_UNSPECIFIED RateLimitPer = 0
+	// Everything on the gateway.
+	RateLimitPer_RATE_LIMIT_PER_GATEWAY RateLimitPer = 1
+	// Each caller: user, team token, organization token or service account.
+	RateLimitPer_RATE_LIMIT_PER_CALLER RateLimitPer = 2
+	// Each team: a call counts for every team of its caller. A caller without a team is not limited.
+	RateLimitPer_RATE_LIMIT_PER_TEAM RateLimitPer = 3
+	// Each token: a bearer token, or all access tokens of one login of a client.
+	RateLimitPer_RATE_LIMIT_PER_TOKEN RateLimitPer = 4
+	// Each server behind the gateway.
+	RateLimitPer_RATE_LIMIT_PER_SERVER RateLimitPer = 5
+	// Each tool.
+	RateLimitPer_RATE_LIMIT_PER_TOOL RateLimitPer = 6
+)
+
+// Enum value maps for RateLimitPer.
+var (
+	RateLimitPer_name = map[int32]string{
+		0: "RATE_LIMIT_PER_UNSPECIFIED",
+		1: "RATE_LIMIT_PER_GATEWAY",
+		2: "RATE_LIMIT_PER_CALLER",
+		3: "RATE_LIMIT_PER_TEAM",
+		4: "RATE_LIMIT_PER_TOKEN",
+		5: "RATE_LIMIT_PER_SERVER",
+		6: "RATE_LIMIT_PER_TOOL",
+	}
+	RateLimitPer_value = map[string]int32{
+		"RATE_LIMIT_PER_UNSPECIFIED": 0,
+		"RATE_LIMIT_PER_GATEWAY":     1,
+		"RATE_LIMIT_PER_CALLER":      2,
+		"RATE_LIMIT_PER_TEAM":        3,
+		"RATE_LIMIT_PER_TOKEN":       4,
+		"RATE_LIMIT_PER_SERVER":      5,
+		"RATE_LIMIT_PER_TOOL":        6,
+	}
+)
+
+func (x RateLimitPer) Enum() *RateLimitPer {
+	p := new(RateLimitPer)
+	*p = x
+	return p
+}
+
+func (x RateLimitPer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RateLimitPer) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_resource_v1_gateway_proto_enumTypes[0].Descriptor()
+}
+
+func (RateLimitPer) Type() protoreflect.EnumType {
+	return &file_penstock_resource_v1_gateway_proto_enumTypes[0]
+}
+
+func (x RateLimitPer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RateLimitPer.Descriptor instead.
+func (RateLimitPer) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{0}
+}
+
+// RateLimitUnavailable says what happens while the store that nodes share cannot be reached.
+type RateLimitUnavailable int32
+
+const (
+	// The default, OPEN.
+	RateLimitUnavailable_RATE_LIMIT_UNAVAILABLE_UNSPECIFIED RateLimitUnavailable = 0
+	// Each node goes on with its share of the limit.
+	RateLimitUnavailable_RATE_LIMIT_UNAVAILABLE_OPEN RateLimitUnavailable = 1
+	// Everything is over the limit.
+	RateLimitUnavailable_RATE_LIMIT_UNAVAILABLE_CLOSED RateLimitUnavailable = 2
+)
+
+// Enum value maps for RateLimitUnavailable.
+var (
+	RateLimitUnavailable_name = map[int32]string{
+		0: "RATE_LIMIT_UNAVAILABLE_UNSPECIFIED",
+		1: "RATE_LIMIT_UNAVAILABLE_OPEN",
+		2: "RATE_LIMIT_UNAVAILABLE_CLOSED",
+	}
+	RateLimitUnavailable_value = map[string]int32{
+		"RATE_LIMIT_UNAVAILABLE_UNSPECIFIED": 0,
+		"RATE_LIMIT_UNAVAILABLE_OPEN":        1,
+		"RATE_LIMIT_UNAVAILABLE_CLOSED":      2,
+	}
+)
+
+func (x RateLimitUnavailable) Enum() *RateLimitUnavailable {
+	p := new(RateLimitUnavailable)
+	*p = x
+	return p
+}
+
+func (x RateLimitUnavailable) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RateLimitUnavailable) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_resource_v1_gateway_proto_enumTypes[1].Descriptor()
+}
+
+func (RateLimitUnavailable) Type() protoreflect.EnumType {
+	return &file_penstock_resource_v1_gateway_proto_enumTypes[1]
+}
+
+func (x RateLimitUnavailable) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RateLimitUnavailable.Descriptor instead.
+func (RateLimitUnavailable) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{1}
+}
+
+// ResourceUris says when the URI of a resource carries the name of its server, as in "pst:<server>:<uri>".
+type ResourceUris int32
+
+const (
+	// The default, ON_CONFLICT.
+	ResourceUris_RESOURCE_URIS_UNSPECIFIED ResourceUris = 0
+	// Only where several servers of the gateway show resources and the URI would not tell which of them is meant.
+	ResourceUris_RESOURCE_URIS_ON_CONFLICT ResourceUris = 1
+	// Always.
+	ResourceUris_RESOURCE_URIS_ALWAYS ResourceUris = 2
+)
+
+// Enum value maps for ResourceUris.
+var (
+	ResourceUris_name = map[int32]string{
+		0: "RESOURCE_URIS_UNSPECIFIED",
+		1: "RESOURCE_URIS_ON_CONFLICT",
+		2: "RESOURCE_URIS_ALWAYS",
+	}
+	ResourceUris_value = map[string]int32{
+		"RESOURCE_URIS_UNSPECIFIED": 0,
+		"RESOURCE_URIS_ON_CONFLICT": 1,
+		"RESOURCE_URIS_ALWAYS":      2,
+	}
+)
+
+func (x ResourceUris) Enum() *ResourceUris {
+	p := new(ResourceUris)
+	*p = x
+	return p
+}
+
+func (x ResourceUris) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResourceUris) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_resource_v1_gateway_proto_enumTypes[2].Descriptor()
+}
+
+func (ResourceUris) Type() protoreflect.EnumType {
+	return &file_penstock_resource_v1_gateway_proto_enumTypes[2]
+}
+
+func (x ResourceUris) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResourceUris.Descriptor instead.
+func (ResourceUris) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{2}
+}
+
+// NamingPrefix says when the server's name is put in front of the name of a tool or prompt.
 type NamingPrefix int32
 
 const (
@@ -35,9 +210,10 @@ const (
 	NamingPrefix_NAMING_PREFIX_UNSPECIFIED NamingPrefix = 0
 	// Always.
 	NamingPrefix_NAMING_PREFIX_ALWAYS NamingPrefix = 1
-	// Only where two tools of the gateway would have one name; then on all of them.
+	// Only where two tools, or two prompts, of the gateway would have one name; then on all of them.
 	NamingPrefix_NAMING_PREFIX_ON_CONFLICT NamingPrefix = 2
-	// Never; two tools of one name are refused at write time.
+	// Never; two tools of one name, or two prompts, are refused at write time. Prompts that come to clash later, because
+	// their servers changed, get prefixes.
 	NamingPrefix_NAMING_PREFIX_NEVER NamingPrefix = 3
 )
 
@@ -68,11 +244,11 @@ func (x NamingPrefix) String() string {
 }
 
 func (NamingPrefix) Descriptor() protoreflect.EnumDescriptor {
-	return file_penstock_resource_v1_gateway_proto_enumTypes[0].Descriptor()
+	return file_penstock_resource_v1_gateway_proto_enumTypes[3].Descriptor()
 }
 
 func (NamingPrefix) Type() protoreflect.EnumType {
-	return &file_penstock_resource_v1_gateway_proto_enumTypes[0]
+	return &file_penstock_resource_v1_gateway_proto_enumTypes[3]
 }
 
 func (x NamingPrefix) Number() protoreflect.EnumNumber {
@@ -81,7 +257,7 @@ func (x NamingPrefix) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NamingPrefix.Descriptor instead.
 func (NamingPrefix) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{0}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{3}
 }
 
 // Gateway is a named MCP endpoint with its own visibility, authentication and tools. It exposes exactly the tools
@@ -112,7 +288,7 @@ type Gateway struct {
 	Authentication *Authentication `protobuf:"bytes,11,opt,name=authentication,proto3" json:"authentication,omitempty"`
 	// The tools on the gateway, at most 10,000. On the node stream this is empty: ToolAssignment carries them.
 	Tools []*ToolAssignment `protobuf:"bytes,12,rep,name=tools,proto3" json:"tools,omitempty"`
-	// How exposed names are made.
+	// How exposed names of tools and prompts are made.
 	Naming *Naming `protobuf:"bytes,13,opt,name=naming,proto3" json:"naming,omitempty"`
 	// True shuts the gateway: requests get 403 with gateway_access_denied.
 	Disabled bool `protobuf:"varint,14,opt,name=disabled,proto3" json:"disabled,omitempty"`
@@ -128,8 +304,20 @@ type Gateway struct {
 	LoadToolsWhenNeeded bool `protobuf:"varint,19,opt,name=load_tools_when_needed,json=loadToolsWhenNeeded,proto3" json:"load_tools_when_needed,omitempty"`
 	// Client headers handed to HTTP upstreams. Refused until nodes enforce it.
 	PassthroughHeaders []string `protobuf:"bytes,20,rep,name=passthrough_headers,json=passthroughHeaders,proto3" json:"passthrough_headers,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// What the gateway shows of servers besides tools; a server that is not listed shows nothing else. At most one entry
+	// for each server.
+	ServerFeatures []*ServerFeature `protobuf:"bytes,21,rep,name=server_features,json=serverFeatures,proto3" json:"server_features,omitempty"`
+	// When the URI of a resource carries the name of its server.
+	ResourceUris ResourceUris `protobuf:"varint,22,opt,name=resource_uris,json=resourceUris,proto3,enum=penstock.resource.v1.ResourceUris" json:"resource_uris,omitempty"`
+	// Extensions of MCP that may be used over the gateway. Unset allows io.modelcontextprotocol/ui and
+	// io.modelcontextprotocol/tasks.
+	Extensions *Extensions `protobuf:"bytes,23,opt,name=extensions,proto3" json:"extensions,omitempty"`
+	// OAuth scopes that tokens for the gateway may have: "mcp" and those that tools require, sorted. Output only.
+	ScopesSupported []string `protobuf:"bytes,24,rep,name=scopes_supported,json=scopesSupported,proto3" json:"scopes_supported,omitempty"`
+	// How much may be asked of the gateway, at most 32 limits; a request must be within all that concern it.
+	RateLimits    []*RateLimit `protobuf:"bytes,25,rep,name=rate_limits,json=rateLimits,proto3" json:"rate_limits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Gateway) Reset() {
@@ -302,18 +490,335 @@ func (x *Gateway) GetPassthroughHeaders() []string {
 	return nil
 }
 
+func (x *Gateway) GetServerFeatures() []*ServerFeature {
+	if x != nil {
+		return x.ServerFeatures
+	}
+	return nil
+}
+
+func (x *Gateway) GetResourceUris() ResourceUris {
+	if x != nil {
+		return x.ResourceUris
+	}
+	return ResourceUris_RESOURCE_URIS_UNSPECIFIED
+}
+
+func (x *Gateway) GetExtensions() *Extensions {
+	if x != nil {
+		return x.Extensions
+	}
+	return nil
+}
+
+func (x *Gateway) GetScopesSupported() []string {
+	if x != nil {
+		return x.ScopesSupported
+	}
+	return nil
+}
+
+func (x *Gateway) GetRateLimits() []*RateLimit {
+	if x != nil {
+		return x.RateLimits
+	}
+	return nil
+}
+
+// RateLimit is how often something may happen, over all nodes of a region together: `burst` at once, and on average as many
+// as given in each period.
+type RateLimit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What counts together.
+	Per RateLimitPer `protobuf:"varint,1,opt,name=per,proto3,enum=penstock.resource.v1.RateLimitPer" json:"per,omitempty"`
+	// Requests in each period, of every method. What is over the limit gets 429 with Retry-After.
+	Requests uint32 `protobuf:"varint,2,opt,name=requests,proto3" json:"requests,omitempty"`
+	// Tool calls in each period. What is over the limit gets a result with isError that says how long to wait.
+	ToolCalls uint32 `protobuf:"varint,3,opt,name=tool_calls,json=toolCalls,proto3" json:"tool_calls,omitempty"`
+	// Length of the period, 1 s to 24 h.
+	Period *durationpb.Duration `protobuf:"bytes,4,opt,name=period,proto3" json:"period,omitempty"`
+	// How many may come at once. 0 means as many as in one period.
+	Burst uint32 `protobuf:"varint,5,opt,name=burst,proto3" json:"burst,omitempty"`
+	// What happens while the store that nodes share cannot be reached.
+	WhenUnavailable RateLimitUnavailable `protobuf:"varint,6,opt,name=when_unavailable,json=whenUnavailable,proto3,enum=penstock.resource.v1.RateLimitUnavailable" json:"when_unavailable,omitempty"`
+	// Patterns of the tools whose calls count, on <server>__<upstream name>; `*` stands for any characters. Empty means all.
+	Tools         []string `protobuf:"bytes,7,rep,name=tools,proto3" json:"tools,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLimit) Reset() {
+	*x = RateLimit{}
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimit) ProtoMessage() {}
+
+func (x *RateLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
+func (*RateLimit) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RateLimit) GetPer() RateLimitPer {
+	if x != nil {
+		return x.Per
+	}
+	return RateLimitPer_RATE_LIMIT_PER_UNSPECIFIED
+}
+
+func (x *RateLimit) GetRequests() uint32 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *RateLimit) GetToolCalls() uint32 {
+	if x != nil {
+		return x.ToolCalls
+	}
+	return 0
+}
+
+func (x *RateLimit) GetPeriod() *durationpb.Duration {
+	if x != nil {
+		return x.Period
+	}
+	return nil
+}
+
+func (x *RateLimit) GetBurst() uint32 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+func (x *RateLimit) GetWhenUnavailable() RateLimitUnavailable {
+	if x != nil {
+		return x.WhenUnavailable
+	}
+	return RateLimitUnavailable_RATE_LIMIT_UNAVAILABLE_UNSPECIFIED
+}
+
+func (x *RateLimit) GetTools() []string {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
+}
+
+// ServerFeature turns prompts, resources and instructions of one server on. A tool of a server drags none of them along.
+type ServerFeature struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the server.
+	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	// Whose credential prompts and resources are read with. Required with either; nothing is read for instructions.
+	//
+	// Types that are valid to be assigned to Mode:
+	//
+	//	*ServerFeature_Pinned
+	//	*ServerFeature_ResolveAtCallTime
+	Mode isServerFeature_Mode `protobuf_oneof:"mode"`
+	// True shows the server's prompts, named as tools are.
+	Prompts bool `protobuf:"varint,4,opt,name=prompts,proto3" json:"prompts,omitempty"`
+	// True shows the server's resources and resource templates.
+	Resources bool `protobuf:"varint,5,opt,name=resources,proto3" json:"resources,omitempty"`
+	// True adds the server's instructions, as they were accepted, to the gateway's own.
+	Instructions  bool `protobuf:"varint,6,opt,name=instructions,proto3" json:"instructions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServerFeature) Reset() {
+	*x = ServerFeature{}
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServerFeature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServerFeature) ProtoMessage() {}
+
+func (x *ServerFeature) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServerFeature.ProtoReflect.Descriptor instead.
+func (*ServerFeature) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ServerFeature) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *ServerFeature) GetMode() isServerFeature_Mode {
+	if x != nil {
+		return x.Mode
+	}
+	return nil
+}
+
+func (x *ServerFeature) GetPinned() *Pinned {
+	if x != nil {
+		if x, ok := x.Mode.(*ServerFeature_Pinned); ok {
+			return x.Pinned
+		}
+	}
+	return nil
+}
+
+func (x *ServerFeature) GetResolveAtCallTime() *ResolveAtCallTime {
+	if x != nil {
+		if x, ok := x.Mode.(*ServerFeature_ResolveAtCallTime); ok {
+			return x.ResolveAtCallTime
+		}
+	}
+	return nil
+}
+
+func (x *ServerFeature) GetPrompts() bool {
+	if x != nil {
+		return x.Prompts
+	}
+	return false
+}
+
+func (x *ServerFeature) GetResources() bool {
+	if x != nil {
+		return x.Resources
+	}
+	return false
+}
+
+func (x *ServerFeature) GetInstructions() bool {
+	if x != nil {
+		return x.Instructions
+	}
+	return false
+}
+
+type isServerFeature_Mode interface {
+	isServerFeature_Mode()
+}
+
+type ServerFeature_Pinned struct {
+	// Always one connection.
+	Pinned *Pinned `protobuf:"bytes,2,opt,name=pinned,proto3,oneof"`
+}
+
+type ServerFeature_ResolveAtCallTime struct {
+	// Chosen per caller at the call. Refused until nodes enforce it.
+	ResolveAtCallTime *ResolveAtCallTime `protobuf:"bytes,3,opt,name=resolve_at_call_time,json=resolveAtCallTime,proto3,oneof"`
+}
+
+func (*ServerFeature_Pinned) isServerFeature_Mode() {}
+
+func (*ServerFeature_ResolveAtCallTime) isServerFeature_Mode() {}
+
+// Extensions says which extensions of MCP may be used over a gateway. Clients are told of one that a server behind the
+// gateway declares as well.
+type Extensions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names, for example "io.modelcontextprotocol/ui". Empty allows none.
+	Allowed []string `protobuf:"bytes,1,rep,name=allowed,proto3" json:"allowed,omitempty"`
+	// True allows every extension and relays methods that Penstock does not know. Only on a gateway with one server.
+	Passthrough   bool `protobuf:"varint,2,opt,name=passthrough,proto3" json:"passthrough,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Extensions) Reset() {
+	*x = Extensions{}
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Extensions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Extensions) ProtoMessage() {}
+
+func (x *Extensions) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Extensions.ProtoReflect.Descriptor instead.
+func (*Extensions) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Extensions) GetAllowed() []string {
+	if x != nil {
+		return x.Allowed
+	}
+	return nil
+}
+
+func (x *Extensions) GetPassthrough() bool {
+	if x != nil {
+		return x.Passthrough
+	}
+	return false
+}
+
 // Authentication lists the ways clients may authenticate on a gateway.
 type Authentication struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Static bearer tokens.
-	BearerToken   *BearerTokenAuthentication `protobuf:"bytes,1,opt,name=bearer_token,json=bearerToken,proto3" json:"bearer_token,omitempty"`
+	BearerToken *BearerTokenAuthentication `protobuf:"bytes,1,opt,name=bearer_token,json=bearerToken,proto3" json:"bearer_token,omitempty"`
+	// OAuth 2.1 access tokens of Penstock's authserver: people log in with a browser, machines use client credentials.
+	Oauth         *OAuthAuthentication `protobuf:"bytes,2,opt,name=oauth,proto3" json:"oauth,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Authentication) Reset() {
 	*x = Authentication{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[1]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +830,7 @@ func (x *Authentication) String() string {
 func (*Authentication) ProtoMessage() {}
 
 func (x *Authentication) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[1]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +843,7 @@ func (x *Authentication) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Authentication.ProtoReflect.Descriptor instead.
 func (*Authentication) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{1}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Authentication) GetBearerToken() *BearerTokenAuthentication {
@@ -346,6 +851,50 @@ func (x *Authentication) GetBearerToken() *BearerTokenAuthentication {
 		return x.BearerToken
 	}
 	return nil
+}
+
+func (x *Authentication) GetOauth() *OAuthAuthentication {
+	if x != nil {
+		return x.Oauth
+	}
+	return nil
+}
+
+// OAuthAuthentication switches OAuth 2.1 on. It has no fields.
+type OAuthAuthentication struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OAuthAuthentication) Reset() {
+	*x = OAuthAuthentication{}
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OAuthAuthentication) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OAuthAuthentication) ProtoMessage() {}
+
+func (x *OAuthAuthentication) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OAuthAuthentication.ProtoReflect.Descriptor instead.
+func (*OAuthAuthentication) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{5}
 }
 
 // BearerTokenAuthentication switches static bearer tokens on. It has no fields.
@@ -357,7 +906,7 @@ type BearerTokenAuthentication struct {
 
 func (x *BearerTokenAuthentication) Reset() {
 	*x = BearerTokenAuthentication{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[2]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +918,7 @@ func (x *BearerTokenAuthentication) String() string {
 func (*BearerTokenAuthentication) ProtoMessage() {}
 
 func (x *BearerTokenAuthentication) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[2]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,10 +931,10 @@ func (x *BearerTokenAuthentication) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BearerTokenAuthentication.ProtoReflect.Descriptor instead.
 func (*BearerTokenAuthentication) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{2}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{6}
 }
 
-// Naming says how tools are named on a gateway.
+// Naming says how tools and prompts are named on a gateway; each have a name space of their own.
 type Naming struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When the server's name is put in front as "<server>__<tool>".
@@ -396,7 +945,7 @@ type Naming struct {
 
 func (x *Naming) Reset() {
 	*x = Naming{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[3]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +957,7 @@ func (x *Naming) String() string {
 func (*Naming) ProtoMessage() {}
 
 func (x *Naming) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[3]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +970,7 @@ func (x *Naming) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Naming.ProtoReflect.Descriptor instead.
 func (*Naming) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{3}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Naming) GetPrefix() NamingPrefix {
@@ -449,7 +998,7 @@ type ToolAssignment struct {
 	Description string `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
 	// Arguments that every call gets, whatever the caller sends. Refused until nodes enforce it.
 	FixedArguments *structpb.Struct `protobuf:"bytes,6,opt,name=fixed_arguments,json=fixedArguments,proto3" json:"fixed_arguments,omitempty"`
-	// OAuth scopes a caller needs beyond "mcp". Refused until nodes enforce it.
+	// OAuth scopes a caller needs beyond "mcp", each "mcp:<word>", for example "mcp:write".
 	RequiredScopes []string `protobuf:"bytes,7,rep,name=required_scopes,json=requiredScopes,proto3" json:"required_scopes,omitempty"`
 	// Gateway, set on the node stream only, where an assignment travels alone.
 	Gateway string `protobuf:"bytes,8,opt,name=gateway,proto3" json:"gateway,omitempty"`
@@ -461,7 +1010,7 @@ type ToolAssignment struct {
 
 func (x *ToolAssignment) Reset() {
 	*x = ToolAssignment{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[4]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -473,7 +1022,7 @@ func (x *ToolAssignment) String() string {
 func (*ToolAssignment) ProtoMessage() {}
 
 func (x *ToolAssignment) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[4]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -486,7 +1035,7 @@ func (x *ToolAssignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolAssignment.ProtoReflect.Descriptor instead.
 func (*ToolAssignment) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{4}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ToolAssignment) GetTool() string {
@@ -592,7 +1141,7 @@ type Pinned struct {
 
 func (x *Pinned) Reset() {
 	*x = Pinned{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +1153,7 @@ func (x *Pinned) String() string {
 func (*Pinned) ProtoMessage() {}
 
 func (x *Pinned) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +1166,7 @@ func (x *Pinned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pinned.ProtoReflect.Descriptor instead.
 func (*Pinned) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{5}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Pinned) GetConnection() string {
@@ -636,7 +1185,7 @@ type ResolveAtCallTime struct {
 
 func (x *ResolveAtCallTime) Reset() {
 	*x = ResolveAtCallTime{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +1197,7 @@ func (x *ResolveAtCallTime) String() string {
 func (*ResolveAtCallTime) ProtoMessage() {}
 
 func (x *ResolveAtCallTime) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +1210,7 @@ func (x *ResolveAtCallTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveAtCallTime.ProtoReflect.Descriptor instead.
 func (*ResolveAtCallTime) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{6}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{10}
 }
 
 // GatewayStatus says whether a gateway is usable, and if not why. Output only.
@@ -677,7 +1226,7 @@ type GatewayStatus struct {
 
 func (x *GatewayStatus) Reset() {
 	*x = GatewayStatus{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -689,7 +1238,7 @@ func (x *GatewayStatus) String() string {
 func (*GatewayStatus) ProtoMessage() {}
 
 func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,7 +1251,7 @@ func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayStatus.ProtoReflect.Descriptor instead.
 func (*GatewayStatus) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{7}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GatewayStatus) GetConditions() []*Condition {
@@ -723,7 +1272,7 @@ var File_penstock_resource_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\"penstock/resource/v1/gateway.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xd1\t\n" +
+	"\"penstock/resource/v1/gateway.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xc0\f\n" +
 	"\aGateway\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -751,12 +1300,47 @@ const file_penstock_resource_v1_gateway_proto_rawDesc = "" +
 	"\xaa\x01\a\"\x03\b\xac\x022\x00R\alistTtl\x12;\n" +
 	"\x06status\x18\x12 \x01(\v2#.penstock.resource.v1.GatewayStatusR\x06status\x123\n" +
 	"\x16load_tools_when_needed\x18\x13 \x01(\bR\x13loadToolsWhenNeeded\x129\n" +
-	"\x13passthrough_headers\x18\x14 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x14R\x12passthroughHeaders\x1a9\n" +
+	"\x13passthrough_headers\x18\x14 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x14R\x12passthroughHeaders\x12V\n" +
+	"\x0fserver_features\x18\x15 \x03(\v2#.penstock.resource.v1.ServerFeatureB\b\xbaH\x05\x92\x01\x02\x10dR\x0eserverFeatures\x12Q\n" +
+	"\rresource_uris\x18\x16 \x01(\x0e2\".penstock.resource.v1.ResourceUrisB\b\xbaH\x05\x82\x01\x02\x10\x01R\fresourceUris\x12@\n" +
+	"\n" +
+	"extensions\x18\x17 \x01(\v2 .penstock.resource.v1.ExtensionsR\n" +
+	"extensions\x124\n" +
+	"\x10scopes_supported\x18\x18 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x0fscopesSupported\x12J\n" +
+	"\vrate_limits\x18\x19 \x03(\v2\x1f.penstock.resource.v1.RateLimitB\b\xbaH\x05\x92\x01\x02\x10 R\n" +
+	"rateLimits\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"d\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd3\x05\n" +
+	"\tRateLimit\x12@\n" +
+	"\x03per\x18\x01 \x01(\x0e2\".penstock.resource.v1.RateLimitPerB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x03per\x12'\n" +
+	"\brequests\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\x80\x94\xeb\xdc\x03R\brequests\x12*\n" +
+	"\n" +
+	"tool_calls\x18\x03 \x01(\rB\v\xbaH\b*\x06\x18\x80\x94\xeb\xdc\x03R\ttoolCalls\x12F\n" +
+	"\x06period\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x13\xbaH\x10\xc8\x01\x01\xaa\x01\n" +
+	"\"\x04\b\x80\xa3\x052\x02\b\x01R\x06period\x12!\n" +
+	"\x05burst\x18\x05 \x01(\rB\v\xbaH\b*\x06\x18\x80\x94\xeb\xdc\x03R\x05burst\x12_\n" +
+	"\x10when_unavailable\x18\x06 \x01(\x0e2*.penstock.resource.v1.RateLimitUnavailableB\b\xbaH\x05\x82\x01\x02\x10\x01R\x0fwhenUnavailable\x12)\n" +
+	"\x05tools\x18\a \x03(\tB\x13\xbaH\x10\x92\x01\r\x10 \x18\x01\"\ar\x05\x10\x01\x18\x80\x02R\x05tools:\xb7\x02\xbaH\xb3\x02\x1ay\n" +
+	"\x11rate_limit.amount\x122exactly one of requests and tool_calls must be set\x1a0(this.requests == 0u) != (this.tool_calls == 0u)\x1a\xb5\x01\n" +
+	"\x1arate_limit.tool_calls_only\x12Elimits per SERVER or TOOL, and limits on some tools, count tool_calls\x1aPthis.requests == 0u || (this.per != 5 && this.per != 6 && size(this.tools) == 0)\"\xaa\x02\n" +
+	"\rServerFeature\x12!\n" +
+	"\x06server\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x06server\x126\n" +
+	"\x06pinned\x18\x02 \x01(\v2\x1c.penstock.resource.v1.PinnedH\x00R\x06pinned\x12Z\n" +
+	"\x14resolve_at_call_time\x18\x03 \x01(\v2'.penstock.resource.v1.ResolveAtCallTimeH\x00R\x11resolveAtCallTime\x12\x18\n" +
+	"\aprompts\x18\x04 \x01(\bR\aprompts\x12\x1c\n" +
+	"\tresources\x18\x05 \x01(\bR\tresources\x12\"\n" +
+	"\finstructions\x18\x06 \x01(\bR\finstructionsB\x06\n" +
+	"\x04mode\"]\n" +
+	"\n" +
+	"Extensions\x12-\n" +
+	"\aallowed\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10 \x18\x01\"\ar\x05\x10\x03\x18\x80\x01R\aallowed\x12 \n" +
+	"\vpassthrough\x18\x02 \x01(\bR\vpassthrough\"\xa5\x01\n" +
 	"\x0eAuthentication\x12R\n" +
-	"\fbearer_token\x18\x01 \x01(\v2/.penstock.resource.v1.BearerTokenAuthenticationR\vbearerToken\"\x1b\n" +
+	"\fbearer_token\x18\x01 \x01(\v2/.penstock.resource.v1.BearerTokenAuthenticationR\vbearerToken\x12?\n" +
+	"\x05oauth\x18\x02 \x01(\v2).penstock.resource.v1.OAuthAuthenticationR\x05oauth\"\x15\n" +
+	"\x13OAuthAuthentication\"\x1b\n" +
 	"\x19BearerTokenAuthentication\"N\n" +
 	"\x06Naming\x12D\n" +
 	"\x06prefix\x18\x01 \x01(\x0e2\".penstock.resource.v1.NamingPrefixB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06prefix\"\x84\x04\n" +
@@ -781,7 +1365,23 @@ const file_penstock_resource_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"conditions\x18\x01 \x03(\v2\x1f.penstock.resource.v1.ConditionB\b\xbaH\x05\x92\x01\x02\x10\x10R\n" +
 	"conditions\x12\x1a\n" +
-	"\x03url\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x03url*\x7f\n" +
+	"\x03url\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x03url*\xcc\x01\n" +
+	"\fRateLimitPer\x12\x1e\n" +
+	"\x1aRATE_LIMIT_PER_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16RATE_LIMIT_PER_GATEWAY\x10\x01\x12\x19\n" +
+	"\x15RATE_LIMIT_PER_CALLER\x10\x02\x12\x17\n" +
+	"\x13RATE_LIMIT_PER_TEAM\x10\x03\x12\x18\n" +
+	"\x14RATE_LIMIT_PER_TOKEN\x10\x04\x12\x19\n" +
+	"\x15RATE_LIMIT_PER_SERVER\x10\x05\x12\x17\n" +
+	"\x13RATE_LIMIT_PER_TOOL\x10\x06*\x82\x01\n" +
+	"\x14RateLimitUnavailable\x12&\n" +
+	"\"RATE_LIMIT_UNAVAILABLE_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bRATE_LIMIT_UNAVAILABLE_OPEN\x10\x01\x12!\n" +
+	"\x1dRATE_LIMIT_UNAVAILABLE_CLOSED\x10\x02*f\n" +
+	"\fResourceUris\x12\x1d\n" +
+	"\x19RESOURCE_URIS_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19RESOURCE_URIS_ON_CONFLICT\x10\x01\x12\x18\n" +
+	"\x14RESOURCE_URIS_ALWAYS\x10\x02*\x7f\n" +
 	"\fNamingPrefix\x12\x1d\n" +
 	"\x19NAMING_PREFIX_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14NAMING_PREFIX_ALWAYS\x10\x01\x12\x1d\n" +
@@ -801,47 +1401,64 @@ func file_penstock_resource_v1_gateway_proto_rawDescGZIP() []byte {
 	return file_penstock_resource_v1_gateway_proto_rawDescData
 }
 
-var file_penstock_resource_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_penstock_resource_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_penstock_resource_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_penstock_resource_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_penstock_resource_v1_gateway_proto_goTypes = []any{
-	(NamingPrefix)(0),                 // 0: penstock.resource.v1.NamingPrefix
-	(*Gateway)(nil),                   // 1: penstock.resource.v1.Gateway
-	(*Authentication)(nil),            // 2: penstock.resource.v1.Authentication
-	(*BearerTokenAuthentication)(nil), // 3: penstock.resource.v1.BearerTokenAuthentication
-	(*Naming)(nil),                    // 4: penstock.resource.v1.Naming
-	(*ToolAssignment)(nil),            // 5: penstock.resource.v1.ToolAssignment
-	(*Pinned)(nil),                    // 6: penstock.resource.v1.Pinned
-	(*ResolveAtCallTime)(nil),         // 7: penstock.resource.v1.ResolveAtCallTime
-	(*GatewayStatus)(nil),             // 8: penstock.resource.v1.GatewayStatus
-	nil,                               // 9: penstock.resource.v1.Gateway.LabelsEntry
-	(*timestamppb.Timestamp)(nil),     // 10: google.protobuf.Timestamp
-	(*Visibility)(nil),                // 11: penstock.resource.v1.Visibility
-	(*durationpb.Duration)(nil),       // 12: google.protobuf.Duration
-	(*structpb.Struct)(nil),           // 13: google.protobuf.Struct
-	(*Condition)(nil),                 // 14: penstock.resource.v1.Condition
+	(RateLimitPer)(0),                 // 0: penstock.resource.v1.RateLimitPer
+	(RateLimitUnavailable)(0),         // 1: penstock.resource.v1.RateLimitUnavailable
+	(ResourceUris)(0),                 // 2: penstock.resource.v1.ResourceUris
+	(NamingPrefix)(0),                 // 3: penstock.resource.v1.NamingPrefix
+	(*Gateway)(nil),                   // 4: penstock.resource.v1.Gateway
+	(*RateLimit)(nil),                 // 5: penstock.resource.v1.RateLimit
+	(*ServerFeature)(nil),             // 6: penstock.resource.v1.ServerFeature
+	(*Extensions)(nil),                // 7: penstock.resource.v1.Extensions
+	(*Authentication)(nil),            // 8: penstock.resource.v1.Authentication
+	(*OAuthAuthentication)(nil),       // 9: penstock.resource.v1.OAuthAuthentication
+	(*BearerTokenAuthentication)(nil), // 10: penstock.resource.v1.BearerTokenAuthentication
+	(*Naming)(nil),                    // 11: penstock.resource.v1.Naming
+	(*ToolAssignment)(nil),            // 12: penstock.resource.v1.ToolAssignment
+	(*Pinned)(nil),                    // 13: penstock.resource.v1.Pinned
+	(*ResolveAtCallTime)(nil),         // 14: penstock.resource.v1.ResolveAtCallTime
+	(*GatewayStatus)(nil),             // 15: penstock.resource.v1.GatewayStatus
+	nil,                               // 16: penstock.resource.v1.Gateway.LabelsEntry
+	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
+	(*Visibility)(nil),                // 18: penstock.resource.v1.Visibility
+	(*durationpb.Duration)(nil),       // 19: google.protobuf.Duration
+	(*structpb.Struct)(nil),           // 20: google.protobuf.Struct
+	(*Condition)(nil),                 // 21: penstock.resource.v1.Condition
 }
 var file_penstock_resource_v1_gateway_proto_depIdxs = []int32{
-	10, // 0: penstock.resource.v1.Gateway.create_time:type_name -> google.protobuf.Timestamp
-	10, // 1: penstock.resource.v1.Gateway.update_time:type_name -> google.protobuf.Timestamp
-	9,  // 2: penstock.resource.v1.Gateway.labels:type_name -> penstock.resource.v1.Gateway.LabelsEntry
-	11, // 3: penstock.resource.v1.Gateway.visibility:type_name -> penstock.resource.v1.Visibility
-	2,  // 4: penstock.resource.v1.Gateway.authentication:type_name -> penstock.resource.v1.Authentication
-	5,  // 5: penstock.resource.v1.Gateway.tools:type_name -> penstock.resource.v1.ToolAssignment
-	4,  // 6: penstock.resource.v1.Gateway.naming:type_name -> penstock.resource.v1.Naming
-	12, // 7: penstock.resource.v1.Gateway.max_stale:type_name -> google.protobuf.Duration
-	12, // 8: penstock.resource.v1.Gateway.list_ttl:type_name -> google.protobuf.Duration
-	8,  // 9: penstock.resource.v1.Gateway.status:type_name -> penstock.resource.v1.GatewayStatus
-	3,  // 10: penstock.resource.v1.Authentication.bearer_token:type_name -> penstock.resource.v1.BearerTokenAuthentication
-	0,  // 11: penstock.resource.v1.Naming.prefix:type_name -> penstock.resource.v1.NamingPrefix
-	6,  // 12: penstock.resource.v1.ToolAssignment.pinned:type_name -> penstock.resource.v1.Pinned
-	7,  // 13: penstock.resource.v1.ToolAssignment.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
-	13, // 14: penstock.resource.v1.ToolAssignment.fixed_arguments:type_name -> google.protobuf.Struct
-	14, // 15: penstock.resource.v1.GatewayStatus.conditions:type_name -> penstock.resource.v1.Condition
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	17, // 0: penstock.resource.v1.Gateway.create_time:type_name -> google.protobuf.Timestamp
+	17, // 1: penstock.resource.v1.Gateway.update_time:type_name -> google.protobuf.Timestamp
+	16, // 2: penstock.resource.v1.Gateway.labels:type_name -> penstock.resource.v1.Gateway.LabelsEntry
+	18, // 3: penstock.resource.v1.Gateway.visibility:type_name -> penstock.resource.v1.Visibility
+	8,  // 4: penstock.resource.v1.Gateway.authentication:type_name -> penstock.resource.v1.Authentication
+	12, // 5: penstock.resource.v1.Gateway.tools:type_name -> penstock.resource.v1.ToolAssignment
+	11, // 6: penstock.resource.v1.Gateway.naming:type_name -> penstock.resource.v1.Naming
+	19, // 7: penstock.resource.v1.Gateway.max_stale:type_name -> google.protobuf.Duration
+	19, // 8: penstock.resource.v1.Gateway.list_ttl:type_name -> google.protobuf.Duration
+	15, // 9: penstock.resource.v1.Gateway.status:type_name -> penstock.resource.v1.GatewayStatus
+	6,  // 10: penstock.resource.v1.Gateway.server_features:type_name -> penstock.resource.v1.ServerFeature
+	2,  // 11: penstock.resource.v1.Gateway.resource_uris:type_name -> penstock.resource.v1.ResourceUris
+	7,  // 12: penstock.resource.v1.Gateway.extensions:type_name -> penstock.resource.v1.Extensions
+	5,  // 13: penstock.resource.v1.Gateway.rate_limits:type_name -> penstock.resource.v1.RateLimit
+	0,  // 14: penstock.resource.v1.RateLimit.per:type_name -> penstock.resource.v1.RateLimitPer
+	19, // 15: penstock.resource.v1.RateLimit.period:type_name -> google.protobuf.Duration
+	1,  // 16: penstock.resource.v1.RateLimit.when_unavailable:type_name -> penstock.resource.v1.RateLimitUnavailable
+	13, // 17: penstock.resource.v1.ServerFeature.pinned:type_name -> penstock.resource.v1.Pinned
+	14, // 18: penstock.resource.v1.ServerFeature.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
+	10, // 19: penstock.resource.v1.Authentication.bearer_token:type_name -> penstock.resource.v1.BearerTokenAuthentication
+	9,  // 20: penstock.resource.v1.Authentication.oauth:type_name -> penstock.resource.v1.OAuthAuthentication
+	3,  // 21: penstock.resource.v1.Naming.prefix:type_name -> penstock.resource.v1.NamingPrefix
+	13, // 22: penstock.resource.v1.ToolAssignment.pinned:type_name -> penstock.resource.v1.Pinned
+	14, // 23: penstock.resource.v1.ToolAssignment.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
+	20, // 24: penstock.resource.v1.ToolAssignment.fixed_arguments:type_name -> google.protobuf.Struct
+	21, // 25: penstock.resource.v1.GatewayStatus.conditions:type_name -> penstock.resource.v1.Condition
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_gateway_proto_init() }
@@ -850,7 +1467,11 @@ func file_penstock_resource_v1_gateway_proto_init() {
 		return
 	}
 	file_penstock_resource_v1_common_proto_init()
-	file_penstock_resource_v1_gateway_proto_msgTypes[4].OneofWrappers = []any{
+	file_penstock_resource_v1_gateway_proto_msgTypes[2].OneofWrappers = []any{
+		(*ServerFeature_Pinned)(nil),
+		(*ServerFeature_ResolveAtCallTime)(nil),
+	}
+	file_penstock_resource_v1_gateway_proto_msgTypes[8].OneofWrappers = []any{
 		(*ToolAssignment_Pinned)(nil),
 		(*ToolAssignment_ResolveAtCallTime)(nil),
 	}
@@ -859,8 +1480,8 @@ func file_penstock_resource_v1_gateway_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_gateway_proto_rawDesc), len(file_penstock_resource_v1_gateway_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   9,
+			NumEnums:      4,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -103,7 +103,11 @@ type User struct {
 	// What the user may administer. Only an ADMIN may change it.
 	Role Role `protobuf:"varint,8,opt,name=role,proto3,enum=penstock.resource.v1.Role" json:"role,omitempty"`
 	// True shuts the user out everywhere; tokens of the user are dead.
-	Deactivated   bool `protobuf:"varint,9,opt,name=deactivated,proto3" json:"deactivated,omitempty"`
+	Deactivated bool `protobuf:"varint,9,opt,name=deactivated,proto3" json:"deactivated,omitempty"`
+	// Accounts at identity providers that are this user, at most 16. One account is one user's. A login adds the account it
+	// came with. A configuration or an update of everything that sets none keeps them; an update mask with this field takes
+	// them away.
+	Identities    []*Identity `protobuf:"bytes,10,rep,name=identities,proto3" json:"identities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -201,6 +205,68 @@ func (x *User) GetDeactivated() bool {
 	return false
 }
 
+func (x *User) GetIdentities() []*Identity {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
+}
+
+// Identity is an account at an identity provider (OpenID Connect Core 1.0 §5.7: issuer and subject together).
+type Identity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issuer, for example "https://idp.example". Compared byte for byte.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// Subject at the issuer, for example "00u1a2b3". Compared byte for byte.
+	Subject       string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Identity) Reset() {
+	*x = Identity{}
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Identity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Identity) ProtoMessage() {}
+
+func (x *Identity) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Identity.ProtoReflect.Descriptor instead.
+func (*Identity) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Identity) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *Identity) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
 // Team is a group of users.
 type Team struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -226,7 +292,7 @@ type Team struct {
 
 func (x *Team) Reset() {
 	*x = Team{}
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[1]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -238,7 +304,7 @@ func (x *Team) String() string {
 func (*Team) ProtoMessage() {}
 
 func (x *Team) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[1]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -251,7 +317,7 @@ func (x *Team) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Team.ProtoReflect.Descriptor instead.
 func (*Team) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{1}
+	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Team) GetName() string {
@@ -323,7 +389,7 @@ type TeamMember struct {
 
 func (x *TeamMember) Reset() {
 	*x = TeamMember{}
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[2]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +401,7 @@ func (x *TeamMember) String() string {
 func (*TeamMember) ProtoMessage() {}
 
 func (x *TeamMember) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[2]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +414,7 @@ func (x *TeamMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TeamMember.ProtoReflect.Descriptor instead.
 func (*TeamMember) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{2}
+	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TeamMember) GetUser() string {
@@ -406,7 +472,7 @@ type BearerToken struct {
 
 func (x *BearerToken) Reset() {
 	*x = BearerToken{}
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[3]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -418,7 +484,7 @@ func (x *BearerToken) String() string {
 func (*BearerToken) ProtoMessage() {}
 
 func (x *BearerToken) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[3]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -431,7 +497,7 @@ func (x *BearerToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BearerToken.ProtoReflect.Descriptor instead.
 func (*BearerToken) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{3}
+	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *BearerToken) GetName() string {
@@ -550,7 +616,7 @@ var File_penstock_resource_v1_people_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_people_proto_rawDesc = "" +
 	"\n" +
-	"!penstock/resource/v1/people.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\x8b\x04\n" +
+	"!penstock/resource/v1/people.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xd5\x04\n" +
 	"\x04User\x123\n" +
 	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x03\x18\xfe\x012\x13^[^@\\s/]+@[^@\\s/]+$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -562,10 +628,19 @@ const file_penstock_resource_v1_people_proto_rawDesc = "" +
 	"\x06labels\x18\x06 \x03(\v2&.penstock.resource.v1.User.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\xff\x01R\x06labels\x12+\n" +
 	"\fdisplay_name\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vdisplayName\x128\n" +
 	"\x04role\x18\b \x01(\x0e2\x1a.penstock.resource.v1.RoleB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04role\x12 \n" +
-	"\vdeactivated\x18\t \x01(\bR\vdeactivated\x1a9\n" +
+	"\vdeactivated\x18\t \x01(\bR\vdeactivated\x12H\n" +
+	"\n" +
+	"identities\x18\n" +
+	" \x03(\v2\x1e.penstock.resource.v1.IdentityB\b\xbaH\x05\x92\x01\x02\x10\x10R\n" +
+	"identities\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x81\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"T\n" +
+	"\bIdentity\x12\"\n" +
+	"\x06issuer\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\x06issuer\x12$\n" +
+	"\asubject\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xff\x01R\asubject\"\x81\x04\n" +
 	"\x04Team\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -630,42 +705,44 @@ func file_penstock_resource_v1_people_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_resource_v1_people_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_penstock_resource_v1_people_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_penstock_resource_v1_people_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_penstock_resource_v1_people_proto_goTypes = []any{
 	(Role)(0),                     // 0: penstock.resource.v1.Role
 	(*User)(nil),                  // 1: penstock.resource.v1.User
-	(*Team)(nil),                  // 2: penstock.resource.v1.Team
-	(*TeamMember)(nil),            // 3: penstock.resource.v1.TeamMember
-	(*BearerToken)(nil),           // 4: penstock.resource.v1.BearerToken
-	nil,                           // 5: penstock.resource.v1.User.LabelsEntry
-	nil,                           // 6: penstock.resource.v1.Team.LabelsEntry
-	nil,                           // 7: penstock.resource.v1.BearerToken.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*Owner)(nil),                 // 9: penstock.resource.v1.Owner
-	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(*Identity)(nil),              // 2: penstock.resource.v1.Identity
+	(*Team)(nil),                  // 3: penstock.resource.v1.Team
+	(*TeamMember)(nil),            // 4: penstock.resource.v1.TeamMember
+	(*BearerToken)(nil),           // 5: penstock.resource.v1.BearerToken
+	nil,                           // 6: penstock.resource.v1.User.LabelsEntry
+	nil,                           // 7: penstock.resource.v1.Team.LabelsEntry
+	nil,                           // 8: penstock.resource.v1.BearerToken.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*Owner)(nil),                 // 10: penstock.resource.v1.Owner
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
 }
 var file_penstock_resource_v1_people_proto_depIdxs = []int32{
-	8,  // 0: penstock.resource.v1.User.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 1: penstock.resource.v1.User.update_time:type_name -> google.protobuf.Timestamp
-	5,  // 2: penstock.resource.v1.User.labels:type_name -> penstock.resource.v1.User.LabelsEntry
+	9,  // 0: penstock.resource.v1.User.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 1: penstock.resource.v1.User.update_time:type_name -> google.protobuf.Timestamp
+	6,  // 2: penstock.resource.v1.User.labels:type_name -> penstock.resource.v1.User.LabelsEntry
 	0,  // 3: penstock.resource.v1.User.role:type_name -> penstock.resource.v1.Role
-	8,  // 4: penstock.resource.v1.Team.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 5: penstock.resource.v1.Team.update_time:type_name -> google.protobuf.Timestamp
-	6,  // 6: penstock.resource.v1.Team.labels:type_name -> penstock.resource.v1.Team.LabelsEntry
-	3,  // 7: penstock.resource.v1.Team.members:type_name -> penstock.resource.v1.TeamMember
-	0,  // 8: penstock.resource.v1.TeamMember.role:type_name -> penstock.resource.v1.Role
-	8,  // 9: penstock.resource.v1.BearerToken.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 10: penstock.resource.v1.BearerToken.update_time:type_name -> google.protobuf.Timestamp
-	7,  // 11: penstock.resource.v1.BearerToken.labels:type_name -> penstock.resource.v1.BearerToken.LabelsEntry
-	9,  // 12: penstock.resource.v1.BearerToken.owner:type_name -> penstock.resource.v1.Owner
-	8,  // 13: penstock.resource.v1.BearerToken.expire_time:type_name -> google.protobuf.Timestamp
-	8,  // 14: penstock.resource.v1.BearerToken.last_use_time:type_name -> google.protobuf.Timestamp
-	10, // 15: penstock.resource.v1.BearerToken.ttl:type_name -> google.protobuf.Duration
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	2,  // 4: penstock.resource.v1.User.identities:type_name -> penstock.resource.v1.Identity
+	9,  // 5: penstock.resource.v1.Team.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 6: penstock.resource.v1.Team.update_time:type_name -> google.protobuf.Timestamp
+	7,  // 7: penstock.resource.v1.Team.labels:type_name -> penstock.resource.v1.Team.LabelsEntry
+	4,  // 8: penstock.resource.v1.Team.members:type_name -> penstock.resource.v1.TeamMember
+	0,  // 9: penstock.resource.v1.TeamMember.role:type_name -> penstock.resource.v1.Role
+	9,  // 10: penstock.resource.v1.BearerToken.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 11: penstock.resource.v1.BearerToken.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 12: penstock.resource.v1.BearerToken.labels:type_name -> penstock.resource.v1.BearerToken.LabelsEntry
+	10, // 13: penstock.resource.v1.BearerToken.owner:type_name -> penstock.resource.v1.Owner
+	9,  // 14: penstock.resource.v1.BearerToken.expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 15: penstock.resource.v1.BearerToken.last_use_time:type_name -> google.protobuf.Timestamp
+	11, // 16: penstock.resource.v1.BearerToken.ttl:type_name -> google.protobuf.Duration
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_people_proto_init() }
@@ -680,7 +757,7 @@ func file_penstock_resource_v1_people_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_people_proto_rawDesc), len(file_penstock_resource_v1_people_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -79,15 +79,15 @@ func (Affinity) EnumDescriptor() ([]byte, []int) {
 	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{0}
 }
 
-// ToolChanges says what happens to a tool whose definition changed upstream.
+// ToolChanges says what happens to a tool whose definition changed upstream, and to changed instructions.
 type ToolChanges int32
 
 const (
 	// The default, REVIEW.
 	ToolChanges_TOOL_CHANGES_UNSPECIFIED ToolChanges = 0
-	// Keep serving the accepted definition until an administrator accepts the new one.
+	// Keep serving what was accepted until an administrator accepts the new one.
 	ToolChanges_TOOL_CHANGES_REVIEW ToolChanges = 1
-	// Refuse the tool until an administrator accepts the new definition.
+	// Refuse the tool, and leave out the instructions, until an administrator accepts the new ones.
 	ToolChanges_TOOL_CHANGES_HOLD ToolChanges = 2
 	// Accept at once.
 	ToolChanges_TOOL_CHANGES_ACCEPT ToolChanges = 3
@@ -179,12 +179,15 @@ type Server struct {
 	Stateless bool `protobuf:"varint,18,opt,name=stateless,proto3" json:"stateless,omitempty"`
 	// Where stateful upstream sessions or processes live.
 	Affinity Affinity `protobuf:"varint,19,opt,name=affinity,proto3,enum=penstock.resource.v1.Affinity" json:"affinity,omitempty"`
-	// What happens when discovery finds a changed tool definition.
+	// What happens when discovery finds a changed tool definition, or changed instructions.
 	ToolChanges ToolChanges `protobuf:"varint,20,opt,name=tool_changes,json=toolChanges,proto3,enum=penstock.resource.v1.ToolChanges" json:"tool_changes,omitempty"`
 	// Fixed headers sent with every request to an HTTP server, at most 20. Not for secrets: those belong to connections.
 	ExtraHeaders map[string]string `protobuf:"bytes,21,rep,name=extra_headers,json=extraHeaders,proto3" json:"extra_headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// What discovery learned about the server. Output only.
-	Status        *ServerStatus `protobuf:"bytes,22,opt,name=status,proto3" json:"status,omitempty"`
+	Status *ServerStatus `protobuf:"bytes,22,opt,name=status,proto3" json:"status,omitempty"`
+	// What the server may ask of clients while it works on their calls. Unset allows all of it, as far as the client
+	// can answer.
+	Questions     *Questions `protobuf:"bytes,23,opt,name=questions,proto3" json:"questions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -386,6 +389,13 @@ func (x *Server) GetStatus() *ServerStatus {
 	return nil
 }
 
+func (x *Server) GetQuestions() *Questions {
+	if x != nil {
+		return x.Questions
+	}
+	return nil
+}
+
 type isServer_Transport interface {
 	isServer_Transport()
 }
@@ -411,6 +421,70 @@ func (*Server_Sse) isServer_Transport() {}
 
 func (*Server_Stdio) isServer_Transport() {}
 
+// Questions are the kinds of requests that a server may send to clients.
+type Questions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True allows to have the client's model generate text (sampling).
+	Sampling bool `protobuf:"varint,1,opt,name=sampling,proto3" json:"sampling,omitempty"`
+	// True allows to ask the person at the client, by a form or a link (elicitation).
+	Elicitation bool `protobuf:"varint,2,opt,name=elicitation,proto3" json:"elicitation,omitempty"`
+	// True allows to ask for the directories the client works in (roots).
+	Roots         bool `protobuf:"varint,3,opt,name=roots,proto3" json:"roots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Questions) Reset() {
+	*x = Questions{}
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Questions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Questions) ProtoMessage() {}
+
+func (x *Questions) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Questions.ProtoReflect.Descriptor instead.
+func (*Questions) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Questions) GetSampling() bool {
+	if x != nil {
+		return x.Sampling
+	}
+	return false
+}
+
+func (x *Questions) GetElicitation() bool {
+	if x != nil {
+		return x.Elicitation
+	}
+	return false
+}
+
+func (x *Questions) GetRoots() bool {
+	if x != nil {
+		return x.Roots
+	}
+	return false
+}
+
 // StreamableHttp is the transport of an HTTP MCP server.
 type StreamableHttp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -422,7 +496,7 @@ type StreamableHttp struct {
 
 func (x *StreamableHttp) Reset() {
 	*x = StreamableHttp{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[1]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -434,7 +508,7 @@ func (x *StreamableHttp) String() string {
 func (*StreamableHttp) ProtoMessage() {}
 
 func (x *StreamableHttp) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[1]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -447,7 +521,7 @@ func (x *StreamableHttp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamableHttp.ProtoReflect.Descriptor instead.
 func (*StreamableHttp) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{1}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *StreamableHttp) GetUrl() string {
@@ -468,7 +542,7 @@ type Sse struct {
 
 func (x *Sse) Reset() {
 	*x = Sse{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[2]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +554,7 @@ func (x *Sse) String() string {
 func (*Sse) ProtoMessage() {}
 
 func (x *Sse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[2]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +567,7 @@ func (x *Sse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sse.ProtoReflect.Descriptor instead.
 func (*Sse) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{2}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Sse) GetUrl() string {
@@ -519,7 +593,7 @@ type Stdio struct {
 
 func (x *Stdio) Reset() {
 	*x = Stdio{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[3]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -531,7 +605,7 @@ func (x *Stdio) String() string {
 func (*Stdio) ProtoMessage() {}
 
 func (x *Stdio) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[3]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -544,7 +618,7 @@ func (x *Stdio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Stdio.ProtoReflect.Descriptor instead.
 func (*Stdio) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{3}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Stdio) GetCommand() string {
@@ -585,7 +659,7 @@ type ServerCredential struct {
 
 func (x *ServerCredential) Reset() {
 	*x = ServerCredential{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[4]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +671,7 @@ func (x *ServerCredential) String() string {
 func (*ServerCredential) ProtoMessage() {}
 
 func (x *ServerCredential) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[4]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +684,7 @@ func (x *ServerCredential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerCredential.ProtoReflect.Descriptor instead.
 func (*ServerCredential) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{4}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ServerCredential) GetKind() isServerCredential_Kind {
@@ -681,7 +755,7 @@ type NoCredential struct {
 
 func (x *NoCredential) Reset() {
 	*x = NoCredential{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[5]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +767,7 @@ func (x *NoCredential) String() string {
 func (*NoCredential) ProtoMessage() {}
 
 func (x *NoCredential) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[5]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +780,7 @@ func (x *NoCredential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NoCredential.ProtoReflect.Descriptor instead.
 func (*NoCredential) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{5}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{6}
 }
 
 // StaticHeaders says that connections hold secret request headers. It has no fields.
@@ -718,7 +792,7 @@ type StaticHeaders struct {
 
 func (x *StaticHeaders) Reset() {
 	*x = StaticHeaders{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[6]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -730,7 +804,7 @@ func (x *StaticHeaders) String() string {
 func (*StaticHeaders) ProtoMessage() {}
 
 func (x *StaticHeaders) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[6]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +817,7 @@ func (x *StaticHeaders) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StaticHeaders.ProtoReflect.Descriptor instead.
 func (*StaticHeaders) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{6}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{7}
 }
 
 // StaticEnv says that connections hold secret environment variables. It has no fields.
@@ -755,7 +829,7 @@ type StaticEnv struct {
 
 func (x *StaticEnv) Reset() {
 	*x = StaticEnv{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[7]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +841,7 @@ func (x *StaticEnv) String() string {
 func (*StaticEnv) ProtoMessage() {}
 
 func (x *StaticEnv) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[7]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +854,7 @@ func (x *StaticEnv) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StaticEnv.ProtoReflect.Descriptor instead.
 func (*StaticEnv) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{7}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{8}
 }
 
 // ServerStatus is what the last discovery learned. Output only.
@@ -795,14 +869,31 @@ type ServerStatus struct {
 	// Why the last discovery failed; empty after a success.
 	LastError string `protobuf:"bytes,4,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	// Number of tools known.
-	Tools         uint32 `protobuf:"varint,5,opt,name=tools,proto3" json:"tools,omitempty"`
+	Tools uint32 `protobuf:"varint,5,opt,name=tools,proto3" json:"tools,omitempty"`
+	// The server's capabilities, a raw JSON object, byte for byte; empty before the first discovery.
+	Capabilities []byte `protobuf:"bytes,6,opt,name=capabilities,proto3" json:"capabilities,omitempty"`
+	// The server's instructions as they were accepted, at most 16 KiB.
+	Instructions string `protobuf:"bytes,7,opt,name=instructions,proto3" json:"instructions,omitempty"`
+	// Changed instructions that wait to be accepted.
+	PendingInstructions string `protobuf:"bytes,8,opt,name=pending_instructions,json=pendingInstructions,proto3" json:"pending_instructions,omitempty"`
+	// SHA-256 of pending_instructions, 64 hex digits; empty if nothing waits. They may be empty text that waits.
+	PendingInstructionsHash string `protobuf:"bytes,9,opt,name=pending_instructions_hash,json=pendingInstructionsHash,proto3" json:"pending_instructions_hash,omitempty"`
+	// Prompts, in the server's order. In lists of servers they have no definitions.
+	Prompts []*ListedPrompt `protobuf:"bytes,10,rep,name=prompts,proto3" json:"prompts,omitempty"`
+	// Resource templates, in the server's order. In lists of servers they have no definitions.
+	Templates []*ListedTemplate `protobuf:"bytes,11,rep,name=templates,proto3" json:"templates,omitempty"`
+	// Scheme and authority, for example "file://" or "repo://example.com", of each resource, template and app that the
+	// server told of, sorted.
+	ResourceAuthorities []string `protobuf:"bytes,12,rep,name=resource_authorities,json=resourceAuthorities,proto3" json:"resource_authorities,omitempty"`
+	// True if the URL of a streamable_http server speaks HTTP+SSE only.
+	Sse           bool `protobuf:"varint,13,opt,name=sse,proto3" json:"sse,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServerStatus) Reset() {
 	*x = ServerStatus{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[8]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +905,7 @@ func (x *ServerStatus) String() string {
 func (*ServerStatus) ProtoMessage() {}
 
 func (x *ServerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[8]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +918,7 @@ func (x *ServerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerStatus.ProtoReflect.Descriptor instead.
 func (*ServerStatus) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{8}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ServerStatus) GetProtocolVersion() string {
@@ -865,11 +956,177 @@ func (x *ServerStatus) GetTools() uint32 {
 	return 0
 }
 
+func (x *ServerStatus) GetCapabilities() []byte {
+	if x != nil {
+		return x.Capabilities
+	}
+	return nil
+}
+
+func (x *ServerStatus) GetInstructions() string {
+	if x != nil {
+		return x.Instructions
+	}
+	return ""
+}
+
+func (x *ServerStatus) GetPendingInstructions() string {
+	if x != nil {
+		return x.PendingInstructions
+	}
+	return ""
+}
+
+func (x *ServerStatus) GetPendingInstructionsHash() string {
+	if x != nil {
+		return x.PendingInstructionsHash
+	}
+	return ""
+}
+
+func (x *ServerStatus) GetPrompts() []*ListedPrompt {
+	if x != nil {
+		return x.Prompts
+	}
+	return nil
+}
+
+func (x *ServerStatus) GetTemplates() []*ListedTemplate {
+	if x != nil {
+		return x.Templates
+	}
+	return nil
+}
+
+func (x *ServerStatus) GetResourceAuthorities() []string {
+	if x != nil {
+		return x.ResourceAuthorities
+	}
+	return nil
+}
+
+func (x *ServerStatus) GetSse() bool {
+	if x != nil {
+		return x.Sse
+	}
+	return false
+}
+
+// ListedPrompt is a prompt of a server.
+type ListedPrompt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name that the server gives it.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The definition, the raw JSON object of prompts/list, byte for byte.
+	Definition    []byte `protobuf:"bytes,2,opt,name=definition,proto3" json:"definition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListedPrompt) Reset() {
+	*x = ListedPrompt{}
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListedPrompt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListedPrompt) ProtoMessage() {}
+
+func (x *ListedPrompt) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListedPrompt.ProtoReflect.Descriptor instead.
+func (*ListedPrompt) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListedPrompt) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ListedPrompt) GetDefinition() []byte {
+	if x != nil {
+		return x.Definition
+	}
+	return nil
+}
+
+// ListedTemplate is a resource template of a server.
+type ListedTemplate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// URI template (RFC 6570) that the server gives it.
+	UriTemplate string `protobuf:"bytes,1,opt,name=uri_template,json=uriTemplate,proto3" json:"uri_template,omitempty"`
+	// The definition, the raw JSON object of resources/templates/list, byte for byte.
+	Definition    []byte `protobuf:"bytes,2,opt,name=definition,proto3" json:"definition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListedTemplate) Reset() {
+	*x = ListedTemplate{}
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListedTemplate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListedTemplate) ProtoMessage() {}
+
+func (x *ListedTemplate) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListedTemplate.ProtoReflect.Descriptor instead.
+func (*ListedTemplate) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListedTemplate) GetUriTemplate() string {
+	if x != nil {
+		return x.UriTemplate
+	}
+	return ""
+}
+
+func (x *ListedTemplate) GetDefinition() []byte {
+	if x != nil {
+		return x.Definition
+	}
+	return nil
+}
+
 var File_penstock_resource_v1_server_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\n" +
-	"!penstock/resource/v1/server.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\x81\f\n" +
+	"!penstock/resource/v1/server.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xc0\f\n" +
 	"\x06Server\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -904,14 +1161,19 @@ const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\baffinity\x18\x13 \x01(\x0e2\x1e.penstock.resource.v1.AffinityB\b\xbaH\x05\x82\x01\x02\x10\x01R\baffinity\x12N\n" +
 	"\ftool_changes\x18\x14 \x01(\x0e2!.penstock.resource.v1.ToolChangesB\b\xbaH\x05\x82\x01\x02\x10\x01R\vtoolChanges\x12m\n" +
 	"\rextra_headers\x18\x15 \x03(\v2..penstock.resource.v1.Server.ExtraHeadersEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x14\"\ar\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80 R\fextraHeaders\x12:\n" +
-	"\x06status\x18\x16 \x01(\v2\".penstock.resource.v1.ServerStatusR\x06status\x1a9\n" +
+	"\x06status\x18\x16 \x01(\v2\".penstock.resource.v1.ServerStatusR\x06status\x12=\n" +
+	"\tquestions\x18\x17 \x01(\v2\x1f.penstock.resource.v1.QuestionsR\tquestions\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +
 	"\x11ExtraHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x12\n" +
-	"\ttransport\x12\x05\xbaH\x02\b\x01\".\n" +
+	"\ttransport\x12\x05\xbaH\x02\b\x01\"_\n" +
+	"\tQuestions\x12\x1a\n" +
+	"\bsampling\x18\x01 \x01(\bR\bsampling\x12 \n" +
+	"\velicitation\x18\x02 \x01(\bR\velicitation\x12\x14\n" +
+	"\x05roots\x18\x03 \x01(\bR\x05roots\".\n" +
 	"\x0eStreamableHttp\x12\x1c\n" +
 	"\x03url\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x10R\x03url\"#\n" +
@@ -935,7 +1197,7 @@ const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\x04kind\"\x0e\n" +
 	"\fNoCredential\"\x0f\n" +
 	"\rStaticHeaders\"\v\n" +
-	"\tStaticEnv\"\xed\x01\n" +
+	"\tStaticEnv\"\xbd\x05\n" +
 	"\fServerStatus\x122\n" +
 	"\x10protocol_version\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x0fprotocolVersion\x12)\n" +
 	"\vserver_info\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\n" +
@@ -943,7 +1205,27 @@ const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\rdiscover_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\fdiscoverTime\x12'\n" +
 	"\n" +
 	"last_error\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\tlastError\x12\x14\n" +
-	"\x05tools\x18\x05 \x01(\rR\x05tools*O\n" +
+	"\x05tools\x18\x05 \x01(\rR\x05tools\x12-\n" +
+	"\fcapabilities\x18\x06 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\fcapabilities\x12-\n" +
+	"\finstructions\x18\a \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x01R\finstructions\x12<\n" +
+	"\x14pending_instructions\x18\b \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x01R\x13pendingInstructions\x12C\n" +
+	"\x19pending_instructions_hash\x18\t \x01(\tB\a\xbaH\x04r\x02\x18@R\x17pendingInstructionsHash\x12G\n" +
+	"\aprompts\x18\n" +
+	" \x03(\v2\".penstock.resource.v1.ListedPromptB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\aprompts\x12M\n" +
+	"\ttemplates\x18\v \x03(\v2$.penstock.resource.v1.ListedTemplateB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\ttemplates\x12C\n" +
+	"\x14resource_authorities\x18\f \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\xe8\a\"\x05r\x03\x18\x80\x04R\x13resourceAuthorities\x12\x10\n" +
+	"\x03sse\x18\r \x01(\bR\x03sse\"W\n" +
+	"\fListedPrompt\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04name\x12)\n" +
+	"\n" +
+	"definition\x18\x02 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\n" +
+	"definition\"h\n" +
+	"\x0eListedTemplate\x12+\n" +
+	"\furi_template\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\vuriTemplate\x12)\n" +
+	"\n" +
+	"definition\x18\x02 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\n" +
+	"definition*O\n" +
 	"\bAffinity\x12\x18\n" +
 	"\x14AFFINITY_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12AFFINITY_PRINCIPAL\x10\x01\x12\x11\n" +
@@ -968,50 +1250,56 @@ func file_penstock_resource_v1_server_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_resource_v1_server_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_penstock_resource_v1_server_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_penstock_resource_v1_server_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_penstock_resource_v1_server_proto_goTypes = []any{
 	(Affinity)(0),                 // 0: penstock.resource.v1.Affinity
 	(ToolChanges)(0),              // 1: penstock.resource.v1.ToolChanges
 	(*Server)(nil),                // 2: penstock.resource.v1.Server
-	(*StreamableHttp)(nil),        // 3: penstock.resource.v1.StreamableHttp
-	(*Sse)(nil),                   // 4: penstock.resource.v1.Sse
-	(*Stdio)(nil),                 // 5: penstock.resource.v1.Stdio
-	(*ServerCredential)(nil),      // 6: penstock.resource.v1.ServerCredential
-	(*NoCredential)(nil),          // 7: penstock.resource.v1.NoCredential
-	(*StaticHeaders)(nil),         // 8: penstock.resource.v1.StaticHeaders
-	(*StaticEnv)(nil),             // 9: penstock.resource.v1.StaticEnv
-	(*ServerStatus)(nil),          // 10: penstock.resource.v1.ServerStatus
-	nil,                           // 11: penstock.resource.v1.Server.LabelsEntry
-	nil,                           // 12: penstock.resource.v1.Server.ExtraHeadersEntry
-	nil,                           // 13: penstock.resource.v1.Stdio.EnvEntry
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*Visibility)(nil),            // 15: penstock.resource.v1.Visibility
-	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(*Questions)(nil),             // 3: penstock.resource.v1.Questions
+	(*StreamableHttp)(nil),        // 4: penstock.resource.v1.StreamableHttp
+	(*Sse)(nil),                   // 5: penstock.resource.v1.Sse
+	(*Stdio)(nil),                 // 6: penstock.resource.v1.Stdio
+	(*ServerCredential)(nil),      // 7: penstock.resource.v1.ServerCredential
+	(*NoCredential)(nil),          // 8: penstock.resource.v1.NoCredential
+	(*StaticHeaders)(nil),         // 9: penstock.resource.v1.StaticHeaders
+	(*StaticEnv)(nil),             // 10: penstock.resource.v1.StaticEnv
+	(*ServerStatus)(nil),          // 11: penstock.resource.v1.ServerStatus
+	(*ListedPrompt)(nil),          // 12: penstock.resource.v1.ListedPrompt
+	(*ListedTemplate)(nil),        // 13: penstock.resource.v1.ListedTemplate
+	nil,                           // 14: penstock.resource.v1.Server.LabelsEntry
+	nil,                           // 15: penstock.resource.v1.Server.ExtraHeadersEntry
+	nil,                           // 16: penstock.resource.v1.Stdio.EnvEntry
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*Visibility)(nil),            // 18: penstock.resource.v1.Visibility
+	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
 }
 var file_penstock_resource_v1_server_proto_depIdxs = []int32{
-	14, // 0: penstock.resource.v1.Server.create_time:type_name -> google.protobuf.Timestamp
-	14, // 1: penstock.resource.v1.Server.update_time:type_name -> google.protobuf.Timestamp
-	11, // 2: penstock.resource.v1.Server.labels:type_name -> penstock.resource.v1.Server.LabelsEntry
-	3,  // 3: penstock.resource.v1.Server.streamable_http:type_name -> penstock.resource.v1.StreamableHttp
-	4,  // 4: penstock.resource.v1.Server.sse:type_name -> penstock.resource.v1.Sse
-	5,  // 5: penstock.resource.v1.Server.stdio:type_name -> penstock.resource.v1.Stdio
-	6,  // 6: penstock.resource.v1.Server.credential:type_name -> penstock.resource.v1.ServerCredential
-	15, // 7: penstock.resource.v1.Server.visibility:type_name -> penstock.resource.v1.Visibility
-	16, // 8: penstock.resource.v1.Server.call_timeout:type_name -> google.protobuf.Duration
+	17, // 0: penstock.resource.v1.Server.create_time:type_name -> google.protobuf.Timestamp
+	17, // 1: penstock.resource.v1.Server.update_time:type_name -> google.protobuf.Timestamp
+	14, // 2: penstock.resource.v1.Server.labels:type_name -> penstock.resource.v1.Server.LabelsEntry
+	4,  // 3: penstock.resource.v1.Server.streamable_http:type_name -> penstock.resource.v1.StreamableHttp
+	5,  // 4: penstock.resource.v1.Server.sse:type_name -> penstock.resource.v1.Sse
+	6,  // 5: penstock.resource.v1.Server.stdio:type_name -> penstock.resource.v1.Stdio
+	7,  // 6: penstock.resource.v1.Server.credential:type_name -> penstock.resource.v1.ServerCredential
+	18, // 7: penstock.resource.v1.Server.visibility:type_name -> penstock.resource.v1.Visibility
+	19, // 8: penstock.resource.v1.Server.call_timeout:type_name -> google.protobuf.Duration
 	0,  // 9: penstock.resource.v1.Server.affinity:type_name -> penstock.resource.v1.Affinity
 	1,  // 10: penstock.resource.v1.Server.tool_changes:type_name -> penstock.resource.v1.ToolChanges
-	12, // 11: penstock.resource.v1.Server.extra_headers:type_name -> penstock.resource.v1.Server.ExtraHeadersEntry
-	10, // 12: penstock.resource.v1.Server.status:type_name -> penstock.resource.v1.ServerStatus
-	13, // 13: penstock.resource.v1.Stdio.env:type_name -> penstock.resource.v1.Stdio.EnvEntry
-	7,  // 14: penstock.resource.v1.ServerCredential.none:type_name -> penstock.resource.v1.NoCredential
-	8,  // 15: penstock.resource.v1.ServerCredential.static_headers:type_name -> penstock.resource.v1.StaticHeaders
-	9,  // 16: penstock.resource.v1.ServerCredential.static_env:type_name -> penstock.resource.v1.StaticEnv
-	14, // 17: penstock.resource.v1.ServerStatus.discover_time:type_name -> google.protobuf.Timestamp
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	15, // 11: penstock.resource.v1.Server.extra_headers:type_name -> penstock.resource.v1.Server.ExtraHeadersEntry
+	11, // 12: penstock.resource.v1.Server.status:type_name -> penstock.resource.v1.ServerStatus
+	3,  // 13: penstock.resource.v1.Server.questions:type_name -> penstock.resource.v1.Questions
+	16, // 14: penstock.resource.v1.Stdio.env:type_name -> penstock.resource.v1.Stdio.EnvEntry
+	8,  // 15: penstock.resource.v1.ServerCredential.none:type_name -> penstock.resource.v1.NoCredential
+	9,  // 16: penstock.resource.v1.ServerCredential.static_headers:type_name -> penstock.resource.v1.StaticHeaders
+	10, // 17: penstock.resource.v1.ServerCredential.static_env:type_name -> penstock.resource.v1.StaticEnv
+	17, // 18: penstock.resource.v1.ServerStatus.discover_time:type_name -> google.protobuf.Timestamp
+	12, // 19: penstock.resource.v1.ServerStatus.prompts:type_name -> penstock.resource.v1.ListedPrompt
+	13, // 20: penstock.resource.v1.ServerStatus.templates:type_name -> penstock.resource.v1.ListedTemplate
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_server_proto_init() }
@@ -1025,7 +1313,7 @@ func file_penstock_resource_v1_server_proto_init() {
 		(*Server_Sse)(nil),
 		(*Server_Stdio)(nil),
 	}
-	file_penstock_resource_v1_server_proto_msgTypes[4].OneofWrappers = []any{
+	file_penstock_resource_v1_server_proto_msgTypes[5].OneofWrappers = []any{
 		(*ServerCredential_None)(nil),
 		(*ServerCredential_StaticHeaders)(nil),
 		(*ServerCredential_StaticEnv)(nil),
@@ -1036,7 +1324,7 @@ func file_penstock_resource_v1_server_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_server_proto_rawDesc), len(file_penstock_resource_v1_server_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -19,9 +19,10 @@ import (
 // applyCommand is penstock apply.
 type applyCommand struct {
 	File     []string `short:"f" required:"" sep:"none" placeholder:"PATH" help:"Manifest, directory of manifests, or - for standard input; repeatable."`
-	Prune    bool     `help:"Delete servers, connections, gateways, teams and users that no manifest describes."`
+	Prune    bool     `help:"Delete servers, connections, gateways, teams, users, identity providers and OAuth clients that no manifest describes."`
 	DryRun   bool     `help:"Check everything and show the difference; store nothing."`
 	Discover bool     `help:"Discover servers whose tools are not known yet before gateways get them; that is a revision of its own."`
+	Staged   bool     `help:"Let one node have it first, then a tenth of them, then all; stop if one rejects it. Shows the progress."`
 	Wait     bool     `help:"Wait until every node enforces the new revision."`
 }
 
@@ -39,26 +40,46 @@ func (c *applyCommand) Run(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
+	var before *adminv1.ApplyResponse // what was applied for the sake of discovery; nil: nothing
 	if c.Discover {
-		done, err := c.discover(ctx, r, client, set)
-		if done || err != nil {
+		var done bool
+		if before, done, err = c.discover(ctx, r, client, set); done || err != nil {
 			return err
 		}
 	}
-	res, err := client.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: set.Resources, Prune: c.Prune, ValidateOnly: c.DryRun})
+	res, err := client.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: set.Resources, Prune: c.Prune, ValidateOnly: c.DryRun, Staged: c.Staged})
 	if err != nil {
 		if e, ok := admin.AsError(err); ok && e.Reason == "UNKNOWN_TOOL" && !c.Discover {
 			r.note("with --discover, apply discovers such servers first")
 		}
 		return placed(err, set)
 	}
+	together(before, res)
 	if err := c.report(r, res); err != nil {
 		return err
+	}
+	if c.Staged && !c.DryRun {
+		if err := followRollout(ctx, r, client, res.GetRevision()); err != nil {
+			return err
+		}
 	}
 	if c.Wait && !c.DryRun {
 		return waitFor(ctx, r, client, res.GetRevision(), 30*time.Second)
 	}
 	return nil
+}
+
+// together has the last answer say what both transactions of a discovering apply did: to the person they are one.
+func together(before, last *adminv1.ApplyResponse) {
+	first := make(map[string]*adminv1.AppliedResource)
+	for _, a := range before.GetResources() {
+		first[a.GetKind()+" "+a.GetName()] = a
+	}
+	for _, a := range last.GetResources() {
+		if was := first[a.GetKind()+" "+a.GetName()]; was != nil && was.GetAction() != "unchanged" {
+			a.Action, a.ChangedFields = was.GetAction(), was.GetChangedFields()
+		}
+	}
 }
 
 // report writes what changed.
@@ -96,29 +117,30 @@ func (c *applyCommand) report(r *run, res *adminv1.ApplyResponse) error {
 }
 
 // discover makes the tools of the manifests' gateways known: it applies everything but gateways, then has the servers
-// discovered. It reports done if there is nothing left to do: a dry run cannot check gateways whose tools nobody knows.
-func (c *applyCommand) discover(ctx context.Context, r *run, client *admin.Client, set *manifest.Set) (done bool, err error) {
+// discovered. It returns what was applied, and reports done if there is nothing left to do: a dry run cannot check gateways
+// whose tools nobody knows.
+func (c *applyCommand) discover(ctx context.Context, r *run, client *admin.Client, set *manifest.Set) (applied *adminv1.ApplyResponse, done bool, err error) {
 	servers, err := undiscovered(ctx, client, set.Resources)
 	if err != nil || len(servers) == 0 {
-		return false, err
+		return nil, false, err
 	}
-	first := set.Without("Gateway")
+	first := set.Without("Gateway").Without("OAuthClient") // an OAuth client may name the gateways
 	res, err := client.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: first.Resources, ValidateOnly: c.DryRun})
 	if err != nil {
-		return false, placed(err, first)
+		return nil, false, placed(err, first)
 	}
 	if c.DryRun {
 		r.note("dry run: %s would be discovered first, so gateways cannot be checked yet", strings.Join(servers, ", "))
-		return true, c.report(r, res)
+		return res, true, c.report(r, res)
 	}
 	for _, s := range servers {
 		found, err := client.Servers.DiscoverServer(ctx, &adminv1.DiscoverServerRequest{Name: s})
 		if err != nil {
-			return false, fmt.Errorf("discover server %s: %w", s, err)
+			return nil, false, fmt.Errorf("discover server %s: %w", s, err)
 		}
 		r.note("server %s: %d tools", s, len(found.GetTools()))
 	}
-	return false, nil
+	return res, false, nil
 }
 
 // undiscovered returns the servers of tools that gateways ask for and the control plane does not know, sorted.

@@ -42,19 +42,25 @@ type grammar struct {
 	Output  string           `help:"Form of the output: table, json or yaml." short:"o" enum:"table,json,yaml," default:"" placeholder:"FORM"`
 	Version kong.VersionFlag `help:"Show the version."`
 
-	Apply      applyCommand      `cmd:"" help:"Bring the configuration into the state of manifests, in one revision."`
-	Export     exportCommand     `cmd:"" help:"Write the configuration as manifests, without secrets."`
-	Get        getCommand        `cmd:"" help:"List resources of a kind, or show one."`
-	Describe   describeCommand   `cmd:"" help:"Show everything about one resource, with its conditions."`
-	Delete     deleteCommand     `cmd:"" help:"Delete one resource."`
-	Undelete   undeleteCommand   `cmd:"" help:"Bring back a server or gateway deleted within the last 30 days."`
-	Token      tokenCommands     `cmd:"" help:"Make and revoke bearer tokens."`
-	Server     serverCommands    `cmd:"" help:"Discover servers' tools and review changed definitions."`
-	Nodes      nodesCommand      `cmd:"" help:"List the data-plane nodes and what they enforce."`
-	Wait       waitCommand       `cmd:"" help:"Wait until every node enforces a revision."`
-	Connect    connectCommand    `cmd:"" help:"Show how to connect an MCP client to a gateway."`
-	Settings   configCommands    `cmd:"" name:"config" help:"Show or change the settings of this command."`
-	Completion completionCommand `cmd:"" help:"Write a shell completion script."`
+	Apply       applyCommand        `cmd:"" help:"Bring the configuration into the state of manifests, in one revision."`
+	Revisions   revisionsCommand    `cmd:"" help:"List the revisions, newest first."`
+	Rollback    rollbackCommand     `cmd:"" help:"Go back to an older revision."`
+	Rollout     rolloutCommands     `cmd:"" help:"Show or promote the staged rollout."`
+	Export      exportCommand       `cmd:"" help:"Write the configuration as manifests, without secrets."`
+	Get         getCommand          `cmd:"" help:"List resources of a kind, or show one."`
+	Describe    describeCommand     `cmd:"" help:"Show everything about one resource, with its conditions."`
+	Delete      deleteCommand       `cmd:"" help:"Delete one resource."`
+	Undelete    undeleteCommand     `cmd:"" help:"Bring back a server or gateway deleted within the last 30 days."`
+	Token       tokenCommands       `cmd:"" help:"Make and revoke bearer tokens."`
+	User        userCommands        `cmd:"" help:"Set the passwords of users."`
+	OAuthClient oauthClientCommands `cmd:"" name:"oauth-client" help:"Make secrets of OAuth clients."`
+	Server      serverCommands      `cmd:"" help:"Discover servers' tools and review changed definitions."`
+	Nodes       nodesCommand        `cmd:"" help:"List the data-plane nodes and what they enforce."`
+	Node        nodeCommands        `cmd:"" help:"Let nodes and authservers join, and ban them."`
+	Wait        waitCommand         `cmd:"" help:"Wait until every node enforces a revision."`
+	Connect     connectCommand      `cmd:"" help:"Show how to connect an MCP client to a gateway."`
+	Settings    configCommands      `cmd:"" name:"config" help:"Show or change the settings of this command."`
+	Completion  completionCommand   `cmd:"" help:"Write a shell completion script."`
 }
 
 // run is what a command works with.
@@ -112,7 +118,7 @@ func (p Process) main(ctx context.Context, args []string) (err error) {
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		return usageError{err}
+		return usageError{withoutPassword(err)}
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	return parsed.Run(&run{Process: p, grammar: g, model: parser.Model})

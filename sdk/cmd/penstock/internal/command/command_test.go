@@ -176,7 +176,7 @@ func TestApply(t *testing.T) {
 	w.run(t, "apply", "-f", path).want(t, exitFailure, "", "with --discover, apply discovers such servers first\npenstock: Tool everything/echo is not known; discover it: penstock server discover everything")
 	w.run(t, "apply", "-f", path, "--discover", "--dry-run").want(t, exitOK, "Server everything created\n1 created (dry run, nothing stored)", "everything would be discovered first")
 	w.run(t, "get", "servers").want(t, exitOK, "", "there are no servers")
-	w.run(t, "apply", "-f", filepath.Dir(path), "--discover").want(t, exitOK, "Gateway eng created\n1 created, 1 unchanged; revision 4", "server everything: 2 tools")
+	w.run(t, "apply", "-f", filepath.Dir(path), "--discover").want(t, exitOK, "Server everything created\nGateway eng created\n2 created; revision 4", "server everything: 2 tools")
 	w.run(t, "apply", "-f", path, "--discover").want(t, exitOK, "2 unchanged; revision 4", "")
 
 	w.in = strings.Replace(configuration, "organization: {}", "team: {teams: [eng]}", 1)
@@ -270,13 +270,59 @@ func TestServerCommands(t *testing.T) {
 	w.run(t, "server", "accept", "s").want(t, exitOK, "", "no definition of server s waits")
 }
 
+// Instructions wait and are accepted as definitions of tools are, alone or with them.
+func TestServerInstructions(t *testing.T) {
+	w := newWorld(t)
+	waiting := strings.Repeat("d", 64)
+	w.api.Put(&resourcev1.Server{Name: "s", Status: &resourcev1.ServerStatus{
+		Capabilities: []byte(`{"tools":{},"prompts":{"listChanged":true}}`), ResourceAuthorities: []string{"file://"},
+		Instructions: "be\nbrief", PendingInstructions: "be\nkind\x1b[31m", PendingInstructionsHash: waiting,
+		Prompts:   []*resourcev1.ListedPrompt{{Name: "greet", Definition: []byte(`{"name":"greet","title":"Say hello"}`)}},
+		Templates: []*resourcev1.ListedTemplate{{UriTemplate: "file:///{path}", Definition: []byte(`{"description":"A file\nof ours"}`)}},
+	}})
+	w.api.Discovers["s"] = []string{"echo"}
+	w.run(t, "server", "discover", "s").want(t, exitOK, "s/echo  ACTIVE  new", "prompts: 1, resource templates: 1; see: penstock describe server s")
+	w.run(t, "server", "discover", "s").want(t, exitOK, "", "its instructions changed: penstock server diff s")
+	for _, want := range []string{
+		"Capabilities:          prompts (listChanged), tools\n", "Resources at:          file://\n", "Prompts:\nNAME   TITLE\ngreet  Say hello\n",
+		"file:///{path}  A file\n", "Instructions:\nbe\nbrief\n", "Changed instructions:  wait to be accepted; see: penstock server diff s\n",
+	} {
+		w.run(t, "describe", "server", "s").want(t, exitOK, want, "")
+	}
+	w.run(t, "server", "diff", "s").want(t, exitOK, " be\n-brief\n+kind\uFFFD[31m\n", "")
+	w.run(t, "server", "accept", "s", "--instructions", "--tool", "echo").want(t, exitUsage, "", "exclude each other")
+	w.run(t, "server", "accept", "s", "--tool", "echo").want(t, exitFailure, "", "no changed definition of tool s/echo")
+	w.run(t, "server", "accept", "s", "--instructions", "--hash", strings.Repeat("c", 64)).want(t, exitConflict, "", "Other instructions wait now.")
+	w.run(t, "server", "accept", "s", "--dry-run").want(t, exitOK, "instructions could be accepted (dry run)", "")
+	w.run(t, "server", "accept", "s", "--instructions", "--hash", waiting).want(t, exitOK, "instructions accepted (revision", "")
+	w.run(t, "server", "accept", "s").want(t, exitOK, "", "no definition of server s waits")
+}
+
+// What a gateway shows of servers besides tools.
+func TestDescribeFeatures(t *testing.T) {
+	w := newWorld(t)
+	w.api.Put(&resourcev1.Gateway{
+		Name: "eng", ResourceUris: resourcev1.ResourceUris_RESOURCE_URIS_ALWAYS, Extensions: &resourcev1.Extensions{Allowed: []string{"a/b", "c/d"}},
+		ServerFeatures: []*resourcev1.ServerFeature{
+			{Server: "files", Prompts: true, Mode: &resourcev1.ServerFeature_Pinned{Pinned: &resourcev1.Pinned{Connection: "shared"}}},
+			{Server: "notes", Instructions: true},
+		},
+	})
+	for _, want := range []string{
+		"Resource URIs:   ALWAYS\n", "Extensions:      a/b, c/d\n", "SERVER  PROMPTS  RESOURCES  INSTRUCTIONS  CONNECTION\n",
+		"files   yes      no         no            shared\n", "notes   no       no         yes           -\n",
+	} {
+		w.run(t, "describe", "gateway", "eng").want(t, exitOK, want, "")
+	}
+}
+
 func TestNodesAndWait(t *testing.T) {
 	w := newWorld(t)
 	w.run(t, "wait").want(t, exitOK, "", "no node is connected")
 	w.api.Nodes = []*adminv1.Node{
 		{Name: "a", Connected: true, EnforcedRevision: 5}, {Name: "b", Connected: true, EnforcedRevision: 3}, {Name: "c", EnforcedRevision: 1},
 	}
-	w.run(t, "nodes").want(t, exitOK, "b     -       yes        3", "")
+	w.run(t, "nodes").want(t, exitOK, "b     -       yes        -              3", "")
 	w.run(t, "wait", "--revision", "3").want(t, exitOK, "revision 3 is enforced by a, b; not connected: c", "")
 	w.run(t, "wait", "--revision", "4", "--timeout", "50ms").want(t, exitFailure, "", "revision 4 is not enforced everywhere after 50ms; lagging: b; not connected: c")
 	w.run(t, "wait", "--revision", "3", "-o", "json").want(t, exitOK, `"enforced": true`, "")
@@ -326,6 +372,10 @@ func TestCompletion(t *testing.T) {
 	script := w.file(t, "penstock.bash", w.run(t, "completion", "bash").out)
 	for words, want := range map[string]string{
 		"penstock ap":                      "apply",
+		"penstock user ":                   "set-password",
+		"penstock oauth-client ":           "create-secret",
+		"penstock get identity-p":          "identity-provider identity-providers",
+		"penstock delete oauth":            "oauth-client oauth-clients",
 		"penstock token ":                  "create revoke --help --addr --config --output",
 		"penstock --addr x token cr":       "create",
 		"penstock token create --serv":     "--service-account",

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
@@ -54,10 +55,15 @@ func (c *connectCommand) write(r *run, res *adminv1.GetConnectInstructionsRespon
 		if err := r.print("Gateway %s: %s", c.Gateway, res.GetUrl()); err != nil {
 			return err
 		}
-		if res.GetTokenRequired() {
-			if err := r.print("A bearer token is needed: penstock token create --user EMAIL --gateway %s", c.Gateway); err != nil {
-				return err
-			}
+		needs := "No token is needed: the client opens a browser to log in."
+		switch makeOne := "penstock token create --user EMAIL --gateway " + c.Gateway; {
+		case res.GetTokenRequired():
+			needs = "A bearer token is needed: " + makeOne
+		case takesToken(res.GetInstructions()):
+			needs += " Where there is none, use a bearer token: " + makeOne
+		}
+		if err := r.print("%s", needs); err != nil {
+			return err
 		}
 	}
 	for _, i := range res.GetInstructions() {
@@ -70,6 +76,11 @@ func (c *connectCommand) write(r *run, res *adminv1.GetConnectInstructionsRespon
 		}
 	}
 	return nil
+}
+
+// takesToken reports whether some instruction has a place for a bearer token.
+func takesToken(list []*adminv1.ConnectInstruction) bool {
+	return slices.ContainsFunc(list, func(i *adminv1.ConnectInstruction) bool { return strings.Contains(i.GetContent(), placeholder) })
 }
 
 // withToken puts the token into the places for it. In a link the configuration is base64 inside a query.

@@ -40,6 +40,7 @@ type removal struct {
 func kinds() []kind {
 	return []kind{
 		gatewayKind(), serverKind(), connectionKind(), toolKind(), teamKind(), userKind(), tokenKind(),
+		providerKind(), clientKind(),
 		{
 			name: "node", plural: "nodes",
 			all: func(ctx context.Context, c *admin.Client, _ listing) iter.Seq2[proto.Message, error] {
@@ -154,57 +155,6 @@ func toolKind() kind {
 		get: func(ctx context.Context, c *admin.Client, name string) (proto.Message, error) {
 			res, err := c.Tools.GetTool(ctx, &adminv1.GetToolRequest{Name: name})
 			return res.GetTool(), err
-		},
-	}
-}
-
-func teamKind() kind {
-	return kind{
-		name: "team", plural: "teams",
-		all: func(ctx context.Context, c *admin.Client, l listing) iter.Seq2[proto.Message, error] {
-			return messages(c.Teams.All(ctx, &adminv1.ListTeamsRequest{Filter: l.filter, ShowDeleted: l.deleted}))
-		},
-		get: func(ctx context.Context, c *admin.Client, name string) (proto.Message, error) {
-			res, err := c.Teams.GetTeam(ctx, &adminv1.GetTeamRequest{Name: name})
-			return res.GetTeam(), err
-		},
-		remove: func(ctx context.Context, c *admin.Client, r removal) (uint64, error) {
-			res, err := c.Teams.DeleteTeam(ctx, &adminv1.DeleteTeamRequest{Name: r.name, Etag: r.etag, ValidateOnly: r.dryRun})
-			return res.GetRevision(), err
-		},
-	}
-}
-
-func userKind() kind {
-	return kind{
-		name: "user", plural: "users",
-		all: func(ctx context.Context, c *admin.Client, l listing) iter.Seq2[proto.Message, error] {
-			return messages(c.Users.All(ctx, &adminv1.ListUsersRequest{Filter: l.filter, ShowDeleted: l.deleted}))
-		},
-		get: func(ctx context.Context, c *admin.Client, name string) (proto.Message, error) {
-			res, err := c.Users.GetUser(ctx, &adminv1.GetUserRequest{Name: name})
-			return res.GetUser(), err
-		},
-		remove: func(ctx context.Context, c *admin.Client, r removal) (uint64, error) {
-			res, err := c.Users.DeleteUser(ctx, &adminv1.DeleteUserRequest{Name: r.name, Etag: r.etag, ValidateOnly: r.dryRun})
-			return res.GetRevision(), err
-		},
-	}
-}
-
-func tokenKind() kind {
-	return kind{
-		name: "token", plural: "tokens", short: "bearer-token",
-		all: func(ctx context.Context, c *admin.Client, l listing) iter.Seq2[proto.Message, error] {
-			return messages(c.BearerTokens.All(ctx, &adminv1.ListBearerTokensRequest{Filter: l.filter, ShowDeleted: l.deleted}))
-		},
-		get: func(ctx context.Context, c *admin.Client, name string) (proto.Message, error) {
-			res, err := c.BearerTokens.GetBearerToken(ctx, &adminv1.GetBearerTokenRequest{Name: name})
-			return res.GetBearerToken(), err
-		},
-		remove: func(ctx context.Context, c *admin.Client, r removal) (uint64, error) {
-			res, err := c.BearerTokens.DeleteBearerToken(ctx, &adminv1.DeleteBearerTokenRequest{Name: r.name, Etag: r.etag, ValidateOnly: r.dryRun})
-			return res.GetRevision(), err
 		},
 	}
 }

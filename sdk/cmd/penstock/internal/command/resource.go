@@ -16,7 +16,7 @@ import (
 
 // getCommand is penstock get.
 type getCommand struct {
-	Kind        string `arg:"" enum:"${kinds}" help:"gateway, server, connection, tool, team, user, token or node."`
+	Kind        string `arg:"" enum:"${kinds}" help:"gateway, server, connection, tool, team, user, token, identity-provider, oauth-client or node."`
 	Name        string `arg:"" optional:"" help:"Only this one."`
 	Filter      string `help:"Conditions, for example: server = \"everything\" AND labels.env = \"prod\"."`
 	ShowDeleted bool   `help:"Include what was deleted within the last 30 days."`
@@ -74,7 +74,7 @@ func table(r *run, all ...proto.Message) error {
 
 // describeCommand is penstock describe.
 type describeCommand struct {
-	Kind string `arg:"" enum:"${kinds}" help:"gateway, server, connection, tool, team, user, token or node."`
+	Kind string `arg:"" enum:"${kinds}" help:"gateway, server, connection, tool, team, user, token, identity-provider, oauth-client or node."`
 	Name string `arg:"" help:"Its name."`
 }
 
@@ -118,7 +118,7 @@ func toolsOf(ctx context.Context, client *admin.Client, server string) ([]*resou
 
 // deleteCommand is penstock delete.
 type deleteCommand struct {
-	Kind   string `arg:"" enum:"${kinds}" help:"gateway, server, connection, team, user or token."`
+	Kind   string `arg:"" enum:"${kinds}" help:"gateway, server, connection, team, user, token, identity-provider or oauth-client."`
 	Name   string `arg:"" help:"Its name."`
 	Etag   string `help:"Delete only if its etag is still this one."`
 	DryRun bool   `help:"Check everything, delete nothing."`

@@ -20,9 +20,9 @@ import (
 
 // serverCommands is penstock server.
 type serverCommands struct {
-	Discover serverDiscoverCommand `cmd:"" help:"Have a node list the tools of a server; gateways get none by that."`
-	Diff     serverDiffCommand     `cmd:"" help:"Show how definitions of a server's tools changed and wait to be accepted."`
-	Accept   serverAcceptCommand   `cmd:"" help:"Accept changed definitions of a server's tools."`
+	Discover serverDiscoverCommand `cmd:"" help:"Have a node list what a server has; gateways get no tools by that."`
+	Diff     serverDiffCommand     `cmd:"" help:"Show which definitions of a server's tools, and instructions, changed and wait to be accepted."`
+	Accept   serverAcceptCommand   `cmd:"" help:"Accept changed definitions of a server's tools, and changed instructions."`
 }
 
 // serverDiscoverCommand is penstock server discover.
@@ -47,6 +47,7 @@ func (c *serverDiscoverCommand) Run(ctx context.Context, r *run) error {
 	if !r.forPeople() {
 		return show.One(r.Stdout, r.grammar.Output, res)
 	}
+	r.noteFeatures(res.GetServer())
 	var rows [][]string
 	for _, t := range res.GetTools() {
 		news := ""
@@ -67,6 +68,17 @@ func (c *serverDiscoverCommand) Run(ctx context.Context, r *run) error {
 	return show.Table(r.Stdout, []string{"NAME", "STATE", "NEWS"}, rows)
 }
 
+// noteFeatures says what a discovery found besides tools.
+func (r *run) noteFeatures(s *resourcev1.Server) {
+	status := s.GetStatus()
+	if prompts, templates := len(status.GetPrompts()), len(status.GetTemplates()); prompts+templates > 0 {
+		r.note("prompts: %d, resource templates: %d; see: penstock describe server %s", prompts, templates, s.GetName())
+	}
+	if status.GetPendingInstructionsHash() != "" {
+		r.note("its instructions changed: penstock server diff %s", s.GetName())
+	}
+}
+
 // serverDiffCommand is penstock server diff.
 type serverDiffCommand struct {
 	Name string `arg:"" help:"Name of the server."`
@@ -78,13 +90,21 @@ func (c *serverDiffCommand) Run(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	changed, err := changedTools(ctx, client, c.Name)
+	server, changed, err := changes(ctx, client, c.Name)
 	if err != nil {
 		return err
 	}
-	if len(changed) == 0 {
+	waiting := server.GetStatus().GetPendingInstructionsHash()
+	if len(changed) == 0 && waiting == "" {
 		r.note("no definition of server %s waits to be accepted", c.Name)
 		return nil
+	}
+	if waiting != "" {
+		text := diff.Diff("instructions accepted", []byte(show.Lines(server.GetStatus().GetInstructions())),
+			"instructions waiting "+waiting, []byte(show.Lines(server.GetStatus().GetPendingInstructions())))
+		if _, err := r.Stdout.Write(text); err != nil {
+			return err
+		}
 	}
 	for _, t := range changed {
 		full, err := client.Tools.GetTool(ctx, &adminv1.GetToolRequest{Name: t.GetName()})
@@ -104,22 +124,26 @@ func (c *serverDiffCommand) Run(ctx context.Context, r *run) error {
 
 // serverAcceptCommand is penstock server accept.
 type serverAcceptCommand struct {
-	Name   string   `arg:"" help:"Name of the server."`
-	Tool   []string `sep:"none" help:"Only this tool (everything/echo, or echo); repeatable."`
-	Hash   string   `help:"Accept only the definition with this hash, as penstock server diff showed it; with one --tool."`
-	DryRun bool     `help:"Check everything, accept nothing."`
+	Name         string   `arg:"" help:"Name of the server."`
+	Tool         []string `sep:"none" help:"Only this tool (everything/echo, or echo); repeatable."`
+	Instructions bool     `help:"Only the instructions."`
+	Hash         string   `help:"Accept only what has this hash, as penstock server diff showed it; with one --tool or with --instructions."`
+	DryRun       bool     `help:"Check everything, accept nothing."`
 }
 
 // Run implements the command.
 func (c *serverAcceptCommand) Run(ctx context.Context, r *run) error {
-	if c.Hash != "" && len(c.Tool) != 1 {
-		return usageError{fmt.Errorf("--hash goes with exactly one --tool")}
+	if c.Instructions && len(c.Tool) > 0 {
+		return usageError{fmt.Errorf("--instructions and --tool exclude each other")}
+	}
+	if c.Hash != "" && !c.Instructions && len(c.Tool) != 1 {
+		return usageError{fmt.Errorf("--hash goes with exactly one --tool, or with --instructions")}
 	}
 	client, err := r.client()
 	if err != nil {
 		return err
 	}
-	changed, err := changedTools(ctx, client, c.Name)
+	server, changed, err := changes(ctx, client, c.Name)
 	if err != nil {
 		return err
 	}
@@ -127,9 +151,18 @@ func (c *serverAcceptCommand) Run(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	if len(chosen) == 0 {
+	waiting := server.GetStatus().GetPendingInstructionsHash()
+	if len(c.Tool) > 0 {
+		waiting = ""
+	}
+	if len(chosen) == 0 && waiting == "" {
 		r.note("no definition of server %s waits to be accepted", c.Name)
 		return nil
+	}
+	if waiting != "" {
+		if err := c.acceptInstructions(ctx, r, client, waiting); err != nil {
+			return err
+		}
 	}
 	for _, t := range chosen {
 		hash := t.GetPendingBodyHash()
@@ -140,19 +173,38 @@ func (c *serverAcceptCommand) Run(ctx context.Context, r *run) error {
 		if err != nil {
 			return fmt.Errorf("accept %s: %w", t.GetName(), err)
 		}
-		done := fmt.Sprintf("accepted (revision %d)", res.GetRevision())
-		if c.DryRun {
-			done = "could be accepted (dry run)"
-		}
-		if err := r.print("%s %s", show.Safe(t.GetName()), done); err != nil {
+		if err := r.print("%s %s", show.Safe(t.GetName()), c.done(res.GetRevision())); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// choose returns the tools that --tool names, or all.
+func (c *serverAcceptCommand) acceptInstructions(ctx context.Context, r *run, client *admin.Client, hash string) error {
+	if c.Hash != "" {
+		hash = c.Hash
+	}
+	res, err := client.Servers.AcceptServerInstructions(ctx, &adminv1.AcceptServerInstructionsRequest{
+		Name: c.Name, PendingInstructionsHash: hash, ValidateOnly: c.DryRun,
+	})
+	if err != nil {
+		return fmt.Errorf("accept the instructions: %w", err)
+	}
+	return r.print("instructions %s", c.done(res.GetRevision()))
+}
+
+func (c *serverAcceptCommand) done(revision uint64) string {
+	if c.DryRun {
+		return "could be accepted (dry run)"
+	}
+	return fmt.Sprintf("accepted (revision %d)", revision)
+}
+
+// choose returns the tools that --tool names, or all; none with --instructions.
 func (c *serverAcceptCommand) choose(changed []*resourcev1.Tool) ([]*resourcev1.Tool, error) {
+	if c.Instructions {
+		return nil, nil
+	}
 	if len(c.Tool) == 0 {
 		return changed, nil
 	}
@@ -171,14 +223,17 @@ func (c *serverAcceptCommand) choose(changed []*resourcev1.Tool) ([]*resourcev1.
 	return chosen, nil
 }
 
-// changedTools returns the tools of a server whose definitions wait to be accepted.
-func changedTools(ctx context.Context, client *admin.Client, server string) ([]*resourcev1.Tool, error) {
-	if _, err := client.Servers.GetServer(ctx, &adminv1.GetServerRequest{Name: server}); err != nil {
-		return nil, err
-	}
-	tools, err := toolsOf(ctx, client, server)
+// changes returns a server and those of its tools whose definitions wait to be accepted.
+func changes(ctx context.Context, client *admin.Client, name string) (*resourcev1.Server, []*resourcev1.Tool, error) {
+	server, err := client.Servers.GetServer(ctx, &adminv1.GetServerRequest{Name: name})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return slices.DeleteFunc(tools, func(t *resourcev1.Tool) bool { return t.GetState() != resourcev1.ToolState_TOOL_STATE_CHANGED }), nil
+	tools, err := toolsOf(ctx, client, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return server.GetServer(), slices.DeleteFunc(tools, func(t *resourcev1.Tool) bool {
+		return t.GetState() != resourcev1.ToolState_TOOL_STATE_CHANGED
+	}), nil
 }

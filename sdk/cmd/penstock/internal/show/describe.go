@@ -88,7 +88,7 @@ func parts(m proto.Message) ([][2]string, []section) {
 	case *resourcev1.Gateway:
 		own, sections = gateway(m)
 	case *resourcev1.Server:
-		own = server(m)
+		own, sections = server(m), serverFeatures(m.GetStatus())
 	case *resourcev1.Connection:
 		own = connection(m)
 	case *resourcev1.Tool:
@@ -96,14 +96,11 @@ func parts(m proto.Message) ([][2]string, []section) {
 	case *resourcev1.Team:
 		own, sections = team(m)
 	case *resourcev1.User:
-		own = [][2]string{
-			{"Display name", m.GetDisplayName()},
-			{"Role", role(m.GetRole())},
-			{"Active", yes(!m.GetDeactivated())},
-			{"Labels", labels(m.GetLabels())},
-			{"Created", moment(m.GetCreateTime())},
-			{"Updated", moment(m.GetUpdateTime())},
-		}
+		own, sections = user(m)
+	case *resourcev1.IdentityProvider:
+		own, sections = identityProvider(m)
+	case *resourcev1.OAuthClient:
+		own = oauthClient(m)
 	case *resourcev1.BearerToken:
 		own = [][2]string{
 			{"Display name", m.GetDisplayName()},
@@ -124,14 +121,14 @@ func parts(m proto.Message) ([][2]string, []section) {
 
 func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 	var methods []string
+	if g.GetAuthentication().GetOauth() != nil {
+		methods = append(methods, "oauth")
+	}
 	if g.GetAuthentication().GetBearerToken() != nil {
 		methods = append(methods, "bearer_token")
 	}
 	naming := short(g.GetNaming().GetPrefix().String(), "NAMING_PREFIX_", "ALWAYS")
-	tools := section{title: "Tools", header: []string{"NAME", "TOOL", "CONNECTION"}, empty: "none assigned"}
-	for _, a := range g.GetTools() {
-		tools.rows = append(tools.rows, []string{orDash(a.GetResolvedName()), a.GetTool(), assignmentMode(a)})
-	}
+	tools := assigned(g.GetTools())
 	conditions := section{title: "Conditions", header: []string{"CONDITION", "HOLDS", "REASON", "MESSAGE"}, empty: "none reported"}
 	for _, c := range g.GetStatus().GetConditions() {
 		conditions.rows = append(conditions.rows, []string{c.GetType(), yes(c.GetStatus()), orDash(c.GetReason()), c.GetMessage()})
@@ -142,7 +139,10 @@ func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 		{"URL", g.GetStatus().GetUrl()},
 		{"Visibility", visibility(g.GetVisibility())},
 		{"Authentication", orDash(strings.Join(methods, ", "))},
+		{"Scopes", strings.Join(g.GetScopesSupported(), " ")},
 		{"Naming prefix", naming},
+		{"Resource URIs", short(g.GetResourceUris().String(), "RESOURCE_URIS_", "")},
+		{"Extensions", extensions(g.GetExtensions())},
 		{"Disabled", yes(g.GetDisabled())},
 		{"Regions", strings.Join(g.GetRegions(), ", ")},
 		{"Max stale", span(g.GetMaxStale())},
@@ -151,7 +151,24 @@ func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 		{"Labels", labels(g.GetLabels())},
 		{"Created", moment(g.GetCreateTime())},
 		{"Updated", moment(g.GetUpdateTime())},
-	}, []section{conditions, tools}
+	}, append([]section{conditions, tools}, gatewayFeatures(g)...)
+}
+
+// assigned is the table of a gateway's tools; it has a column for scopes where a tool requires some.
+func assigned(tools []*resourcev1.ToolAssignment) section {
+	s := section{title: "Tools", header: []string{"NAME", "TOOL", "CONNECTION"}, empty: "none assigned"}
+	scoped := slices.ContainsFunc(tools, func(a *resourcev1.ToolAssignment) bool { return len(a.GetRequiredScopes()) > 0 })
+	if scoped {
+		s.header = append(s.header, "SCOPES")
+	}
+	for _, a := range tools {
+		row := []string{orDash(a.GetResolvedName()), a.GetTool(), assignmentMode(a)}
+		if scoped {
+			row = append(row, orDash(strings.Join(a.GetRequiredScopes(), " ")))
+		}
+		s.rows = append(s.rows, row)
+	}
+	return s
 }
 
 func server(s *resourcev1.Server) [][2]string {
@@ -176,9 +193,13 @@ func server(s *resourcev1.Server) [][2]string {
 		{"Stateless", yes(s.GetStateless())},
 		{"Affinity", short(s.GetAffinity().String(), "AFFINITY_", "")},
 		{"Tool changes", short(s.GetToolChanges().String(), "TOOL_CHANGES_", "REVIEW")},
+		{"May ask clients", questions(s.GetQuestions())},
 		{"Extra headers", strings.Join(slices.Sorted(maps.Keys(s.GetExtraHeaders())), ", ")},
 		{"Reported", s.GetStatus().GetServerInfo()},
 		{"Negotiated", s.GetStatus().GetProtocolVersion()},
+		{"Capabilities", capabilities(s.GetStatus().GetCapabilities())},
+		{"Resources at", strings.Join(s.GetStatus().GetResourceAuthorities(), ", ")},
+		{"Changed instructions", pendingInstructions(s)},
 		{"Discovered", moment(s.GetStatus().GetDiscoverTime())},
 		{"Last error", s.GetStatus().GetLastError()},
 		{"Labels", labels(s.GetLabels())},
@@ -227,8 +248,13 @@ func Definition(raw []byte) string {
 	if err := json.Indent(&b, raw, "", "  "); err != nil {
 		return Safe(string(raw)) + "\n"
 	}
+	return Lines(b.String())
+}
+
+// Lines makes a text safe for a terminal, line by line; each ends.
+func Lines(text string) string {
 	var out strings.Builder
-	for line := range strings.Lines(b.String()) {
+	for line := range strings.Lines(text) {
 		out.WriteString(Safe(strings.TrimSuffix(line, "\n")) + "\n")
 	}
 	return out.String()
@@ -256,6 +282,8 @@ func node(n *adminv1.Node) ([][2]string, []section) {
 		{"Name", n.GetName()},
 		{"Region", n.GetRegion()},
 		{"Connected", yes(n.GetConnected())},
+		{"Control plane", n.GetReplica()},
+		{"Banned", yes(n.GetBanned())},
 		{"Build", n.GetBuild()},
 		{"Epoch", n.GetEpoch()},
 		{"Revision", fmt.Sprint(n.GetEnforcedRevision())},

@@ -29,8 +29,12 @@ func Header(m proto.Message) []string {
 		return []string{"NAME", "DISPLAY NAME", "ROLE", "ACTIVE"}
 	case *resourcev1.BearerToken:
 		return []string{"NAME", "OWNER", "AUDIENCE", "EXPIRES", "LAST USED"}
+	case *resourcev1.IdentityProvider:
+		return []string{"NAME", "ISSUER", "CLIENT ID", "SECRET", "NEW USERS", "ENABLED"}
+	case *resourcev1.OAuthClient:
+		return []string{"NAME", "AUTHENTICATION", "REDIRECTS TO", "GATEWAYS", "TRUSTED", "ENABLED"}
 	case *adminv1.Node:
-		return []string{"NAME", "REGION", "CONNECTED", "REVISION", "LAG", "REJECTS", "BUILD", "SEEN"}
+		return []string{"NAME", "REGION", "CONNECTED", "CONTROL PLANE", "REVISION", "LAG", "REJECTS", "BUILD", "SEEN"}
 	default:
 		return []string{"NAME"}
 	}
@@ -64,14 +68,31 @@ func Row(m proto.Message) []string {
 		return []string{m.GetName(), orDash(m.GetDisplayName()), role(m.GetRole()), yes(!m.GetDeactivated())}
 	case *resourcev1.BearerToken:
 		return []string{m.GetName(), owner(m.GetOwner()), audience(m), moment(m.GetExpireTime()), moment(m.GetLastUseTime())}
+	case *resourcev1.IdentityProvider:
+		return []string{
+			m.GetName(), m.GetIssuer(), m.GetClientId(), yes(m.GetSecretVersion() != ""), yes(m.GetJustInTimeUsers()), yes(!m.GetDisabled()),
+		}
+	case *resourcev1.OAuthClient:
+		return []string{
+			m.GetName(), clientAuthentication(m), orDash(strings.Join(m.GetRedirectUris(), ", ")),
+			orDash(strings.Join(m.GetClientCredentials().GetGateways(), ", ")), yes(m.GetTrusted()), yes(!m.GetDisabled()),
+		}
 	case *adminv1.Node:
 		return []string{
-			m.GetName(), orDash(m.GetRegion()), yes(m.GetConnected()), fmt.Sprint(m.GetEnforcedRevision()),
+			m.GetName(), orDash(m.GetRegion()), connected(m), orDash(m.GetReplica()), fmt.Sprint(m.GetEnforcedRevision()),
 			fmt.Sprintf("%.1fs", m.GetLagSeconds()), number(len(m.GetRejects())), orDash(m.GetBuild()), moment(m.GetSeenTime()),
 		}
 	default:
 		return []string{string(m.ProtoReflect().Descriptor().Name())}
 	}
+}
+
+// connected says whether a node is, or that it will not be again.
+func connected(n *adminv1.Node) string {
+	if n.GetBanned() {
+		return "banned"
+	}
+	return yes(n.GetConnected())
 }
 
 // audience is where a token may be used.

@@ -70,8 +70,8 @@ func TestRows(t *testing.T) {
 		},
 		{&resourcev1.BearerToken{Name: "b", Gateways: []string{"x", "y"}}, []string{"b", "-", "x, y", "-", "-"}},
 		{
-			&adminv1.Node{Name: "n", Connected: true, EnforcedRevision: 7, LagSeconds: 1.25, Rejects: []*adminv1.RejectedResource{{}}},
-			[]string{"n", "-", "yes", "7", "1.2s", "1", "-", "-"},
+			&adminv1.Node{Name: "n", Connected: true, Replica: "cp-1", EnforcedRevision: 7, LagSeconds: 1.25, Rejects: []*adminv1.RejectedResource{{}}},
+			[]string{"n", "-", "yes", "cp-1", "7", "1.2s", "1", "-", "-"},
 		},
 	}
 	for _, tt := range tests {

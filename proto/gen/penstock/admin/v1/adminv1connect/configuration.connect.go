@@ -51,6 +51,18 @@ const (
 	// ConfigurationServiceWaitEnforcedProcedure is the fully-qualified name of the
 	// ConfigurationService's WaitEnforced RPC.
 	ConfigurationServiceWaitEnforcedProcedure = "/penstock.admin.v1.ConfigurationService/WaitEnforced"
+	// ConfigurationServiceListRevisionsProcedure is the fully-qualified name of the
+	// ConfigurationService's ListRevisions RPC.
+	ConfigurationServiceListRevisionsProcedure = "/penstock.admin.v1.ConfigurationService/ListRevisions"
+	// ConfigurationServiceRollbackProcedure is the fully-qualified name of the ConfigurationService's
+	// Rollback RPC.
+	ConfigurationServiceRollbackProcedure = "/penstock.admin.v1.ConfigurationService/Rollback"
+	// ConfigurationServiceGetRolloutProcedure is the fully-qualified name of the ConfigurationService's
+	// GetRollout RPC.
+	ConfigurationServiceGetRolloutProcedure = "/penstock.admin.v1.ConfigurationService/GetRollout"
+	// ConfigurationServicePromoteRolloutProcedure is the fully-qualified name of the
+	// ConfigurationService's PromoteRollout RPC.
+	ConfigurationServicePromoteRolloutProcedure = "/penstock.admin.v1.ConfigurationService/PromoteRollout"
 )
 
 // ConfigurationServiceClient is a client for the penstock.admin.v1.ConfigurationService service.
@@ -64,6 +76,15 @@ type ConfigurationServiceClient interface {
 	// WaitEnforced returns when a node is connected and every connected node in the scope of the revision enforces it, or at
 	// the timeout with the nodes that do not yet. New calls on the nodes not listed obey the revision.
 	WaitEnforced(context.Context, *v1.WaitEnforcedRequest) (*v1.WaitEnforcedResponse, error)
+	// ListRevisions returns the changes that are kept, newest first. Administrators only.
+	ListRevisions(context.Context, *v1.ListRevisionsRequest) (*v1.ListRevisionsResponse, error)
+	// Rollback makes one new revision whose resources are those of an older one. Tokens stay as they are, and nothing that was
+	// taken away from a person comes back: users, teams and memberships stay too. Administrators only.
+	Rollback(context.Context, *v1.RollbackRequest) (*v1.RollbackResponse, error)
+	// GetRollout returns the staged rollout, if there is one.
+	GetRollout(context.Context, *v1.GetRolloutRequest) (*v1.GetRolloutResponse, error)
+	// PromoteRollout lets the staged rollout go to all nodes now. Administrators only.
+	PromoteRollout(context.Context, *v1.PromoteRolloutRequest) (*v1.PromoteRolloutResponse, error)
 }
 
 // NewConfigurationServiceClient constructs a client for the penstock.admin.v1.ConfigurationService
@@ -104,15 +125,45 @@ func NewConfigurationServiceClient(httpClient connect.HTTPClient, baseURL string
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		listRevisions: connect.NewClient[v1.ListRevisionsRequest, v1.ListRevisionsResponse](
+			httpClient,
+			baseURL+ConfigurationServiceListRevisionsProcedure,
+			connect.WithSchema(configurationServiceMethods.ByName("ListRevisions")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		rollback: connect.NewClient[v1.RollbackRequest, v1.RollbackResponse](
+			httpClient,
+			baseURL+ConfigurationServiceRollbackProcedure,
+			connect.WithSchema(configurationServiceMethods.ByName("Rollback")),
+			connect.WithClientOptions(opts...),
+		),
+		getRollout: connect.NewClient[v1.GetRolloutRequest, v1.GetRolloutResponse](
+			httpClient,
+			baseURL+ConfigurationServiceGetRolloutProcedure,
+			connect.WithSchema(configurationServiceMethods.ByName("GetRollout")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		promoteRollout: connect.NewClient[v1.PromoteRolloutRequest, v1.PromoteRolloutResponse](
+			httpClient,
+			baseURL+ConfigurationServicePromoteRolloutProcedure,
+			connect.WithSchema(configurationServiceMethods.ByName("PromoteRollout")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // configurationServiceClient implements ConfigurationServiceClient.
 type configurationServiceClient struct {
-	apply        *connect.Client[v1.ApplyRequest, v1.ApplyResponse]
-	export       *connect.Client[v1.ExportRequest, v1.ExportResponse]
-	getHead      *connect.Client[v1.GetHeadRequest, v1.GetHeadResponse]
-	waitEnforced *connect.Client[v1.WaitEnforcedRequest, v1.WaitEnforcedResponse]
+	apply          *connect.Client[v1.ApplyRequest, v1.ApplyResponse]
+	export         *connect.Client[v1.ExportRequest, v1.ExportResponse]
+	getHead        *connect.Client[v1.GetHeadRequest, v1.GetHeadResponse]
+	waitEnforced   *connect.Client[v1.WaitEnforcedRequest, v1.WaitEnforcedResponse]
+	listRevisions  *connect.Client[v1.ListRevisionsRequest, v1.ListRevisionsResponse]
+	rollback       *connect.Client[v1.RollbackRequest, v1.RollbackResponse]
+	getRollout     *connect.Client[v1.GetRolloutRequest, v1.GetRolloutResponse]
+	promoteRollout *connect.Client[v1.PromoteRolloutRequest, v1.PromoteRolloutResponse]
 }
 
 // Apply calls penstock.admin.v1.ConfigurationService.Apply.
@@ -151,6 +202,42 @@ func (c *configurationServiceClient) WaitEnforced(ctx context.Context, req *v1.W
 	return nil, err
 }
 
+// ListRevisions calls penstock.admin.v1.ConfigurationService.ListRevisions.
+func (c *configurationServiceClient) ListRevisions(ctx context.Context, req *v1.ListRevisionsRequest) (*v1.ListRevisionsResponse, error) {
+	response, err := c.listRevisions.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Rollback calls penstock.admin.v1.ConfigurationService.Rollback.
+func (c *configurationServiceClient) Rollback(ctx context.Context, req *v1.RollbackRequest) (*v1.RollbackResponse, error) {
+	response, err := c.rollback.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetRollout calls penstock.admin.v1.ConfigurationService.GetRollout.
+func (c *configurationServiceClient) GetRollout(ctx context.Context, req *v1.GetRolloutRequest) (*v1.GetRolloutResponse, error) {
+	response, err := c.getRollout.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// PromoteRollout calls penstock.admin.v1.ConfigurationService.PromoteRollout.
+func (c *configurationServiceClient) PromoteRollout(ctx context.Context, req *v1.PromoteRolloutRequest) (*v1.PromoteRolloutResponse, error) {
+	response, err := c.promoteRollout.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ConfigurationServiceHandler is an implementation of the penstock.admin.v1.ConfigurationService
 // service.
 type ConfigurationServiceHandler interface {
@@ -163,6 +250,15 @@ type ConfigurationServiceHandler interface {
 	// WaitEnforced returns when a node is connected and every connected node in the scope of the revision enforces it, or at
 	// the timeout with the nodes that do not yet. New calls on the nodes not listed obey the revision.
 	WaitEnforced(context.Context, *v1.WaitEnforcedRequest) (*v1.WaitEnforcedResponse, error)
+	// ListRevisions returns the changes that are kept, newest first. Administrators only.
+	ListRevisions(context.Context, *v1.ListRevisionsRequest) (*v1.ListRevisionsResponse, error)
+	// Rollback makes one new revision whose resources are those of an older one. Tokens stay as they are, and nothing that was
+	// taken away from a person comes back: users, teams and memberships stay too. Administrators only.
+	Rollback(context.Context, *v1.RollbackRequest) (*v1.RollbackResponse, error)
+	// GetRollout returns the staged rollout, if there is one.
+	GetRollout(context.Context, *v1.GetRolloutRequest) (*v1.GetRolloutResponse, error)
+	// PromoteRollout lets the staged rollout go to all nodes now. Administrators only.
+	PromoteRollout(context.Context, *v1.PromoteRolloutRequest) (*v1.PromoteRolloutResponse, error)
 }
 
 // NewConfigurationServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -199,6 +295,32 @@ func NewConfigurationServiceHandler(svc ConfigurationServiceHandler, opts ...con
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	configurationServiceListRevisionsHandler := connect.NewUnaryHandlerSimple(
+		ConfigurationServiceListRevisionsProcedure,
+		svc.ListRevisions,
+		connect.WithSchema(configurationServiceMethods.ByName("ListRevisions")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	configurationServiceRollbackHandler := connect.NewUnaryHandlerSimple(
+		ConfigurationServiceRollbackProcedure,
+		svc.Rollback,
+		connect.WithSchema(configurationServiceMethods.ByName("Rollback")),
+		connect.WithHandlerOptions(opts...),
+	)
+	configurationServiceGetRolloutHandler := connect.NewUnaryHandlerSimple(
+		ConfigurationServiceGetRolloutProcedure,
+		svc.GetRollout,
+		connect.WithSchema(configurationServiceMethods.ByName("GetRollout")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	configurationServicePromoteRolloutHandler := connect.NewUnaryHandlerSimple(
+		ConfigurationServicePromoteRolloutProcedure,
+		svc.PromoteRollout,
+		connect.WithSchema(configurationServiceMethods.ByName("PromoteRollout")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/penstock.admin.v1.ConfigurationService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ConfigurationServiceApplyProcedure:
@@ -209,6 +331,14 @@ func NewConfigurationServiceHandler(svc ConfigurationServiceHandler, opts ...con
 			configurationServiceGetHeadHandler.ServeHTTP(w, r)
 		case ConfigurationServiceWaitEnforcedProcedure:
 			configurationServiceWaitEnforcedHandler.ServeHTTP(w, r)
+		case ConfigurationServiceListRevisionsProcedure:
+			configurationServiceListRevisionsHandler.ServeHTTP(w, r)
+		case ConfigurationServiceRollbackProcedure:
+			configurationServiceRollbackHandler.ServeHTTP(w, r)
+		case ConfigurationServiceGetRolloutProcedure:
+			configurationServiceGetRolloutHandler.ServeHTTP(w, r)
+		case ConfigurationServicePromoteRolloutProcedure:
+			configurationServicePromoteRolloutHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -232,4 +362,20 @@ func (UnimplementedConfigurationServiceHandler) GetHead(context.Context, *v1.Get
 
 func (UnimplementedConfigurationServiceHandler) WaitEnforced(context.Context, *v1.WaitEnforcedRequest) (*v1.WaitEnforcedResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.ConfigurationService.WaitEnforced is not implemented"))
+}
+
+func (UnimplementedConfigurationServiceHandler) ListRevisions(context.Context, *v1.ListRevisionsRequest) (*v1.ListRevisionsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.ConfigurationService.ListRevisions is not implemented"))
+}
+
+func (UnimplementedConfigurationServiceHandler) Rollback(context.Context, *v1.RollbackRequest) (*v1.RollbackResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.ConfigurationService.Rollback is not implemented"))
+}
+
+func (UnimplementedConfigurationServiceHandler) GetRollout(context.Context, *v1.GetRolloutRequest) (*v1.GetRolloutResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.ConfigurationService.GetRollout is not implemented"))
+}
+
+func (UnimplementedConfigurationServiceHandler) PromoteRollout(context.Context, *v1.PromoteRolloutRequest) (*v1.PromoteRolloutResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.ConfigurationService.PromoteRollout is not implemented"))
 }

@@ -35,6 +35,11 @@ const (
 // reflection-formatted method names, remove the leading slash and convert the remaining slash to a
 // period.
 const (
+	// NodeServiceCreateJoinTokenProcedure is the fully-qualified name of the NodeService's
+	// CreateJoinToken RPC.
+	NodeServiceCreateJoinTokenProcedure = "/penstock.admin.v1.NodeService/CreateJoinToken"
+	// NodeServiceBanWorkloadProcedure is the fully-qualified name of the NodeService's BanWorkload RPC.
+	NodeServiceBanWorkloadProcedure = "/penstock.admin.v1.NodeService/BanWorkload"
 	// NodeServiceGetNodeProcedure is the fully-qualified name of the NodeService's GetNode RPC.
 	NodeServiceGetNodeProcedure = "/penstock.admin.v1.NodeService/GetNode"
 	// NodeServiceListNodesProcedure is the fully-qualified name of the NodeService's ListNodes RPC.
@@ -43,6 +48,11 @@ const (
 
 // NodeServiceClient is a client for the penstock.admin.v1.NodeService service.
 type NodeServiceClient interface {
+	// CreateJoinToken makes a token with which one workload can enroll, once. Administrators only.
+	CreateJoinToken(context.Context, *v1.CreateJoinTokenRequest) (*v1.CreateJoinTokenResponse, error)
+	// BanWorkload shuts a node or an authserver out: its streams end at once, its certificate is refused everywhere within 5 s
+	// and never renewed. Administrators only.
+	BanWorkload(context.Context, *v1.BanWorkloadRequest) (*v1.BanWorkloadResponse, error)
 	// GetNode returns one node.
 	GetNode(context.Context, *v1.GetNodeRequest) (*v1.GetNodeResponse, error)
 	// ListNodes returns all nodes known, connected or not, in name order.
@@ -60,6 +70,18 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 	baseURL = strings.TrimRight(baseURL, "/")
 	nodeServiceMethods := v1.File_penstock_admin_v1_node_proto.Services().ByName("NodeService").Methods()
 	return &nodeServiceClient{
+		createJoinToken: connect.NewClient[v1.CreateJoinTokenRequest, v1.CreateJoinTokenResponse](
+			httpClient,
+			baseURL+NodeServiceCreateJoinTokenProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("CreateJoinToken")),
+			connect.WithClientOptions(opts...),
+		),
+		banWorkload: connect.NewClient[v1.BanWorkloadRequest, v1.BanWorkloadResponse](
+			httpClient,
+			baseURL+NodeServiceBanWorkloadProcedure,
+			connect.WithSchema(nodeServiceMethods.ByName("BanWorkload")),
+			connect.WithClientOptions(opts...),
+		),
 		getNode: connect.NewClient[v1.GetNodeRequest, v1.GetNodeResponse](
 			httpClient,
 			baseURL+NodeServiceGetNodeProcedure,
@@ -79,8 +101,28 @@ func NewNodeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 
 // nodeServiceClient implements NodeServiceClient.
 type nodeServiceClient struct {
-	getNode   *connect.Client[v1.GetNodeRequest, v1.GetNodeResponse]
-	listNodes *connect.Client[v1.ListNodesRequest, v1.ListNodesResponse]
+	createJoinToken *connect.Client[v1.CreateJoinTokenRequest, v1.CreateJoinTokenResponse]
+	banWorkload     *connect.Client[v1.BanWorkloadRequest, v1.BanWorkloadResponse]
+	getNode         *connect.Client[v1.GetNodeRequest, v1.GetNodeResponse]
+	listNodes       *connect.Client[v1.ListNodesRequest, v1.ListNodesResponse]
+}
+
+// CreateJoinToken calls penstock.admin.v1.NodeService.CreateJoinToken.
+func (c *nodeServiceClient) CreateJoinToken(ctx context.Context, req *v1.CreateJoinTokenRequest) (*v1.CreateJoinTokenResponse, error) {
+	response, err := c.createJoinToken.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// BanWorkload calls penstock.admin.v1.NodeService.BanWorkload.
+func (c *nodeServiceClient) BanWorkload(ctx context.Context, req *v1.BanWorkloadRequest) (*v1.BanWorkloadResponse, error) {
+	response, err := c.banWorkload.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
 }
 
 // GetNode calls penstock.admin.v1.NodeService.GetNode.
@@ -103,6 +145,11 @@ func (c *nodeServiceClient) ListNodes(ctx context.Context, req *v1.ListNodesRequ
 
 // NodeServiceHandler is an implementation of the penstock.admin.v1.NodeService service.
 type NodeServiceHandler interface {
+	// CreateJoinToken makes a token with which one workload can enroll, once. Administrators only.
+	CreateJoinToken(context.Context, *v1.CreateJoinTokenRequest) (*v1.CreateJoinTokenResponse, error)
+	// BanWorkload shuts a node or an authserver out: its streams end at once, its certificate is refused everywhere within 5 s
+	// and never renewed. Administrators only.
+	BanWorkload(context.Context, *v1.BanWorkloadRequest) (*v1.BanWorkloadResponse, error)
 	// GetNode returns one node.
 	GetNode(context.Context, *v1.GetNodeRequest) (*v1.GetNodeResponse, error)
 	// ListNodes returns all nodes known, connected or not, in name order.
@@ -116,6 +163,18 @@ type NodeServiceHandler interface {
 // and JSON codecs. They also support gzip compression.
 func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	nodeServiceMethods := v1.File_penstock_admin_v1_node_proto.Services().ByName("NodeService").Methods()
+	nodeServiceCreateJoinTokenHandler := connect.NewUnaryHandlerSimple(
+		NodeServiceCreateJoinTokenProcedure,
+		svc.CreateJoinToken,
+		connect.WithSchema(nodeServiceMethods.ByName("CreateJoinToken")),
+		connect.WithHandlerOptions(opts...),
+	)
+	nodeServiceBanWorkloadHandler := connect.NewUnaryHandlerSimple(
+		NodeServiceBanWorkloadProcedure,
+		svc.BanWorkload,
+		connect.WithSchema(nodeServiceMethods.ByName("BanWorkload")),
+		connect.WithHandlerOptions(opts...),
+	)
 	nodeServiceGetNodeHandler := connect.NewUnaryHandlerSimple(
 		NodeServiceGetNodeProcedure,
 		svc.GetNode,
@@ -132,6 +191,10 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 	)
 	return "/penstock.admin.v1.NodeService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
+		case NodeServiceCreateJoinTokenProcedure:
+			nodeServiceCreateJoinTokenHandler.ServeHTTP(w, r)
+		case NodeServiceBanWorkloadProcedure:
+			nodeServiceBanWorkloadHandler.ServeHTTP(w, r)
 		case NodeServiceGetNodeProcedure:
 			nodeServiceGetNodeHandler.ServeHTTP(w, r)
 		case NodeServiceListNodesProcedure:
@@ -144,6 +207,14 @@ func NewNodeServiceHandler(svc NodeServiceHandler, opts ...connect.HandlerOption
 
 // UnimplementedNodeServiceHandler returns CodeUnimplemented from all methods.
 type UnimplementedNodeServiceHandler struct{}
+
+func (UnimplementedNodeServiceHandler) CreateJoinToken(context.Context, *v1.CreateJoinTokenRequest) (*v1.CreateJoinTokenResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.NodeService.CreateJoinToken is not implemented"))
+}
+
+func (UnimplementedNodeServiceHandler) BanWorkload(context.Context, *v1.BanWorkloadRequest) (*v1.BanWorkloadResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.NodeService.BanWorkload is not implemented"))
+}
 
 func (UnimplementedNodeServiceHandler) GetNode(context.Context, *v1.GetNodeRequest) (*v1.GetNodeResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.NodeService.GetNode is not implemented"))

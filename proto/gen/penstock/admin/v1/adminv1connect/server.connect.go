@@ -55,6 +55,9 @@ const (
 	// ServerServiceDiscoverServerProcedure is the fully-qualified name of the ServerService's
 	// DiscoverServer RPC.
 	ServerServiceDiscoverServerProcedure = "/penstock.admin.v1.ServerService/DiscoverServer"
+	// ServerServiceAcceptServerInstructionsProcedure is the fully-qualified name of the ServerService's
+	// AcceptServerInstructions RPC.
+	ServerServiceAcceptServerInstructionsProcedure = "/penstock.admin.v1.ServerService/AcceptServerInstructions"
 )
 
 // ServerServiceClient is a client for the penstock.admin.v1.ServerService service.
@@ -74,6 +77,9 @@ type ServerServiceClient interface {
 	// DiscoverServer has a node list the server's tools, stores what it found and returns it. New tools are added to no
 	// gateway. Fails with unavailable, naming the cause, if no node or not the server answers.
 	DiscoverServer(context.Context, *v1.DiscoverServerRequest) (*v1.DiscoverServerResponse, error)
+	// AcceptServerInstructions makes the changed instructions of a server the accepted ones. Fails with
+	// failed_precondition if no change waits.
+	AcceptServerInstructions(context.Context, *v1.AcceptServerInstructionsRequest) (*v1.AcceptServerInstructionsResponse, error)
 }
 
 // NewServerServiceClient constructs a client for the penstock.admin.v1.ServerService service. By
@@ -131,18 +137,25 @@ func NewServerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(serverServiceMethods.ByName("DiscoverServer")),
 			connect.WithClientOptions(opts...),
 		),
+		acceptServerInstructions: connect.NewClient[v1.AcceptServerInstructionsRequest, v1.AcceptServerInstructionsResponse](
+			httpClient,
+			baseURL+ServerServiceAcceptServerInstructionsProcedure,
+			connect.WithSchema(serverServiceMethods.ByName("AcceptServerInstructions")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // serverServiceClient implements ServerServiceClient.
 type serverServiceClient struct {
-	createServer   *connect.Client[v1.CreateServerRequest, v1.CreateServerResponse]
-	getServer      *connect.Client[v1.GetServerRequest, v1.GetServerResponse]
-	listServers    *connect.Client[v1.ListServersRequest, v1.ListServersResponse]
-	updateServer   *connect.Client[v1.UpdateServerRequest, v1.UpdateServerResponse]
-	deleteServer   *connect.Client[v1.DeleteServerRequest, v1.DeleteServerResponse]
-	undeleteServer *connect.Client[v1.UndeleteServerRequest, v1.UndeleteServerResponse]
-	discoverServer *connect.Client[v1.DiscoverServerRequest, v1.DiscoverServerResponse]
+	createServer             *connect.Client[v1.CreateServerRequest, v1.CreateServerResponse]
+	getServer                *connect.Client[v1.GetServerRequest, v1.GetServerResponse]
+	listServers              *connect.Client[v1.ListServersRequest, v1.ListServersResponse]
+	updateServer             *connect.Client[v1.UpdateServerRequest, v1.UpdateServerResponse]
+	deleteServer             *connect.Client[v1.DeleteServerRequest, v1.DeleteServerResponse]
+	undeleteServer           *connect.Client[v1.UndeleteServerRequest, v1.UndeleteServerResponse]
+	discoverServer           *connect.Client[v1.DiscoverServerRequest, v1.DiscoverServerResponse]
+	acceptServerInstructions *connect.Client[v1.AcceptServerInstructionsRequest, v1.AcceptServerInstructionsResponse]
 }
 
 // CreateServer calls penstock.admin.v1.ServerService.CreateServer.
@@ -208,6 +221,15 @@ func (c *serverServiceClient) DiscoverServer(ctx context.Context, req *v1.Discov
 	return nil, err
 }
 
+// AcceptServerInstructions calls penstock.admin.v1.ServerService.AcceptServerInstructions.
+func (c *serverServiceClient) AcceptServerInstructions(ctx context.Context, req *v1.AcceptServerInstructionsRequest) (*v1.AcceptServerInstructionsResponse, error) {
+	response, err := c.acceptServerInstructions.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ServerServiceHandler is an implementation of the penstock.admin.v1.ServerService service.
 type ServerServiceHandler interface {
 	// CreateServer stores a new server. Fails with already_exists if the name is taken.
@@ -225,6 +247,9 @@ type ServerServiceHandler interface {
 	// DiscoverServer has a node list the server's tools, stores what it found and returns it. New tools are added to no
 	// gateway. Fails with unavailable, naming the cause, if no node or not the server answers.
 	DiscoverServer(context.Context, *v1.DiscoverServerRequest) (*v1.DiscoverServerResponse, error)
+	// AcceptServerInstructions makes the changed instructions of a server the accepted ones. Fails with
+	// failed_precondition if no change waits.
+	AcceptServerInstructions(context.Context, *v1.AcceptServerInstructionsRequest) (*v1.AcceptServerInstructionsResponse, error)
 }
 
 // NewServerServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -278,6 +303,12 @@ func NewServerServiceHandler(svc ServerServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(serverServiceMethods.ByName("DiscoverServer")),
 		connect.WithHandlerOptions(opts...),
 	)
+	serverServiceAcceptServerInstructionsHandler := connect.NewUnaryHandlerSimple(
+		ServerServiceAcceptServerInstructionsProcedure,
+		svc.AcceptServerInstructions,
+		connect.WithSchema(serverServiceMethods.ByName("AcceptServerInstructions")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/penstock.admin.v1.ServerService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ServerServiceCreateServerProcedure:
@@ -294,6 +325,8 @@ func NewServerServiceHandler(svc ServerServiceHandler, opts ...connect.HandlerOp
 			serverServiceUndeleteServerHandler.ServeHTTP(w, r)
 		case ServerServiceDiscoverServerProcedure:
 			serverServiceDiscoverServerHandler.ServeHTTP(w, r)
+		case ServerServiceAcceptServerInstructionsProcedure:
+			serverServiceAcceptServerInstructionsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -329,4 +362,8 @@ func (UnimplementedServerServiceHandler) UndeleteServer(context.Context, *v1.Und
 
 func (UnimplementedServerServiceHandler) DiscoverServer(context.Context, *v1.DiscoverServerRequest) (*v1.DiscoverServerResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.ServerService.DiscoverServer is not implemented"))
+}
+
+func (UnimplementedServerServiceHandler) AcceptServerInstructions(context.Context, *v1.AcceptServerInstructionsRequest) (*v1.AcceptServerInstructionsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.ServerService.AcceptServerInstructions is not implemented"))
 }

@@ -45,6 +45,9 @@ const (
 	UserServiceUpdateUserProcedure = "/penstock.admin.v1.UserService/UpdateUser"
 	// UserServiceDeleteUserProcedure is the fully-qualified name of the UserService's DeleteUser RPC.
 	UserServiceDeleteUserProcedure = "/penstock.admin.v1.UserService/DeleteUser"
+	// UserServiceSetUserPasswordProcedure is the fully-qualified name of the UserService's
+	// SetUserPassword RPC.
+	UserServiceSetUserPasswordProcedure = "/penstock.admin.v1.UserService/SetUserPassword"
 )
 
 // UserServiceClient is a client for the penstock.admin.v1.UserService service.
@@ -59,6 +62,9 @@ type UserServiceClient interface {
 	UpdateUser(context.Context, *v1.UpdateUserRequest) (*v1.UpdateUserResponse, error)
 	// DeleteUser deletes one user. Fails with failed_precondition while others need it.
 	DeleteUser(context.Context, *v1.DeleteUserRequest) (*v1.DeleteUserResponse, error)
+	// SetUserPassword sets the password that a user logs in with where there is no identity provider. Administrators only, and
+	// users for themselves. The authserver keeps a hash of it; logins of the user end.
+	SetUserPassword(context.Context, *v1.SetUserPasswordRequest) (*v1.SetUserPasswordResponse, error)
 }
 
 // NewUserServiceClient constructs a client for the penstock.admin.v1.UserService service. By
@@ -104,16 +110,23 @@ func NewUserServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(userServiceMethods.ByName("DeleteUser")),
 			connect.WithClientOptions(opts...),
 		),
+		setUserPassword: connect.NewClient[v1.SetUserPasswordRequest, v1.SetUserPasswordResponse](
+			httpClient,
+			baseURL+UserServiceSetUserPasswordProcedure,
+			connect.WithSchema(userServiceMethods.ByName("SetUserPassword")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // userServiceClient implements UserServiceClient.
 type userServiceClient struct {
-	createUser *connect.Client[v1.CreateUserRequest, v1.CreateUserResponse]
-	getUser    *connect.Client[v1.GetUserRequest, v1.GetUserResponse]
-	listUsers  *connect.Client[v1.ListUsersRequest, v1.ListUsersResponse]
-	updateUser *connect.Client[v1.UpdateUserRequest, v1.UpdateUserResponse]
-	deleteUser *connect.Client[v1.DeleteUserRequest, v1.DeleteUserResponse]
+	createUser      *connect.Client[v1.CreateUserRequest, v1.CreateUserResponse]
+	getUser         *connect.Client[v1.GetUserRequest, v1.GetUserResponse]
+	listUsers       *connect.Client[v1.ListUsersRequest, v1.ListUsersResponse]
+	updateUser      *connect.Client[v1.UpdateUserRequest, v1.UpdateUserResponse]
+	deleteUser      *connect.Client[v1.DeleteUserRequest, v1.DeleteUserResponse]
+	setUserPassword *connect.Client[v1.SetUserPasswordRequest, v1.SetUserPasswordResponse]
 }
 
 // CreateUser calls penstock.admin.v1.UserService.CreateUser.
@@ -161,6 +174,15 @@ func (c *userServiceClient) DeleteUser(ctx context.Context, req *v1.DeleteUserRe
 	return nil, err
 }
 
+// SetUserPassword calls penstock.admin.v1.UserService.SetUserPassword.
+func (c *userServiceClient) SetUserPassword(ctx context.Context, req *v1.SetUserPasswordRequest) (*v1.SetUserPasswordResponse, error) {
+	response, err := c.setUserPassword.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // UserServiceHandler is an implementation of the penstock.admin.v1.UserService service.
 type UserServiceHandler interface {
 	// CreateUser stores a new user. Fails with already_exists if the name is taken.
@@ -173,6 +195,9 @@ type UserServiceHandler interface {
 	UpdateUser(context.Context, *v1.UpdateUserRequest) (*v1.UpdateUserResponse, error)
 	// DeleteUser deletes one user. Fails with failed_precondition while others need it.
 	DeleteUser(context.Context, *v1.DeleteUserRequest) (*v1.DeleteUserResponse, error)
+	// SetUserPassword sets the password that a user logs in with where there is no identity provider. Administrators only, and
+	// users for themselves. The authserver keeps a hash of it; logins of the user end.
+	SetUserPassword(context.Context, *v1.SetUserPasswordRequest) (*v1.SetUserPasswordResponse, error)
 }
 
 // NewUserServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -214,6 +239,12 @@ func NewUserServiceHandler(svc UserServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(userServiceMethods.ByName("DeleteUser")),
 		connect.WithHandlerOptions(opts...),
 	)
+	userServiceSetUserPasswordHandler := connect.NewUnaryHandlerSimple(
+		UserServiceSetUserPasswordProcedure,
+		svc.SetUserPassword,
+		connect.WithSchema(userServiceMethods.ByName("SetUserPassword")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/penstock.admin.v1.UserService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case UserServiceCreateUserProcedure:
@@ -226,6 +257,8 @@ func NewUserServiceHandler(svc UserServiceHandler, opts ...connect.HandlerOption
 			userServiceUpdateUserHandler.ServeHTTP(w, r)
 		case UserServiceDeleteUserProcedure:
 			userServiceDeleteUserHandler.ServeHTTP(w, r)
+		case UserServiceSetUserPasswordProcedure:
+			userServiceSetUserPasswordHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -253,4 +286,8 @@ func (UnimplementedUserServiceHandler) UpdateUser(context.Context, *v1.UpdateUse
 
 func (UnimplementedUserServiceHandler) DeleteUser(context.Context, *v1.DeleteUserRequest) (*v1.DeleteUserResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.UserService.DeleteUser is not implemented"))
+}
+
+func (UnimplementedUserServiceHandler) SetUserPassword(context.Context, *v1.SetUserPasswordRequest) (*v1.SetUserPasswordResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.UserService.SetUserPassword is not implemented"))
 }

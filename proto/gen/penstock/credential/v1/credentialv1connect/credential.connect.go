@@ -47,6 +47,12 @@ const (
 	// CredentialServiceResolveProcedure is the fully-qualified name of the CredentialService's Resolve
 	// RPC.
 	CredentialServiceResolveProcedure = "/penstock.credential.v1.CredentialService/Resolve"
+	// CredentialServiceSetPasswordProcedure is the fully-qualified name of the CredentialService's
+	// SetPassword RPC.
+	CredentialServiceSetPasswordProcedure = "/penstock.credential.v1.CredentialService/SetPassword"
+	// CredentialServiceGetIssuerProcedure is the fully-qualified name of the CredentialService's
+	// GetIssuer RPC.
+	CredentialServiceGetIssuerProcedure = "/penstock.credential.v1.CredentialService/GetIssuer"
 )
 
 // CredentialServiceClient is a client for the penstock.credential.v1.CredentialService service.
@@ -59,6 +65,10 @@ type CredentialServiceClient interface {
 	// Resolve returns the credential that a call runs with. Nodes only. Fails with failed_precondition and reason
 	// CREDENTIAL_MISSING if there is none, CREDENTIAL_UNREADABLE if it cannot be opened.
 	Resolve(context.Context, *v1.ResolveRequest) (*v1.ResolveResponse, error)
+	// SetPassword sets or removes the password of a local user and ends the user's logins. Control planes only.
+	SetPassword(context.Context, *v1.SetPasswordRequest) (*v1.SetPasswordResponse, error)
+	// GetIssuer returns what a node needs to be a resource server of this authserver. Nodes only.
+	GetIssuer(context.Context, *v1.GetIssuerRequest) (*v1.GetIssuerResponse, error)
 }
 
 // NewCredentialServiceClient constructs a client for the penstock.credential.v1.CredentialService
@@ -90,6 +100,18 @@ func NewCredentialServiceClient(httpClient connect.HTTPClient, baseURL string, o
 			connect.WithSchema(credentialServiceMethods.ByName("Resolve")),
 			connect.WithClientOptions(opts...),
 		),
+		setPassword: connect.NewClient[v1.SetPasswordRequest, v1.SetPasswordResponse](
+			httpClient,
+			baseURL+CredentialServiceSetPasswordProcedure,
+			connect.WithSchema(credentialServiceMethods.ByName("SetPassword")),
+			connect.WithClientOptions(opts...),
+		),
+		getIssuer: connect.NewClient[v1.GetIssuerRequest, v1.GetIssuerResponse](
+			httpClient,
+			baseURL+CredentialServiceGetIssuerProcedure,
+			connect.WithSchema(credentialServiceMethods.ByName("GetIssuer")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -98,6 +120,8 @@ type credentialServiceClient struct {
 	putSecret     *connect.Client[v1.PutSecretRequest, v1.PutSecretResponse]
 	deleteSecrets *connect.Client[v1.DeleteSecretsRequest, v1.DeleteSecretsResponse]
 	resolve       *connect.Client[v1.ResolveRequest, v1.ResolveResponse]
+	setPassword   *connect.Client[v1.SetPasswordRequest, v1.SetPasswordResponse]
+	getIssuer     *connect.Client[v1.GetIssuerRequest, v1.GetIssuerResponse]
 }
 
 // PutSecret calls penstock.credential.v1.CredentialService.PutSecret.
@@ -127,6 +151,24 @@ func (c *credentialServiceClient) Resolve(ctx context.Context, req *v1.ResolveRe
 	return nil, err
 }
 
+// SetPassword calls penstock.credential.v1.CredentialService.SetPassword.
+func (c *credentialServiceClient) SetPassword(ctx context.Context, req *v1.SetPasswordRequest) (*v1.SetPasswordResponse, error) {
+	response, err := c.setPassword.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetIssuer calls penstock.credential.v1.CredentialService.GetIssuer.
+func (c *credentialServiceClient) GetIssuer(ctx context.Context, req *v1.GetIssuerRequest) (*v1.GetIssuerResponse, error) {
+	response, err := c.getIssuer.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // CredentialServiceHandler is an implementation of the penstock.credential.v1.CredentialService
 // service.
 type CredentialServiceHandler interface {
@@ -138,6 +180,10 @@ type CredentialServiceHandler interface {
 	// Resolve returns the credential that a call runs with. Nodes only. Fails with failed_precondition and reason
 	// CREDENTIAL_MISSING if there is none, CREDENTIAL_UNREADABLE if it cannot be opened.
 	Resolve(context.Context, *v1.ResolveRequest) (*v1.ResolveResponse, error)
+	// SetPassword sets or removes the password of a local user and ends the user's logins. Control planes only.
+	SetPassword(context.Context, *v1.SetPasswordRequest) (*v1.SetPasswordResponse, error)
+	// GetIssuer returns what a node needs to be a resource server of this authserver. Nodes only.
+	GetIssuer(context.Context, *v1.GetIssuerRequest) (*v1.GetIssuerResponse, error)
 }
 
 // NewCredentialServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -165,6 +211,18 @@ func NewCredentialServiceHandler(svc CredentialServiceHandler, opts ...connect.H
 		connect.WithSchema(credentialServiceMethods.ByName("Resolve")),
 		connect.WithHandlerOptions(opts...),
 	)
+	credentialServiceSetPasswordHandler := connect.NewUnaryHandlerSimple(
+		CredentialServiceSetPasswordProcedure,
+		svc.SetPassword,
+		connect.WithSchema(credentialServiceMethods.ByName("SetPassword")),
+		connect.WithHandlerOptions(opts...),
+	)
+	credentialServiceGetIssuerHandler := connect.NewUnaryHandlerSimple(
+		CredentialServiceGetIssuerProcedure,
+		svc.GetIssuer,
+		connect.WithSchema(credentialServiceMethods.ByName("GetIssuer")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/penstock.credential.v1.CredentialService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case CredentialServicePutSecretProcedure:
@@ -173,6 +231,10 @@ func NewCredentialServiceHandler(svc CredentialServiceHandler, opts ...connect.H
 			credentialServiceDeleteSecretsHandler.ServeHTTP(w, r)
 		case CredentialServiceResolveProcedure:
 			credentialServiceResolveHandler.ServeHTTP(w, r)
+		case CredentialServiceSetPasswordProcedure:
+			credentialServiceSetPasswordHandler.ServeHTTP(w, r)
+		case CredentialServiceGetIssuerProcedure:
+			credentialServiceGetIssuerHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -192,4 +254,12 @@ func (UnimplementedCredentialServiceHandler) DeleteSecrets(context.Context, *v1.
 
 func (UnimplementedCredentialServiceHandler) Resolve(context.Context, *v1.ResolveRequest) (*v1.ResolveResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.credential.v1.CredentialService.Resolve is not implemented"))
+}
+
+func (UnimplementedCredentialServiceHandler) SetPassword(context.Context, *v1.SetPasswordRequest) (*v1.SetPasswordResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.credential.v1.CredentialService.SetPassword is not implemented"))
+}
+
+func (UnimplementedCredentialServiceHandler) GetIssuer(context.Context, *v1.GetIssuerRequest) (*v1.GetIssuerResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.credential.v1.CredentialService.GetIssuer is not implemented"))
 }

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package directory
+
+import (
+	"maps"
+
+	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
+)
+
+// Connection is an installed server, as far as its credential is concerned.
+type Connection struct {
+	UID, Name string
+}
+
+// use is one gateway's use of one connection. An assignment of a tool makes one, and so does each feature of a server that
+// the gateway shows.
+type use struct {
+	gateway, connection string
+}
+
+// Reaches reports whether nodes of a region may have the credential of a connection (uid): if a gateway that they serve
+// uses it (D-85, KM-7). A connection that no gateway uses belongs to no region: any node may be asked to list its server.
+func (v *View) Reaches(connection, region string) bool {
+	c := v.connections[connection]
+	if c == nil {
+		return false
+	}
+	gateways := v.uses[c.Name]
+	if region == "" || len(gateways) == 0 {
+		return true
+	}
+	for name := range gateways {
+		if g := v.slugs[name]; g != nil && g.InRegion(region) {
+			return true
+		}
+	}
+	return false
+}
+
+func (v *View) putConnection(name string, r *distributionv1.Resource) {
+	if old := v.installed[name]; old != nil {
+		delete(v.installed, name)
+		delete(v.connections, old.UID)
+	}
+	if r != nil {
+		c := &Connection{UID: r.GetConnection().GetUid(), Name: name}
+		v.installed[name], v.connections[c.UID] = c, c
+	}
+}
+
+// putPin brings an assignment that pins a connection into the view, or takes it out if r is nil.
+func (v *View) putPin(name string, r *distributionv1.Resource) {
+	if old, ok := v.pins[name]; ok {
+		delete(v.pins, name)
+		v.count(old, -1)
+	}
+	a := r.GetAssignment()
+	if c := a.GetPinned().GetConnection(); c != "" {
+		v.pins[name] = use{a.GetGateway(), c}
+		v.count(v.pins[name], 1)
+	}
+}
+
+// putFeatures replaces the connections that the features of a gateway pin.
+func (v *View) putFeatures(gateway string, connections []string) {
+	for _, c := range v.features[gateway] {
+		v.count(use{gateway, c}, -1)
+	}
+	delete(v.features, gateway)
+	if len(connections) == 0 {
+		return
+	}
+	v.features[gateway] = connections
+	for _, c := range connections {
+		v.count(use{gateway, c}, 1)
+	}
+}
+
+// count changes how often a gateway uses a connection. The inner maps are shared with earlier views, so they are replaced.
+func (v *View) count(u use, n int) {
+	gateways := maps.Clone(v.uses[u.connection])
+	if gateways == nil {
+		gateways = make(map[string]int)
+	}
+	if gateways[u.gateway] += n; gateways[u.gateway] == 0 {
+		delete(gateways, u.gateway)
+	}
+	v.uses[u.connection] = gateways
+	if len(gateways) == 0 {
+		delete(v.uses, u.connection)
+	}
+}

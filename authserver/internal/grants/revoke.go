@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package grants
+
+import (
+	"context"
+	"crypto/sha256"
+	"time"
+
+	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+)
+
+// RevokeToken takes a token of a client back (RFC 7009 §2.1): with a refresh token its whole family, with an access token
+// that one token. A token that is unknown, over, or of another client is no error and changes nothing (TK-21).
+func (g *Grants) RevokeToken(ctx context.Context, client, token string) error {
+	if hash, ok := ident.ParseSecret(RefreshPrefix, token); ok {
+		return g.revokeFamily(ctx, client, hash)
+	}
+	claims, ok, err := g.read(token)
+	if err != nil || !ok || claims.Client != client {
+		return err
+	}
+	end := time.Unix(claims.Expires, 0).UTC().Add(g.c.Skew)
+	return g.update(ctx, func(ctx context.Context, tx store.OAuthTx) error {
+		fresh, err := tx.UseJTI(ctx, revokedTokens, claims.ID, end)
+		if err != nil || !fresh {
+			return err
+		}
+		out := store.Revocation{Kind: store.RevokeToken, Key: sha256.Sum256([]byte(claims.ID)), ExpireTime: end}
+		if err := tx.Revoke(ctx, out); err != nil {
+			return err
+		}
+		about, err := tx.Grant(ctx, claims.Grant)
+		if isMissing(err) { // collected already, or of client credentials
+			about, err = store.Grant{ID: claims.Grant, Client: claims.Client}, nil
+		}
+		if err != nil {
+			return err
+		}
+		return tx.Record(ctx, event(ctx, "token.revoked", "ok", "access_token", about))
+	})
+}
+
+func (g *Grants) revokeFamily(ctx context.Context, client string, hash store.Hash) error {
+	return g.update(ctx, func(ctx context.Context, tx store.OAuthTx) error {
+		_, grant, err := tx.RefreshToken(ctx, hash)
+		if isMissing(err) {
+			return nil
+		}
+		if err != nil || grant.Client != client {
+			return err
+		}
+		return g.end(ctx, tx, grant, "refresh_token")
+	})
+}
+
+// RevokeGrant ends one grant of a user, by its ID. Another user's is NotFound, OAUTH_STATE_MISSING, as one that is not there.
+func (g *Grants) RevokeGrant(ctx context.Context, user, id string) error {
+	return g.update(ctx, func(ctx context.Context, tx store.OAuthTx) error {
+		grant, err := tx.Grant(ctx, id)
+		if err != nil {
+			return err
+		}
+		if user == "" || grant.User != user {
+			return store.RowMissing()
+		}
+		return g.end(ctx, tx, grant, "user")
+	})
+}
+
+// RevokeConsent takes back what a user (uid) allowed a client at a gateway (uid): the consents, and every grant that rests on
+// them. It is no error if there is nothing.
+func (g *Grants) RevokeConsent(ctx context.Context, user, client, gateway string) error {
+	return g.update(ctx, func(ctx context.Context, tx store.OAuthTx) error {
+		if err := tx.DeleteConsents(ctx, user, client, gateway); err != nil {
+			return err
+		}
+		// A trusted client's code rests on no consent: it would make a grant after this.
+		if err := tx.DeleteCodes(ctx, user, client, gateway); err != nil {
+			return err
+		}
+		list, err := tx.Grants(ctx, user, g.now())
+		if err != nil {
+			return err
+		}
+		for _, grant := range list {
+			if grant.Client == client && grant.Gateway == gateway {
+				if err := g.end(ctx, tx, grant, "consent_revoked"); err != nil {
+					return err
+				}
+			}
+		}
+		about := store.Grant{User: user, Client: client, Gateway: gateway}
+		return tx.Record(ctx, event(ctx, "consent.revoked", "ok", "", about))
+	})
+}
+
+// RevokeUser ends everything that a user (uid) has: logins, grants, and all access tokens issued up to now.
+func (g *Grants) RevokeUser(ctx context.Context, user string) error {
+	if user == "" {
+		return fault.New(fault.Bug, fault.ReasonInternal, "There is no user to revoke.")
+	}
+	return g.update(ctx, func(ctx context.Context, tx store.OAuthTx) error {
+		now := g.now()
+		if err := tx.DeleteLogins(ctx, user); err != nil {
+			return err
+		}
+		if err := tx.DeleteCodes(ctx, user, "", ""); err != nil {
+			return err
+		}
+		list, err := tx.Grants(ctx, user, now)
+		if err != nil {
+			return err
+		}
+		for _, grant := range list {
+			if _, err := g.revoke(ctx, tx, grant.ID); err != nil {
+				return err
+			}
+		}
+		// `iat` has whole seconds: the entry for the user is about the seconds before this one, or it would take away what she
+		// gets by logging in again at once. In this second, and for a token that is being signed right now, the entries of her
+		// grants are the ones that count.
+		out := store.Revocation{
+			Kind: store.RevokeSubject, Key: sha256.Sum256([]byte(user)), ExpireTime: now.Add(g.c.AccessTTL + g.c.Skew),
+			IssuedBefore: now.Truncate(time.Second).Add(-time.Second),
+		}
+		if err := tx.Revoke(ctx, out); err != nil {
+			return err
+		}
+		return tx.Record(ctx, event(ctx, "token.revoked", "ok", "user", store.Grant{User: user}))
+	})
+}
+
+// end revokes a grant and records it, if it was good.
+func (g *Grants) end(ctx context.Context, tx store.OAuthTx, grant store.Grant, why string) error {
+	revoked, err := g.revoke(ctx, tx, grant.ID)
+	if err != nil || !revoked {
+		return err
+	}
+	return tx.Record(ctx, event(ctx, "token.revoked", "ok", why, grant))
+}

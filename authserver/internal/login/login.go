@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package login
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/penstockhq/penstock/authserver/internal/directory"
+	"github.com/penstockhq/penstock/authserver/internal/limit"
+	"github.com/penstockhq/penstock/authserver/internal/login/federation"
+	"github.com/penstockhq/penstock/authserver/internal/login/password"
+	"github.com/penstockhq/penstock/authserver/internal/pages"
+	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/authserver/internal/vault"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+)
+
+// Paths, below the issuer's path.
+const (
+	PagePath     = "/login"                     // GET
+	PasswordPath = "/login/password"            // POST
+	ProviderPath = "/login/provider/{provider}" // POST
+	CallbackPath = "/login/callback/{provider}" // GET
+	LogoutPath   = "/logout"                    // POST
+
+	providerPrefix = "/login/provider/"
+	callbackPrefix = "/login/callback/"
+	consentPath    = "/api/auth/oauth2/consent"
+	accountPath    = "/account"
+)
+
+// How long a login lasts without use, and in all.
+const (
+	IdleLife = 12 * time.Hour
+	Life     = 7 * 24 * time.Hour
+)
+
+// Directory changes users.
+type Directory interface {
+	// LoginUser finds, links or makes the user of an account, and brings its teams in line with its groups. It returns the
+	// user's uid, and the revision that has the change, 0 if there was none. A fault of kind Denied says that the account may
+	// not log in; its text is for people.
+	LoginUser(ctx context.Context, a directory.Account) (uid string, revision uint64, err error)
+}
+
+// Secrets opens the client secrets of identity providers; [vault.Vault] is one.
+type Secrets interface {
+	// Resolve returns a version of the secret that belongs to an identity provider, by uid.
+	Resolve(ctx context.Context, provider, version string) (vault.Secret, error)
+}
+
+// Destinations describes what people log in to.
+type Destinations interface {
+	// Describe returns what a waiting authorization request is about. A fault of kind Invalid or NotFound says that the
+	// request is over or never was.
+	Describe(ctx context.Context, request string) (pages.Destination, error)
+}
+
+// Config is what a [Login] needs.
+type Config struct {
+	Issuer       string
+	Store        store.OAuth
+	View         func() *directory.View // nil before the first state
+	Directory    Directory
+	Secrets      Secrets
+	Destinations Destinations
+	// HTTP reaches identity providers; it has the guarded dialer of kit/egress.
+	HTTP *http.Client
+	// Await returns when View has a revision, or with an error when it takes too long. nil: a new login may come before the
+	// teams it brought.
+	Await func(ctx context.Context, revision uint64) error
+	// Settle is how long a user who was just made may take to appear in View; 0 means 5 s.
+	Settle     time.Duration
+	LocalUsers bool            // e-mail address and password are a way to log in
+	Hash       password.Params // the zero value is a good one
+	Log        *slog.Logger
+	Now        func() time.Time // nil means time.Now
+	// Delay makes those wait who guess passwords; nil counts in this process.
+	Delay *limit.Delay
+}
+
+// Login is the room. Its methods are safe for concurrent use.
+type Login struct {
+	c      Config
+	base   string // path of the issuer
+	party  *federation.Party
+	hasher *password.Hasher
+	delay  *limit.Delay
+}
+
+// New returns the room. It reads and starts nothing.
+func New(c Config) (*Login, error) {
+	if c.Issuer == "" || c.Store == nil || c.View == nil || c.Directory == nil || c.Secrets == nil || c.Destinations == nil || c.Log == nil {
+		return nil, errors.New("logins need an issuer, a store, a directory, secrets, destinations and a log")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Settle == 0 {
+		c.Settle = 5 * time.Second
+	}
+	if c.Delay == nil {
+		c.Delay = limit.NewDelay(c.Now)
+	}
+	party, err := federation.New(federation.Config{HTTP: c.HTTP, Now: c.Now})
+	if err != nil {
+		return nil, err
+	}
+	hasher, err := password.New(c.Hash)
+	if err != nil {
+		return nil, err
+	}
+	return &Login{c: c, base: pages.Base(c.Issuer), party: party, hasher: hasher, delay: c.Delay}, nil
+}
+
+// now returns the time as the store keeps it.
+func (l *Login) now() time.Time { return l.c.Now().UTC().Truncate(time.Microsecond) }
+
+// view returns the directory, or Unavailable DIRECTORY_UNAVAILABLE before its first state.
+func (l *Login) view() (*directory.View, error) {
+	v := l.c.View()
+	if v == nil {
+		return nil, fault.New(fault.Unavailable, ReasonNoDirectory, "The directory is not there yet.").After(5 * time.Second)
+	}
+	return v, nil
+}
+
+// onward returns where somebody goes who is logged in now.
+func (l *Login) onward(request string) string {
+	if request == "" {
+		return l.base + accountPath
+	}
+	return l.base + consentPath + "?" + query("request", request)
+}
+
+// absolute returns the URL of a path of this server.
+func (l *Login) absolute(path string) string { return strings.TrimSuffix(l.c.Issuer, "/") + path }

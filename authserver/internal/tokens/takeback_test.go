@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tokens_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/penstockhq/penstock/authserver/internal/store"
+)
+
+// TestCodesAreTakenBack: a code that was issued before somebody took everything back makes no grant afterwards, not for a
+// trusted client either, whose grants rest on no consent.
+func TestCodesAreTakenBack(t *testing.T) {
+	b := newBench(t)
+	code, _ := b.code("trusted")
+	other, _ := b.code("c1")
+	must(t, b.grants.RevokeConsent(t.Context(), user1, "trusted", gatewayA))
+	refused(t, b.token(redeem("trusted", code)), 400, "invalid_grant")
+	must(t, b.grants.RevokeUser(t.Context(), user1))
+	refused(t, b.token(redeem("c1", other)), 400, "invalid_grant")
+	if again, _ := b.login("c1"); !b.active(again.Access) {
+		t.Error("a new login is refused")
+	}
+}
+
+// TestTakeBackOfAUser: the entry for the user takes nothing away that she gets in the same second, and what had been issued
+// in it, or is being signed, goes with its grant.
+func TestTakeBackOfAUser(t *testing.T) {
+	b := newBench(t)
+	b.Advance(500 * time.Millisecond)
+	_, gid := b.login("c1")
+	must(t, b.grants.RevokeUser(t.Context(), user1))
+	b.Advance(100 * time.Millisecond)
+	again, _ := b.login("c1")
+	_, body, _ := claims(t, again.Access)
+	second := time.Unix(body.Issued, 0) // as nodes read it
+
+	list, err := b.store.Outbox(t.Context(), 10)
+	must(t, err)
+	var subject, grant bool
+	for _, r := range list {
+		switch {
+		case r.Kind == store.RevokeSubject && r.Key == sha256.Sum256([]byte(user1)):
+			subject = true
+			if !second.After(r.IssuedBefore) {
+				t.Errorf("a token of %v counts as issued before %v", second, r.IssuedBefore)
+			}
+			if second.Add(-time.Second).After(r.IssuedBefore) {
+				t.Errorf("a token of the second before counts as issued after %v", r.IssuedBefore)
+			}
+		case r.Kind == store.RevokeGrant && r.Key == sha256.Sum256([]byte(gid)):
+			grant = true
+		}
+	}
+	if !subject || !grant {
+		t.Errorf("nodes are told %+v", list)
+	}
+}
+
+// TestInspectWritesNothing: nodes ask about a revoked token by reading alone.
+func TestInspectWritesNothing(t *testing.T) {
+	b := newBench(t)
+	a, _ := b.login("c1")
+	_, body, _ := claims(t, a.Access)
+	if !b.active(a.Access) {
+		t.Fatal("the token is not good")
+	}
+	b.update(func(ctx context.Context, tx store.OAuthTx) error {
+		fresh, err := tx.UseJTI(ctx, "penstock:revoked-access-tokens", body.ID, b.Now().Add(time.Hour))
+		if !fresh {
+			t.Error("asking about a token used its jti")
+		}
+		return err
+	})
+	if b.active(a.Access) {
+		t.Error("a revoked token is good")
+	}
+}
+
+// TestRefusalsNameTheClient: an auditor sees who it was that failed to authenticate, by HTTP Basic too (AU-2).
+func TestRefusalsNameTheClient(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"conf", "nobody", "https%3A%2F%2Fc.example%2Fc.json", "bad%00id"} {
+		b.token(with(renew("", "psr_x"), "client_id", ""), func(r *http.Request) { r.SetBasicAuth(name, "wrong") })
+	}
+	records, err := b.store.Audit(t.Context(), 0, 10)
+	must(t, err)
+	var got []string
+	for _, r := range records {
+		if r.Event.Action == "token.refreshed" {
+			got = append(got, r.Event.Client)
+		}
+	}
+	if want := []string{"conf", "nobody", "https://c.example/c.json", ""}; !slices.Equal(got, want) {
+		t.Errorf("recorded %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package adminapi_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+
+	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
+	"github.com/penstockhq/penstock/sdk/admin"
+	"github.com/penstockhq/penstock/sdk/admin/manifest"
+)
+
+// documented is the manifests of the documentation, as far as something enforces them.
+const documented = `
+kind: Team
+name: eng
+members: [{user: ada@example.com, role: ADMIN}, {user: bob@example.com}]
+---
+kind: User
+name: ada@example.com
+---
+kind: User
+name: bob@example.com
+---
+kind: Server
+name: everything
+display_name: Everything
+streamable_http: {url: "http://127.0.0.1:3001/mcp"}
+credential: {static_headers: {}}
+visibility: {organization: {}}
+call_timeout: 60s
+protocol: AUTO
+---
+kind: Connection
+name: everything-shared
+server: everything
+owner: {organization: {}}
+secret_headers: {Authorization: {from_env: EVERYTHING_TOKEN}}
+---
+kind: Gateway
+name: eng
+display_name: Engineering tools
+visibility: {team: {teams: [eng]}}
+authentication: {oauth: {}, bearer_token: {}}
+tools:
+- {tool: everything/echo, pinned: {connection: everything-shared}}
+- {tool: everything/get-sum, pinned: {connection: everything-shared}, exposed_name: add, required_scopes: ["mcp:write"]}
+server_features:
+- {server: everything, resources: true, prompts: true, instructions: false, pinned: {connection: everything-shared}}
+naming: {prefix: ALWAYS}
+`
+
+// TestDocumentedManifests: the manifests of the documentation apply, with OAuth and scopes, are unchanged the second time
+// and as their own export; and a line of them that nothing enforces yet is refused, saying so.
+func TestDocumentedManifests(t *testing.T) {
+	w := newWorld(t)
+	c, ctx := w.client(t, adminUser), t.Context()
+	secrets := manifest.Secrets{LookupEnv: func(name string) (string, bool) { return "s3cret", name == "EVERYTHING_TOKEN" }}
+	load := func(text string) *manifest.Set {
+		t.Helper()
+		set, err := manifest.Load([]manifest.Source{{Name: "m", Data: []byte(text)}}, secrets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set
+	}
+	w.upstream.set("everything", nil, echoTool, changedTool, `{"name":"get-sum","inputSchema":{"type":"object"}}`)
+	if _, err := c.Servers.DiscoverServer(ctx, &adminv1.DiscoverServerRequest{Name: "everything"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, round := range []string{"first", "second"} {
+		applied, err := c.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: load(documented).Resources})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range applied.GetResources() {
+			// A secret is write only, so a connection with one is written each time.
+			if round == "second" && r.GetAction() != "unchanged" && r.GetKind() != "Connection" {
+				t.Errorf("applied again: %s %s %s %v", r.GetKind(), r.GetName(), r.GetAction(), r.GetChangedFields())
+			}
+		}
+	}
+	got, err := c.Gateways.GetGateway(ctx, &adminv1.GetGatewayRequest{Name: "eng"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := got.GetGateway()
+	if a := g.GetAuthentication(); a.GetOauth() == nil || a.GetBearerToken() == nil || !slices.Equal(g.GetScopesSupported(), []string{"mcp", "mcp:write"}) {
+		t.Errorf("got %v with scopes %v", a, g.GetScopesSupported())
+	}
+	for _, line := range []string{
+		"untrusted_context: ALWAYS_UNTRUSTED", "default_action: ALLOW",
+		"authentication: {id_jag: {identity_providers: [okta]}}", "load_tools_when_needed: true",
+	} {
+		text := "kind: Gateway\nname: x\nvisibility: {organization: {}}\n" + line + "\n"
+		set, err := manifest.Load([]manifest.Source{{Name: "m", Data: []byte(text)}}, secrets)
+		if err == nil {
+			_, err = c.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: set.Resources})
+			if e, ok := admin.AsError(err); !ok || connect.CodeOf(err) != connect.CodeInvalidArgument || e.Reason != "NOT_ENFORCED_YET" {
+				t.Errorf("%s: got %v", line, err)
+			}
+			continue
+		}
+		if !strings.Contains(err.Error(), "m:4:") || !strings.Contains(err.Error(), "is not enforced by this version yet") {
+			t.Errorf("%s: got %v", line, err)
+		}
+	}
+}

@@ -1,0 +1,541 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/penstockhq/penstock/dataplane/internal/memstate"
+	"github.com/penstockhq/penstock/dataplane/internal/seal"
+	"github.com/penstockhq/penstock/dataplane/internal/session"
+	"github.com/penstockhq/penstock/dataplane/internal/session/replay"
+	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+)
+
+// shared is a store that counts what it is asked, and can be away.
+type shared struct {
+	*memstate.Sessions
+	away  atomic.Bool
+	loads atomic.Int64
+}
+
+var errAway = errors.New("away")
+
+func (s *shared) Load(ctx context.Context, id session.UID) (session.Record, error) {
+	s.loads.Add(1)
+	if s.away.Load() {
+		return session.Record{}, errAway
+	}
+	return s.Sessions.Load(ctx, id)
+}
+
+func (s *shared) Put(ctx context.Context, id session.UID, fields map[string][]byte) error {
+	if s.away.Load() {
+		return errAway
+	}
+	return s.Sessions.Put(ctx, id, fields)
+}
+
+func (s *shared) End(ctx context.Context, id session.UID, until time.Time) error {
+	if s.away.Load() {
+		return errAway
+	}
+	return s.Sessions.End(ctx, id, until)
+}
+
+func (s *shared) Own(ctx context.Context, id session.UID, node string) (int64, error) {
+	if s.away.Load() {
+		return 0, errAway
+	}
+	return s.Sessions.Own(ctx, id, node)
+}
+
+func (s *shared) Publish(ctx context.Context, note []byte) error {
+	if s.away.Load() {
+		return errAway
+	}
+	return s.Sessions.Publish(ctx, note)
+}
+
+// region is nodes that share a store, and run.
+type region struct {
+	t     *testing.T
+	keys  *seal.Keyset
+	store *shared
+	log   strings.Builder
+	stops []func()
+}
+
+func inRegion(t *testing.T, test func(r *region)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		keys, err := seal.Parse(seal.Generate())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &region{t: t, keys: keys, store: &shared{Sessions: memstate.NewSessions()}}
+		defer func() {
+			for _, stop := range r.stops {
+				stop()
+			}
+		}()
+		test(r)
+	})
+}
+
+// node starts a node; stop has it hear and tell nothing more.
+func (r *region) node(name string) (m *session.Manager, stop func()) {
+	r.t.Helper()
+	m, err := session.New(session.Config{
+		Keys: r.keys, Store: r.store, Fleet: r.store, Log: slog.New(slog.NewTextHandler(&r.log, nil)), Node: name,
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.t.Context()))
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	var once atomic.Bool
+	stop = func() {
+		if once.Swap(true) {
+			return
+		}
+		cancel()
+		if err := <-done; err != nil {
+			r.t.Error(err)
+		}
+	}
+	r.stops = append(r.stops, stop)
+	synctest.Wait()
+	return m, stop
+}
+
+const declared = `{"sampling":{},"experimental":{"x":{}}}`
+
+func (r *region) create(m *session.Manager) (string, *session.Session) {
+	r.t.Helper()
+	id, s, err := m.Create(r.t.Context(), eng, user("u1"), wire.V20251125, []byte(declared))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return id, s
+}
+
+func (r *region) open(m *session.Manager, id string) *session.Session {
+	r.t.Helper()
+	s, err := m.Open(r.t.Context(), eng, user("u1"), id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
+func (r *region) gone(what string, m *session.Manager, id string) {
+	r.t.Helper()
+	if _, err := m.Open(r.t.Context(), eng, user("u1"), id); fault.From(err).Reason != session.ReasonNotFound {
+		r.t.Errorf("%s: %v, want that it is not there", what, err)
+	}
+}
+
+// TestRecordMoves is M-88 and M-89: what a client has declared, set and subscribed to is there on a node that did not see it,
+// and a change on one node is seen on the others without asking the store.
+func TestRecordMoves(t *testing.T) {
+	inRegion(t, func(r *region) {
+		ctx := r.t.Context()
+		a, _ := r.node("a")
+		b, _ := r.node("b")
+		id, s := r.create(a)
+		s.SetLogLevel(ctx, "debug")
+		s.Subscribed(ctx, "test://1", true)
+		s.Subscribed(ctx, "test://2", true)
+		s.Subscribed(ctx, "test://1", false)
+		moved := r.open(b, id)
+		if got := moved.State(); got.LogLevel != "debug" || string(got.Capabilities) != declared || got.Version != wire.V20251125 {
+			t.Errorf("moved: %+v", got)
+		}
+		if d := cmp.Diff([]string{"test://2"}, moved.Inherited()); d != "" || moved.Inherited() != nil || s.Inherited() != nil {
+			t.Errorf("inherited, but not once:\n%s", d)
+		}
+		loads := r.store.loads.Load()
+		moved.SetLogLevel(ctx, "error")
+		for range 10 {
+			r.open(a, id)
+			r.open(b, id)
+		}
+		if got := s.State().LogLevel; got != "error" {
+			t.Errorf("the level on the first node is %s", got)
+		}
+		if n := r.store.loads.Load() - loads; n != 0 {
+			t.Errorf("20 requests asked the store %d times (M-87)", n)
+		}
+	})
+}
+
+// TestMissingRecord is M-88: a record that is not there is no end, and the node that has the session puts it again.
+func TestMissingRecord(t *testing.T) {
+	inRegion(t, func(r *region) {
+		a, _ := r.node("a")
+		b, _ := r.node("b")
+		id, s := r.create(a)
+		s.SetLogLevel(r.t.Context(), "debug")
+		r.store.Sessions = memstate.NewSessions() // flushed; the nodes hear nothing of each other now
+		if got := r.open(b, id).State(); got.LogLevel != "info" || strings.Contains(string(got.Capabilities), "experimental") {
+			t.Errorf("without a record: %+v, want what the id says", got)
+		}
+		time.Sleep(9 * time.Minute)
+		r.open(a, id)
+		time.Sleep(3 * time.Minute)
+		c, _ := r.node("c")
+		if got := r.open(c, id).State(); got.LogLevel != "debug" || string(got.Capabilities) != declared {
+			t.Errorf("after a while: %+v", got)
+		}
+	})
+}
+
+// TestRecordLasts: a record is kept for as long as the session is used, on any node, and 30 min longer.
+func TestRecordLasts(t *testing.T) {
+	inRegion(t, func(r *region) {
+		a, _ := r.node("a")
+		b, _ := r.node("b")
+		id, s := r.create(a)
+		s.SetLogLevel(r.t.Context(), "debug")
+		for range 20 {
+			time.Sleep(9 * time.Minute)
+			r.open(a, id)
+		}
+		if got := r.open(b, id).State().LogLevel; got != "debug" {
+			t.Errorf("after three hours of use the level is %s", got)
+		}
+		time.Sleep(time.Hour)
+		if a.Count()+b.Count() != 0 {
+			t.Errorf("%d, %d sessions are known after an hour", a.Count(), b.Count())
+		}
+		if got := r.open(b, id).State().LogLevel; got != "info" {
+			t.Errorf("an hour later the level is %s", got)
+		}
+	})
+}
+
+// TestChannelDown is M-87: a node that does not hear of changes reads the record for each request.
+func TestChannelDown(t *testing.T) {
+	inRegion(t, func(r *region) {
+		a, _ := r.node("a")
+		b, stop := r.node("b")
+		id, s := r.create(a)
+		moved := r.open(b, id)
+		stop()
+		s.SetLogLevel(r.t.Context(), "debug")
+		before := r.store.loads.Load()
+		r.open(b, id)
+		r.open(b, id)
+		if n := r.store.loads.Load() - before; n != 2 || moved.State().LogLevel != "debug" {
+			t.Errorf("two requests asked the store %d times, the level is %s", n, moved.State().LogLevel)
+		}
+		a.End(r.t.Context(), s)
+		r.gone("ended elsewhere", b, id)
+	})
+}
+
+// TestEndReachesAll is M-36 and M-87: an end, and a cancellation, on one node reach the calls and streams on others at once.
+func TestEndReachesAll(t *testing.T) {
+	inRegion(t, func(r *region) {
+		a, _ := r.node("a")
+		b, _ := r.node("b")
+		id, s := r.create(a)
+		moved := r.open(b, id)
+		ended := 0
+		b.OnEnd(func(*session.Session) { ended++ })
+		causes := map[string]error{}
+		for _, call := range []string{"1", `"x"`} {
+			ctx, cancel := context.WithCancelCause(r.t.Context())
+			defer cancel(nil)
+			if err := moved.Begin([]byte(call), cancel); err != nil {
+				t.Fatal(err)
+			}
+			context.AfterFunc(ctx, func() { causes[call] = context.Cause(ctx) })
+		}
+		get := &stream{}
+		if err := moved.Listen(r.t.Context(), get); err != nil {
+			t.Fatal(err)
+		}
+		s.CancelElsewhere(r.t.Context(), []byte(`"x"`))
+		synctest.Wait()
+		if len(causes) != 1 || !errors.Is(causes[`"x"`], session.ErrCancelled) {
+			t.Errorf("after the cancellation of one: %v", causes)
+		}
+		a.End(r.t.Context(), s)
+		synctest.Wait()
+		if !errors.Is(causes["1"], session.ErrEnded) || get.closed != 1 || ended != 1 || b.Count() != 0 {
+			t.Errorf("calls %v, stream closed %v, told %d times, %d sessions left", causes, get.closed == 1, ended, b.Count())
+		}
+		r.gone("on the other node", b, id)
+		r.store.Sessions = memstate.NewSessions()
+		r.gone("with a store that has forgotten", b, id)
+		r.gone("where it has ended", a, id)
+	})
+}
+
+// TestNewestStream is M-91: of the streams of a session the newest stays, wherever it is; a node that does not hear of it
+// finds out when it renews.
+func TestNewestStream(t *testing.T) {
+	inRegion(t, func(r *region) {
+		ctx := r.t.Context()
+		a, _ := r.node("a")
+		b, _ := r.node("b")
+		deaf, stop := r.node("c")
+		id, s := r.create(a)
+		first, second, third, fourth := &stream{}, &stream{}, &stream{}, &stream{}
+		atB, atC := r.open(b, id), r.open(deaf, id)
+		listen := func(s *session.Session, l *stream) {
+			t.Helper()
+			if err := s.Listen(ctx, l); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		listen(s, first)
+		if got := atB.StreamNode(ctx); got != "a" {
+			t.Errorf("the stream is at %q", got)
+		}
+		listen(atB, second)
+		if first.closed != 1 || second.closed > 0 || s.StreamNode(ctx) != "b" {
+			t.Errorf("first closed %v, second %v, the stream is at %q", first.closed > 0, second.closed > 0, s.StreamNode(ctx))
+		}
+		s.Leave(ctx, first) // it was not the session's any more
+		time.Sleep(5 * session.StreamLife)
+		if got := s.StreamNode(ctx); got != "b" || second.closed > 0 {
+			t.Errorf("a while later the stream is at %q", got)
+		}
+		stop()
+		listen(atC, third)
+		if second.closed != 1 {
+			t.Error("a newer stream does not close the older")
+		}
+		listen(s, fourth)
+		if third.closed > 0 {
+			t.Error("a node that hears nothing knows of a stream")
+		}
+		s.Leave(ctx, fourth)
+		if got := s.StreamNode(ctx); got != "" {
+			t.Errorf("after its end the stream is at %q", got)
+		}
+	})
+}
+
+// TestRenewal: a node whose stream has gone to another one without a note closes it within the time of a renewal.
+func TestRenewal(t *testing.T) {
+	inRegion(t, func(r *region) {
+		a, _ := r.node("a")
+		_, s := r.create(a)
+		get := &stream{}
+		if err := s.Listen(r.t.Context(), get); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.store.Sessions.Own(r.t.Context(), s.UID(), "z"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(session.StreamLife)
+		synctest.Wait()
+		if get.closed != 1 {
+			t.Error("the stream is still here")
+		}
+	})
+}
+
+// TestStoreLost is M-88: everything goes on, one line is logged, and what could not be told is told when the store is back.
+func TestStoreLost(t *testing.T) {
+	inRegion(t, func(r *region) {
+		ctx := r.t.Context()
+		a, stop := r.node("a")
+		b, _ := r.node("b")
+		kept, s := r.create(a)
+		over, e := r.create(a)
+		r.open(b, over)
+		r.store.away.Store(true)
+		fresh, _ := r.create(a)
+		s.SetLogLevel(ctx, "debug")
+		get := &stream{}
+		if err := s.Listen(ctx, get); err != nil {
+			t.Fatal(err)
+		}
+		a.End(ctx, e)
+		r.gone("where it has ended", a, over)
+		for _, id := range []string{kept, fresh} {
+			r.open(a, id)
+			if got := r.open(b, id).State(); got.LogLevel != "info" {
+				t.Errorf("on another node: %+v", got)
+			}
+		}
+		if n := strings.Count(r.log.String(), "session store unavailable"); n != 2 {
+			t.Errorf("logged %d times, want once by each node:\n%s", n, r.log.String())
+		}
+		stop() // the subscription breaks as well
+		r.store.away.Store(false)
+		running, cancel := context.WithCancel(ctx)
+		done := make(chan error, 1)
+		go func() { done <- a.Run(running) }()
+		synctest.Wait()
+		r.gone("on the other node", b, over)
+		r.open(a, kept)
+		if got := r.open(b, kept).State().LogLevel; got != "debug" {
+			t.Errorf("the level on the other node is %s", got)
+		}
+		time.Sleep(session.StreamLife)
+		if got := r.open(b, kept).StreamNode(ctx); got != "a" {
+			t.Errorf("the stream that was opened meanwhile is at %q", got)
+		}
+		if !strings.Contains(r.log.String(), "available again") {
+			t.Errorf("the end of it is not logged:\n%s", r.log.String())
+		}
+		s.Leave(ctx, get)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// follower notes what a stream has.
+type follower struct{ got []string }
+
+func (f *follower) Relay(event []byte, _ bool) { f.got = append(f.got, data(event)) }
+func (f *follower) Leave()                     {}
+
+func data(event []byte) string {
+	for line := range strings.Lines(string(event)) {
+		if value, ok := strings.CutPrefix(line, "data: "); ok {
+			return strings.TrimSuffix(value, "\n")
+		}
+	}
+	return ""
+}
+
+func idOf(event []byte) string {
+	for line := range strings.Lines(string(event)) {
+		if value, ok := strings.CutPrefix(line, "id: "); ok {
+			return strings.TrimSuffix(value, "\n")
+		}
+	}
+	return ""
+}
+
+// TestFetch is M-40 and M-90: another node has what a stream has sent, whole or up to where its node left it.
+func TestFetch(t *testing.T) {
+	inRegion(t, func(r *region) {
+		ctx := r.t.Context()
+		a, stop := r.node("a")
+		b, _ := r.node("b")
+		id, s := r.create(a)
+		write := func(tape *replay.Tape, n int) (ids []string) {
+			for i := range n {
+				ids = append(ids, idOf(tape.Record(fmt.Appendf(nil, `{"n":%d}`, i+1), false)))
+			}
+			return ids
+		}
+		ended := s.Events().Answer([]replay.Asked{{ID: []byte("1"), Method: "tools/call"}}, true)
+		whole := write(ended, 3)
+		ended.End()
+		open := s.Events().Answer([]replay.Asked{{ID: []byte(`"x"`), Method: "prompts/get"}}, true)
+		prime := idOf(open.Prime())
+		part := write(open, 2)
+		long := s.Events().Answer(nil, false)
+		many := write(long, 300)
+		general := s.Events().Open(true, false)
+		own := write(general, 2)
+		stop() // at its end it writes what is left
+		synctest.Wait()
+		moved := r.open(b, id)
+		fetch := func(id string) (replay.Copy, *replay.Tape, []string) {
+			t.Helper()
+			p, c, rest, ok := moved.Fetch(ctx, id)
+			if !ok {
+				t.Fatalf("%s cannot be had", id)
+			}
+			var f follower
+			if !c.Head.General && !moved.Events().Follow(p, &f) {
+				t.Fatalf("%s cannot be followed", id)
+			}
+			return c, rest, f.got
+		}
+		if c, rest, got := fetch(whole[0]); rest != nil || !c.Head.Ended || cmp.Diff([]string{`{"n":2}`, `{"n":3}`}, got) != "" {
+			t.Errorf("a stream that has ended: %v, %v", c.Head, got)
+		}
+		c, rest, got := fetch(prime)
+		if rest == nil || len(got) != 2 || len(c.Head.Asked) != 1 || string(c.Head.Asked[0].ID) != `"x"` || c.Head.Asked[0].Method != "prompts/get" {
+			t.Errorf("a stream that has not ended: %+v, %v", c.Head, got)
+		}
+		rest.Record([]byte(`{"n":"last"}`), true)
+		rest.End()
+		synctest.Wait()
+		third, _ := r.node("c")
+		moved = r.open(third, id)
+		if c, rest, got := fetch(part[1]); rest != nil || !c.Head.Ended || cmp.Diff([]string{`{"n":"last"}`}, got) != "" {
+			t.Errorf("what another node has ended: %v, %v", c.Head, got)
+		}
+		if _, _, got := fetch(many[290]); len(got) != 9 {
+			t.Errorf("of a long stream there are %d events, want 9", len(got))
+		}
+		if c, rest, _ := fetch(own[0]); !c.Head.General || rest != nil || len(c.Events) != 2 {
+			t.Errorf("the session's own stream: %+v", c.Head)
+		}
+		for what, id := range map[string]string{
+			"before what is kept": many[0], "not sent yet": part[0] + "9", "unknown": "a.x.1-1", "no id": "x", "forged": own[0][:len(own[0])-1] + "0x",
+		} {
+			if _, _, _, ok := moved.Fetch(ctx, id); ok {
+				t.Errorf("%s: %s can be had", what, id)
+			}
+		}
+		other, _, err := third.Create(ctx, eng, user("u1"), wire.V20251125, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, _, ok := r.open(third, other).Fetch(ctx, whole[0]); ok {
+			t.Error("another session has the stream")
+		}
+	})
+}
+
+// TestSurrender: a node that has lost the session's stream to another one does not resume it from what it has.
+func TestSurrender(t *testing.T) {
+	inRegion(t, func(r *region) {
+		ctx := r.t.Context()
+		a, _ := r.node("a")
+		b, _ := r.node("b")
+		id, s := r.create(a)
+		tape := s.Events().Open(true, false)
+		if err := s.Listen(ctx, &stream{}); err != nil {
+			t.Fatal(err)
+		}
+		one := idOf(tape.Record([]byte(`{"n":1}`), false))
+		synctest.Wait()
+		moved := r.open(b, id)
+		p, _, _, ok := moved.Fetch(ctx, one)
+		if !ok {
+			t.Fatal("it cannot be had")
+		}
+		next, _, ok := moved.Events().Continue(p)
+		if err := moved.Listen(ctx, &stream{}); err != nil || !ok {
+			t.Fatal(err)
+		}
+		next.Record([]byte(`{"n":2}`), false)
+		synctest.Wait()
+		if _, ok := s.Events().Find(one); ok {
+			t.Error("the first node still has the stream")
+		}
+		_, c, _, ok := s.Fetch(ctx, one)
+		if !ok || len(c.Events) != 2 || data(c.Events[1]) != `{"n":2}` {
+			t.Errorf("back on the first node there are %d events", len(c.Events))
+		}
+	})
+}

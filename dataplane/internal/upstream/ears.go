@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/lease"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/link"
+	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
+)
+
+// Streams says which node has the stream of a client's session: that one hears what the session's upstreams say outside of
+// calls, and no other (M-91).
+type Streams interface {
+	// Elsewhere returns the generation of the stream if another node has it, else 0. It does not wait.
+	Elsewhere(session string) (generation int64)
+	// Announce has the other nodes told that a place of the session is filled. With wait it returns when the node that has
+	// the stream hears the upstream, or after a moment.
+	Announce(ctx context.Context, session, place string, wait bool)
+}
+
+// Reach resolves a connection for the calls of a session.
+type Reach func(ctx context.Context, connection string) (Target, error)
+
+// hearWithin bounds how long the credential of an upstream session that another node opened may take, and all else until
+// it is heard.
+const hearWithin = 20 * time.Second
+
+// announce has other nodes told of a place.
+func (p *Pool) announce(ctx context.Context, uid, place string, wait bool) {
+	if p.cfg.Streams != nil {
+		p.cfg.Streams.Announce(ctx, uid, place, wait)
+	}
+}
+
+// elsewhere reports whether another node hears a session. It can hear only those that the registry has.
+func (p *Pool) elsewhere(ses *link.Session) bool {
+	uid := ses.Target().Session
+	return p.cfg.Streams != nil && ses.Kept != nil && uid != "" && p.cfg.Streams.Elsewhere(uid) != 0
+}
+
+// heard is elsewhere, but waits until the other node hears the session, once for each of its streams: what an upstream says
+// before is lost.
+func (p *Pool) heard(ctx context.Context, ses *link.Session) bool {
+	if !p.elsewhere(ses) {
+		return false
+	}
+	t := ses.Target()
+	if generation := p.cfg.Streams.Elsewhere(t.Session); ses.Told.Load() != generation {
+		p.announce(ctx, t.Session, placeOf(t), true)
+		ses.Told.Store(generation)
+	}
+	return true
+}
+
+// Quiet closes the streams of a client's session, which another node opens now.
+func (p *Pool) Quiet(session string) {
+	p.eachOf(session, func(h *lease.Held[*link.Session]) {
+		if p.elsewhere(h.Value) {
+			h.Value.Quiet()
+		}
+	})
+}
+
+// Hear opens the stream of the upstream session in a place, or in all with an empty name, if somebody is attached to the
+// client's session, and then calls done, which may be nil. It does not wait.
+func (p *Pool) Hear(session, place string, done func(context.Context)) {
+	if a := p.attachment(session); a != nil {
+		p.hear(a, session, place, done)
+	}
+}
+
+func (p *Pool) hear(a *attachment, uid, only string, done func(context.Context)) {
+	if p.cfg.Registry == nil || a.reach == nil || uid == "" {
+		return
+	}
+	p.link.Spawn(func(context.Context) {
+		ctx, cancel := context.WithTimeout(a.life, hearWithin)
+		defer cancel()
+		places, err := p.cfg.Registry.Places(ctx, uid)
+		if err != nil {
+			p.away(ctx, err)
+			return
+		}
+		for name, value := range places {
+			if only != "" && only != name {
+				continue
+			}
+			if err := p.hearPlace(ctx, a, uid, name, value); err != nil {
+				p.log.DebugContext(ctx, "upstream session of another node not heard", slog.Any(obs.AttrError, err))
+			}
+		}
+		if done != nil {
+			done(ctx)
+		}
+	})
+}
+
+// hearPlace joins the session of a place, on the terms of a call: it is not heard by who could not use it.
+func (p *Pool) hearPlace(ctx context.Context, a *attachment, uid, name string, value []byte) error {
+	stored, ok := p.stored(uid, name, value)
+	if !ok || stored.Connection == "" {
+		return nil
+	}
+	t, err := a.reach(ctx, stored.Connection)
+	if err != nil || t.Session != uid || placeOf(&t) != name {
+		return err
+	}
+	s, err := p.site(&t)
+	if err != nil {
+		return err
+	}
+	defer s.users.Add(-1)
+	l := s.slot(&t)
+	var held *lease.Held[*link.Session]
+	defer func() { p.finish(ctx, l.Leave(held)) }()
+	sp, err := p.speech(ctx, s, &t)
+	if err != nil || sp.Version.Era() == wire.Modern {
+		return err
+	}
+	if held, err = p.take(ctx, s, &t, l, sp); err != nil {
+		return err
+	}
+	if kept := held.Value.Kept; kept != nil && !bytes.Equal(kept, value) { // the upstream has lost it, as another node knows
+		l.Drop(held)
+		held.Value.Hush()
+		if held, err = p.take(ctx, s, &t, l, sp); err != nil {
+			return err
+		}
+	}
+	p.joined(held)
+	held.Value.Settle(ctx)
+	return nil
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package view
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/penstockhq/penstock/sdk/kit/compile"
+)
+
+const (
+	maxInstructions = 16 << 10     // M-58
+	firstModern     = "2026-07-28" // first version without sessions: it has no tasks of 2025-11-25
+)
+
+// join fills in what gateways have of the servers behind them, where the gateway or one of those servers was put.
+func (b *Builder) join() {
+	for name := range b.put {
+		b.joinGateway(b.next.gateways[name])
+	}
+	if len(b.changed) == 0 {
+		return
+	}
+	var again []*Gateway
+	for _, g := range b.next.gateways {
+		if _, done := b.put[g.Name]; !done && g.behind(b.changed) {
+			again = append(again, g)
+		}
+	}
+	for _, g := range again {
+		b.joinGateway(g)
+	}
+}
+
+// behind reports whether one of the servers is behind the gateway.
+func (g *Gateway) behind(servers map[string]struct{}) bool {
+	for _, f := range g.Features {
+		if _, ok := servers[f.Server]; ok {
+			return true
+		}
+	}
+	for _, t := range g.Tools {
+		if _, ok := servers[t.Server]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *Builder) joinGateway(g *Gateway) {
+	if g == nil { // put, then deleted
+		return
+	}
+	if g.joined { // published, maybe: it must not be written
+		g = &Gateway{Gateway: g.Gateway, Tools: g.Tools, byName: g.byName}
+		b.ownGateways()
+		b.next.gateways[g.Name] = g
+	}
+	g.joined = true
+	server := func(name string) *Server { return b.next.servers[name] }
+	g.joinScopes()
+	g.joinCapabilities(server)
+	g.joinInstructions(server)
+	if len(g.Features) == 0 {
+		return
+	}
+	g.joinPrompts(server)
+	g.joinResources(server)
+}
+
+// joinScopes collects what tokens for the gateway may be asked to have.
+func (g *Gateway) joinScopes() {
+	var required []string
+	for _, t := range g.Tools {
+		required = append(required, t.RequiredScopes...)
+	}
+	g.Scopes = compile.AddScopes(nil, required)
+}
+
+// joinCapabilities makes what the gateway declares (M-57): its own lists change when its configuration does, so it tells
+// of that whatever its servers can tell of.
+func (g *Gateway) joinCapabilities(server func(string) *Server) {
+	c := compile.Capabilities{Tools: true, ToolsChanged: true}
+	behind := make(map[string]struct{}, 4)
+	last := ""
+	for _, t := range g.Tools {
+		if t.Server != last {
+			behind[t.Server], last = struct{}{}, t.Server
+		}
+	}
+	for name := range behind {
+		if s := server(name); s != nil {
+			c.Logging = c.Logging || s.Capabilities.Logging
+			c.Tasks = c.Tasks || s.Capabilities.Tasks && s.Protocol < firstModern
+		}
+	}
+	for _, f := range g.Features {
+		s := server(f.Server)
+		if s == nil || !f.Prompts && !f.Resources {
+			continue
+		}
+		behind[f.Server] = struct{}{}
+		c.Prompts = c.Prompts || f.Prompts && s.Capabilities.Prompts
+		c.Resources = c.Resources || f.Resources && s.Capabilities.Resources
+		c.ResourcesWatched = c.ResourcesWatched || f.Resources && s.Capabilities.ResourcesWatched
+		c.Completions = c.Completions || s.Capabilities.Completions
+		c.Logging = c.Logging || s.Capabilities.Logging
+	}
+	c.PromptsChanged, c.ResourcesChanged = c.Prompts, c.Resources
+	for _, name := range slices.Sorted(maps.Keys(behind)) {
+		if s := server(name); s != nil {
+			g.joinExtensions(&c, s)
+		}
+	}
+	g.Capabilities = c
+}
+
+// joinExtensions adds the extensions of a server that the gateway allows (M-60).
+func (g *Gateway) joinExtensions(c *compile.Capabilities, s *Server) {
+	for name, settings := range s.Capabilities.Extensions {
+		if !g.Passthrough && !slices.Contains(g.Extensions, name) || name == compile.ExtensionTasks && s.Protocol < firstModern {
+			continue
+		}
+		if c.Extensions == nil {
+			c.Extensions = make(map[string][]byte)
+		}
+		other, there := c.Extensions[name]
+		switch {
+		case !there:
+			c.Extensions[name] = settings
+		case bytes.Equal(other, settings):
+		case name == compile.ExtensionUI:
+			c.Extensions[name] = joinMimeTypes(other, settings)
+		default:
+			c.Extensions[name] = []byte("{}")
+		}
+	}
+}
+
+// joinMimeTypes joins two settings of the ui extension; settings of another shape count as empty.
+func joinMimeTypes(a, b []byte) []byte {
+	var types []string
+	for _, raw := range [][]byte{a, b} {
+		var settings map[string]json.RawMessage // a map, because member names are exact (M-10)
+		var listed []string
+		if json.Unmarshal(raw, &settings) == nil && json.Unmarshal(settings["mimeTypes"], &listed) == nil {
+			types = append(types, listed...)
+		}
+	}
+	slices.Sort(types)
+	out, err := json.Marshal(map[string][]string{"mimeTypes": slices.Compact(types)})
+	if err != nil || len(types) == 0 {
+		return []byte("{}")
+	}
+	return out
+}
+
+// joinInstructions makes the text that clients are given (M-58).
+func (g *Gateway) joinInstructions(server func(string) *Server) {
+	g.FullInstructions = g.Instructions
+	var b strings.Builder
+	b.WriteString(g.Instructions)
+	for _, f := range g.Features {
+		s := server(f.Server)
+		if !f.Instructions || s == nil || s.Instructions == "" {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString("\n\n")
+		}
+		title := s.DisplayName
+		if title == "" {
+			title = s.Name
+		}
+		b.WriteString("## " + title + "\n")
+		if g.prefixes(s.Name) {
+			b.WriteString("Its tools are named `" + s.Name + compile.Separator + "…`.\n")
+		}
+		b.WriteString("\n" + s.Instructions)
+	}
+	if b.Len() > len(g.Instructions) {
+		g.FullInstructions = clip(b.String(), maxInstructions)
+	}
+}
+
+// prefixes reports whether the gateway has tools of the server and all of them carry its name.
+func (g *Gateway) prefixes(server string) bool {
+	some := false
+	for _, t := range g.Tools {
+		if t.Server != server {
+			continue
+		}
+		if some = true; !strings.HasPrefix(t.Exposed, server+compile.Separator) {
+			return false
+		}
+	}
+	return some
+}
+
+// clip cuts a text after at most most bytes, between characters.
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
+}
+
+// joinPrompts names the prompts of the servers that show them (M-62).
+func (g *Gateway) joinPrompts(server func(string) *Server) {
+	var named []compile.NamedTool
+	for _, f := range g.Features {
+		s := server(f.Server)
+		if s == nil || !f.Prompts {
+			continue
+		}
+		for _, listed := range s.Prompts {
+			named = append(named, compile.NamedTool{Server: s.Name, Upstream: listed.Name})
+			g.Prompts = append(g.Prompts, &compile.Prompt{
+				Upstream: listed.Name, Server: s.Name, Connection: f.Connection, Body: listed.Body,
+			})
+		}
+	}
+	names, _ := compile.PromptNames(g.Naming, named)
+	for i, name := range names {
+		g.Prompts[i].Exposed = name
+	}
+	slices.SortStableFunc(g.Prompts, func(a, b *compile.Prompt) int { return strings.Compare(a.Exposed, b.Exposed) })
+	g.Prompts = slices.CompactFunc(g.Prompts, func(a, b *compile.Prompt) bool { return a.Exposed == b.Exposed })
+}
+
+// Prompt returns a prompt by exposed name, nil if there is none.
+func (g *Gateway) Prompt(exposed string) *compile.Prompt {
+	i, ok := slices.BinarySearchFunc(g.Prompts, exposed, func(p *compile.Prompt, name string) int {
+		return strings.Compare(p.Exposed, name)
+	})
+	if !ok {
+		return nil
+	}
+	return g.Prompts[i]
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dataplane
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/penstockhq/penstock/sdk/kit/redisx/redistest"
+)
+
+// notices are what a server says outside of calls: one with each call, on every stream of the session.
+type notices struct {
+	mode int // 0: it says nothing, and has no streams
+
+	mu      sync.Mutex
+	said    int
+	opened  int // streams
+	refused int
+	streams map[string][]chan string
+}
+
+const (
+	manyStreams = iota + 1 // of a session: each gets every notice
+	oneStream              // of a session: another one gets 409
+)
+
+func (n *notices) listen(w http.ResponseWriter, r *http.Request, session string) {
+	notice := make(chan string, 64)
+	n.mu.Lock()
+	status := 0
+	switch {
+	case n.mode == 0:
+		status = http.StatusMethodNotAllowed
+	case n.mode == oneStream && len(n.streams[session]) > 0:
+		status = http.StatusConflict
+		n.refused++
+	default:
+		if n.streams == nil {
+			n.streams = map[string][]chan string{}
+		}
+		n.opened++
+		n.streams[session] = append(n.streams[session], notice)
+	}
+	n.mu.Unlock()
+	if status != 0 {
+		w.WriteHeader(status)
+		return
+	}
+	defer func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		var kept []chan string
+		for _, one := range n.streams[session] {
+			if one != notice {
+				kept = append(kept, one)
+			}
+		}
+		n.streams[session] = kept
+	}()
+	w.Header().Set("Content-Type", "text/event-stream")
+	for {
+		if w.(http.Flusher).Flush(); r.Context().Err() != nil {
+			return
+		}
+		select {
+		case text := <-notice:
+			_, _ = fmt.Fprintf(w, "data: %s\n\n", text)
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// count returns how many streams have been opened.
+func (n *notices) count() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.opened
+}
+
+func (n *notices) tell(session string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.mode == 0 {
+		return
+	}
+	n.said++
+	for _, one := range n.streams[session] {
+		one <- fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"notice-%d."}}`, n.said)
+	}
+}
+
+// owned waits until a node has the GET streams of as many sessions.
+func (f *fleet) owned(node string, want int) {
+	f.t.Helper()
+	f.until("a stream is with "+node, func() bool {
+		keys, err := f.redis.Keys(f.t.Context(), "pst:*:get").Result()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		has := 0
+		for _, key := range keys {
+			if name, err := f.redis.HGet(f.t.Context(), key, "n").Result(); err == nil && name == node {
+				has++
+			}
+		}
+		return has == want
+	})
+}
+
+// TestNoticesReachTheStream is M-91: what an upstream says outside of a call that runs on one node arrives once on the stream
+// that is on another, whichever was first, and wherever the stream goes.
+func TestNoticesReachTheStream(t *testing.T) {
+	redis := redistest.Start(t)
+	for name, mode := range map[string]int{"many streams": manyStreams, "one stream": oneStream} {
+		t.Run(name, func(t *testing.T) {
+			if err := newFleetClient(t, redis).FlushAll(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			f := newFleet(t, redis)
+			f.server.notices.mode = mode
+			c := f.join("node-c")
+			said := 0
+			call := func(s string) {
+				t.Helper()
+				said++
+				if _, text, _ := f.post(f.b, s, echo); !strings.Contains(text, `"content":[]`) || strings.Contains(text, "notice-") {
+					t.Errorf("the call of notice %d has the answer %s", said, text)
+				}
+			}
+			hear := func(at *eventsRead) {
+				t.Helper()
+				at.want(fmt.Sprintf("notice-%d.", said))
+			}
+			open := func(s, node string, owns int, joins bool) *eventsRead { // joins: what another node has opened
+				t.Helper()
+				before := f.server.notices.count()
+				at := f.a
+				if node == "node-c" {
+					at = c
+				}
+				stream := f.reading(f.send(at, http.MethodGet, s, "", "")) //nolint:bodyclose // closed with its node, or by wantEnd
+				stream.want("")
+				f.owned(node, owns)
+				f.until("the node hears the server", func() bool { return !joins || f.server.notices.count() > before })
+				return stream
+			}
+
+			late := f.open(f.b)
+			f.post(f.b, late, echo) // its notice comes with the call: nobody listens
+			said++
+			early := f.open(f.a)
+			atA := open(early, "node-a", 1, false)
+			for range 3 { // the first call opens the upstream's session
+				call(early)
+				hear(atA)
+			}
+			lateA := open(late, "node-a", 2, true)
+			for range 3 {
+				call(late)
+				hear(lateA)
+			}
+
+			// The stream moves, and comes back.
+			atC := open(late, "node-c", 1, true)
+			lateA.wantEnd()
+			call(late)
+			hear(atC)
+			lateA = open(late, "node-a", 2, true)
+			atC.wantEnd()
+			call(late)
+			hear(lateA)
+
+			// The first node dies: it tells nobody.
+			_ = f.own[0].Close()
+			if err := f.nodes[0].pool.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f.a.CloseClientConnections()
+			for i, s := range []string{early, late} {
+				stream := open(s, "node-c", i+1, true)
+				for range 2 {
+					call(s)
+					hear(stream)
+				}
+				_ = stream.body.Close()
+				f.owned("node-c", i)
+				stream = open(s, "node-c", i+1, false)
+				call(s)
+				hear(stream)
+			}
+		})
+	}
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package client is what the conformance suite runs as a client: a program that has Penstock put the server of a scenario behind a
+// gateway, and uses that gateway. So the suite sees the node in the role of a client.
+//
+// The program deploy/conformance calls it, twice: the suite starts it anew for each scenario, and that asks a [Site] in the
+// program that started the suite, where Penstock runs. It must never send a server of the suite anything itself.
+package client

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/penstockhq/penstock/deploy/conformance/gateway"
+)
+
+const (
+	// timeout of a scenario; the suite ends the command after 30 s.
+	timeout = 25 * time.Second
+	// maxPublishing is how many servers are published at once. A node discovers eight at once and drops what is more.
+	maxPublishing = 4
+)
+
+// Publisher puts servers behind gateways.
+type Publisher interface {
+	Publish(ctx context.Context, s gateway.Server) (gateway.Gateway, error)
+	Withdraw(ctx context.Context, name string) error
+}
+
+// Config is what a site needs.
+type Config struct {
+	// Publisher makes a gateway for each scenario.
+	Publisher Publisher
+	// Version is what the client speaks to the gateway; the scenario's server may speak another.
+	Version string
+	// Excluded are scenarios that are not run: the command fails at once.
+	Excluded map[string]bool
+}
+
+// Site runs the scenarios that the command asks for, several at once if asked so.
+type Site struct {
+	cfg    Config
+	url    string
+	server *http.Server
+	served chan error
+	slots  chan struct{} // one for each server that is being published
+
+	mu       sync.Mutex
+	outcomes map[string]error
+}
+
+// Start starts a site on loopback.
+func Start(ctx context.Context, cfg Config) (*Site, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s := &Site{
+		cfg: cfg, url: "http://" + l.Addr().String(), served: make(chan error, 1),
+		slots: make(chan struct{}, maxPublishing), outcomes: make(map[string]error),
+	}
+	s.server = &http.Server{
+		Handler: s, ReadHeaderTimeout: 10 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	go func() { s.served <- s.server.Serve(l) }()
+	return s, nil
+}
+
+// Stop ends the site.
+func (s *Site) Stop() error {
+	err := s.server.Close()
+	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
+
+// ErrExcluded is the outcome of an excluded scenario.
+var ErrExcluded = errors.New("excluded")
+
+// Outcomes returns what came of each scenario that was asked for, by name; nil is good.
+func (s *Site) Outcomes() map[string]error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.outcomes)
+}
+
+// ServeHTTP runs the scenario in the body.
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	t := task{}
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&t)
+	switch {
+	case err != nil:
+	case s.cfg.Excluded[t.Scenario]:
+		err = ErrExcluded
+	default:
+		err = s.run(r.Context(), t)
+	}
+	s.mu.Lock()
+	s.outcomes[t.Scenario] = errors.Join(s.outcomes[t.Scenario], err)
+	s.mu.Unlock()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+// dashes stand for what names of resources cannot have.
+var dashes = regexp.MustCompile(`[^a-z0-9]+`)
+
+func (s *Site) run(ctx context.Context, t task) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	name := strings.Trim(dashes.ReplaceAllString(strings.ToLower(t.Scenario+"-for-"+s.cfg.Version), "-"), "-")
+	// Also after a failure half way: a scenario ends when its server has lost all connections, and the node keeps some for as long
+	// as there is the gateway.
+	defer func() {
+		if gone := s.cfg.Publisher.Withdraw(context.WithoutCancel(ctx), name); gone != nil {
+			err = errors.Join(err, fmt.Errorf("withdraw the gateway: %w", gone))
+		}
+	}()
+	published, err := s.publish(ctx, gateway.Server{Name: name, URL: t.URL, Protocol: "AUTO"})
+	if err != nil {
+		return err
+	}
+	return use(ctx, published, s.cfg.Version, t)
+}
+
+func (s *Site) publish(ctx context.Context, server gateway.Server) (gateway.Gateway, error) {
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return gateway.Gateway{}, ctx.Err()
+	}
+	defer func() { <-s.slots }()
+	return s.cfg.Publisher.Publish(ctx, server)
+}

@@ -1,0 +1,22 @@
+// Walks authorization URLs in one browser as the person of OAUTH_USER, for clients that are no JavaScript. For each URL it prints a line
+// of JSON, {ended, seen}: where the browser ended, and the text of every page on the way. Usage: node walk.mjs URL..., or node walk.mjs
+// --revoke ISSUER CLIENT to take a client's access away. With OAUTH_PROVIDER the person logs in at that identity provider.
+import { readFileSync } from 'node:fs';
+
+import { Person } from '../lib/browser.mjs';
+
+const person = await Person.start(JSON.parse(readFileSync(process.env.OAUTH_USER, 'utf8')));
+try {
+  const [first, ...rest] = process.argv.slice(2);
+  if (first === '--revoke') {
+    process.stdout.write((await person.revoke(rest[0], rest[1])) + '\n');
+  } else {
+    for (const url of [first, ...rest]) {
+      const seen = [];
+      const ended = await person.authorize(url, { seen, provider: process.env.OAUTH_PROVIDER ?? '' });
+      process.stdout.write(JSON.stringify({ ended, seen }) + '\n');
+    }
+  }
+} finally {
+  await person.close();
+}
