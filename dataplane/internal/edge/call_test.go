@@ -193,6 +193,7 @@ func TestBatchRunsInParallel(t *testing.T) {
 		answer := l.background(t.Context(), batch, s)
 		<-l.calls.started
 		<-l.calls.started
+		synctest.Wait() // both wait: a call that is still on its way could take the release in spite of its end
 		l.do(http.MethodPost, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}`, s)
 		l.calls.release <- struct{}{}
 		got := <-answer
