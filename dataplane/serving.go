@@ -15,6 +15,10 @@ import (
 // has none. A balancer sends them as soon as the port is open.
 const firstView = 5 * time.Second
 
+// handover is how long a node that shuts down keeps what streams are to say whose clients it has sent to other nodes: they
+// come back after a second, most of them at once.
+const handover = 5 * time.Second
+
 // serve serves MCP until ctx is canceled, then drains (M-95).
 func (n *Node) serve(ctx context.Context, r *rooms, l net.Listener) error {
 	n.awaitView(ctx, r)
@@ -27,6 +31,7 @@ func (n *Node) serve(ctx context.Context, r *rooms, l net.Listener) error {
 	})()
 	err := run.LameDuck("mcp", l, server, n.c.Shutdown.Grace, n.c.Shutdown.Drain).Run(ctx)
 	r.forwarding.settle()
+	r.sessions.Settle(handover)
 	return err
 }
 

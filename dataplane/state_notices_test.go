@@ -5,6 +5,7 @@ package dataplane
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -21,11 +22,13 @@ type notices struct {
 	opened  int // streams
 	refused int
 	streams map[string][]chan string
+	kept    []string // of keptStream, of the one session there is
 }
 
 const (
 	manyStreams = iota + 1 // of a session: each gets every notice
 	oneStream              // of a session: another one gets 409
+	keptStream             // as oneStream, and it can be resumed
 )
 
 func (n *notices) listen(w http.ResponseWriter, r *http.Request, session string) {
@@ -35,7 +38,7 @@ func (n *notices) listen(w http.ResponseWriter, r *http.Request, session string)
 	switch {
 	case n.mode == 0:
 		status = http.StatusMethodNotAllowed
-	case n.mode == oneStream && len(n.streams[session]) > 0:
+	case n.mode >= oneStream && len(n.streams[session]) > 0:
 		status = http.StatusConflict
 		n.refused++
 	default:
@@ -44,6 +47,7 @@ func (n *notices) listen(w http.ResponseWriter, r *http.Request, session string)
 		}
 		n.opened++
 		n.streams[session] = append(n.streams[session], notice)
+		n.again(r.Header.Get("Last-Event-ID"), notice)
 	}
 	n.mu.Unlock()
 	if status != 0 {
@@ -68,10 +72,25 @@ func (n *notices) listen(w http.ResponseWriter, r *http.Request, session string)
 		}
 		select {
 		case text := <-notice:
-			_, _ = fmt.Fprintf(w, "data: %s\n\n", text)
+			_, _ = fmt.Fprint(w, text)
 		case <-r.Context().Done():
 			return
 		}
+	}
+}
+
+// again says what was said after an event, and where the stream is now. The caller holds mu.
+func (n *notices) again(lastEvent string, notice chan<- string) {
+	if n.mode != keptStream {
+		return
+	}
+	after := len(n.kept)
+	if _, err := fmt.Sscan(lastEvent, &after); err != nil && lastEvent != "" {
+		return
+	}
+	notice <- fmt.Sprintf("id: %d\ndata:\n\n", after)
+	for i, text := range n.kept[after:] {
+		notice <- fmt.Sprintf("id: %d\ndata: %s\n\n", after+i+1, text)
 	}
 }
 
@@ -89,8 +108,14 @@ func (n *notices) tell(session string) {
 		return
 	}
 	n.said++
+	text := fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"notice-%d."}}`, n.said)
+	event := "data: " + text + "\n\n"
+	if n.mode == keptStream {
+		n.kept = append(n.kept, text)
+		event = fmt.Sprintf("id: %d\n", len(n.kept)) + event
+	}
 	for _, one := range n.streams[session] {
-		one <- fmt.Sprintf(`{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"notice-%d."}}`, n.said)
+		one <- event
 	}
 }
 
@@ -193,6 +218,71 @@ func TestNoticesReachTheStream(t *testing.T) {
 				call(s)
 				hear(stream)
 			}
+		})
+	}
+}
+
+// TestNoticesWhileAway is M-40, M-91 and M-92: what an upstream says while the client is on its way to another node arrives
+// there, once: the node before has kept it, or, if that has died, the upstream says it again.
+func TestNoticesWhileAway(t *testing.T) {
+	redis := redistest.Start(t)
+	for _, tt := range []struct {
+		name string
+		mode int
+		dies bool
+	}{
+		{"many streams", manyStreams, false},
+		{"one stream", oneStream, false},
+		{"kept by the server", keptStream, false},
+		{"kept by the server, the node dies", keptStream, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := newFleetClient(t, redis).FlushAll(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			f := newFleet(t, redis)
+			f.server.notices.mode = tt.mode
+			s, said := f.open(f.a), 0
+			stream := f.reading(f.send(f.a, http.MethodGet, s, "", "")) //nolint:bodyclose // closed below
+			stream.want("")
+			f.owned("node-a", 1)
+			call := func(node *httptest.Server) {
+				t.Helper()
+				said++
+				if _, text, _ := f.post(node, s, echo); !strings.Contains(text, `"content":[]`) {
+					t.Errorf("the call of notice %d has the answer %s", said, text)
+				}
+			}
+			call(f.a)
+			id := stream.want("notice-1.")
+			if tt.dies {
+				f.until("the store knows how far the server was heard", func() bool {
+					keys, err := f.redis.Keys(t.Context(), "pst:*:at:*").Result()
+					return err == nil && len(keys) == 1
+				})
+				_ = f.own[0].Close()
+				_ = f.nodes[0].pool.Close(t.Context())
+				f.a.CloseClientConnections()
+			}
+			_ = stream.body.Close()
+			call(f.b)
+			call(f.b)
+			back := f.resume(f.b, s, id)
+			next := func(want string) {
+				t.Helper()
+				_, data, ok := back.next()
+				for strings.Contains(data, "list_changed") { // it may have missed that, too
+					_, data, ok = back.next()
+				}
+				if !ok || !strings.Contains(data, want) {
+					t.Errorf("the stream goes on with %q, want %s", data, want)
+				}
+			}
+			next("notice-2.")
+			next("notice-3.")
+			call(f.b)
+			next("notice-4.")
+			_ = back.body.Close()
 		})
 	}
 }

@@ -53,7 +53,7 @@ func (x *request) openSSE() {
 	defer x.h.sessions.End(context.WithoutCancel(x.r.Context()), s)
 	x.enter(s)
 	endpoint := strings.TrimSuffix(x.r.URL.EscapedPath(), "/") + pathMessages + "?" + querySessionID + "=" + id
-	x.hold(&channel{x: x}, [][]byte{sse.AppendEvent(nil, "endpoint", "", []byte(endpoint))})
+	x.hold(nil, [][]byte{sse.AppendEvent(nil, "endpoint", "", []byte(endpoint))})
 }
 
 // message takes what a client of HTTP+SSE sends (M-1 row 3): requests are answered on the stream of the session.

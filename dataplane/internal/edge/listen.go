@@ -17,6 +17,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/edge/intake"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/rpcerror"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/vigil"
+	"github.com/penstockhq/penstock/dataplane/internal/session"
 	"github.com/penstockhq/penstock/dataplane/internal/session/replay"
 	"github.com/penstockhq/penstock/dataplane/internal/wire/sse"
 )
@@ -48,11 +49,12 @@ func (x *request) listen() {
 	if id != "" && x.forwardResume(id) {
 		return
 	}
+	events := x.session.Events()
 	if id == "" {
-		x.hold(&channel{x: x, tape: x.session.Events().Open(true, x.primes())}, nil)
+		x.session.Claim(x.r.Context())
+		x.hold(func() (*replay.Tape, [][]byte, bool) { return events.Open(true, x.primes()), nil, true }, nil)
 		return
 	}
-	events := x.session.Events()
 	lost, ok := events.Find(id)
 	finish := func() {}
 	if !ok {
@@ -65,25 +67,30 @@ func (x *request) listen() {
 	case x.carried != nil && x.h.isDraining():
 		ok = false // the node that asks can go on with it, this one cannot
 	default:
-		c := &channel{x: x}
-		var missed [][]byte
-		if c.tape, missed, ok = events.Continue(lost); ok {
-			x.hold(c, missed)
+		if x.session.Claim(x.r.Context()) { // what the other node kept last lies in the store now
+			if now, _, found := x.fetch(id); found {
+				lost = now
+			}
 		}
+		x.hold(func() (*replay.Tape, [][]byte, bool) { return events.Continue(lost) }, nil)
 	}
 	if !ok {
-		x.fail(rpcerror.InvalidRequest("This event cannot be resumed from."))
+		x.fail(errNotResumed())
 	}
 }
+
+func errNotResumed() error { return rpcerror.InvalidRequest("This event cannot be resumed from.") }
 
 // channel is the one long stream of a session: its GET stream, or the stream of HTTP+SSE. What the gateway tells, what
 // upstreams tell and ask outside of calls and, on HTTP+SSE, the answers to requests meet in the queue of out.
 type channel struct {
-	x    *request
-	tape *replay.Tape // nil on HTTP+SSE, where nothing can be resumed
-	out  *answer.Writer
-	ctx  context.Context //nolint:containedctx // of the connection; requests that come with others run in it
-	stop context.CancelFunc
+	x       *request // not used any more when the connection has ended
+	session *session.Session
+	h       *Handler
+	tape    *replay.Tape // nil on HTTP+SSE, where nothing can be resumed
+	out     *answer.Writer
+	ctx     context.Context //nolint:containedctx // of the connection; requests that come with others run in it
+	stop    context.CancelFunc
 
 	first sync.Mutex // guards early; taken by whoever has the session's lock, so nothing of the session is used under it
 	early [][]byte   // what came for the stream before it began; nil when it has
@@ -95,8 +102,10 @@ type channel struct {
 	calls  sync.WaitGroup // requests of HTTP+SSE
 }
 
-// hold keeps the session's stream open until it must end (M-21, RS-11) or the client has gone. Events come first.
-func (x *request) hold(c *channel, events [][]byte) {
+// hold keeps the session's stream open until it must end (M-21, RS-11) or the client has gone. take takes the stream that can
+// be resumed with what the client has missed of it, and is nil on HTTP+SSE; events come first there.
+func (x *request) hold(take func() (*replay.Tape, [][]byte, bool), events [][]byte) {
+	c := &channel{x: x, session: x.session, h: x.h}
 	c.ctx, c.stop = context.WithCancel(x.r.Context())
 	defer c.stop()
 	x.status = http.StatusOK
@@ -104,15 +113,21 @@ func (x *request) hold(c *channel, events [][]byte) {
 	changed := x.h.view.Changed()
 	c.caller = x.caller()
 	c.out = x.h.answers.Start(x.w, answer.Events, c)
-	if c.tape != nil {
-		c.out.Keep(c)
-	}
-	if err := c.begin(events); err != nil { // the session has ended just now
+	switch ok, err := c.begin(take, events); {
+	case err != nil: // the session has ended just now
 		c.out.Abandon()
+		return
+	case !ok: // events were forgotten just now
+		c.session.Leave(c.ctx, c)
+		o := x.failed(errNotResumed())
+		x.status = o.failure.Status
+		c.out.Finish(x.status, x.frame(&o))
 		return
 	}
 	x.work = nil // it had no message
 	c.Refresh()
+	before, _ := c.session.Hears(c).(*channel)
+	c.catchUp(before, take != nil && x.r.Header.Get(headerEventID) != "")
 	if uris := x.session.Inherited(); len(uris) > 0 {
 		c.calls.Go(func() { c.subscribe(uris) })
 	}
@@ -120,9 +135,18 @@ func (x *request) hold(c *channel, events [][]byte) {
 		View: x.h.view, Changed: changed, Seen: x.snapshot, Gone: c.out.Done(), Draining: x.h.draining,
 		Left: c.left, Renew: c.renew, Beat: x.mayLast,
 	}
-	reason := keep.Keep(c.ctx)
-	c.close(reason == vigil.Draining)
-	x.session.Leave(c.ctx, c)
+	c.end(keep.Keep(c.ctx))
+}
+
+// end ends the connection. The client of a stream that can be resumed may come back: until then it goes on without one.
+func (c *channel) end(reason vigil.Reason) {
+	c.finish(reason == vigil.Draining)
+	if c.tape != nil && reason != vigil.Over {
+		c.session.Linger(c.ctx, c, c.part)
+	} else {
+		c.part()
+		c.session.Leave(c.ctx, c)
+	}
 	if reason == vigil.Draining {
 		c.out.Relay(sse.AppendBlank(sse.AppendRetry(nil, reconnectAfter)), true)
 	}
@@ -131,13 +155,20 @@ func (x *request) hold(c *channel, events [][]byte) {
 
 // begin makes c the stream of its session, then sends what comes first. A client that sees its stream begin may rely on it: a
 // client of HTTP+SSE sends as soon as it has read where to, and one that moves to another node has left the old stream. What
-// it missed comes before anything new.
-func (c *channel) begin(events [][]byte) error {
+// it missed comes before anything new. It is false if what the client has missed is not there any more.
+func (c *channel) begin(take func() (*replay.Tape, [][]byte, bool), events [][]byte) (ok bool, err error) {
 	c.first.Lock()
 	c.early = [][]byte{}
 	c.first.Unlock()
-	if err := c.x.session.Listen(c.ctx, c); err != nil {
-		return err //nolint:wrapcheck // nobody looks into it
+	if err := c.session.Listen(c.ctx, c); err != nil {
+		return false, err //nolint:wrapcheck // nobody looks into it
+	}
+	if take != nil {
+		// Not before: what the stream before this one cannot keep any more it gives to this one.
+		if c.tape, events, ok = take(); !ok {
+			return false, nil
+		}
+		c.out.Keep(c)
 	}
 	c.out.Stream()
 	c.first.Lock()
@@ -149,7 +180,7 @@ func (c *channel) begin(events [][]byte) error {
 		c.out.Send(message)
 	}
 	c.early = nil
-	return nil
+	return true, nil
 }
 
 // MayGoOn lets the writer go on: the vigil sees to the end.
@@ -177,7 +208,7 @@ func (c *channel) Close() { c.stop() }
 
 // Refresh implements [session.Listener]: upstreams' messages are delivered by what the session has agreed on now.
 func (c *channel) Refresh() {
-	state := c.x.session.State()
+	state := c.session.State()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over || state.Version == "" { // HTTP+SSE before initialize
@@ -188,25 +219,55 @@ func (c *channel) Refresh() {
 	}
 	c.caller.Version = state.Version
 	c.caller.Client = call.Client{
-		Session: c.x.session.Key(), Capabilities: state.Capabilities, LogLevel: state.LogLevel, Asker: ask.New(c.x.session, nil),
+		Session: c.session.Key(), Capabilities: state.Capabilities, LogLevel: state.LogLevel, Asker: ask.New(c.session, nil),
 	}
-	c.detach = c.x.h.dispatch.Attach(c.caller, func(message []byte) { c.out.Send(message) })
+	c.detach = c.h.dispatch.Attach(c.caller, c.deliver)
 }
 
-// close ends what goes on over the stream. With finish, the requests of HTTP+SSE get their answers first (M-95).
-func (c *channel) close(finish bool) {
+// catchUp tells what has changed since the stream before this one ended. Of a stream that another node had that is not known:
+// its client looks at everything anew.
+func (c *channel) catchUp(before *channel, resumed bool) {
+	var s changes.Set
+	switch {
+	case before != nil:
+		s = changes.Between(before.caller.Snapshot, before.caller.Gateway, c.caller.Snapshot, c.caller.Gateway)
+	case resumed:
+		s = changes.All(c.caller.Gateway)
+	}
+	s.Notifications(func(m []byte) { c.out.Send(m) })
+}
+
+// deliver sends what an upstream says, keeps it if there is no connection any more, or gives it to the stream that has taken
+// the place of this one.
+func (c *channel) deliver(message []byte) {
+	if c.out.Send(message) || c.tape == nil {
+		return
+	}
+	if _, kept := c.tape.Record(message, false); !kept {
+		c.session.Tell(message)
+	}
+}
+
+// part has nothing that upstreams say delivered any more.
+func (c *channel) part() {
 	c.mu.Lock()
-	c.over = true
+	defer c.mu.Unlock()
 	if c.detach != nil {
 		c.detach()
 	}
+}
+
+// finish ends what goes on over the connection. With wait, the requests of HTTP+SSE get their answers first (M-95).
+func (c *channel) finish(wait bool) {
+	c.mu.Lock()
+	c.over = true
 	c.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		c.calls.Wait()
 		close(done)
 	}()
-	if finish {
+	if wait {
 		select {
 		case <-done:
 		case <-c.out.Done():

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
+	"github.com/penstockhq/penstock/dataplane/internal/session"
 )
 
 func text(err error) string {
@@ -205,7 +206,7 @@ func TestSessionStream(t *testing.T) {
 
 		_ = second.resp.Body.Close()
 		<-second.ended
-		synctest.Wait()
+		time.Sleep(session.Lingering + time.Second)
 		if n := len(l.calls.listeners()); n != 0 {
 			t.Errorf("%d still listen", n)
 		}

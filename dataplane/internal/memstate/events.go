@@ -29,6 +29,10 @@ func (s *Sessions) Append(_ context.Context, entries []session.Entry) error {
 	now := s.enter()
 	defer s.mu.Unlock()
 	for _, e := range entries {
+		if e.Place != "" {
+			s.upstream(now, e.Session.String(), e.Place).reach(now, e.Reached)
+			continue
+		}
 		k := streamKey{e.Session, e.Stream}
 		if e.Gone {
 			delete(s.streams, k)

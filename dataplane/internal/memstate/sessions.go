@@ -122,15 +122,18 @@ func (s *Sessions) End(_ context.Context, id session.UID, until time.Time) error
 }
 
 // Own implements [session.Streams].
-func (s *Sessions) Own(_ context.Context, id session.UID, node string) (int64, error) {
+func (s *Sessions) Own(_ context.Context, id session.UID, node string) (generation int64, before string, _ error) {
 	now := s.enter()
 	defer s.mu.Unlock()
-	generation := now.UnixMicro()
+	generation = now.UnixMicro()
 	if old := s.owners[id]; old != nil {
 		generation = max(generation, old.generation+1)
+		if now.Before(old.until) {
+			before = old.node
+		}
 	}
 	s.owners[id] = &owner{node, generation, now.Add(session.StreamLife)}
-	return generation, nil
+	return generation, before, nil
 }
 
 // Renew implements [session.Streams].

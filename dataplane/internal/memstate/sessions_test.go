@@ -25,7 +25,7 @@ func TestLives(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := s.Own(ctx, id, "n"); err != nil {
+		if _, _, err := s.Own(ctx, id, "n"); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Append(ctx, []session.Entry{{Session: id, Stream: "s", Head: []byte("h"), Number: 1, Event: []byte("e")}}); err != nil {

@@ -23,6 +23,13 @@ type place struct {
 	used   time.Time
 	locked string
 	lock   time.Time // until when
+
+	reached      []byte
+	reachedUntil time.Time
+}
+
+func (p *place) reach(now time.Time, reached []byte) {
+	p.reached, p.reachedUntil = reached, now.Add(session.ReachedLife)
 }
 
 // upstream returns a place, with a new one if there is none. The caller holds mu.
@@ -121,6 +128,16 @@ func (s *Sessions) Places(_ context.Context, id string) (map[string][]byte, erro
 		}
 	}
 	return places, nil
+}
+
+// Reached implements upstream.Registry.
+func (s *Sessions) Reached(_ context.Context, id, name string) ([]byte, error) {
+	now := s.enter()
+	defer s.mu.Unlock()
+	if p := s.upstream(now, id, name); now.Before(p.reachedUntil) {
+		return p.reached, nil
+	}
+	return nil, nil
 }
 
 // ended reports whether there is a tombstone. The caller holds mu.

@@ -31,6 +31,10 @@ func (s *Sessions) Append(ctx context.Context, entries []session.Entry) error {
 	touched := make(map[streamKey]bool, len(entries))
 	cmds, err := s.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, e := range entries {
+			if e.Place != "" {
+				p.Set(ctx, reachedKey(e.Session.String(), e.Place), e.Reached, session.ReachedLife)
+				continue
+			}
 			events, head := eventsKey(e.Session, e.Stream), headKey(e.Session, e.Stream)
 			if e.Gone {
 				p.Del(ctx, events, head)

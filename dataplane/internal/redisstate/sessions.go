@@ -5,6 +5,7 @@ package redisstate
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -125,9 +126,10 @@ local g = t[1] * 1000000 + t[2]
 local old = redis.call('HGET', KEYS[1], 'g')
 if old and tonumber(old) >= g then g = tonumber(old) + 1 end
 g = string.format('%.0f', g)
+local before = redis.call('HGET', KEYS[1], 'n') or ''
 redis.call('HSET', KEYS[1], 'g', g, 'n', ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return g`
+return {g, before}`
 
 const renewStream = `
 local old = redis.call('HGET', KEYS[1], 'g')
@@ -141,12 +143,16 @@ if redis.call('HGET', KEYS[1], 'g') == ARGV[1] then redis.call('DEL', KEYS[1]) e
 return 1`
 
 // Own implements [session.Streams].
-func (s *Sessions) Own(ctx context.Context, id session.UID, node string) (int64, error) {
-	generation, err := s.own.Run(ctx, s.redis, []string{ownerKey(id)}, node, session.StreamLife.Milliseconds()).Int64()
-	if err != nil {
-		return 0, sessionsAway("note who has a stream", err)
+func (s *Sessions) Own(ctx context.Context, id session.UID, node string) (generation int64, before string, _ error) {
+	got, err := s.own.Run(ctx, s.redis, []string{ownerKey(id)}, node, session.StreamLife.Milliseconds()).StringSlice()
+	if err == nil && len(got) == 2 {
+		generation, err = strconv.ParseInt(got[0], 10, 64)
+		before = got[1]
 	}
-	return generation, nil
+	if err != nil {
+		return 0, "", sessionsAway("note who has a stream", err)
+	}
+	return generation, before, nil
 }
 
 // Renew implements [session.Streams].

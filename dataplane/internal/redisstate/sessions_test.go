@@ -38,7 +38,7 @@ func TestLives(t *testing.T) {
 		}
 	}
 	must(s.Put(ctx, id, map[string][]byte{"a": []byte("1")}))
-	_, err := s.Own(ctx, id, "n")
+	_, _, err := s.Own(ctx, id, "n")
 	must(err)
 	must(s.Append(ctx, []session.Entry{{Session: id, Stream: "s", Head: []byte("h"), Number: 1, Event: []byte("e"), Oldest: 1}}))
 	must(s.End(ctx, dead, time.Now().Add(24*time.Hour)))
@@ -90,7 +90,7 @@ func TestSessionsWithoutRedis(t *testing.T) {
 		"put":     func() error { return s.Put(ctx, id, map[string][]byte{"a": nil}) },
 		"touch":   func() error { _, err := s.Touch(ctx, []session.UID{id}); return err },
 		"end":     func() error { return s.End(ctx, id, time.Now().Add(time.Hour)) },
-		"own":     func() error { _, err := s.Own(ctx, id, "n"); return err },
+		"own":     func() error { _, _, err := s.Own(ctx, id, "n"); return err },
 		"renew":   func() error { _, err := s.Renew(ctx, "n", []session.Lease{lease}); return err },
 		"release": func() error { return s.Release(ctx, lease) },
 		"owner":   func() error { _, err := s.Owner(ctx, id); return err },

@@ -4,6 +4,7 @@ package redisstate
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 // used last, in ms. Who opens one has a lock.
 func placesKey(id string) string     { return keyOf(id, "up") }
 func lockKey(id, name string) string { return keyOf(id, "up:"+name) }
+
+// reachedKey holds how far an upstream session was heard.
+func reachedKey(id, name string) string { return keyOf(id, "at:"+name) }
 
 const now = `
 local t = redis.call('TIME')
@@ -113,6 +117,15 @@ func (s *Sessions) Places(ctx context.Context, id string) (map[string][]byte, er
 		}
 	}
 	return places, nil
+}
+
+// Reached implements upstream.Registry.
+func (s *Sessions) Reached(ctx context.Context, id, name string) ([]byte, error) {
+	reached, err := s.redis.Get(ctx, reachedKey(id, name)).Bytes()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, sessionsAway("tell how far an upstream was heard", err)
+	}
+	return reached, nil
 }
 
 // done runs a script that returns 0 or 1.

@@ -14,6 +14,8 @@ type Ears interface {
 	// Hear has the session of an upstream heard that another node has put in a place, or all that there are with an empty
 	// name, and calls done, which may be nil, when that is so.
 	Hear(session, place string, done func(context.Context))
+	// Missed says that what the store has of upstreams' sessions may be gone.
+	Missed()
 	// Quiet has a session not heard any more, since another node does that.
 	Quiet(session string)
 }
@@ -69,10 +71,54 @@ func (m *Manager) byKey(key string) *Session {
 	return m.sessions[id]
 }
 
-// answer is what [Manager.Announce] waits for.
+// answer is what somebody waits for who has told the other nodes something.
 type answer struct {
-	heard chan struct{}
+	key   string
+	came  chan struct{}
 	users int
+}
+
+// expect returns the answer of other nodes that has a key, which is not missed from now on. Give it back with
+// [Manager.forgo].
+func (m *Manager) expect(key string) *answer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a := m.answers[key]
+	if a == nil {
+		a = &answer{key: key, came: make(chan struct{})}
+		m.answers[key] = a
+	}
+	a.users++
+	return a
+}
+
+func (m *Manager) forgo(a *answer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if a.users--; a.users == 0 && m.answers[a.key] == a {
+		delete(m.answers, a.key)
+	}
+}
+
+// await returns when the answer has come, or it is too late for that.
+func (*Manager) await(ctx context.Context, a *answer, within time.Duration) {
+	late := time.NewTimer(within)
+	defer late.Stop()
+	select {
+	case <-a.came:
+	case <-late.C:
+	case <-ctx.Done():
+	}
+}
+
+// wake wakes who waits for the answer with a key.
+func (m *Manager) wake(key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if a := m.answers[key]; a != nil {
+		delete(m.answers, key)
+		close(a.came)
+	}
 }
 
 // Announce tells the other nodes that an upstream has a session in a place. With wait it returns when the node that has the
@@ -86,40 +132,10 @@ func (m *Manager) Announce(ctx context.Context, session, place string, wait bool
 		m.tell(ctx, n)
 		return
 	}
-	key := session + place
-	m.mu.Lock()
-	a := m.answers[key]
-	if a == nil {
-		a = &answer{heard: make(chan struct{})}
-		m.answers[key] = a
-	}
-	a.users++
-	m.mu.Unlock()
-	defer func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if a.users--; a.users == 0 && m.answers[key] == a {
-			delete(m.answers, key)
-		}
-	}()
+	heard := m.expect(session + place)
+	defer m.forgo(heard)
 	m.tell(ctx, n)
-	late := time.NewTimer(hearsWithin)
-	defer late.Stop()
-	select {
-	case <-a.heard:
-	case <-late.C:
-	case <-ctx.Done():
-	}
-}
-
-// heard wakes who has announced a place.
-func (m *Manager) heard(session, place string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if a := m.answers[session+place]; a != nil {
-		delete(m.answers, session+place)
-		close(a.heard)
-	}
+	m.await(ctx, heard, hearsWithin)
 }
 
 // placed has a session heard that another node has put in a place, and tells that node.
@@ -186,6 +202,9 @@ func (m *Manager) lookAgain(ctx context.Context, now time.Time) {
 
 // hearAll has all sessions heard whose GET stream is here: what other nodes have opened meanwhile was not told.
 func (m *Manager) hearAll() {
+	if m.ears != nil {
+		m.ears.Missed()
+	}
 	var here []string
 	m.mu.Lock()
 	for _, s := range m.sessions {

@@ -18,6 +18,7 @@ const (
 	noteChanged   = "changed"   // fields of a session's record
 	noteEnded     = "ended"     // a session has ended
 	noteStream    = "stream"    // a node has become the owner of a session's GET stream
+	noteGiven     = "given"     // the owner before has given it up: all that it was sent lies in the store
 	noteLeft      = "left"      // a session's GET stream of that generation has ended
 	notePlaced    = "placed"    // an upstream has a session for a session, in a place
 	noteHeard     = "heard"     // the owner of the GET stream hears the upstream session of a place
@@ -32,6 +33,7 @@ type note struct {
 	Fields     map[string][]byte `json:"f,omitempty"` // sealed
 	Generation int64             `json:"g,omitempty"`
 	Place      string            `json:"p,omitempty"`
+	Before     string            `json:"b,omitempty"` // name of the node that had the stream
 	Request    []byte            `json:"r,omitempty"` // raw JSON-RPC id
 }
 
@@ -71,12 +73,16 @@ func (m *Manager) take(ctx context.Context, text []byte) {
 			s.end(ErrEnded)
 		}
 	case n.Kind == noteHeard:
-		m.heard(n.Session, n.Place)
+		m.wake(n.Session + n.Place)
+	case n.Kind == noteGiven:
+		m.wake(givenKey(n.Session))
+	case n.Kind == noteStream:
+		if (s == nil || !s.lose(ctx, n.Generation)) && n.Before == m.node {
+			m.tell(ctx, note{Kind: noteGiven, Session: n.Session, Generation: n.Generation}) // there is nothing here
+		}
 	case s == nil:
 	case n.Kind == noteChanged:
 		s.apply(n.Fields, false)
-	case n.Kind == noteStream:
-		s.lose(n.Generation)
 	case n.Kind == noteLeft:
 		s.left(n.Generation)
 	case n.Kind == notePlaced:
@@ -125,6 +131,7 @@ func (m *Manager) Run(ctx context.Context) error {
 			run.Task{Name: "session events", Run: m.mirror.run},
 		)
 	}
+	defer m.handovers.Wait()
 	return run.Group(ctx, tasks...)
 }
 
@@ -136,6 +143,7 @@ func (m *Manager) live(up bool) {
 		return
 	}
 	m.fresh.Store(m.gaps.Add(1))
+	m.missed.Store(true)
 	m.hearAll()
 	m.remind()
 }

@@ -4,68 +4,89 @@ package session
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 )
 
 // renewEvery is how often the ownership of GET streams is renewed, well within [StreamLife].
 const renewEvery = StreamLife / 3
 
-// own makes this node the owner of the session's GET stream, whoever was (M-91): the newest stream wins, wherever it is.
-func (s *Session) own(ctx context.Context) {
+// own makes this node the owner of the session's GET stream, whoever was (M-91): the newest stream wins, wherever it is. It
+// returns the name of the node that was the owner before, if the store knows one.
+func (s *Session) own(ctx context.Context) (before string) {
 	m := s.manager
 	if m.fleet == nil || s.sse {
-		return
+		return ""
 	}
 	s.mu.Lock()
 	s.owning++
 	s.mu.Unlock()
-	generation, err := m.fleet.Own(ctx, s.uid, m.node)
+	generation, before, err := m.fleet.Own(ctx, s.uid, m.node)
 	s.mu.Lock()
 	s.owning--
 	s.lease = max(s.lease, generation) // of two at a time, the later
 	newest := s.newest
+	if here := err != nil || generation >= newest; here { // what another node has is not known while the store is away
+		s.moves++
+		s.elsewhere = 0
+	}
 	s.mu.Unlock()
 	if err != nil {
 		m.away(ctx, err)
-		return
+		return ""
 	}
 	m.back(ctx)
 	if generation < newest {
-		s.lose(newest)
-		return
+		s.lose(ctx, newest)
+		return ""
 	}
-	s.mu.Lock()
-	s.moves++
-	s.elsewhere = 0
-	s.mu.Unlock()
-	m.tell(ctx, note{Kind: noteStream, Session: s.key, Generation: generation})
+	m.tell(ctx, note{Kind: noteStream, Session: s.key, Generation: generation, Before: before})
+	return before
 }
 
 // lose closes the session's stream here, because a newer one of that generation is on another node. What this node has of
-// the session's stream is too little from now on: it is with the store.
-func (s *Session) lose(generation int64) {
-	if s.yield(generation) {
-		s.manager.quiet(s.key)
+// the session's stream is too little from now on: it is with the store, and when all of it is, the other node is told. It
+// reports whether there is anything here that has to be given up first.
+func (s *Session) lose(ctx context.Context, generation int64) (giving bool) {
+	m := s.manager
+	lost, streaming, left := s.yield(generation)
+	if !lost {
+		return false
 	}
+	m.quiet(s.key)
+	if left != nil {
+		m.handovers.Go(func() { // beside the notes: what is under way may take a moment
+			left.end()
+			if !streaming { // else the stream does, when it has ended
+				s.give(ctx)
+			}
+		})
+	}
+	return streaming || left != nil
 }
 
-// yield is lose, and reports whether the stream is elsewhere.
-func (s *Session) yield(generation int64) bool {
+// yield is lose, and reports whether the stream is elsewhere, whether it was here, and what it had left behind here.
+func (s *Session) yield(generation int64) (lost, streaming bool, left *behind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.newest = max(s.newest, generation)
 	if s.sse || s.lease >= generation || s.owning > 0 {
-		return false
+		return false, false, nil
 	}
 	s.lease = 0
 	s.moves++
 	s.elsewhere, s.looked = s.newest, time.Now()
-	if s.listener != nil {
+	left, s.behind = s.behind, nil
+	if streaming = s.listener != nil; streaming {
 		s.listener.Close()
 		s.listener = nil
 	}
+	if streaming || left != nil {
+		s.giving = generation
+	}
 	s.events.Surrender()
-	return true
+	return true, streaming, left
 }
 
 // release gives the ownership back.
@@ -112,10 +133,30 @@ func (m *Manager) renewUntil(ctx context.Context) error {
 			m.lookAgain(ctx, time.Now())
 			continue
 		case <-m.due:
+			if m.missed.Swap(false) {
+				m.renew(ctx)
+				m.showAll(ctx)
+			}
 		case <-again.C:
 		}
 		if !m.settle(ctx) {
 			again.Reset(settleAgain)
+		}
+	}
+}
+
+// showAll tells the store and the other nodes anew of all streams that are here, after either may have missed it.
+func (m *Manager) showAll(ctx context.Context) {
+	m.mu.Lock()
+	all := slices.Collect(maps.Values(m.sessions))
+	m.mu.Unlock()
+	for _, s := range all {
+		s.mu.Lock()
+		lease := s.lease
+		s.mu.Unlock()
+		if lease != 0 {
+			s.events.Again()
+			m.tell(ctx, note{Kind: noteStream, Session: s.key, Generation: lease})
 		}
 	}
 }
@@ -153,6 +194,6 @@ func (m *Manager) renew(ctx context.Context) {
 	}
 	m.back(ctx)
 	for _, l := range lost {
-		of[l.Session].lose(l.Generation + 1)
+		of[l.Session].lose(ctx, l.Generation+1)
 	}
 }

@@ -68,17 +68,21 @@ type Manager struct {
 	mirror *mirror
 	errors metric.Int64Counter
 
-	fresh atomic.Uint64 // number of the gap in what is heard of other nodes that was the last; 0 while nothing is heard
-	gaps  atomic.Uint64 // so far
-	lost  atomic.Bool   // the store is away, and that is logged
-	due   chan struct{} // one signal: the store may be told what it was not
+	fresh  atomic.Uint64 // number of the gap in what is heard of other nodes that was the last; 0 while nothing is heard
+	gaps   atomic.Uint64 // so far
+	lost   atomic.Bool   // the store is away, and that is logged
+	due    chan struct{} // one signal: the store may be told what it was not
+	missed atomic.Bool   // the store may have lost, and other nodes missed, which streams are here
+
+	settled   chan struct{}  // one signal: a stream has nothing left behind any more
+	handovers sync.WaitGroup // streams that are given to other nodes just now
 
 	asked atomic.Uint64 // questions so far
 	onEnd atomic.Pointer[func(*Session)]
 	ears  Ears // nil: nothing is to be heard
 
 	mu       sync.Mutex
-	answers  map[string]*answer // by session and place
+	answers  map[string]*answer // by their keys
 	sessions map[UID]*Session
 	owners   map[owner][]*Session // oldest first
 }
@@ -113,6 +117,7 @@ func New(c Config) (*Manager, error) {
 	m := &Manager{
 		keys: c.Keys, store: c.Store, fleet: c.Fleet, log: c.Log, limit: *l, node: c.Node, self: rand.Text(),
 		due:      make(chan struct{}, 1),
+		settled:  make(chan struct{}, 1),
 		plain:    sync.Pool{New: func() any { return new([plainSize]byte) }},
 		sessions: make(map[UID]*Session),
 		owners:   make(map[owner][]*Session),

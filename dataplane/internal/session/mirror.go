@@ -39,17 +39,30 @@ type mirror struct {
 type waiting struct {
 	session UID
 	change  replay.Change
+	place   string        // not empty: no change, but how far an upstream session was heard
+	reached []byte        // sealed
+	written chan struct{} // not nil: no change, but who waits for those before
 }
 
 // Mirror implements [replay.Mirror].
-func (s *Session) Mirror(c replay.Change) { s.manager.mirror.add(s.uid, c) }
+func (s *Session) Mirror(c replay.Change) { s.manager.mirror.add(waiting{session: s.uid, change: c}) }
 
-func (q *mirror) add(id UID, c replay.Change) {
+// Reached notes how far the upstream session in a place of a client's session has been heard, after what it said has been
+// given to the session's stream: whoever hears it next goes on from there. It does not wait. The value is sealed.
+func (m *Manager) Reached(session, place string, value []byte) {
+	if s := m.byKey(session); s != nil && m.fleet != nil {
+		m.mirror.add(waiting{session: s.uid, place: place, reached: value})
+	}
+}
+
+func (w *waiting) size() int { return len(w.change.Event) + len(w.reached) }
+
+func (q *mirror) add(w waiting) {
 	q.mu.Lock()
-	full := len(q.waiting) >= maxWaiting || q.bytes+len(c.Event) > maxWaitingBytes
+	full := len(q.waiting) >= maxWaiting || q.bytes+w.size() > maxWaitingBytes
 	if !full {
-		q.waiting = append(q.waiting, waiting{id, c})
-		q.bytes += len(c.Event)
+		q.waiting = append(q.waiting, w)
+		q.bytes += w.size()
 	}
 	q.mu.Unlock()
 	if full {
@@ -59,6 +72,22 @@ func (q *mirror) add(id UID, c replay.Change) {
 	select {
 	case q.wake <- struct{}{}:
 	default:
+	}
+}
+
+// settle returns when the store has all that the streams have sent so far, or did not take it, or ctx ends.
+func (q *mirror) settle(ctx context.Context) {
+	written := make(chan struct{})
+	q.mu.Lock()
+	q.waiting = append(q.waiting, waiting{written: written})
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+	select {
+	case <-written:
+	case <-ctx.Done():
 	}
 }
 
@@ -72,8 +101,8 @@ func (q *mirror) take() []waiting {
 	if len(q.waiting) == 0 {
 		q.waiting = nil
 	}
-	for _, w := range out {
-		q.bytes -= len(w.change.Event)
+	for i := range out {
+		q.bytes -= out[i].size()
 	}
 	return out
 }
@@ -103,17 +132,35 @@ func (q *mirror) flush(ctx context.Context) {
 		}
 		entries := make([]Entry, 0, len(batch))
 		for _, w := range batch {
-			entries = append(entries, q.entry(w))
+			if w.written == nil {
+				entries = append(entries, q.entry(w))
+			}
 		}
-		if err := q.manager.fleet.Append(ctx, entries); err != nil {
-			q.dropped.Add(ctx, int64(len(batch)))
-			q.manager.away(ctx, err)
+		q.append(ctx, entries)
+		for _, w := range batch {
+			if w.written != nil {
+				close(w.written)
+			}
 		}
+	}
+}
+
+// append gives changes to the store.
+func (q *mirror) append(ctx context.Context, entries []Entry) {
+	if len(entries) == 0 {
+		return
+	}
+	if err := q.manager.fleet.Append(ctx, entries); err != nil {
+		q.dropped.Add(ctx, int64(len(entries)))
+		q.manager.away(ctx, err)
 	}
 }
 
 // entry seals a change.
 func (q *mirror) entry(w waiting) Entry {
+	if w.place != "" {
+		return Entry{Session: w.session, Place: w.place, Reached: w.reached}
+	}
 	c := w.change
 	e := Entry{Session: w.session, Stream: c.Stream, Number: c.Number, Oldest: c.Oldest, Gone: c.Gone}
 	if c.Number > 0 {
@@ -171,6 +218,10 @@ func (s *Session) Fetch(ctx context.Context, id string) (p replay.Position, c re
 	if !m.openStream(s.uid, found, &c) {
 		return p, c, nil, false
 	}
+	if c.Head.General && number >= c.First+uint64(len(c.Events)) {
+		// The client has read what its node had sent and not yet written when it died: nothing is missing.
+		c.First, c.Events = number+1, nil
+	}
 	tape := s.events.Adopt(c)
 	if p, ok = s.events.Find(id); !ok {
 		return p, c, nil, false
@@ -181,7 +232,7 @@ func (s *Session) Fetch(ctx context.Context, id string) (p replay.Position, c re
 	return p, c, unfinished, true
 }
 
-// openStream opens what the store has of a stream; false if it is not known or has a gap.
+// openStream opens what the store has of a stream after its last gap; false if it is not known.
 func (m *Manager) openStream(id UID, found Buffered, into *replay.Copy) bool {
 	if found.Head == nil {
 		return false
@@ -195,9 +246,9 @@ func (m *Manager) openStream(id UID, found Buffered, into *replay.Copy) bool {
 	for _, a := range head.Asked {
 		into.Head.Asked = append(into.Head.Asked, replay.Asked{ID: a.ID, Method: a.Method})
 	}
-	for i, e := range found.Events {
-		if e.Number != into.First+uint64(i) {
-			return false
+	for _, e := range found.Events {
+		if e.Number != into.First+uint64(len(into.Events)) { // the store was away meanwhile
+			into.First, into.Events = e.Number, nil
 		}
 		event, err := m.keys.OpenBytes(nil, seal.Event, eventOwner(id, into.Name, e.Number), e.Event)
 		if err != nil {

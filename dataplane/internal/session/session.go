@@ -53,6 +53,10 @@ type Session struct {
 	calls     []flight  // few: compared one by one
 	questions []*Question
 	listener  Listener
+	hears     bool    // listener is told what upstreams say
+	behind    *behind // what a stream goes on with whose client has gone
+	giving    int64   // generation of the GET stream elsewhere whose node waits until the one here has been given up
+	claimed   bool    // by [Session.Claim], for the next stream
 }
 
 // State is what a session has agreed on with its client.
@@ -190,33 +194,47 @@ type Listener interface {
 }
 
 // Listen makes l the session's one stream, in the whole fleet, and closes the one before (M-38, M-91). Give it back with
-// [Session.Leave]. The fault is NotFound, SESSION_NOT_FOUND if the session has ended.
+// [Session.Leave] or [Session.Linger]. The fault is NotFound, SESSION_NOT_FOUND if the session has ended.
 func (s *Session) Listen(ctx context.Context, l Listener) error {
 	s.mu.Lock()
 	if s.ended.Load() {
 		s.mu.Unlock()
 		return notFound()
 	}
+	claimed := s.claimed
+	s.claimed = false
+	if claimed && s.elsewhere != 0 { // a newer one was opened elsewhere meanwhile
+		s.mu.Unlock()
+		l.Close()
+		return nil
+	}
 	if s.listener != nil {
 		s.listener.Close()
 	}
-	s.listener = l
+	s.listener, s.hears = l, false
 	s.mu.Unlock()
-	s.own(ctx)
+	if !claimed {
+		s.own(ctx)
+	}
 	return nil
 }
 
-// Leave ends a stream that [Session.Listen] began: it is not used any more when Leave returns.
+// Leave ends a stream that [Session.Listen] began, and what an older one has left behind: it is not used any more when Leave
+// returns. With nil it gives back a claim that led to no stream.
 func (s *Session) Leave(ctx context.Context, l Listener) {
 	s.mu.Lock()
 	var lease int64
+	var b *behind
 	if s.listener == l {
 		s.listener = nil
 		s.used.Store(time.Now().UnixNano())
 		lease, s.lease = s.lease, 0
+		b, s.behind = s.behind, nil
 	}
 	s.mu.Unlock()
+	b.end()
 	s.release(ctx, lease)
+	s.give(ctx)
 }
 
 // Listener returns the session's stream on this node, nil if there is none.
@@ -237,7 +255,7 @@ func (s *Session) Tell(message []byte) bool {
 func (s *Session) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.calls) > 0 || s.listener != nil
+	return len(s.calls) > 0 || s.listener != nil || s.behind != nil
 }
 
 // end ends the session on this node, once: its calls are canceled, its stream is closed, its questions get no answer.
@@ -256,8 +274,8 @@ func (s *Session) over() {
 
 func (s *Session) close(cause error) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.ended.Swap(true) {
+		s.mu.Unlock()
 		return false
 	}
 	for _, c := range s.calls {
@@ -273,5 +291,9 @@ func (s *Session) close(cause error) bool {
 		s.listener.Close()
 		s.listener = nil
 	}
+	b := s.behind
+	s.behind = nil
+	s.mu.Unlock()
+	b.end()
 	return true
 }

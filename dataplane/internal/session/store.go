@@ -57,8 +57,9 @@ type Lease struct {
 
 // Streams says which node has the GET stream of a session (M-91).
 type Streams interface {
-	// Own makes the node the owner, whoever was, and returns a generation that is higher than all before.
-	Own(ctx context.Context, id UID, node string) (generation int64, err error)
+	// Own makes the node the owner, whoever was, and returns a generation that is higher than all before, and the name of the
+	// owner before if there was one.
+	Own(ctx context.Context, id UID, node string) (generation int64, before string, err error)
 	// Renew lets leases of the node last [StreamLife] from now, also those that the store has forgotten, and returns those
 	// that another owner has taken.
 	Renew(ctx context.Context, node string, leases []Lease) (lost []Lease, err error)
@@ -81,7 +82,15 @@ type Entry struct {
 	Oldest uint64
 	// Gone removes the stream.
 	Gone bool
+	// Place, if set, makes it an entry of no stream: Reached says how far the upstream session in that place of the client's
+	// session has been heard. It is sealed, and lasts [ReachedLife].
+	Place   string
+	Reached []byte
 }
+
+// ReachedLife is how long it is known how far an upstream session was heard: a node that hears it later begins with what it
+// says then.
+const ReachedLife = time.Minute
 
 // Buffered is a stream as the store has it. Its bytes are sealed.
 type Buffered struct {

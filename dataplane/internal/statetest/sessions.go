@@ -31,6 +31,7 @@ type Places interface {
 	DropPlace(ctx context.Context, session, place string, value []byte) error
 	ClaimPlace(ctx context.Context, session, place string, value []byte, idle time.Duration) (bool, error)
 	Places(ctx context.Context, session string) (map[string][]byte, error)
+	Reached(ctx context.Context, session, place string) ([]byte, error)
 }
 
 // Sessions runs the suite of [session.Store], [session.Fleet] and [Places]. The store may hold other sessions.
@@ -41,6 +42,31 @@ func Sessions(t *testing.T, s Shared) {
 	t.Run("events", func(t *testing.T) { events(t, s) })
 	t.Run("channel", func(t *testing.T) { channel(t, s) })
 	t.Run("places", func(t *testing.T) { places(t, s) })
+	t.Run("reached", func(t *testing.T) { reached(t, s) })
+}
+
+func reached(t *testing.T, s Shared) {
+	ctx, id := t.Context(), newUID()
+	want := func(place, text string) {
+		t.Helper()
+		if got, err := s.Reached(ctx, id.String(), place); err != nil || string(got) != text {
+			t.Errorf("%s was heard up to %q, %v, want %q", place, got, err, text)
+		}
+	}
+	want("a", "")
+	entry := func(place, text string) session.Entry {
+		return session.Entry{Session: id, Place: place, Reached: []byte(text)}
+	}
+	must(t, s.Append(ctx, []session.Entry{entry("a", "1"), entry("b", "x\x00"), entry("a", "2")}))
+	want("a", "2")
+	want("b", "x\x00")
+	must(t, s.Append(ctx, []session.Entry{entry("a", "3")}))
+	want("a", "3")
+	places, err := s.Places(ctx, id.String())
+	must(t, err)
+	if len(places) > 0 {
+		t.Errorf("that makes the places %v", places)
+	}
 }
 
 func newUID() (id session.UID) {
@@ -91,7 +117,7 @@ func records(t *testing.T, s session.Store) {
 func ends(t *testing.T, s Shared) {
 	ctx, id := t.Context(), newUID()
 	must(t, s.Put(ctx, id, map[string][]byte{"a": []byte("1")}))
-	generation, err := s.Own(ctx, id, "n1")
+	generation, _, err := s.Own(ctx, id, "n1")
 	must(t, err)
 	must(t, s.End(ctx, id, time.Now().Add(time.Hour)))
 	must(t, s.End(ctx, id, time.Now().Add(time.Hour)))
@@ -122,14 +148,20 @@ func streams(t *testing.T, s session.Streams) {
 		}
 	}
 	owner("")
-	a, err := s.Own(ctx, id, "a")
-	must(t, err)
+	own := func(node, before string) int64 {
+		t.Helper()
+		generation, old, err := s.Own(ctx, id, node)
+		must(t, err)
+		if old != before {
+			t.Errorf("the stream was with %q, want %q", old, before)
+		}
+		return generation
+	}
+	a := own("a", "")
 	owner("a")
-	b, err := s.Own(ctx, id, "b")
-	must(t, err)
+	b := own("b", "a")
 	owner("b")
-	again, err := s.Own(ctx, id, "b")
-	must(t, err)
+	again := own("b", "b")
 	if a <= 0 || b <= a || again <= b {
 		t.Errorf("generations %d, %d, %d, want each newer than the last", a, b, again)
 	}
@@ -153,8 +185,7 @@ func streams(t *testing.T, s session.Streams) {
 	}
 	must(t, s.Release(ctx, mine))
 	owner("")
-	newest, err := s.Own(ctx, id, "a")
-	must(t, err)
+	newest := own("a", "")
 	if newest <= again {
 		t.Errorf("after the end a generation of %d, want more than %d", newest, again)
 	}

@@ -49,9 +49,18 @@ func (p *Pool) Attach(uid string, reach Reach, sink func(connection string, e Ev
 	p.mu.Lock()
 	p.attached[uid] = a
 	p.mu.Unlock()
-	p.eachOf(uid, p.join)
+	// What other nodes may have heard before is joined when it is known how far they came.
+	later := p.hears(a, uid)
+	p.eachOf(uid, func(h *lease.Held[*link.Session]) {
+		if !later || h.Value.Kept == nil {
+			p.join(h)
+		}
+	})
 	p.hear(a, uid, "", nil)
 	return sync.OnceFunc(func() {
+		if p.attachment(uid) == a {
+			p.eachOf(uid, part) // before: what their streams have brought is still for sink
+		}
 		a.mu.Lock()
 		a.over = true
 		a.mu.Unlock()
@@ -63,7 +72,7 @@ func (p *Pool) Attach(uid string, reach Reach, sink func(connection string, e Ev
 		}
 		p.mu.Unlock()
 		if last {
-			p.eachOf(uid, part)
+			p.eachOf(uid, part) // those that have come meanwhile
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/penstockhq/penstock/dataplane/internal/seal"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/lease"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/link"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
@@ -22,6 +23,9 @@ type Streams interface {
 	// Announce has the other nodes told that a place of the session is filled. With wait it returns when the node that has
 	// the stream hears the upstream, or after a moment.
 	Announce(ctx context.Context, session, place string, wait bool)
+	// Reached has it noted how far the upstream session of a place was heard, after what it said has been delivered. It does
+	// not wait. The value is sealed.
+	Reached(session, place string, value []byte)
 }
 
 // Reach resolves a connection for the calls of a session.
@@ -58,6 +62,42 @@ func (p *Pool) heard(ctx context.Context, ses *link.Session) bool {
 	return true
 }
 
+// reached notes how far a session was heard for somebody who is attached: the next to hear it goes on from there.
+func (p *Pool) reached(ses *link.Session, eventID string) {
+	t := ses.Target()
+	if p.cfg.Streams == nil || ses.Kept == nil || t.Session == "" {
+		return
+	}
+	name := placeOf(t)
+	p.cfg.Streams.Reached(t.Session, name, p.cfg.Keys.SealBytes(nil, seal.Upstream, reachedOf(ses, name), []byte(eventID)))
+}
+
+// reachedOf binds how far a session was heard to its place and to what the upstream calls it: the next one there begins anew.
+func reachedOf(ses *link.Session, place string) string {
+	stored, _ := ses.Stored()
+	return ses.Target().Session + "/" + place + "/" + stored.ID
+}
+
+// resume has a session that is about to be heard go on from where it was heard last, by whichever node.
+func (p *Pool) resume(ctx context.Context, ses *link.Session) {
+	if p.cfg.Registry == nil || ses.Kept == nil {
+		return
+	}
+	t := ses.Target()
+	name := placeOf(t)
+	value, err := p.cfg.Registry.Reached(ctx, t.Session, name)
+	if err != nil {
+		p.away(ctx, err)
+		return
+	}
+	if value == nil {
+		return
+	}
+	if id, err := p.cfg.Keys.OpenBytes(nil, seal.Upstream, reachedOf(ses, name), value); err == nil {
+		ses.After(string(id))
+	}
+}
+
 // Quiet closes the streams of a client's session, which another node opens now.
 func (p *Pool) Quiet(session string) {
 	p.eachOf(session, func(h *lease.Held[*link.Session]) {
@@ -75,18 +115,33 @@ func (p *Pool) Hear(session, place string, done func(context.Context)) {
 	}
 }
 
+// hears reports whether hear does anything for who is attached.
+func (p *Pool) hears(a *attachment, uid string) bool {
+	return p.cfg.Registry != nil && a.reach != nil && uid != ""
+}
+
 func (p *Pool) hear(a *attachment, uid, only string, done func(context.Context)) {
-	if p.cfg.Registry == nil || a.reach == nil || uid == "" {
+	if !p.hears(a, uid) {
 		return
 	}
 	p.link.Spawn(func(context.Context) {
 		ctx, cancel := context.WithTimeout(a.life, hearWithin)
 		defer cancel()
+		if only == "" {
+			p.eachOf(uid, func(h *lease.Held[*link.Session]) {
+				if p.isUnplaced(h.Value) && p.place(ctx, h) {
+					return // the other one is joined
+				}
+				p.resume(ctx, h.Value)
+				p.joined(h)
+			})
+		}
 		places, err := p.cfg.Registry.Places(ctx, uid)
 		if err != nil {
 			p.away(ctx, err)
 			return
 		}
+		p.lost.Store(false)
 		for name, value := range places {
 			if only != "" && only != name {
 				continue
@@ -133,6 +188,7 @@ func (p *Pool) hearPlace(ctx context.Context, a *attachment, uid, name string, v
 			return err
 		}
 	}
+	p.resume(ctx, held.Value)
 	p.joined(held)
 	held.Value.Settle(ctx)
 	return nil

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -36,6 +37,8 @@ type Registry interface {
 	ClaimPlace(ctx context.Context, session, place string, value []byte, idle time.Duration) (bool, error)
 	// Places returns what all places of a client's session hold.
 	Places(ctx context.Context, session string) (map[string][]byte, error)
+	// Reached returns what [Streams.Reached] was told last, nil if that is not known any more.
+	Reached(ctx context.Context, session, place string) ([]byte, error)
 }
 
 const (
@@ -91,6 +94,9 @@ func (p *Pool) reserve(ctx context.Context, s *site, t *Target, sp link.Speech) 
 	defer late.Stop()
 	for pause := firstLook; ; pause = min(2*pause, lastLook) {
 		value, mine, err := p.cfg.Registry.TakePlace(ctx, t.Session, name, token, openLock)
+		if err == nil {
+			p.lost.Store(false)
+		}
 		switch {
 		case err != nil:
 			p.away(ctx, err)
@@ -122,6 +128,7 @@ func (p *Pool) reserve(ctx context.Context, s *site, t *Target, sp link.Speech) 
 
 // adopt opens a value of the registry; nil if it cannot be used.
 func (p *Pool) adopt(s *site, t *Target, name string, value []byte) *link.Session {
+	gap := p.gaps.Load()
 	stored, ok := p.stored(t.Session, name, value)
 	if !ok {
 		return nil
@@ -131,6 +138,7 @@ func (p *Pool) adopt(s *site, t *Target, name string, value []byte) *link.Sessio
 		return nil
 	}
 	ses.Kept = value
+	ses.Checked.Store(gap)
 	ses.Noted.Store(time.Now().UnixNano())
 	return ses
 }
@@ -143,6 +151,7 @@ func (p *Pool) stored(session, name string, value []byte) (stored link.Stored, o
 
 // fill gives the session that was opened to the registry, or takes the reservation back if ses is nil or cannot be shared.
 func (p *Pool) fill(ctx context.Context, t *Target, token string, ses *link.Session) {
+	gap := p.gaps.Load()
 	if token == "" {
 		return
 	}
@@ -163,6 +172,7 @@ func (p *Pool) fill(ctx context.Context, t *Target, token string, ses *link.Sess
 	}
 	if kept && ses != nil && value != nil {
 		ses.Kept = value
+		ses.Checked.Store(gap)
 		ses.Noted.Store(time.Now().UnixNano())
 		p.announce(ctx, t.Session, name, false)
 	}
@@ -213,5 +223,8 @@ func (p *Pool) claim(ctx context.Context, ses *link.Session) bool {
 
 // away notes that the registry could not be asked.
 func (p *Pool) away(ctx context.Context, err error) {
+	if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) { // else it was not its fault
+		p.lost.Store(true)
+	}
 	p.log.DebugContext(ctx, "registry of upstream sessions unavailable", slog.Any(obs.AttrError, err))
 }

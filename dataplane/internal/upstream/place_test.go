@@ -3,6 +3,7 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -16,6 +17,8 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/memstate"
 	"github.com/penstockhq/penstock/dataplane/internal/seal"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/lease"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/link"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 )
 
@@ -244,6 +247,34 @@ func TestRegistryAway(t *testing.T) {
 	}
 	if n := f.deleted.Load(); f.opened.Load() != 2 || n != 2 {
 		t.Errorf("%d sessions were opened, %d ended, want two", f.opened.Load(), n)
+	}
+}
+
+// TestRegistryBack is M-88: when the registry is back, the nodes agree on one of the sessions that they have opened meanwhile.
+func TestRegistryBack(t *testing.T) {
+	f, s := newFixture(t), newPools(t)
+	to, _ := clientSession(f.url)
+	a, b := s.pool(nil), s.pool(nil)
+	s.registry.away.Store(true)
+	s.echo(a, to)
+	s.echo(b, to)
+	s.registry.away.Store(false)
+	kept := func(p *Pool) (value []byte) {
+		p.eachOf(to.Session, func(h *lease.Held[*link.Session]) { value = h.Value.Kept })
+		return value
+	}
+	for _, p := range []*Pool{a, b} {
+		until(t, func() bool {
+			s.echo(p, to)
+			return kept(p) != nil
+		})
+	}
+	if !bytes.Equal(kept(a), kept(b)) {
+		t.Error("the nodes use different sessions")
+	}
+	b.deleteSessions(t.Context(), b.idleSessions(time.Now(), time.Hour))
+	if n := f.deleted.Load(); f.opened.Load() != 2 || n != 1 {
+		t.Errorf("%d sessions were opened, %d ended, want one left of two", f.opened.Load(), n)
 	}
 }
 

@@ -97,6 +97,9 @@ func (p *Pool) take(ctx context.Context, s *site, t *Target, l *lease.Slot[*link
 			h.Value.Hush()
 			continue
 		}
+		if !fresh && p.offer(ctx, h) {
+			continue
+		}
 		p.use(ctx, h.Value)
 		if fresh {
 			p.joined(h)

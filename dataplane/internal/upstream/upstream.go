@@ -73,7 +73,10 @@ type Pool struct {
 	link     *link.Engine
 	log      *slog.Logger
 	dropped  metric.Int64Counter
-	sessions atomic.Int64 // on shelves
+	sessions atomic.Int64  // on shelves
+	gaps     atomic.Uint64 // how often the registry may have lost what it had
+	lost     atomic.Bool   // the registry did not answer when it was asked last
+	tried    atomic.Int64  // when it was asked beside a call because of that, in Unix nanoseconds
 
 	mu       sync.RWMutex
 	sites    map[siteKey]*site
@@ -122,7 +125,7 @@ func New(cfg Config) (*Pool, error) {
 	p.link = link.New(link.Config{
 		HTTP: client, ClientName: cfg.ClientName, ClientVersion: cfg.ClientVersion, ProbeTimeout: cfg.ProbeTimeout,
 		CallCeiling: cfg.CallCeiling, MaxStreams: cfg.MaxStreams, Dropped: p.dropped, Attached: p.give, Lost: p.revive,
-		Elsewhere: p.elsewhere, Heard: p.heard,
+		Elsewhere: p.elsewhere, Heard: p.heard, Reached: p.reached,
 	})
 	return p, nil
 }

@@ -174,10 +174,15 @@ func (b *bench) startFleet() (err error) {
 
 // profile keeps a profile of the control plane under a name.
 func (b *bench) profile(ctx context.Context, name, page string) error {
+	return b.keep(ctx, name, "http://"+b.controlOps+"/debug/pprof/"+page)
+}
+
+// keep keeps a page that holds a profile.
+func (b *bench) keep(ctx context.Context, name, url string) error {
 	if b.Profiles == "" {
 		return nil
 	}
-	text, err := proc.Fetch(ctx, "http://"+b.controlOps+"/debug/pprof/"+page)
+	text, err := proc.Fetch(ctx, url)
 	if err != nil {
 		return err
 	}

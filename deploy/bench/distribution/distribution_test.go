@@ -17,14 +17,14 @@ import (
 
 func TestSettings(t *testing.T) {
 	for _, args := range [][]string{
-		{"-tools", "7", "-gateways", "2"}, {"-gateways", "1"}, {"-nodes", "0"}, {"-rate", "0"}, {"-for", "1ms"}, {"-real", "200"}, {"more"}, {"-none"},
+		{"-tools", "7", "-gateways", "2"}, {"-gateways", "1"}, {"-nodes", "0"}, {"-rate", "0"}, {"-for", "1ms"}, {"-real", "-1"}, {"more"}, {"-none"},
 	} {
 		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil || errors.Is(err, flag.ErrHelp) {
 			t.Errorf("%q: got %v, want an error", args, err)
 		}
 	}
-	if s, err := parseSettings([]string{"-tools", "2000"}); err != nil || s.Burst != 1000 {
-		t.Errorf("a burst of %d, %v; want half of the tools", s.Burst, err)
+	if s, err := parseSettings([]string{"-nodes", "5", "-gateways", "100", "-tools", "2000"}); err != nil || s.Burst != 1000 || s.Real != 5 {
+		t.Errorf("a burst of %d and %d whole nodes, %v; want half of the tools and all nodes", s.Burst, s.Real, err)
 	}
 }
 

@@ -98,7 +98,7 @@ func (b *bench) idle(ctx context.Context) error {
 	if b.result.Control, err = b.control.Memory(); err != nil {
 		return err
 	}
-	return b.profile(ctx, "control-heap", "heap")
+	return errors.Join(b.profile(ctx, "control-heap", "heap"), b.keep(ctx, "nodesim-heap", "http://"+b.fleet.address+"/heap"))
 }
 
 // steady changes one tool after another.

@@ -24,6 +24,7 @@ type result struct {
 	CPUs      int     `json:"cpus"`
 	Go        string  `json:"go"`
 	Nodes     int     `json:"nodes"`
+	Real      int     `json:"whole_nodes"` // of them; the others share what they hold
 	Catalogue string  `json:"catalogue"`
 	Seconds   float64 `json:"steady_seconds"`
 	Rate      int     `json:"changes_per_second"`
@@ -82,7 +83,7 @@ func distributionOf(values []float64) distribution {
 
 func newResult(s settings, c synthetic.Catalogue) *result {
 	return &result{
-		Time: time.Now().UTC().Format(time.RFC3339), CPUs: runtime.NumCPU(), Go: runtime.Version(), Nodes: s.Nodes, Catalogue: c.String(),
+		Time: time.Now().UTC().Format(time.RFC3339), CPUs: runtime.NumCPU(), Go: runtime.Version(), Nodes: s.Nodes, Real: s.Real, Catalogue: c.String(),
 		Seconds: s.For.Seconds(), Rate: s.Rate, Procs: s.Procs,
 	}
 }
@@ -147,6 +148,7 @@ func (r *result) lines() []line {
 		{"control plane RSS, with nodes", rss(r.Control), "MiB", 600, false},
 		{"control plane RSS, at the end", rss(r.ControlPeak), "MiB", 600, false},
 		{"control plane CPU per change, write included", r.CPUPerChange, "ms", 0, false},
+		{"nodesim RSS, at its highest", float64(r.Fleet.Peak) / mebibyte, "MiB", 0, false},
 		{"node RSS, whole catalogue", rss(r.Node), "MiB", 350, false},
 		{"control plane start to ready", r.RestartSeconds, "s", 0, false},
 		{"resync of all nodes after kill -9", r.ResyncSeconds, "s", 10, false},
@@ -165,8 +167,8 @@ func (r *result) lines() []line {
 
 // writeTable writes the figures next to their goals.
 func (r *result) writeTable(w io.Writer) error {
-	_, _ = fmt.Fprintf(w, "%d nodes, %s; %d changes in %.0f s; %d CPUs for everything, GOMAXPROCS %d for the control plane\n",
-		r.Nodes, r.Catalogue, r.Steady.Count, r.Seconds, r.CPUs, r.Procs) // Flush tells
+	_, _ = fmt.Fprintf(w, "%d nodes, %d of them whole, %s; %d changes in %.0f s; %d CPUs for everything, GOMAXPROCS %d for the control plane\n",
+		r.Nodes, r.Real, r.Catalogue, r.Steady.Count, r.Seconds, r.CPUs, r.Procs) // Flush tells
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(t, "figure\tvalue\tgoal\t") // Flush tells
 	for _, l := range r.lines() {

@@ -90,14 +90,18 @@ func (s *scenario) fresh(when string) {
 func (w *world) redis() {
 	server := w.plant.Zones[0].Redis
 	w.run("redis: down", func(s *scenario) {
-		server.Stop()
-		s.wait(s.size.outage)
-		server.Restart()
+		s.withoutRedis(func() {
+			server.Stop()
+			s.wait(s.size.outage)
+			server.Restart()
+		})
 	})
 	w.run("redis: hangs", func(s *scenario) {
-		server.Pause()
-		s.wait(s.size.frozen)
-		server.Resume()
+		s.withoutRedis(func() {
+			server.Pause()
+			s.wait(s.size.frozen)
+			server.Resume()
+		})
 	})
 }
 
@@ -151,14 +155,18 @@ func (s *scenario) askAs(gateway, token string) error {
 func (w *world) links() {
 	z := w.plant.Zones[0]
 	w.run("node: cut off", func(s *scenario) {
-		z.Links.Cut()
-		s.wait(s.size.frozen)
-		z.Links.Restore()
+		s.withoutRedis(func() {
+			z.Links.Cut()
+			s.wait(s.size.frozen)
+			z.Links.Restore()
+		})
 	})
 	w.run("node: packets lost", func(s *scenario) {
-		z.Links.Swallow()
-		s.wait(s.size.frozen)
-		z.Links.Restore()
+		s.withoutRedis(func() {
+			z.Links.Swallow()
+			s.wait(s.size.frozen)
+			z.Links.Restore()
+		})
 	})
 }
 

@@ -24,6 +24,7 @@ type row struct {
 	Notices  int            `json:"notices"`
 	Lost     int            `json:"notices_lost"`
 	Again    int            `json:"notices_twice"`
+	NoRedis  int            `json:"notices_without_redis"` // lost or twice, of calls made while Redis was away
 	Progress int            `json:"progress_lost"`
 	Resumed  int            `json:"resumed"`
 	Refused  int            `json:"resume_refused"`
@@ -57,13 +58,13 @@ func (r *report) String() string {
 		}
 		_, _ = fmt.Fprintln(w)
 	}
-	line("scenario", "", "calls", "failed", "of them excused", "in flight", "ran twice", "notices", "lost", "twice", "resumed", "recovery s", "slowest s")
+	line("scenario", "", "calls", "failed", "of them excused", "in flight", "ran twice", "notices", "lost", "twice", "without Redis", "resumed", "recovery s", "slowest s")
 	for _, x := range r.Rows {
 		verdict := "ok"
 		if !x.Passed {
 			verdict = "FAIL"
 		}
-		line(x.Scenario, verdict, x.Calls, x.Failed, x.Excused, x.InFlight, x.Twice, x.Notices, x.Lost, x.Again, x.Resumed,
+		line(x.Scenario, verdict, x.Calls, x.Failed, x.Excused, x.InFlight, x.Twice, x.Notices, x.Lost, x.Again, x.NoRedis, x.Resumed,
 			fmt.Sprintf("%.1f", x.Recovery), fmt.Sprintf("%.1f", x.Slowest))
 	}
 	_ = w.Flush() // as above

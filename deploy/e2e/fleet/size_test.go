@@ -17,9 +17,6 @@ type size struct {
 	calm                              time.Duration // under load, before and after each fault
 	outage                            time.Duration // of PostgreSQL and Redis
 	frozen                            time.Duration // of a process that hangs, of a link that is cut
-	// streamsMayLose counts notices that are lost or come twice without failing for them, where streams move between nodes
-	// and where Redis was lost: some still are.
-	streamsMayLose bool
 }
 
 // perTeam is how many sessions one token has: below the streams that a principal may have at a gateway (M-13).
@@ -36,7 +33,7 @@ func chosen() size {
 		}
 	}
 	return size{
-		Name: "short", controlPlanes: 3, authservers: 2, nodes: 3, abroad: 1, sessions: 100, pace: time.Second, streamsMayLose: true,
+		Name: "short", controlPlanes: 3, authservers: 2, nodes: 3, abroad: 1, sessions: 100, pace: time.Second,
 		calm: 1500 * time.Millisecond, outage: 4 * time.Second, frozen: 3 * time.Second,
 	}
 }

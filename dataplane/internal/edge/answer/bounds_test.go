@@ -28,10 +28,10 @@ func (k *keeping) Tape() Tape             { return k }
 func (k *keeping) Prime() []byte          { return nil }
 func (k *keeping) Taken() <-chan struct{} { return k.taken }
 func (k *keeping) End()                   { k.ended = true }
-func (k *keeping) Record(m []byte, _ bool) []byte {
+func (k *keeping) Record(m []byte, _ bool) ([]byte, bool) {
 	event := sse.AppendEvent(nil, "message", fmt.Sprint("s-", len(k.events)+1), m)
 	k.events = append(k.events, event)
-	return event
+	return event, true
 }
 
 // watched is a guard that counts how often the stream was lost.

@@ -59,9 +59,10 @@ type Guard interface {
 type Tape interface {
 	// Prime returns the event that the stream begins with, nil for none.
 	Prime() []byte
-	// Record keeps a message and returns the event to write; nil if another connection writes the stream now. response
-	// says that a request is answered by it. It keeps no reference to message.
-	Record(message []byte, response bool) []byte
+	// Record keeps a message and returns the event to write; nil if another connection writes the stream now, and kept is
+	// false if it has no place for the message either. response says that a request is answered by it. It keeps no
+	// reference to message.
+	Record(message []byte, response bool) (event []byte, kept bool)
 	// Taken is closed when another connection writes the stream.
 	Taken() <-chan struct{}
 	// End says that nothing follows on this connection.
@@ -158,15 +159,16 @@ func (a *Writer) stream() {
 	go a.write(taken)
 }
 
-// record makes the event of a message for this connection; nil if it has lost the stream. The caller holds mu.
-func (a *Writer) record(message []byte, response bool) []byte {
+// record makes the event of a message for this connection; nil if it has lost the stream. The client may still get what is
+// kept. The caller holds mu.
+func (a *Writer) record(message []byte, response bool) (event []byte, kept bool) {
 	if a.tape != nil {
 		return a.tape.Record(message, response)
 	}
 	if a.queue.broken {
-		return nil
+		return nil, false
 	}
-	return render(message)
+	return render(message), true
 }
 
 // Send queues a message that belongs before the response, and reports whether the client may still get it. It never
@@ -179,10 +181,11 @@ func (a *Writer) Send(message []byte) bool {
 	if a.state != streaming {
 		return false
 	}
-	if event := a.record(message, false); event != nil && a.queue.add(message, event) {
+	event, kept := a.record(message, false)
+	if event != nil && a.queue.add(message, event) {
 		a.signal()
 	}
-	return a.tape != nil || !a.queue.broken
+	return kept && (a.tape != nil || !a.queue.broken)
 }
 
 // Relay queues an event that is rendered already, on a stream without a keeper. A response is taken whatever else
@@ -235,7 +238,7 @@ func (a *Writer) Finish(status int, body Body) {
 		a.recycle()
 		return
 	}
-	if event := a.record(flat(body), true); event != nil {
+	if event, _ := a.record(flat(body), true); event != nil {
 		a.queue.last(event)
 	}
 	a.close()
@@ -251,7 +254,7 @@ func (a *Writer) Respond(body Body, bounded bool) {
 	if a.state != streaming {
 		return
 	}
-	event := a.record(message, true)
+	event, _ := a.record(message, true)
 	switch {
 	case event == nil:
 		return

@@ -22,6 +22,11 @@ func (s Set) And(o Set) Set {
 	return Set{s.Tools && o.Tools, s.Prompts && o.Prompts, s.Resources && o.Resources}
 }
 
+// All names what a gateway has lists of.
+func All(g *view.Gateway) Set {
+	return Set{Tools: true, Prompts: g.Capabilities.Prompts, Resources: g.Capabilities.Resources}
+}
+
 // Notifications calls send for each list that the set names, with the whole message.
 func (s Set) Notifications(send func(message []byte)) {
 	for _, kind := range [...]struct {

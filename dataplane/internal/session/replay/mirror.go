@@ -66,6 +66,9 @@ func (s *Shelf) Adopt(c Copy) *Tape {
 	s.prepare()
 	if old := s.streams[c.Name]; old != nil {
 		s.clear(old)
+		if old == s.own {
+			s.retire()
+		}
 		if old.reader != nil {
 			old.reader.Leave()
 			old.reader = nil
@@ -85,12 +88,30 @@ func (s *Shelf) Adopt(c Copy) *Tape {
 	return st.holder
 }
 
+// Again tells the mirror all of the session's own stream anew: it may have lost the stream, or some of its events.
+func (s *Shelf) Again() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.own
+	if st == nil || st.surrendered {
+		return
+	}
+	h := st.head
+	s.tell(Change{Stream: st.name, Gone: true})
+	s.tell(Change{Stream: st.name, Head: &h})
+	first := st.next - uint64(len(st.events))
+	for i, e := range st.events {
+		s.tell(Change{Stream: st.name, Number: first + uint64(i), Event: e.bytes, Oldest: first})
+	}
+}
+
 // Surrender forgets the session's own streams: another node goes on with them, so what is here would soon be too little.
 func (s *Shelf) Surrender() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for name, st := range s.streams {
 		if st.head.General {
+			st.surrendered = true
 			s.clear(st)
 			st.over = time.Now() // nothing of over is it any more
 			delete(s.streams, name)

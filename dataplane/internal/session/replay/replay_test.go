@@ -26,8 +26,9 @@ func (r *reader) Relay(event []byte, response bool) {
 func (r *reader) Leave() { r.left++ }
 
 // dataOf returns the data of an event, idOf its id.
-func dataOf(event []byte) string { return field(event, "data: ") }
-func idOf(event []byte) string   { return field(event, "id: ") }
+func dataOf(event []byte) string           { return field(event, "data: ") }
+func idOf(event []byte) string             { return field(event, "id: ") }
+func idOfKept(event []byte, _ bool) string { return idOf(event) }
 
 func field(event []byte, name string) string {
 	for line := range strings.Lines(string(event)) {
@@ -42,7 +43,7 @@ func field(event []byte, name string) string {
 func record(t *testing.T, tape *Tape, first, n int) (ids []string) {
 	t.Helper()
 	for i := range n {
-		event := tape.Record(fmt.Append(nil, first+i), false)
+		event, _ := tape.Record(fmt.Append(nil, first+i), false)
 		if dataOf(event) != fmt.Sprint(first+i) {
 			t.Fatalf("message %d became %q", first+i, event)
 		}
@@ -115,7 +116,7 @@ func TestFollow(t *testing.T) {
 	default:
 		t.Error("the connection before is not told")
 	}
-	if event := tape.Record([]byte("4"), false); event != nil {
+	if event, kept := tape.Record([]byte("4"), false); event != nil || !kept {
 		t.Errorf("the connection before writes %q", event)
 	}
 	if !s.Follow(find(t, &s, ids[2]), second) {
@@ -123,7 +124,7 @@ func TestFollow(t *testing.T) {
 	}
 	tape.Record([]byte("5"), true)
 	tape.End()
-	if event := tape.Record([]byte("6"), true); event != nil {
+	if event, kept := tape.Record([]byte("6"), true); event != nil || kept {
 		t.Errorf("after the end there is %q", event)
 	}
 	if d := cmp.Diff([]string{"2!", "3!", "4"}, first.got); d != "" || first.left != 1 {
@@ -169,7 +170,7 @@ func TestContinue(t *testing.T) {
 	if !ok || len(missed) != 1 || dataOf(missed[0]) != "3" {
 		t.Fatalf("%v, missed %q", ok, missed)
 	}
-	if tape.Prime() != nil || old.Record([]byte("x"), false) != nil {
+	if event, kept := old.Record([]byte("x"), false); tape.Prime() != nil || event != nil || kept {
 		t.Error("primed again, or the old one writes")
 	}
 	old.End()
@@ -197,7 +198,7 @@ func TestBoundsOfAStream(t *testing.T) {
 			tape := s.Open(false, true)
 			var ids []string
 			for range tt.left + 4 {
-				ids = append(ids, idOf(tape.Record(bytes.Repeat([]byte("x"), tt.size), false)))
+				ids = append(ids, idOfKept(tape.Record(bytes.Repeat([]byte("x"), tt.size), false)))
 			}
 			if _, size := s.Size(); size > MaxBytes {
 				t.Errorf("%d bytes are kept", size)
@@ -221,7 +222,7 @@ func TestBoundsOfASession(t *testing.T) {
 	for i := range streams { // one after the other, 1,000,000 bytes each
 		tape := s.Open(false, false)
 		for range 10 {
-			ids[i] = append(ids[i], idOf(tape.Record(make([]byte, 100_000), false)))
+			ids[i] = append(ids[i], idOfKept(tape.Record(make([]byte, 100_000), false)))
 		}
 		if _, size := s.Size(); size > MaxSession {
 			t.Fatalf("%d bytes are kept", size)
@@ -243,7 +244,7 @@ func TestManyStreams(t *testing.T) {
 	before := live()
 	for range 10_000 {
 		tape := s.Open(false, true)
-		last = idOf(tape.Record([]byte(`{"jsonrpc":"2.0","id":1,"result":{}}`), true))
+		last = idOfKept(tape.Record([]byte(`{"jsonrpc":"2.0","id":1,"result":{}}`), true))
 		tape.End()
 		s.Open(true, true).End() // a session's stream that nobody comes back for
 	}

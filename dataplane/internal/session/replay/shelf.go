@@ -33,6 +33,7 @@ type Shelf struct {
 	prefix  string // of the names of streams: a shelf that was forgotten and made anew never uses a name again
 	made    uint64
 	streams map[string]*stream
+	own     *stream  // the session's own that is written now, nil for none
 	kept    []*event // of all streams, oldest first; those without bytes are gone already
 	gone    int      // how many of kept are
 	bytes   int
@@ -62,14 +63,15 @@ func (e *event) cost() int { return len(e.bytes) + overhead }
 
 // stream is one stream of server-sent events, whatever connections it was sent over.
 type stream struct {
-	name   string
-	head   Head
-	next   uint64   // number of the next event; the first is 1, the priming event 0
-	events []*event // the newest ones, without a gap
-	bytes  int
-	over   time.Time // since when nobody writes it; zero while somebody does
-	holder *Tape     // whose connection it is written to; nil once it is followed
-	reader Follower  // the connection that follows it, nil for none
+	name        string
+	head        Head
+	next        uint64   // number of the next event; the first is 1, the priming event 0
+	events      []*event // the newest ones, without a gap
+	bytes       int
+	surrendered bool      // another node goes on with it: its last events are for the mirror only
+	over        time.Time // since when nobody writes it; zero while somebody does
+	holder      *Tape     // whose connection it is written to; nil once it is followed
+	reader      Follower  // the connection that follows it, nil for none
 }
 
 // Open begins a stream. general says that it is the session's own stream, not the answer to a request; priming that it
@@ -88,7 +90,29 @@ func (s *Shelf) open(h Head, priming bool) *Tape {
 	st := &stream{name: s.prefix + strconv.FormatUint(s.made, 36), head: h, next: 1}
 	s.streams[st.name] = st
 	st.holder = &Tape{shelf: s, stream: st, priming: priming, taken: make(chan struct{})}
+	if h.General {
+		s.retire()
+		s.own = st
+	}
 	s.tell(Change{Stream: st.name, Head: &h})
+	return st.holder
+}
+
+// retire has nobody write the session's own stream any more, of which there is one at a time. The caller holds mu.
+func (s *Shelf) retire() {
+	if st := s.own; st != nil {
+		s.own = nil
+		st.seize()
+		if st.over.IsZero() {
+			s.leave(st)
+		}
+	}
+}
+
+// seize takes the stream from its holder and returns the tape of the next. The caller holds the shelf's mu.
+func (st *stream) seize() *Tape {
+	close(st.holder.taken)
+	st.holder = &Tape{shelf: st.holder.shelf, stream: st, taken: make(chan struct{})}
 	return st.holder
 }
 
@@ -158,6 +182,10 @@ func (s *Shelf) Size() (streams, bytes int) {
 func (s *Shelf) keep(st *stream, b []byte, fresh bool) {
 	number := st.next
 	st.next++
+	if st.surrendered {
+		s.tell(Change{Stream: st.name, Number: number, Event: b})
+		return
+	}
 	e := &event{stream: st, bytes: b, at: time.Now()}
 	if e.cost() > MaxBytes {
 		s.clear(st)

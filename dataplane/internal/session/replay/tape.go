@@ -39,25 +39,25 @@ func (t *Tape) Prime() []byte {
 	return sse.AppendPriming(nil, t.stream.name+"-0", reconnectAfter)
 }
 
-// Record makes an event of a message and keeps it. It returns the event for the holder's connection to write, or nil if
-// that has lost the stream to another one.
-func (t *Tape) Record(message []byte, response bool) []byte {
+// Record makes an event of a message and keeps it. It returns the event for the holder's connection to write, nil if that
+// has lost the stream to another one. The message is not kept if it was the session's own stream that was lost.
+func (t *Tape) Record(message []byte, response bool) (event []byte, kept bool) {
 	s, st := t.shelf, t.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if st.head.Ended || (st.head.General && st.holder != t) {
-		return nil
+		return nil, false
 	}
 	id := st.name + "-" + strconv.FormatUint(st.next, 10)
-	event := sse.AppendEvent(make([]byte, 0, len(message)+len(id)+eventFrame), "message", id, message)
+	event = sse.AppendEvent(make([]byte, 0, len(message)+len(id)+eventFrame), "message", id, message)
 	s.keep(st, event, true)
 	switch {
 	case st.holder == t:
-		return event
+		return event, true
 	case st.reader != nil:
 		st.reader.Relay(event, response)
 	}
-	return nil
+	return nil, true
 }
 
 // eventFrame is what rendering adds to a message and its id.
@@ -133,12 +133,14 @@ func (s *Shelf) Continue(p Position) (t *Tape, missed [][]byte, ok bool) {
 	for _, e := range st.missed(p.after) {
 		missed = append(missed, e.bytes)
 	}
-	close(st.holder.taken)
-	st.holder = &Tape{shelf: s, stream: st, taken: make(chan struct{})}
-	st.over = time.Time{}
+	if s.own != st {
+		s.retire()
+	}
+	s.own, st.over = st, time.Time{}
+	t = st.seize()
 	h := st.head
 	s.tell(Change{Stream: st.name, Head: &h}) // here now
-	return st.holder, missed, true
+	return t, missed, true
 }
 
 // Follow gives f the events of a request's stream after the position, those that are there before it returns, the others

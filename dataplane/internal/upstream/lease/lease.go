@@ -167,6 +167,17 @@ func (l *Slot[T]) Drop(h *Held[T]) bool {
 	return true
 }
 
+// Replace puts another session in the place of the shared one, and reports whether that was still there.
+func (l *Slot[T]) Replace(h *Held[T], v T) (next *Held[T], ok bool) {
+	next = &Held[T]{Value: v}
+	next.used.Store(time.Now().UnixNano())
+	if l.key.exclusive() || !l.current.CompareAndSwap(h, next) {
+		return nil, false
+	}
+	h.gone.Store(true) // the count of sessions stays
+	return next, true
+}
+
 // Leave ends a use of the slot. h is the session that was taken, nil if none
 // was. It returns sessions to be ended because nobody can come back for them.
 func (l *Slot[T]) Leave(h *Held[T]) (end []T) {

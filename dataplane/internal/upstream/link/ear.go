@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// firstWords is how long the first call of a session waits for the GET
-	// stream to open: what a server says on it before is lost.
+	// firstWords is how long calls wait for a GET stream that has just been
+	// asked for: what a server says on it before it is open is lost.
 	firstWords = 250 * time.Millisecond
+	// closing is how long a stream may take to end that is closed for another node.
+	closing = 250 * time.Millisecond
 	// settling is how long another node's call waits for it: the server may have to notice first that the stream of yet
 	// another node has ended.
 	settling = time.Second
@@ -27,11 +29,15 @@ const (
 // ear is the GET stream of a session, open while somebody listens.
 type ear struct {
 	mu       sync.Mutex
-	users    int  // calls
-	attached bool // by Join
-	none     bool // the server has no such stream
+	users    int    // calls
+	attached bool   // by Join
+	parting  bool   // and what the stream has brought is still for who was attached
+	none     bool   // the server has no such stream
+	after    string // event that the next stream for who is attached goes on from
 	cancel   context.CancelFunc
+	asked    time.Time     // when the stream was asked for
 	opened   chan struct{} // closed when the stream is open, or has ended
+	ended    chan struct{} // closed when nothing of it is taken any more
 	timer    *time.Timer
 }
 
@@ -44,11 +50,14 @@ func (ses *Session) hear(ctx context.Context) (release func()) {
 	e := &ses.ear
 	e.mu.Lock()
 	e.users++
-	fresh := ses.listen()
-	opened := e.opened
+	ses.listen()
+	opened, left := e.opened, time.Duration(0)
+	if e.cancel != nil {
+		left = firstWords - time.Since(e.asked)
+	}
 	e.mu.Unlock()
-	if fresh {
-		wait := time.NewTimer(firstWords)
+	if left > 0 {
+		wait := time.NewTimer(left)
 		defer wait.Stop()
 		select {
 		case <-opened:
@@ -82,37 +91,40 @@ func (e *ear) relax(after time.Duration) {
 	})
 }
 
-// listen opens the stream unless it is open, and reports whether it did. ear.mu
-// is held.
-func (ses *Session) listen() bool {
+// listen opens the stream unless it is open. ear.mu is held.
+func (ses *Session) listen() {
 	e := &ses.ear
 	if e.cancel != nil || e.none || ses.dead.Load() || !e.attached && ses.elsewhere() {
-		return false
+		return
 	}
 	if !ses.e.OpenStream() {
-		return false
+		return
 	}
 	ctx, cancel := context.WithCancel(ses.e.life)
-	e.cancel, e.opened = cancel, make(chan struct{})
-	if !ses.e.spawn(func(context.Context) { ses.follow(ctx) }) {
+	e.cancel, e.asked, e.opened, e.ended = cancel, time.Now(), make(chan struct{}), make(chan struct{})
+	after := ""
+	if e.attached {
+		after, e.after = e.after, ""
+	}
+	if !ses.e.spawn(func(context.Context) { ses.follow(ctx, after) }) {
 		cancel()
 		ses.e.CloseStream()
 		e.cancel = nil
 		close(e.opened)
-		return false
+		close(e.ended)
 	}
-	return true
 }
 
 // follow reads the session's stream until nobody listens or it is over.
-func (ses *Session) follow(ctx context.Context) {
+func (ses *Session) follow(ctx context.Context, after string) {
 	defer ses.e.CloseStream()
 	e := &ses.ear
 	open := sync.OnceFunc(func() { close(e.opened) })
-	err := ses.Read(ctx, open)
+	err := ses.read(ctx, stream.Handler{Opened: open, After: after, Passed: ses.passed})
 	e.mu.Lock()
 	e.cancel()
-	e.cancel = nil
+	e.cancel, e.parting = nil, false
+	close(e.ended)
 	e.none = errors.Is(err, stream.ErrNone)
 	open()
 	gone := errors.Is(err, stream.ErrGone)
@@ -133,13 +145,34 @@ func (ses *Session) follow(ctx context.Context) {
 // when it returns nil, or there is nothing to be had, with an error of package
 // stream or of a watcher. opened is called each time that the stream opens.
 func (ses *Session) Read(ctx context.Context, opened func()) error {
+	return ses.read(ctx, stream.Handler{Opened: opened})
+}
+
+func (ses *Session) read(ctx context.Context, h stream.Handler) error {
 	x := ses.e.Begin(ses.to, &ses.target, ses.version, ses)
 	defer x.Done()
 	x.Own()
-	return stream.Follow(ctx, &x.Exchange, stream.Handler{
-		Opened:  opened,
-		Message: func(text []byte) error { return ses.take(ctx, text) },
-	})
+	h.Message = func(text []byte) error { return ses.take(ctx, text) }
+	return stream.Follow(ctx, &x.Exchange, h)
+}
+
+// passed tells how far the stream has been read for who is attached.
+func (ses *Session) passed(eventID string) {
+	ses.ear.mu.Lock()
+	attached := ses.ear.attached || ses.ear.parting
+	ses.ear.mu.Unlock()
+	if attached && ses.e.cfg.Reached != nil {
+		ses.e.cfg.Reached(ses, eventID)
+	}
+}
+
+// After has the stream that Join opens go on after an event. It does nothing where a stream is open.
+func (ses *Session) After(eventID string) {
+	ses.ear.mu.Lock()
+	defer ses.ear.mu.Unlock()
+	if ses.ear.cancel == nil {
+		ses.ear.after = eventID
+	}
 }
 
 // Join keeps the session's stream open until Part, and reports whether that is
@@ -155,20 +188,32 @@ func (ses *Session) Join() bool {
 	if ses.conn == nil {
 		ses.listen()
 	}
+	e.after = "" // an open stream goes on from where it is
 	return true
 }
 
-// Part takes Join back, and reports whether there was one.
+// Part takes Join back, and reports whether there was one. Where another node hears the session from now on the stream is
+// closed, and what it has brought so far has been taken when Part returns.
 func (ses *Session) Part() bool {
 	e := &ses.ear
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	was := e.attached
 	e.attached = false
-	if ses.elsewhere() {
+	ended := e.ended
+	if e.parting = e.cancel != nil && ses.elsewhere(); e.parting {
 		e.hush()
 	}
+	parting := e.parting
 	e.relax(linger)
+	e.mu.Unlock()
+	if parting {
+		late := time.NewTimer(closing)
+		defer late.Stop()
+		select {
+		case <-ended:
+		case <-late.C:
+		}
+	}
 	return was
 }
 

@@ -36,6 +36,9 @@ type Config struct {
 	// does as well, and waits a moment until that is so. nil if none ever does.
 	Elsewhere func(*Session) bool
 	Heard     func(context.Context, *Session) bool
+	// Reached is told the id of an event of a session's stream when what came until then has been given to who is attached.
+	// May be nil.
+	Reached func(ses *Session, eventID string)
 	// Lost is told on a goroutine of its own, for which [Engine.Close] waits,
 	// that an upstream session is lost that is attached. May be nil.
 	Lost func(*Session)

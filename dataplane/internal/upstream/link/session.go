@@ -48,6 +48,8 @@ type Session struct {
 
 	// Kept is what a registry has for the session, for other nodes; nil for nothing. It is set before the session is used.
 	Kept []byte
+	// Checked is the gap in what is known of the registry after which the session was found in it.
+	Checked atomic.Uint64
 	// Noted is when the registry was told last that it is in use, in Unix nanoseconds.
 	Noted atomic.Int64
 	// Told is the generation of the client's stream on another node, whose node was told last to hear the session.

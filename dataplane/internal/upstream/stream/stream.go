@@ -32,6 +32,10 @@ var (
 
 // Handler gets what comes.
 type Handler struct {
+	// After is the id of the event that the stream is to go on from; empty for its beginning.
+	After string
+	// Passed is called with the id of an event when what came until then has been taken. May be nil.
+	Passed func(eventID string)
 	// Opened is called each time that the stream is open, before its messages.
 	// May be nil.
 	Opened func()
@@ -52,7 +56,7 @@ const (
 // and returns one of the errors above when there is nothing to be had, or the
 // error of h.Message.
 func Follow(ctx context.Context, x *exchange.Exchange, h Handler) error {
-	f := follower{x: x, h: h, pause: firstPause}
+	f := follower{x: x, h: h, pause: firstPause, lastID: h.After}
 	for {
 		began := time.Now()
 		if final := f.once(ctx); final != nil && ctx.Err() == nil {
@@ -105,8 +109,9 @@ func (f *follower) once(ctx context.Context) error {
 	f.events.Reset(resp, int(f.x.Limit))
 	for {
 		e, err := f.events.Next()
-		if id := f.events.LastID(); id != "" {
-			f.lastID = id
+		passed := ""
+		if id := f.events.LastID(); id != "" && id != f.lastID {
+			f.lastID, passed = id, id
 		}
 		if wait := f.events.Retry(); wait > 0 {
 			f.retry = wait
@@ -114,12 +119,14 @@ func (f *follower) once(ctx context.Context) error {
 		if err != nil {
 			return nil // an end, or one message too large: read on with the next stream
 		}
-		if len(e.Data) == 0 || !e.IsMessage() {
-			continue
+		if len(e.Data) > 0 && e.IsMessage() {
+			f.fruitful = true
+			if err := f.h.Message(e.Data); err != nil {
+				return err
+			}
 		}
-		f.fruitful = true
-		if err := f.h.Message(e.Data); err != nil {
-			return err
+		if passed != "" && f.h.Passed != nil {
+			f.h.Passed(passed)
 		}
 	}
 }

@@ -160,12 +160,16 @@ func (c *Crowd) Take() Tally { return c.tally.take() }
 // Notices is what the notices to sessions came to.
 type Notices struct {
 	Sent, Lost, Twice int
+	Excused           int      // that were lost or came twice, of calls that had an excuse
 	Examples          []string // subjects of some that were lost
 }
 
-// CheckNotices compares what sessions were told with what was sent, by the subject that a call gave them. where names what a
-// client's address was connected to at a time, for the examples.
-func (c *Crowd) CheckNotices(sent func(subject string) []int, where func(address string, at time.Time) string) Notices {
+// CheckNotices compares what sessions were told with what was sent, by the subject that a call gave them. excused says of a
+// call that had its answer at a time that its notices may get lost; where names what a client's address was connected to at a
+// time, for the examples.
+func (c *Crowd) CheckNotices(
+	sent func(subject string) []int, excused func(at time.Time) bool, where func(address string, at time.Time) string,
+) Notices {
 	var n Notices
 	for _, v := range c.visitors {
 		v.mu.Lock()
@@ -179,6 +183,10 @@ func (c *Crowd) CheckNotices(sent func(subject string) []int, where func(address
 				case times > 1:
 					n.Twice++
 				}
+			}
+			if excused(got.at) {
+				n.Excused += n.Lost - was.Lost + n.Twice - was.Twice
+				n.Lost, n.Twice = was.Lost, was.Twice
 			}
 			if len(n.Examples) < maxExamples && (n.Lost > was.Lost || n.Twice > was.Twice) {
 				n.Examples = append(n.Examples, fmt.Sprintf("%s: %d lost, %d twice; called at %s on %s, stream since %s on %s", subject,

@@ -55,7 +55,7 @@ func TestStraight(t *testing.T) {
 	goOn := crowd.Pause()
 	defer goOn()
 	<-time.After(time.Second) // the last notices
-	tally, notices := crowd.Take(), crowd.CheckNotices(journal.Notices, func(string, time.Time) string { return "the witness" })
+	tally, notices := crowd.Take(), crowd.CheckNotices(journal.Notices, func(time.Time) bool { return false }, func(string, time.Time) string { return "the witness" })
 	t.Logf("%d calls, %d notices, %d streams", len(tally.Succeeded), notices.Sent, crowd.Streams())
 	if len(tally.Failed) > 0 || tally.Lost > 0 || tally.Twice > 0 || len(tally.Succeeded) < 100 {
 		t.Errorf("%d succeeded, failed: %+v; progress: %d lost, %d twice", len(tally.Succeeded), tally.Failed, tally.Lost, tally.Twice)
