@@ -74,8 +74,7 @@ func (p *Pool) reached(ses *link.Session, eventID string) {
 
 // reachedOf binds how far a session was heard to its place and to what the upstream calls it: the next one there begins anew.
 func reachedOf(ses *link.Session, place string) string {
-	stored, _ := ses.Stored()
-	return ses.Target().Session + "/" + place + "/" + stored.ID
+	return ses.Target().Session + "/" + place + "/" + ses.ID()
 }
 
 // resume has a session that is about to be heard go on from where it was heard last, by whichever node.

@@ -105,7 +105,7 @@ func (p *Pool) exchange(ctx context.Context, h *lease.Held[*link.Session], name,
 	ses.Restore(ctx, h.Value)
 	h.Value.Hush() // what is under way on it goes on
 	p.joined(next)
-	if value != nil {
+	if h.Value.ID() != ses.ID() { // else another call has put it there just now
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.ending = append(p.ending, h.Value)

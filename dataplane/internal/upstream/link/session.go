@@ -60,6 +60,9 @@ type Session struct {
 	uris  map[string]struct{}
 }
 
+// ID is what the upstream calls the session, "" if it gave none.
+func (ses *Session) ID() string { return ses.id }
+
 // Version returns what was agreed.
 func (ses *Session) Version() wire.Version { return ses.version }
 
