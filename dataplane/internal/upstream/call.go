@@ -39,10 +39,13 @@ func (p *Pool) Call(ctx context.Context, t Target, r Request, sink func(Event) e
 		return Result{}, err
 	}
 	defer s.users.Add(-1)
-	defer s.calls.Add(-1)
-	if n := s.calls.Add(1); t.MaxConcurrent > 0 && int(n) > t.MaxConcurrent {
+	if !s.calls.Enter(ctx, t.MaxConcurrent) {
+		if ctx.Err() != nil {
+			return Result{}, fault.New(fault.Canceled, fault.ReasonCanceled, "The call was given up.").Because(context.Cause(ctx))
+		}
 		return Result{}, t.Busy()
 	}
+	defer s.calls.Leave()
 	pass, err := p.enter(ctx, s, &t)
 	if err != nil {
 		return Result{}, err

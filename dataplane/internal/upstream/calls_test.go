@@ -155,17 +155,24 @@ func TestMaxConcurrent(t *testing.T) {
 	to := target(s.url, wire.V20251125)
 	to.MaxConcurrent = 2
 	var calls sync.WaitGroup
-	for range 2 {
+	var refused atomic.Int32
+	for range 20 { // two run, eight wait
 		calls.Go(func() {
-			if _, err := p.Call(t.Context(), to, Request{Method: "tools/call"}, nil); err != nil {
+			_, err := p.Call(t.Context(), to, Request{Method: "tools/call"}, nil)
+			switch f := fault.From(err); {
+			case err == nil:
+			case f.Kind != fault.Exhausted || f.Reason != ReasonBusy || f.Retry <= 0:
 				t.Error(err)
+			default:
+				refused.Add(1)
 			}
 		})
 	}
-	until(t, func() bool { return running.Load() == 2 })
-	_, err := p.Call(t.Context(), to, Request{Method: "tools/call"}, nil)
-	if f := fault.From(err); f.Kind != fault.Exhausted || f.Reason != ReasonBusy || f.Retry <= 0 {
-		t.Errorf("%v", err)
+	until(t, func() bool { return running.Load() == 2 && refused.Load() == 10 })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.Call(ctx, to, Request{Method: "tools/call"}, nil); fault.KindOf(err) != fault.Canceled {
+		t.Errorf("a call that was given up: %v", err)
 	}
 	close(release)
 	calls.Wait()

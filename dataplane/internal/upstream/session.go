@@ -12,6 +12,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/httpclient"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/lease"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/link"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/turns"
 )
 
 // siteKey tells upstreams apart: one connection with one credential.
@@ -21,7 +22,7 @@ type siteKey struct{ key, url string }
 type site struct {
 	to    *httpclient.Endpoint
 	users atomic.Int32 // keep it from being forgotten
-	calls atomic.Int32 // under way, for Target.MaxConcurrent
+	calls turns.Turns  // under way, for Target.MaxConcurrent
 	used  atomic.Int64 // Unix nanoseconds of the last use
 
 	circuit *circuit // shared with the connection's other credentials

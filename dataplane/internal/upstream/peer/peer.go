@@ -49,7 +49,8 @@ type Target struct {
 	CallTimeout time.Duration
 	// MaxResponse bounds one message of the upstream in bytes. Default 10 MiB.
 	MaxResponse int64
-	// MaxConcurrent bounds calls under way for Key on this node; 0 is no bound.
+	// MaxConcurrent bounds calls under way for Key on this node, beyond which
+	// they wait for a moment; 0 is no bound.
 	MaxConcurrent int
 }
 

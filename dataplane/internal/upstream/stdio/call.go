@@ -8,6 +8,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/upstream"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio/talk"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
 const (
@@ -34,6 +35,13 @@ func (p *Pool) Call(ctx context.Context, t Target, r upstream.Request, sink func
 		return upstream.Result{}, err
 	}
 	defer leave()
+	if !s.turns.Enter(ctx, t.MaxConcurrent) {
+		if ctx.Err() != nil {
+			return upstream.Result{}, fault.New(fault.Canceled, fault.ReasonCanceled, "The call was given up.").Because(context.Cause(ctx))
+		}
+		return upstream.Result{}, t.busy("has as many calls under way as its connection allows")
+	}
+	defer s.turns.Leave()
 	if t.Session != "" && (r.Method == methodSubscribe || r.Method == methodUnsubscribe) {
 		if uri, ok := uriOf(r.Params); ok {
 			return p.subscription(ctx, s, &t, &r, uri)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio/child"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio/talk"
+	"github.com/penstockhq/penstock/dataplane/internal/upstream/turns"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
@@ -31,6 +32,7 @@ type site struct {
 	users   int        // calls under way or waiting for the process
 	used    time.Time
 	audience
+	turns turns.Turns // guards itself
 
 	failures  int // in a row
 	notBefore time.Time
@@ -54,9 +56,6 @@ func (p *Pool) enter(t *Target, k siteKey) (*site, func(), error) {
 	s, err := p.at(t, k)
 	if err != nil {
 		return nil, nil, err
-	}
-	if t.MaxConcurrent > 0 && s.users >= t.MaxConcurrent {
-		return nil, nil, t.busy("has as many calls under way as its connection allows")
 	}
 	s.users++
 	s.joined(t.Session)

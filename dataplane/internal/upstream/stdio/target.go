@@ -44,7 +44,7 @@ type Target struct {
 	CallTimeout time.Duration
 	// MaxResponse bounds one message of the server in bytes. Default [Config].MaxMessage.
 	MaxResponse int64
-	// MaxConcurrent bounds calls under way for the process; 0 is no bound.
+	// MaxConcurrent bounds calls under way for the process, beyond which they wait for a moment; 0 is no bound.
 	MaxConcurrent int
 }
 
