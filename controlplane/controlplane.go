@@ -330,11 +330,16 @@ func readiness(f *feed.Feed) func() error {
 	}
 }
 
+// window is what a node may send before it is read: reports are small. It does not grow, for which the library would send a ping
+// with every message.
+const window = 64 << 10
+
 // grpcServer serves the node stream, penstock.node.v1 and penstock.directory.v1 on one listener.
 func (p *ControlPlane) grpcServer(name string, l net.Listener, creds credentials.TransportCredentials, r *rooms) run.Task {
 	server := grpc.NewServer(grpc.Creds(creds), grpc.ForceServerCodecV2(distribute.Codec()),
 		grpc.ChainUnaryInterceptor(p.recoverUnary, r.bans.Unary), grpc.ChainStreamInterceptor(p.recoverStream, r.bans.Stream),
 		grpc.MaxRecvMsgSize(maxReport), grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
+		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
 	r.streams.Register(server)

@@ -91,6 +91,12 @@ func (s *stream) run(ctx context.Context) error {
 	return context.Cause(inner)
 }
 
+// What a control plane may send before the node has read it: enough for a snapshot over a long way, 10 MB/s at 100 ms.
+const (
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
+)
+
 // open dials and says Hello.
 func (s *stream) open(ctx context.Context) error {
 	opts := append([]grpc.DialOption{
@@ -98,6 +104,8 @@ func (s *stream) open(ctx context.Context) error {
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(),
+		// Windows that do not grow: to find out by how much they could, the library sends a ping with every answer.
+		grpc.WithStaticStreamWindowSize(streamWindow), grpc.WithStaticConnWindowSize(connWindow),
 	}, s.c.cfg.DialOptions...)
 	conn, err := grpc.NewClient(s.endpoint, opts...)
 	if err != nil {

@@ -59,6 +59,14 @@ func (b *bucket) take(now time.Time) time.Duration {
 	return minWait + jitter(time.Duration(b.owed/b.rate*float64(time.Second))+minWait)
 }
 
+// spread is over how long so many have to begin, that come at one moment, for none of them to be sent away.
+func (b *bucket) spread(n int64) time.Duration {
+	if float64(n) <= b.rate {
+		return 0
+	}
+	return time.Duration(float64(n) / b.rate * float64(time.Second))
+}
+
 // age returns how long a stream may last: all of them a little different, so that they do not end together.
 func (s *Server) age() time.Duration {
 	return time.Duration((1-ageSpread)*float64(s.maxAge)) + jitter(time.Duration(2*ageSpread*float64(s.maxAge)))

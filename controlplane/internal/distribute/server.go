@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -93,6 +94,7 @@ type Server struct {
 	maxAge    time.Duration
 	shedEvery time.Duration
 	hellos    *bucket
+	waiting   atomic.Int64 // streams that wait for the configuration to be loaded
 	ledger    *ledger
 	others    Others
 	revoked   *revoked
@@ -161,13 +163,8 @@ func (s *Server) Follow(g distributionv1.DistributionService_FollowServer) error
 	if err != nil {
 		return toStatus(err)
 	}
-	switch {
-	case s.isDraining():
-		return status.Error(codes.Unavailable, "this control plane is stopping")
-	case s.feed.Lost(g.Context()) != nil:
-		return status.Error(codes.Unavailable, "the revision log lost revisions: a node keeps what it has")
-	case !s.feed.Ready(), !s.revoked.isReady(), !s.rollout.isReady():
-		return status.Error(codes.Unavailable, "this control plane is still loading its configuration")
+	if err := s.admit(g.Context()); err != nil {
+		return err
 	}
 	class, err := s.feed.Class(scopeOf(w))
 	if err != nil {

@@ -254,7 +254,7 @@ func (f *Feed) follow(ctx context.Context, hints <-chan struct{}) error {
 	defer check.Stop()
 	failing := false
 	for {
-		if f.isFrozen() {
+		if f.Frozen() {
 			return fmt.Errorf("%w: somebody has seen more of it", errGap)
 		}
 		err := f.catchUp(ctx)

@@ -153,8 +153,8 @@ func (f *Feed) freeze(ctx context.Context, l lost) {
 	f.signal()
 }
 
-// isFrozen reports whether nothing may be sent.
-func (f *Feed) isFrozen() bool {
+// Frozen reports whether revisions are known to be lost, so that nothing may be sent. It reads no store.
+func (f *Feed) Frozen() bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.lost != (lost{})

@@ -176,6 +176,7 @@ func (q *mirror) entry(w waiting) Entry {
 type headJSON struct {
 	General bool        `json:"g,omitempty"`
 	Ended   bool        `json:"e,omitempty"`
+	Sent    uint64      `json:"s,omitempty"`
 	Asked   []askedJSON `json:"a,omitempty"`
 }
 
@@ -185,7 +186,7 @@ type askedJSON struct {
 }
 
 func headOf(h *replay.Head) []byte {
-	out := headJSON{General: h.General, Ended: h.Ended}
+	out := headJSON{General: h.General, Ended: h.Ended, Sent: h.Sent}
 	for _, a := range h.Asked {
 		out.Asked = append(out.Asked, askedJSON{a.ID, a.Method})
 	}
@@ -209,14 +210,12 @@ func (s *Session) Fetch(ctx context.Context, id string) (p replay.Position, c re
 		return p, c, nil, false
 	}
 	m.back(ctx)
-	c = replay.Copy{Name: name, First: number + 1}
-	if len(found.Events) > 0 {
-		c.First = found.Events[0].Number
-	} else if number > 0 {
-		return p, c, nil, false // it has sent something, which is gone
-	}
+	c = replay.Copy{Name: name}
 	if !m.openStream(s.uid, found, &c) {
 		return p, c, nil, false
+	}
+	if len(c.Events) == 0 && number > 0 && !c.Head.General {
+		return p, c, nil, false // it has sent something, which is gone
 	}
 	if c.Head.General && number >= c.First+uint64(len(c.Events)) {
 		// The client has read what its node had sent and not yet written when it died: nothing is missing.
@@ -242,9 +241,13 @@ func (m *Manager) openStream(id UID, found Buffered, into *replay.Copy) bool {
 	if err != nil || json.Unmarshal(plain, &head) != nil {
 		return false
 	}
-	into.Head = replay.Head{General: head.General, Ended: head.Ended}
+	into.Head = replay.Head{General: head.General, Ended: head.Ended, Sent: head.Sent}
 	for _, a := range head.Asked {
 		into.Head.Asked = append(into.Head.Asked, replay.Asked{ID: a.ID, Method: a.Method})
+	}
+	into.First = head.Sent + 1
+	if len(found.Events) > 0 {
+		into.First = found.Events[0].Number
 	}
 	for _, e := range found.Events {
 		if e.Number != into.First+uint64(len(into.Events)) { // the store was away meanwhile

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -24,7 +25,7 @@ import (
 )
 
 // step bounds one part of the measurement: minutes, on a machine that does other things too.
-const step = 20 * time.Minute
+const step = 30 * time.Minute
 
 // bench is one measurement.
 type bench struct {
@@ -44,8 +45,10 @@ type bench struct {
 	stopUpstream         func() error
 	asNodes              *grpc.ClientConn // with a node\'s certificate
 	edit                 string           // tool with a proposed change
+	editions             atomic.Int64     // of what tools are said to do
 	client               *admin.Client
 	token                string
+	left                 leftover
 	control              *proc.Process
 	fleet                *fleet
 	idleRate             float64 // bytes a second that an idle node reads

@@ -25,6 +25,7 @@ type leftover struct {
 	Catalogue string `json:"catalogue"`
 	Upstream  string `json:"upstream"` // address of the MCP servers, which is in the configuration
 	Token     string `json:"token"`
+	Edits     int    `json:"edits"` // tools whose definition was changed
 }
 
 func (b *bench) leftoverFile() string { return filepath.Join(b.dir, "filled.json") }
@@ -61,14 +62,23 @@ func (b *bench) configured(ctx context.Context) error {
 	if b.client, err = admin.New("http://"+b.adminAddr, string(bytes.TrimSpace(token))); err != nil {
 		return err
 	}
-	if b.token = l.Token; b.token != "" {
+	if b.token, b.left = l.Token, l; b.token != "" {
 		b.say("using what is in %s", b.dir)
+		for range l.Edits {
+			b.upstream.Edit()
+		}
 		return nil
 	}
 	if err := b.fill(ctx, "http://"+address); err != nil {
 		return err
 	}
-	text, err = json.Marshal(leftover{Catalogue: b.catalogue.String(), Upstream: address, Token: b.token})
+	b.left = leftover{Catalogue: b.catalogue.String(), Upstream: address, Token: b.token}
+	return b.leave()
+}
+
+// leave notes what the next run has to know.
+func (b *bench) leave() error {
+	text, err := json.Marshal(b.left)
 	if err != nil {
 		return err
 	}

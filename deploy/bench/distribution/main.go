@@ -67,10 +67,10 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 func parseSettings(args []string) (settings, error) {
 	s := settings{}
 	f := flag.NewFlagSet("distribution", flag.ContinueOnError)
-	f.IntVar(&s.Nodes, "nodes", 100, "`number` of simulated nodes, each with its own connection")
-	f.IntVar(&s.Gateways, "gateways", 1000, "`number` of gateways, with Zipf sizes")
-	f.IntVar(&s.Tools, "tools", 10_000, "`number` of tools in all, a multiple of the servers")
-	f.IntVar(&s.Servers, "servers", 10, "`number` of MCP servers that have them")
+	f.IntVar(&s.Nodes, "nodes", 1000, "`number` of simulated nodes, each with its own connection")
+	f.IntVar(&s.Gateways, "gateways", 2000, "`number` of gateways, with Zipf sizes")
+	f.IntVar(&s.Tools, "tools", 20_000, "`number` of tools in all, a multiple of the servers")
+	f.IntVar(&s.Servers, "servers", 20, "`number` of MCP servers that have them")
 	f.Uint64Var(&s.Seed, "seed", 1, "`number` from which the catalogue is made")
 	f.DurationVar(&s.For, "for", time.Minute, "`duration` of the steady part")
 	f.IntVar(&s.Rate, "rate", 10, "`number` of changes a second in it, one tool each")
@@ -83,8 +83,12 @@ func parseSettings(args []string) (settings, error) {
 	f.StringVar(&s.Out, "out", "", "write distribution.json and distribution.svg into this `folder`")
 	f.StringVar(&s.Profiles, "profiles", "", "write profiles of the control plane and of nodesim into this `folder`")
 	smoke := f.Bool("smoke", false, "20 nodes, two of them whole, 100 gateways, 3 s: checks that everything arrives, measures nothing")
+	full := f.Bool("full", false, "10,000 gateways and 100,000 tools, the size of the goals: takes about 20 minutes on two CPUs")
 	if err := f.Parse(args); err != nil {
 		return settings{}, err
+	}
+	if *full {
+		s.Gateways, s.Tools, s.Servers = 10_000, 100_000, 100
 	}
 	if *smoke {
 		s.Nodes, s.Real, s.Gateways, s.Tools, s.Servers, s.For, s.Burst, s.Settle = 20, 2, 100, 1000, 4, 3*time.Second, 400, time.Second

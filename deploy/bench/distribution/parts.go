@@ -107,18 +107,18 @@ func (b *bench) steady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var profiled error
+	var control, nodes error
 	var group sync.WaitGroup
-	group.Go(func() {
-		profiled = b.profile(ctx, "control-steady", fmt.Sprintf("profile?seconds=%d", max(1, int(b.For.Seconds())-1)))
-	})
+	query := fmt.Sprintf("?seconds=%d", max(1, int(b.For.Seconds())-1))
+	group.Go(func() { control = b.profile(ctx, "control-steady", "profile"+query) })
+	group.Go(func() { nodes = b.keep(ctx, "nodesim-steady", "http://"+b.fleet.address+"/cpu"+query) })
 	cpu, err := cpuOf(b.control)
 	if err != nil {
 		return err
 	}
 	revisions, err := paced(ctx, b.Rate, b.For, b.change)
 	group.Wait()
-	if err := errors.Join(err, profiled); err != nil {
+	if err := errors.Join(err, control, nodes); err != nil {
 		return err
 	}
 	used, err := cpuOf(b.control)
@@ -172,6 +172,10 @@ func (b *bench) sizes(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.asNodes.Close()) }()
 	const edits = 5
+	b.left.Edits += edits
+	if err := b.leave(); err != nil {
+		return err
+	}
 	var proposed, accepted [edits]float64
 	for n := range edits {
 		if proposed[n], err = b.weigh(ctx, 1, b.propose); err != nil {

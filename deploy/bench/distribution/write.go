@@ -37,16 +37,16 @@ func (b *bench) update(ctx context.Context, g *resourcev1.Gateway, field string)
 	return made.GetRevision(), nil
 }
 
-// edited describes one tool of a gateway anew.
-func (b *bench) edited(gateway, edition int) *resourcev1.Gateway {
+// edited describes one tool of a gateway anew: with each call in other words, because what is there already is no change.
+func (b *bench) edited(gateway int) *resourcev1.Gateway {
 	g := &resourcev1.Gateway{Name: synthetic.GatewayName(gateway), Tools: b.catalogue.Assignments(gateway)}
-	g.Tools[0].Description = fmt.Sprintf("Edition %d of %s of what this tool is said to do.", edition, b.result.Time)
+	g.Tools[0].Description = fmt.Sprintf("Edition %d of %s of what this tool is said to do.", b.editions.Add(1), b.result.Time)
 	return g
 }
 
 // change is a change of one tool.
 func (b *bench) change(ctx context.Context, n int) (uint64, error) {
-	return b.update(ctx, b.edited(b.quiet(n), n), "tools")
+	return b.update(ctx, b.edited(b.quiet(n)), "tools")
 }
 
 // deny takes one tool off a gateway, or puts it there again.

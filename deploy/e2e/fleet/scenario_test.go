@@ -29,8 +29,9 @@ type scenario struct {
 type span struct{ from, to time.Time }
 
 const (
-	// backWithin is how long nodes may take to use Redis again.
-	backWithin = 5 * time.Second
+	// backWithin is how long nodes may take to use Redis again: what a node had asked for before it gave up may lock the place
+	// of an upstream session for 10 s.
+	backWithin = 12 * time.Second
 	// saysFor is how long after the answer a tool that tells goes on telling.
 	saysFor = time.Second
 )

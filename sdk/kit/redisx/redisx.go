@@ -25,7 +25,10 @@ const ReasonUnavailable = "REDIS_UNAVAILABLE"
 const (
 	dialTimeout = 500 * time.Millisecond
 	ioTimeout   = 250 * time.Millisecond
-	poolTimeout = 300 * time.Millisecond
+	// poolSize is how many commands a server gets at a time, and poolTimeout how long others wait for their turn: all clients
+	// of a node that has died come to the other nodes at one moment.
+	poolSize    = 64
+	poolTimeout = time.Second
 	// retryAfter is how long a server that was away is left alone: one caller a second finds out whether it is back.
 	retryAfter = time.Second
 	// tripAfter is how many commands in a row have to fail. One lost connection is no outage.
@@ -40,9 +43,9 @@ type Config struct {
 
 // Client is a Redis, or a Redis Cluster. Close ends it.
 //
-// A command that finds the server away returns after at most 500 ms (dial) plus 250 ms (read or write), or at once with the
-// fault Unavailable REDIS_UNAVAILABLE when two commands before it failed and the last of them less than a second ago. Commands
-// are not repeated: a script that takes something may have taken it.
+// A command that finds the server away returns after at most 500 ms (dial) plus 250 ms (read or write), and 1 s if 64 others are
+// under way, or at once with the fault Unavailable REDIS_UNAVAILABLE when two commands before it failed and the last of them less
+// than a second ago. Commands are not repeated: a script that takes something may have taken it.
 type Client struct {
 	redis.UniversalClient
 
@@ -70,7 +73,7 @@ func Open(s Settings, c Config) (*Client, error) {
 	}
 	o := &redis.UniversalOptions{
 		Addrs: t.addrs, Username: t.user, Password: t.password, DB: t.database, TLSConfig: t.tls,
-		DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolTimeout: poolTimeout,
+		DialTimeout: dialTimeout, DialerRetries: 1, ReadTimeout: ioTimeout, WriteTimeout: ioTimeout, PoolSize: poolSize, PoolTimeout: poolTimeout,
 		MaxRetries: -1, ContextTimeoutEnabled: true, ConnMaxIdleTime: 5 * time.Minute,
 		// Redis 7.0 knows neither.
 		DisableIdentity: true, MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
@@ -130,7 +133,8 @@ func (c *Client) guard(refused func(context.Context)) redis.Hook {
 		Name: "redis", MaxRequests: 1, Timeout: retryAfter,
 		ReadyToTrip:  func(n gobreaker.Counts) bool { return n.ConsecutiveFailures >= tripAfter },
 		IsSuccessful: answered,
-		IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) },
+		// A command that did not have its turn says nothing of the server.
+		IsExcluded: func(err error) bool { return errors.Is(err, context.Canceled) || errors.Is(err, redis.ErrPoolTimeout) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			switch {
 			case to == gobreaker.StateOpen && from == gobreaker.StateClosed:

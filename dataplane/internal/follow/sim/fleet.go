@@ -25,7 +25,7 @@ type Config struct {
 	Nodes int
 	// Regions that the nodes are spread over; at least one.
 	Regions []string
-	// Real is how many of the nodes compile for real; the others only keep the state.
+	// Real is how many of the nodes compile for real, and hold the state; the others share one (see the package).
 	Real int
 	// ApplyDelay is how much longer each node takes to enforce something.
 	ApplyDelay time.Duration
@@ -76,9 +76,13 @@ func Run(ctx context.Context, c Config) (r Report, err error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("simulate nodes: %w", err)
 	}
+	shared, err := newPool()
+	if err != nil {
+		return Report{}, fmt.Errorf("simulate nodes: %w", err)
+	}
 	members := make([]*member, c.Nodes)
 	for n := range members {
-		if members[n], err = newMember(c, a, n); err != nil {
+		if members[n], err = newMember(c, a, shared, n); err != nil {
 			return Report{}, err
 		}
 	}
@@ -150,10 +154,10 @@ func settle(ctx context.Context, members []*member, within time.Duration) bool {
 
 // agree reports whether all nodes are at one revision, and those of a region have one digest.
 func agree(members []*member) bool {
-	first := members[0].client.Status()
+	first := members[0].status()
 	digests := make(map[string]any)
 	for _, m := range members {
-		s := m.client.Status()
+		s := m.status()
 		if !s.Loaded || s.Epoch != first.Epoch || s.Revision != first.Revision {
 			return false
 		}

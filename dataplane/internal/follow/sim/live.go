@@ -8,12 +8,15 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"time"
 )
 
 // Live is how a fleet does while it runs: GET /live. GET /revisions?from=N answers with a [Revision] for each above N that
-// all nodes have reached or gone beyond.
+// all nodes have reached or gone beyond, GET /heap with a profile of what the process holds, GET /cpu?seconds=N with one of
+// what it does.
 type Live struct {
 	Nodes     int `json:"nodes"`
 	Connected int `json:"connected"`
@@ -32,7 +35,7 @@ type Live struct {
 func live(members []*member) Live {
 	l := Live{Nodes: len(members), Agreed: agree(members), MinRevision: math.MaxUint64}
 	for _, m := range members {
-		s := m.client.Status()
+		s := m.status()
 		if s.Connected {
 			l.Connected++
 		}
@@ -81,6 +84,19 @@ func answer(listen string, members []*member) (stop func() error, err error) {
 			return
 		}
 		_ = json.NewEncoder(w).Encode(each(members, from)) // as above
+	})
+	mux.HandleFunc("GET /heap", func(w http.ResponseWriter, _ *http.Request) {
+		runtime.GC()                           // so that it shows what is held, not what was used
+		_ = pprof.Lookup("heap").WriteTo(w, 0) // as above
+	})
+	mux.HandleFunc("GET /cpu", func(w http.ResponseWriter, r *http.Request) {
+		seconds, err := strconv.Atoi(r.FormValue("seconds"))
+		if err != nil || seconds < 1 || pprof.StartCPUProfile(w) != nil {
+			http.Error(w, "seconds is no number of them, or somebody else has a profile made", http.StatusBadRequest)
+			return
+		}
+		defer pprof.StopCPUProfile()
+		pause(r.Context(), time.Duration(seconds)*time.Second)
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 1)

@@ -24,6 +24,7 @@ type member struct {
 	name, region string
 	client       *node.Client
 	compiler     node.Applier // nil: the stub
+	tracked      *tracked     // nil: it holds a state of its own
 	delay        time.Duration
 	slow         bool
 
@@ -53,6 +54,9 @@ func (m *member) Apply(ctx context.Context, s node.State, touched []node.Key, at
 	if m.delay > 0 {
 		pause(ctx, m.delay)
 	}
+	if m.tracked != nil {
+		m.tracked.enforced(s.Epoch(), s.Revision())
+	}
 	var rejects []node.Reject
 	if m.compiler != nil {
 		rejects = m.compiler.Apply(ctx, s, touched, atomic)
@@ -76,8 +80,17 @@ func (m *member) Deny(ctx context.Context, revision uint64, keys []node.Key) {
 	m.denied = append(m.denied, reached{revision, time.Now()})
 }
 
-// newMember makes the n-th node. The first nodes have the real compiler.
-func newMember(c Config, a *authority, n int) (*member, error) {
+// status is what the client knows of itself, with the state that it has been relieved of.
+func (m *member) status() node.Status {
+	s := m.client.Status()
+	if m.tracked != nil {
+		s.Epoch, s.Revision, s.Digest = m.tracked.at()
+	}
+	return s
+}
+
+// newMember makes the n-th node. The first nodes have the real compiler and a state of their own.
+func newMember(c Config, a *authority, p *pool, n int) (*member, error) {
 	m := &member{name: fmt.Sprintf("sim-%05d", n), region: c.Regions[n%len(c.Regions)], delay: c.ApplyDelay}
 	m.slow = float64(n%100) < 100*c.Slow && n >= c.Real
 	if n < c.Real {
@@ -87,12 +100,16 @@ func newMember(c Config, a *authority, n int) (*member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make node %s: %w", m.name, err)
 	}
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(credentials.NewTLS(config)), grpc.WithContextDialer(m.dial),
+		grpc.WithReadBufferSize(bufferSize), grpc.WithWriteBufferSize(bufferSize),
+	}
+	if m.compiler == nil {
+		m.tracked = &tracked{pool: p, first: n}
+		options = append(options, grpc.WithStreamInterceptor(m.tracked.intercept))
+	}
 	m.client, err = node.New(node.Config{
-		Endpoints: c.Endpoints, Applier: m, Build: "nodesim", Capabilities: follow.Features(), Log: c.Log,
-		DialOptions: []grpc.DialOption{
-			grpc.WithTransportCredentials(credentials.NewTLS(config)), grpc.WithContextDialer(m.dial),
-			grpc.WithReadBufferSize(bufferSize), grpc.WithWriteBufferSize(bufferSize),
-		},
+		Endpoints: c.Endpoints, Applier: m, Build: "nodesim", Capabilities: follow.Features(), Log: c.Log, DialOptions: options,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make node %s: %w", m.name, err)

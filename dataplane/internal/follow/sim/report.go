@@ -57,7 +57,7 @@ type Revision struct {
 func report(members []*member, load time.Duration, agreed bool) Report {
 	r := Report{Nodes: len(members), Agreed: agreed, MinRevision: math.MaxUint64, LoadMS: max(0, ms(load)), RSSBytes: residentBytes()}
 	for _, m := range members {
-		s := m.client.Status()
+		s := m.status()
 		if s.Connected {
 			r.Connected++
 		}

@@ -141,9 +141,8 @@ func (p *plane) Follow(s distributionv1.DistributionService_FollowServer) error 
 	return nil
 }
 
-func serve(t *testing.T, p *plane, cert tls.Certificate) string {
+func serve(t *testing.T, p distributionv1.DistributionServiceServer, cert tls.Certificate) string {
 	t.Helper()
-	p.names = make(map[string]int)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +208,7 @@ func TestRun(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p := &plane{odd: tt.odd}
+			p := &plane{odd: tt.odd, names: make(map[string]int)}
 			c := sim.Config{
 				Endpoints: []string{serve(t, p, server)}, CACert: cert, CAKey: key, TrustDomain: domain, Nodes: 8, Regions: []string{"eu", "us"},
 				Real: 2, For: 600 * time.Millisecond, Settle: 300 * time.Millisecond,

@@ -23,6 +23,7 @@ type Head struct {
 	General bool    // the session's own stream, not that of a request
 	Ended   bool    // nothing follows
 	Asked   []Asked // the requests that are answered on the stream
+	Sent    uint64  // number of the newest event that was sent before this was told
 }
 
 // Asked is one request.

@@ -167,7 +167,20 @@ func (s *Shelf) Sweep(now time.Time) {
 			delete(s.streams, name)
 		}
 	}
+	s.show()
 	s.compact()
+}
+
+// show tells the mirror how far the session's own stream has come, however long ago: its client may come back to another node
+// for what follows. The caller holds mu.
+func (s *Shelf) show() {
+	st := s.own
+	if st == nil || st.surrendered {
+		return
+	}
+	h := st.head
+	h.Sent = st.next - 1
+	s.tell(Change{Stream: st.name, Head: &h, Oldest: st.next - uint64(len(st.events))})
 }
 
 // Size returns how many streams are known and what their events cost in bytes.
