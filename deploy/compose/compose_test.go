@@ -120,7 +120,7 @@ func written() document {
 			Build:   &build{Context: "../..", Dockerfile: "deploy/compose/Dockerfile", Args: map[string]string{"BINARY": string(i.Role)}},
 			Command: args, Environment: map[string]string{}, Restart: "unless-stopped",
 			// Longer than calls may take to finish (shutdown.drain).
-			Grace:   "40s",
+			Grace:   "50s",
 			Volumes: []string{i.Name + ":/data", "./tls/" + i.Name + ":/tls:ro"},
 		}
 		if i.Role == topology.Authserver {

@@ -2,6 +2,8 @@
 
 package lease
 
+import "slices"
+
 // Patience is how many times longer the session of a client's session is
 // kept than others: the upstream may keep things for it that a new session would
 // not have (mcp.md M-89).
@@ -23,7 +25,7 @@ func (s *Shelf[T]) Idle(out []T, now, idle int64) (list []T, empty bool) {
 			return h.used.Load() <= limit && h.pins.Load() == 0 && (!busy || key.exclusive())
 		})
 		if !busy && l.current.Load() == nil && len(l.free) == 0 {
-			delete(s.slots, key)
+			s.forget(l)
 		}
 	}
 	return out, len(s.slots) == 0
@@ -76,12 +78,10 @@ func (s *Shelf[T]) oldest() (from *Slot[T], oldest *Held[T]) {
 func (s *Shelf[T]) End(out []T, session string) []T {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key, l := range s.slots {
-		if key.Session == session {
-			l.ended.Store(true)
-			out = l.clear(out, func(*Held[T]) bool { return true })
-			delete(s.slots, key)
-		}
+	for _, l := range slices.Clone(s.bySession[session]) {
+		l.ended.Store(true)
+		out = l.clear(out, func(*Held[T]) bool { return true })
+		s.forget(l)
 	}
 	return out
 }
@@ -90,8 +90,8 @@ func (s *Shelf[T]) End(out []T, session string) []T {
 func (s *Shelf[T]) Of(out []*Held[T], session string) []*Held[T] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key, l := range s.slots {
-		if h := l.current.Load(); h != nil && key.Session == session {
+	for _, l := range s.bySession[session] {
+		if h := l.current.Load(); h != nil {
 			out = append(out, h)
 		}
 	}

@@ -11,6 +11,7 @@ package lease
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,14 +54,15 @@ func (h *Held[T]) Gone() bool { return h.gone.Load() }
 type Shelf[T any] struct {
 	count *atomic.Int64
 
-	mu    sync.Mutex
-	slots map[Key]*Slot[T]
+	mu        sync.Mutex
+	slots     map[Key]*Slot[T]
+	bySession map[string][]*Slot[T] // of these, those of a client's session
 }
 
 // NewShelf returns an empty shelf. count is kept at the number of sessions on
 // it, and may be shared by shelves.
 func NewShelf[T any](count *atomic.Int64) *Shelf[T] {
-	return &Shelf[T]{count: count, slots: make(map[Key]*Slot[T])}
+	return &Shelf[T]{count: count, slots: make(map[Key]*Slot[T]), bySession: make(map[string][]*Slot[T])}
 }
 
 // Slot is the place of all sessions with one Key.
@@ -84,9 +86,26 @@ func (s *Shelf[T]) Enter(k Key) *Slot[T] {
 	if l == nil {
 		l = &Slot[T]{key: k, shelf: s}
 		s.slots[k] = l
+		if k.Session != "" {
+			s.bySession[k.Session] = append(s.bySession[k.Session], l)
+		}
 	}
 	l.users.Add(1)
 	return l
+}
+
+// forget takes a slot off the shelf. The caller holds mu.
+func (s *Shelf[T]) forget(l *Slot[T]) {
+	delete(s.slots, l.key)
+	if l.key.Session == "" {
+		return
+	}
+	rest := slices.DeleteFunc(s.bySession[l.key.Session], func(other *Slot[T]) bool { return other == l })
+	if len(rest) == 0 {
+		delete(s.bySession, l.key.Session)
+		return
+	}
+	s.bySession[l.key.Session] = rest
 }
 
 // Take returns a session of the slot, one that open makes if there is none. open

@@ -84,6 +84,8 @@ func Settings(f Fleet, i Instance) []Setting {
 		secret("seal_keyset", f.SealKeyset)
 		flag("mcp.listen", i.Listen["mcp"])
 		flag("mcp.url", f.Gateways)
+		// Behind a balancer, clients keep their connections; one that calls within that time is asked to open another.
+		flag("shutdown.grace", "10s")
 		flag("forward.listen", i.Listen["forward"])
 		flag("forward.address", i.Reach)
 		flag("control_plane.endpoints", endpoints)
