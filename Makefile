@@ -117,10 +117,10 @@ conformance: clients $(EVERYTHING_SERVER) ## The official MCP conformance suite,
 	go run ./deploy/conformance -reference $(EVERYTHING_SERVER)
 
 .PHONY: bench
-bench: build ## Measure against reference systems, 10 minutes of 1,000 sessions, and how changes reach 1,000 nodes: tables, JSON and plots in deploy/bench/out
+bench: build ## Measure against reference systems, 10 minutes of 1,000 sessions, and how changes reach 1,000 nodes (20 minutes): tables, JSON and plots in deploy/bench/out
 	go run ./deploy/bench -out deploy/bench/out $(BENCH_SYSTEMS:%=-system %) $(BENCH_ARGS)
 	go run ./deploy/bench/soak -out deploy/bench/out
-	go run ./deploy/bench/distribution -out deploy/bench/out $(DISTRIBUTION_ARGS)
+	go run ./deploy/bench/distribution -full -out deploy/bench/out $(DISTRIBUTION_ARGS)
 
 .PHONY: bench-scale
 bench-scale: ## Load 10,000 gateways and 100,000 tools into a node: memory and times, in deploy/bench/out

@@ -292,7 +292,7 @@ func (i *issuing) revoked(old string) {
 		t.Fatalf("the last client's token is of %s", kid)
 	}
 	bad := i.tokens[0].kid()
-	i.out = append(i.out, i.signing("--signing.revoke", bad))
+	i.out = append(i.out, i.signing("--signing.revoke=" + bad))
 	end := time.Now().Add(5 * time.Second)
 	for n := range loadClients - 1 {
 		eventually(t, time.Until(end), func() error {
@@ -316,7 +316,7 @@ func (i *issuing) revoked(old string) {
 	if err := i.call(loadClients - 1); err != nil {
 		t.Errorf("a token of another key: %v", err)
 	}
-	p := i.startIssuer("--signing.revoke", bad)
+	p := i.startIssuer("--signing.revoke=" + bad)
 	if code := p.wait(); code != 1 || !strings.Contains(p.stderr.String(), "no such signing key") {
 		t.Errorf("revoking twice: exit code %d: %s", code, p.stderr.tail())
 	}

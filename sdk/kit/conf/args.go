@@ -77,7 +77,7 @@ func (l *loader) readFlag(a *arguments, name, text string, hasText bool, rest []
 		text = "true"
 	case !hasText:
 		if len(rest) == 0 || strings.HasPrefix(rest[0], "--") {
-			l.problem(name, "", "--%s needs a value", name)
+			l.problem(name, "", "--%s needs a value (one that begins with two dashes is written --%s=VALUE)", name, name)
 			return 0
 		}
 		text, used = rest[0], 1

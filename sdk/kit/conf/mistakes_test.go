@@ -28,9 +28,9 @@ func TestMistakes(t *testing.T) {
 		{"positional argument", []string{"start"}, nil, "", `unexpected argument "start": settings are given as --name value`},
 		{"single dash", []string{"-demo"}, nil, "", `unexpected argument "-demo": settings are given as --name value`},
 		{"only dashes", []string{"--"}, nil, "", `unexpected argument "--": settings are given as --name value`},
-		{"flag without its value", []string{"--data-dir"}, nil, "", "--data-dir needs a value"},
-		{"flag followed by a flag", []string{"--data-dir", "--demo"}, nil, "", "--data-dir needs a value"},
-		{"config without a file", []string{"--config"}, nil, "", "--config needs a value"},
+		{"flag without its value", []string{"--data-dir"}, nil, "", "--data-dir needs a value (one that begins with two dashes is written --data-dir=VALUE)"},
+		{"flag followed by a flag", []string{"--data-dir", "--demo"}, nil, "", "--data-dir needs a value (one that begins with two dashes is written --data-dir=VALUE)"},
+		{"config without a file", []string{"--config"}, nil, "", "--config needs a value (one that begins with two dashes is written --config=VALUE)"},
 		{"value for a flag without one", []string{"--version=1"}, nil, "", "--version takes no value"},
 
 		{"unknown variable", nil, []string{"PENSTOCK_EDGE_LISTN=x"}, "", "unknown environment variable PENSTOCK_EDGE_LISTN; did you mean PENSTOCK_EDGE_LISTEN?"},

@@ -157,9 +157,10 @@ func (ses *Session) Message(ctx context.Context, in exchange.Inbound, newest *in
 		return nil
 	}
 	release()
-	if in.ID != nil {
+	switch {
+	case in.ID != nil:
 		ses.refuse(ctx, in.ID)
-	} else {
+	case ses.e.cfg.Unsaid == nil || !ses.e.cfg.Unsaid(ses, ses.event(in, release)):
 		ses.Dropped(ctx)
 	}
 	return nil
