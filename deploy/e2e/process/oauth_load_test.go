@@ -292,7 +292,7 @@ func (i *issuing) revoked(old string) {
 		t.Fatalf("the last client's token is of %s", kid)
 	}
 	bad := i.tokens[0].kid()
-	i.out = append(i.out, i.signing("--signing.revoke=" + bad))
+	i.out = append(i.out, i.signing("--signing.revoke="+bad))
 	end := time.Now().Add(5 * time.Second)
 	for n := range loadClients - 1 {
 		eventually(t, time.Until(end), func() error {
