@@ -159,14 +159,7 @@ func TestNoticesReachTheStream(t *testing.T) {
 			}
 			hear := func(at *eventsRead) {
 				t.Helper()
-				want := fmt.Sprintf("notice-%d.", said)
-				_, data, ok := at.next()
-				if strings.Contains(data, "notice-1.") && said > 1 { // nobody listened; it comes late, or came with its call
-					_, data, ok = at.next()
-				}
-				if !ok || !strings.Contains(data, want) {
-					t.Fatalf("the stream has %q, want %s", data, want)
-				}
+				at.want(fmt.Sprintf("notice-%d.", said))
 			}
 			open := func(s, node string, owns int, joins bool) *eventsRead { // joins: what another node has opened
 				t.Helper()
@@ -290,40 +283,6 @@ func TestNoticesWhileAway(t *testing.T) {
 			call(f.b)
 			next("notice-4.")
 			_ = back.body.Close()
-		})
-	}
-}
-
-// TestNoticesBeforeTheStream is M-91: what an upstream says on the stream that a node still has open after a call, just before
-// the client's own stream opens, here or on another node, arrives there once.
-func TestNoticesBeforeTheStream(t *testing.T) {
-	redis := redistest.Start(t)
-	for _, at := range []string{"node-a", "node-b"} {
-		t.Run(at, func(t *testing.T) {
-			if err := newFleetClient(t, redis).FlushAll(t.Context()).Err(); err != nil {
-				t.Fatal(err)
-			}
-			f := newFleet(t, redis)
-			f.server.notices.mode = oneStream
-			s := f.open(f.b)
-			f.post(f.b, s, echo) // its notice comes with it
-			f.server.notices.tell("up-1")
-			f.server.notices.tell("up-1")
-			node := map[string]*httptest.Server{"node-a": f.a, "node-b": f.b}[at]
-			stream := f.reading(f.send(node, http.MethodGet, s, "", "")) //nolint:bodyclose // closed below
-			stream.want("")
-			_, first, _ := stream.next()
-			if strings.Contains(first, "notice-1.") { // it came after the answer of its call
-				_, first, _ = stream.next()
-			}
-			if !strings.Contains(first, "notice-2.") {
-				t.Errorf("the stream begins with %s", first)
-			}
-			stream.want("notice-3.")
-			f.owned(at, 1)
-			f.post(f.b, s, echo)
-			stream.want("notice-4.")
-			_ = stream.body.Close()
 		})
 	}
 }

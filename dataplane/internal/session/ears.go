@@ -6,8 +6,6 @@ import (
 	"context"
 	"encoding/hex"
 	"time"
-
-	"github.com/penstockhq/penstock/dataplane/internal/seal"
 )
 
 // Ears hears what upstreams say outside of calls, for sessions whose GET stream this node has (M-91). Its methods do not
@@ -18,8 +16,6 @@ type Ears interface {
 	Hear(session, place string, done func(context.Context))
 	// Missed says that what the store has of upstreams' sessions may be gone.
 	Missed()
-	// Said gives what another node has heard of an upstream, on a connection, for a session whose stream is here.
-	Said(session, connection string, message []byte)
 	// Quiet has a session not heard any more, since another node does that.
 	Quiet(session string)
 }
@@ -140,32 +136,6 @@ func (m *Manager) Announce(ctx context.Context, session, place string, wait bool
 	defer m.forgo(heard)
 	m.tell(ctx, n)
 	m.await(ctx, heard, hearsWithin)
-}
-
-// Say has the node with the GET stream of a session told what an upstream has said here, on a connection. Nobody answers.
-func (m *Manager) Say(ctx context.Context, session, connection string, message []byte) {
-	sealed := m.keys.SealBytes(nil, seal.Event, saidOwner(session, connection), message)
-	m.tell(ctx, note{Kind: noteSaid, Session: session, Place: connection, Fields: map[string][]byte{fieldSaid: sealed}})
-}
-
-// fieldSaid is the field of a note that holds what was said.
-const fieldSaid = "m"
-
-// saidOwner binds what was said to the session and the connection; no stream has such a name.
-func saidOwner(session, connection string) string { return session + " said " + connection }
-
-// said takes what another node has heard, if the session's stream is here.
-func (s *Session) said(n note) {
-	s.mu.Lock()
-	here := s.listener != nil || s.behind != nil
-	s.mu.Unlock()
-	m := s.manager
-	if !here || m.ears == nil {
-		return
-	}
-	if message, err := m.keys.OpenBytes(nil, seal.Event, saidOwner(s.key, n.Place), n.Fields[fieldSaid]); err == nil {
-		m.ears.Said(s.key, n.Place, message)
-	}
 }
 
 // placed has a session heard that another node has put in a place, and tells that node.

@@ -21,7 +21,6 @@ const (
 	noteGiven     = "given"     // the owner before has given it up: all that it was sent lies in the store
 	noteLeft      = "left"      // a session's GET stream of that generation has ended
 	notePlaced    = "placed"    // an upstream has a session for a session, in a place
-	noteSaid      = "said"      // what an upstream has said where nobody listens
 	noteHeard     = "heard"     // the owner of the GET stream hears the upstream session of a place
 	noteCancelled = "cancelled" // a client has cancelled a request that the sender does not know
 )
@@ -88,8 +87,6 @@ func (m *Manager) take(ctx context.Context, text []byte) {
 		s.left(n.Generation)
 	case n.Kind == notePlaced:
 		m.placed(n)
-	case n.Kind == noteSaid:
-		s.said(n)
 	case n.Kind == noteCancelled:
 		s.Cancel(n.Request)
 	default: // of a newer build

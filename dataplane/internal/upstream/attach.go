@@ -57,7 +57,6 @@ func (p *Pool) Attach(uid string, reach Reach, sink func(connection string, e Ev
 		}
 	})
 	p.hear(a, uid, "", nil)
-	p.giveKept(a, uid)
 	return sync.OnceFunc(func() {
 		if p.attachment(uid) == a {
 			p.eachOf(uid, part) // before: what their streams have brought is still for sink

@@ -26,8 +26,6 @@ type Streams interface {
 	// Reached has it noted how far the upstream session of a place was heard, after what it said has been delivered. It does
 	// not wait. The value is sealed.
 	Reached(session, place string, value []byte)
-	// Say has the node with the stream told what was heard here, on a connection.
-	Say(ctx context.Context, session, connection string, message []byte)
 }
 
 // Reach resolves a connection for the calls of a session.
@@ -106,7 +104,6 @@ func (p *Pool) Quiet(session string) {
 			h.Value.Quiet()
 		}
 	})
-	p.sayKept(session)
 }
 
 // Hear opens the stream of the upstream session in a place, or in all with an empty name, if somebody is attached to the

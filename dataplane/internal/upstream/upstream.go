@@ -20,7 +20,6 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/seal"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/httpclient"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/link"
-	"github.com/penstockhq/penstock/dataplane/internal/upstream/unheard"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
@@ -79,8 +78,6 @@ type Pool struct {
 	lost     atomic.Bool   // the registry did not answer when it was asked last
 	tried    atomic.Int64  // when it was asked beside a call because of that, in Unix nanoseconds
 
-	unheard unheard.Box // guards itself
-
 	mu       sync.RWMutex
 	sites    map[siteKey]*site
 	circuits map[circuitKey]*circuit
@@ -128,7 +125,7 @@ func New(cfg Config) (*Pool, error) {
 	p.link = link.New(link.Config{
 		HTTP: client, ClientName: cfg.ClientName, ClientVersion: cfg.ClientVersion, ProbeTimeout: cfg.ProbeTimeout,
 		CallCeiling: cfg.CallCeiling, MaxStreams: cfg.MaxStreams, Dropped: p.dropped, Attached: p.give, Lost: p.revive,
-		Elsewhere: p.elsewhere, Heard: p.heard, Reached: p.reached, Unsaid: p.unsaid,
+		Elsewhere: p.elsewhere, Heard: p.heard, Reached: p.reached,
 	})
 	return p, nil
 }
@@ -184,7 +181,6 @@ func (p *Pool) Run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			p.http.Sweep()
-			p.unheard.Sweep(now)
 			p.deleteSessions(ctx, p.idleSessions(now, p.cfg.SessionIdle))
 		}
 	}

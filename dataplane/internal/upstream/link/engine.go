@@ -36,9 +36,6 @@ type Config struct {
 	// does as well, and waits a moment until that is so. nil if none ever does.
 	Elsewhere func(*Session) bool
 	Heard     func(context.Context, *Session) bool
-	// Unsaid gets a notification outside of calls that nobody is attached for, and reports whether it is not dropped. It keeps
-	// no reference. May be nil.
-	Unsaid func(ses *Session, e peer.Event) bool
 	// Reached is told the id of an event of a session's stream when what came until then has been given to who is attached.
 	// May be nil.
 	Reached func(ses *Session, eventID string)

@@ -157,10 +157,9 @@ func (ses *Session) Message(ctx context.Context, in exchange.Inbound, newest *in
 		return nil
 	}
 	release()
-	switch {
-	case in.ID != nil:
+	if in.ID != nil {
 		ses.refuse(ctx, in.ID)
-	case ses.e.cfg.Unsaid == nil || !ses.e.cfg.Unsaid(ses, ses.event(in, release)):
+	} else {
 		ses.Dropped(ctx)
 	}
 	return nil
