@@ -125,7 +125,6 @@ func (x *request) hold(take func() (*replay.Tape, [][]byte, bool), events [][]by
 		return
 	}
 	x.work = nil // it had no message
-	c.Refresh()
 	before, _ := c.session.Hears(c).(*channel)
 	c.catchUp(before, take != nil && x.r.Header.Get(headerEventID) != "")
 	if uris := x.session.Inherited(); len(uris) > 0 {
@@ -155,7 +154,8 @@ func (c *channel) end(reason vigil.Reason) {
 
 // begin makes c the stream of its session, then sends what comes first. A client that sees its stream begin may rely on it: a
 // client of HTTP+SSE sends as soon as it has read where to, and one that moves to another node has left the old stream. What
-// it missed comes before anything new. It is false if what the client has missed is not there any more.
+// it missed comes before anything new, and upstreams are heard before it begins. It is false if what the client has missed is
+// not there any more.
 func (c *channel) begin(take func() (*replay.Tape, [][]byte, bool), events [][]byte) (ok bool, err error) {
 	c.first.Lock()
 	c.early = [][]byte{}
@@ -170,6 +170,7 @@ func (c *channel) begin(take func() (*replay.Tape, [][]byte, bool), events [][]b
 		}
 		c.out.Keep(c)
 	}
+	c.Refresh()
 	c.out.Stream()
 	c.first.Lock()
 	defer c.first.Unlock()
@@ -240,7 +241,7 @@ func (c *channel) catchUp(before *channel, resumed bool) {
 // deliver sends what an upstream says, keeps it if there is no connection any more, or gives it to the stream that has taken
 // the place of this one.
 func (c *channel) deliver(message []byte) {
-	if c.out.Send(message) || c.tape == nil {
+	if c.Send(message) || c.tape == nil {
 		return
 	}
 	if _, kept := c.tape.Record(message, false); !kept {

@@ -21,7 +21,7 @@ type Ears interface {
 }
 
 // hearsWithin is how long [Manager.Announce] waits at most.
-const hearsWithin = 1500 * time.Millisecond
+const hearsWithin = 2 * time.Second
 
 // Listens has the node's ears told which sessions they are to hear. It is called before [Manager.Run].
 func (m *Manager) Listens(e Ears) { m.ears = e }
@@ -53,6 +53,14 @@ func (m *Manager) Elsewhere(session string) int64 {
 		return 0
 	}
 	return s.elsewhere
+}
+
+// Look finds out anew which node has a session's GET stream, which costs one question to the store: what other nodes tell of it
+// may still be on its way.
+func (m *Manager) Look(ctx context.Context, session string) {
+	if s := m.byKey(session); s != nil {
+		s.look(ctx)
+	}
 }
 
 // byKey returns a session by its uid as text, nil if it is not here.
@@ -100,15 +108,17 @@ func (m *Manager) forgo(a *answer) {
 	}
 }
 
-// await returns when the answer has come, or it is too late for that.
-func (*Manager) await(ctx context.Context, a *answer, within time.Duration) {
+// await returns when the answer has come, or it is too late for that, which is false.
+func (*Manager) await(ctx context.Context, a *answer, within time.Duration) bool {
 	late := time.NewTimer(within)
 	defer late.Stop()
 	select {
 	case <-a.came:
+		return true
 	case <-late.C:
 	case <-ctx.Done():
 	}
+	return false
 }
 
 // wake wakes who waits for the answer with a key.
@@ -122,20 +132,20 @@ func (m *Manager) wake(key string) {
 }
 
 // Announce tells the other nodes that an upstream has a session in a place. With wait it returns when the node that has the
-// GET stream hears the upstream, or after 1.5 s.
-func (m *Manager) Announce(ctx context.Context, session, place string, wait bool) {
+// GET stream hears the upstream, or after 2 s, and reports whether it does.
+func (m *Manager) Announce(ctx context.Context, session, place string, wait bool) (heard bool) {
 	if m.fleet == nil {
-		return
+		return false
 	}
 	n := note{Kind: notePlaced, Session: session, Place: place}
 	if !wait {
 		m.tell(ctx, n)
-		return
+		return false
 	}
-	heard := m.expect(session + place)
-	defer m.forgo(heard)
+	answered := m.expect(session + place)
+	defer m.forgo(answered)
 	m.tell(ctx, n)
-	m.await(ctx, heard, hearsWithin)
+	return m.await(ctx, answered, hearsWithin)
 }
 
 // placed has a session heard that another node has put in a place, and tells that node.

@@ -37,10 +37,10 @@ type note struct {
 	Request    []byte            `json:"r,omitempty"` // raw JSON-RPC id
 }
 
-// tell sends a note to the other nodes; what is lost they find in the store.
-func (m *Manager) tell(ctx context.Context, n note) {
+// tell sends a note to the other nodes, and reports whether it is on its way; what is lost they find in the store.
+func (m *Manager) tell(ctx context.Context, n note) bool {
 	if m.fleet == nil {
-		return
+		return true
 	}
 	n.Node = m.self
 	text, err := json.Marshal(n)
@@ -50,6 +50,7 @@ func (m *Manager) tell(ctx context.Context, n note) {
 	if err != nil {
 		m.away(ctx, err)
 	}
+	return err == nil
 }
 
 // take takes a note of another node.

@@ -47,7 +47,7 @@ func (s *Session) Claim(ctx context.Context) (moved bool) {
 	}
 	given := m.expect(givenKey(s.key))
 	defer m.forgo(given)
-	before := s.own(ctx)
+	before, _ := s.own(ctx)
 	s.mu.Lock()
 	s.claimed = true
 	s.mu.Unlock()

@@ -13,11 +13,11 @@ import (
 const renewEvery = StreamLife / 3
 
 // own makes this node the owner of the session's GET stream, whoever was (M-91): the newest stream wins, wherever it is. It
-// returns the name of the node that was the owner before, if the store knows one.
-func (s *Session) own(ctx context.Context) (before string) {
+// returns the name of the node that was the owner before, if the store knows one, and is false while the store is away.
+func (s *Session) own(ctx context.Context) (before string, ok bool) {
 	m := s.manager
 	if m.fleet == nil || s.sse {
-		return ""
+		return "", true
 	}
 	s.mu.Lock()
 	s.owning++
@@ -34,15 +34,18 @@ func (s *Session) own(ctx context.Context) (before string) {
 	s.mu.Unlock()
 	if err != nil {
 		m.away(ctx, err)
-		return ""
+		return "", false
 	}
 	m.back(ctx)
 	if generation < newest {
 		s.lose(ctx, newest)
-		return ""
+		return "", true
 	}
-	m.tell(ctx, note{Kind: noteStream, Session: s.key, Generation: generation, Before: before})
-	return before
+	if !m.tell(ctx, note{Kind: noteStream, Session: s.key, Generation: generation, Before: before}) {
+		m.missed.Store(true)
+		m.remind()
+	}
+	return before, true
 }
 
 // lose closes the session's stream here, because a newer one of that generation is on another node. What this node has of
@@ -133,20 +136,46 @@ func (m *Manager) renewUntil(ctx context.Context) error {
 			m.lookAgain(ctx, time.Now())
 			continue
 		case <-m.due:
-			if m.missed.Swap(false) {
-				m.renew(ctx)
-				m.showAll(ctx)
-			}
 		case <-again.C:
 		}
-		if !m.settle(ctx) {
+		if !m.catchUp(ctx) {
 			again.Reset(settleAgain)
 		}
 	}
 }
 
-// showAll tells the store and the other nodes anew of all streams that are here, after either may have missed it.
-func (m *Manager) showAll(ctx context.Context) {
+// catchUp tells the store and the other nodes what they may have missed, and reports whether they have it all now.
+func (m *Manager) catchUp(ctx context.Context) bool {
+	if m.missed.Swap(false) && !(m.renew(ctx) && m.showAll(ctx)) {
+		m.missed.Store(true)
+		return false
+	}
+	if m.unowned.Swap(false) && !m.renew(ctx) {
+		m.unowned.Store(true)
+		return false
+	}
+	return m.settle(ctx)
+}
+
+// disown has a stream of this node owned as soon as the store takes that, which it did not when the stream was opened: until
+// then the other nodes do not know of it.
+func (s *Session) disown() {
+	m := s.manager
+	if m.fleet == nil || s.sse {
+		return
+	}
+	s.mu.Lock()
+	unowned := s.listener != nil && s.lease == 0
+	s.mu.Unlock()
+	if unowned {
+		m.unowned.Store(true)
+		m.remind()
+	}
+}
+
+// showAll tells the store and the other nodes anew of all streams that are here, after either may have missed it. It is
+// false if one of them could not be told.
+func (m *Manager) showAll(ctx context.Context) bool {
 	m.mu.Lock()
 	all := slices.Collect(maps.Values(m.sessions))
 	m.mu.Unlock()
@@ -156,13 +185,17 @@ func (m *Manager) showAll(ctx context.Context) {
 		s.mu.Unlock()
 		if lease != 0 {
 			s.events.Again()
-			m.tell(ctx, note{Kind: noteStream, Session: s.key, Generation: lease})
+			if !m.tell(ctx, note{Kind: noteStream, Session: s.key, Generation: lease}) {
+				return false
+			}
 		}
 	}
+	return true
 }
 
 // renew renews the ownership of all streams that are here. A stream that was opened while the store was away is owned now.
-func (m *Manager) renew(ctx context.Context) {
+// It is false if the store did not take it.
+func (m *Manager) renew(ctx context.Context) bool {
 	var leases []Lease
 	var unowned []*Session
 	of := make(map[UID]*Session)
@@ -180,20 +213,23 @@ func (m *Manager) renew(ctx context.Context) {
 		s.mu.Unlock()
 	}
 	m.mu.Unlock()
+	owned := true
 	for _, s := range unowned {
-		s.own(ctx)
+		_, ok := s.own(ctx)
+		owned = owned && ok
 		m.hear(s.key, "", nil)
 	}
 	if len(leases) == 0 {
-		return
+		return owned
 	}
 	lost, err := m.fleet.Renew(ctx, m.node, leases)
 	if err != nil {
 		m.away(ctx, err)
-		return
+		return false
 	}
 	m.back(ctx)
 	for _, l := range lost {
 		of[l.Session].lose(ctx, l.Generation+1)
 	}
+	return owned
 }

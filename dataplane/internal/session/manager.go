@@ -68,11 +68,12 @@ type Manager struct {
 	mirror *mirror
 	errors metric.Int64Counter
 
-	fresh  atomic.Uint64 // number of the gap in what is heard of other nodes that was the last; 0 while nothing is heard
-	gaps   atomic.Uint64 // so far
-	lost   atomic.Bool   // the store is away, and that is logged
-	due    chan struct{} // one signal: the store may be told what it was not
-	missed atomic.Bool   // the store may have lost, and other nodes missed, which streams are here
+	fresh   atomic.Uint64 // number of the gap in what is heard of other nodes that was the last; 0 while nothing is heard
+	gaps    atomic.Uint64 // so far
+	lost    atomic.Bool   // the store is away, and that is logged
+	due     chan struct{} // one signal: the store may be told what it was not
+	missed  atomic.Bool   // the store may have lost, and other nodes missed, which streams are here
+	unowned atomic.Bool   // the store does not know of a stream that is here
 
 	settled   chan struct{}  // one signal: a stream has nothing left behind any more
 	handovers sync.WaitGroup // streams that are given to other nodes just now

@@ -20,9 +20,11 @@ import (
 type Streams interface {
 	// Elsewhere returns the generation of the stream if another node has it, else 0. It does not wait.
 	Elsewhere(session string) (generation int64)
+	// Look has it found out anew where the stream is: what other nodes tell of it may still be on its way.
+	Look(ctx context.Context, session string)
 	// Announce has the other nodes told that a place of the session is filled. With wait it returns when the node that has
-	// the stream hears the upstream, or after a moment.
-	Announce(ctx context.Context, session, place string, wait bool)
+	// the stream hears the upstream, or after a moment, and reports whether it does.
+	Announce(ctx context.Context, session, place string, wait bool) (heard bool)
 	// Reached has it noted how far the upstream session of a place was heard, after what it said has been delivered. It does
 	// not wait. The value is sealed.
 	Reached(session, place string, value []byte)
@@ -35,10 +37,13 @@ type Reach func(ctx context.Context, connection string) (Target, error)
 // it is heard.
 const hearWithin = 20 * time.Second
 
+// tellAgain is how long calls do not wait for a node with a stream that has not answered: it may have died, or hang.
+const tellAgain = 5 * time.Second
+
 // announce has other nodes told of a place.
-func (p *Pool) announce(ctx context.Context, uid, place string, wait bool) {
+func (p *Pool) announce(ctx context.Context, uid, place string) {
 	if p.cfg.Streams != nil {
-		p.cfg.Streams.Announce(ctx, uid, place, wait)
+		p.cfg.Streams.Announce(ctx, uid, place, false)
 	}
 }
 
@@ -51,13 +56,21 @@ func (p *Pool) elsewhere(ses *link.Session) bool {
 // heard is elsewhere, but waits until the other node hears the session, once for each of its streams: what an upstream says
 // before is lost.
 func (p *Pool) heard(ctx context.Context, ses *link.Session) bool {
+	t := ses.Target()
+	if p.cfg.Streams != nil && ses.Kept != nil && !ses.Looked.Swap(true) && p.attachment(t.Session) == nil {
+		p.cfg.Streams.Look(ctx, t.Session)
+	}
 	if !p.elsewhere(ses) {
 		return false
 	}
-	t := ses.Target()
-	if generation := p.cfg.Streams.Elsewhere(t.Session); ses.Told.Load() != generation {
-		p.announce(ctx, t.Session, placeOf(t), true)
+	generation, now := p.cfg.Streams.Elsewhere(t.Session), time.Now().UnixNano()
+	if ses.Told.Load() == generation || now-ses.Unheard.Load() < int64(tellAgain) {
+		return true
+	}
+	if p.cfg.Streams.Announce(ctx, t.Session, placeOf(t), true) {
 		ses.Told.Store(generation)
+	} else {
+		ses.Unheard.Store(now)
 	}
 	return true
 }

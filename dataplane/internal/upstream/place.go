@@ -174,7 +174,7 @@ func (p *Pool) fill(ctx context.Context, t *Target, token string, ses *link.Sess
 		ses.Kept = value
 		ses.Checked.Store(gap)
 		ses.Noted.Store(time.Now().UnixNano())
-		p.announce(ctx, t.Session, name, false)
+		p.announce(ctx, t.Session, name)
 	}
 }
 

@@ -66,7 +66,7 @@ func (p *Pool) place(ctx context.Context, h *lease.Held[*link.Session]) (replace
 		}
 		if put {
 			h.Value.Checked.Store(gap)
-			p.announce(ctx, t.Session, name, false)
+			p.announce(ctx, t.Session, name)
 		}
 		return false
 	case bytes.Equal(kept, value):

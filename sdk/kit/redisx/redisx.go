@@ -24,7 +24,7 @@ const ReasonUnavailable = "REDIS_UNAVAILABLE"
 
 const (
 	dialTimeout = 500 * time.Millisecond
-	ioTimeout   = 250 * time.Millisecond
+	ioTimeout   = 2 * time.Second // a process on a busy machine may not get to run for a second
 	// poolSize is how many commands a server gets at a time, and poolTimeout how long others wait for their turn: all clients
 	// of a node that has died come to the other nodes at one moment.
 	poolSize    = 64
@@ -43,7 +43,7 @@ type Config struct {
 
 // Client is a Redis, or a Redis Cluster. Close ends it.
 //
-// A command that finds the server away returns after at most 500 ms (dial) plus 250 ms (read or write), and 1 s if 64 others are
+// A command that finds the server away returns after at most 500 ms (dial) plus 2 s (read or write), and 1 s if 64 others are
 // under way, or at once with the fault Unavailable REDIS_UNAVAILABLE when two commands before it failed and the last of them less
 // than a second ago. Commands are not repeated: a script that takes something may have taken it.
 type Client struct {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,9 @@ type Endpoint struct {
 	addr   string // host:port to dial
 	host   string // Host header
 	target string // path and query
+
+	// Slow notes that the server let calls wait in vain for the GET stream that was asked for last.
+	Slow atomic.Bool
 }
 
 // ParseEndpoint parses an absolute http or https URL. User information,

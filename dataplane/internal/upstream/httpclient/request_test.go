@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -84,29 +85,29 @@ func TestNoInjection(t *testing.T) {
 }
 
 func TestParseEndpoint(t *testing.T) {
-	for raw, want := range map[string]Endpoint{
-		"http://h/a?b=c":    {false, "h", "h:80", "h", "/a?b=c"},
-		"https://h:8443":    {true, "h", "h:8443", "h:8443", "/"},
-		"http://[::1]:8/%0": {},
-		"https://[::1]/x":   {true, "::1", "[::1]:443", "[::1]", "/x"},
-		"http://h/a b":      {false, "h", "h:80", "h", "/a%20b"},
-		"http://h/ü":        {false, "h", "h:80", "h", "/%C3%BC"},
-		"http://bücher/":    {},
-		"ftp://h/":          {},
-		"http:///x":         {},
-		"//h/x":             {},
-		"http://u:p@h/":     {},
-		"http://h/#f":       {},
-		"http://h\r\n/":     {},
+	for raw, want := range map[string]*Endpoint{
+		"http://h/a?b=c":    {name: "h", addr: "h:80", host: "h", target: "/a?b=c"},
+		"https://h:8443":    {secure: true, name: "h", addr: "h:8443", host: "h:8443", target: "/"},
+		"http://[::1]:8/%0": nil,
+		"https://[::1]/x":   {secure: true, name: "::1", addr: "[::1]:443", host: "[::1]", target: "/x"},
+		"http://h/a b":      {name: "h", addr: "h:80", host: "h", target: "/a%20b"},
+		"http://h/ü":        {name: "h", addr: "h:80", host: "h", target: "/%C3%BC"},
+		"http://bücher/":    nil,
+		"ftp://h/":          nil,
+		"http:///x":         nil,
+		"//h/x":             nil,
+		"http://u:p@h/":     nil,
+		"http://h/#f":       nil,
+		"http://h\r\n/":     nil,
 	} {
 		got, err := ParseEndpoint(raw)
-		if want == (Endpoint{}) {
+		if want == nil {
 			if err == nil {
 				t.Errorf("%q was accepted", raw)
 			}
 			continue
 		}
-		if err != nil || *got != want {
+		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q = %+v, %v; want %+v", raw, got, err, want)
 		}
 	}

@@ -13,8 +13,11 @@ import (
 
 const (
 	// firstWords is how long calls wait for a GET stream that has just been
-	// asked for: what a server says on it before it is open is lost.
-	firstWords = 250 * time.Millisecond
+	// asked for: what a server says on it before it is open is lost. They wait
+	// slowWords for a server that let others wait in vain: it may answer when it
+	// has something to say.
+	firstWords = time.Second
+	slowWords  = 250 * time.Millisecond
 	// closing is how long a stream may take to end that is closed for another node.
 	closing = 250 * time.Millisecond
 	// settling is how long another node's call waits for it: the server may have to notice first that the stream of yet
@@ -53,7 +56,7 @@ func (ses *Session) hear(ctx context.Context) (release func()) {
 	ses.listen()
 	opened, left := e.opened, time.Duration(0)
 	if e.cancel != nil {
-		left = firstWords - time.Since(e.asked)
+		left = ses.patience() - time.Since(e.asked)
 	}
 	e.mu.Unlock()
 	if left > 0 {
@@ -62,6 +65,7 @@ func (ses *Session) hear(ctx context.Context) (release func()) {
 		select {
 		case <-opened:
 		case <-wait.C:
+			ses.to.Slow.Store(true)
 		case <-ctx.Done():
 		}
 	}
@@ -71,6 +75,13 @@ func (ses *Session) hear(ctx context.Context) (release func()) {
 		e.users--
 		e.relax(linger)
 	}
+}
+
+func (ses *Session) patience() time.Duration {
+	if ses.to.Slow.Load() {
+		return slowWords
+	}
+	return firstWords
 }
 
 // relax closes the stream after a while if nobody listens then.
@@ -120,7 +131,11 @@ func (ses *Session) follow(ctx context.Context, after string) {
 	defer ses.e.CloseStream()
 	e := &ses.ear
 	open := sync.OnceFunc(func() { close(e.opened) })
-	err := ses.read(ctx, stream.Handler{Opened: open, After: after, Passed: ses.passed})
+	first := func() {
+		open()
+		ses.to.Slow.Store(false)
+	}
+	err := ses.read(ctx, stream.Handler{Opened: first, After: after, Passed: ses.passed})
 	e.mu.Lock()
 	e.cancel()
 	e.cancel, e.parting = nil, false

@@ -52,8 +52,11 @@ type Session struct {
 	Checked atomic.Uint64
 	// Noted is when the registry was told last that it is in use, in Unix nanoseconds.
 	Noted atomic.Int64
-	// Told is the generation of the client's stream on another node, whose node was told last to hear the session.
-	Told atomic.Int64
+	// Told is the generation of the client's stream on another node, whose node has said last that it hears the session;
+	// Unheard is when one did not say so, in Unix nanoseconds.
+	Told, Unheard atomic.Int64
+	// Looked is whether it was found out where the client's stream is.
+	Looked atomic.Bool
 
 	mu    sync.Mutex
 	level string // log level that the upstream was told
