@@ -41,6 +41,7 @@ type Compiler struct {
 	current *view.View
 	tokens  map[string][sha256.Size]byte   // token name to hash, so that a tombstone finds its entry
 	waiting map[string]map[string]struct{} // gateway to tools of its assignments that show nothing yet
+	where   places
 }
 
 // Features returns what nodes of this release enforce, in the words by which admission asks for it (D-37).
@@ -67,12 +68,28 @@ func (c *Compiler) Apply(_ context.Context, s node.State, touched []node.Key, at
 		p.apply(removed(s, touched))
 		p.rejects = rejects
 	}
+	for _, k := range touched {
+		c.place(s, k)
+	}
 	c.publish(p)
 	return p.rejects
 }
 
+// place notes whether a key that was touched is an assignment that there is.
+func (c *Compiler) place(s node.State, k node.Key) {
+	if k.Kind != kindAssignment {
+		return
+	}
+	gateway, tool, _ := strings.Cut(k.Name, "/")
+	if s.Get(k.Kind, k.Name) == nil {
+		c.where.remove(tool, gateway)
+	} else {
+		c.where.put(tool, gateway)
+	}
+}
+
 func (c *Compiler) applyAll(s node.State) []node.Reject {
-	c.tokens, c.waiting = nil, nil
+	c.tokens, c.waiting, c.where = nil, nil, places{}
 	p := c.newPass(s, nil)
 	var touched []node.Key
 	for _, kind := range []string{kindUser, kindTeam, kindServer, kindConnection, kindToken, kindClient, kindGateway} {
@@ -84,6 +101,7 @@ func (c *Compiler) applyAll(s node.State) []node.Reject {
 	s.Names(kindAssignment, func(name string) bool {
 		gateway, tool, _ := strings.Cut(name, "/")
 		p.assign(gateway, tool)
+		c.where.put(tool, gateway)
 		return true
 	})
 	p.apply(touched)

@@ -22,22 +22,22 @@ type pass struct {
 	state   node.State
 	before  *view.View
 	builder *view.Builder
+	where   *places // of the state before
 	tokens  map[string][sha256.Size]byte
+	copied  bool // tokens are the pass's own
 	waiting map[string]map[string]struct{}
 	rejects []node.Reject
 
 	gateways map[string]struct{}            // gateways to compile
 	assigned map[string]map[string]struct{} // gateway to tools whose assignment was touched
+	tools    map[string]struct{}            // tools that were touched
 }
 
 func (c *Compiler) newPass(s node.State, before *view.View) *pass {
 	p := &pass{
-		state: s, before: before, builder: view.From(before),
-		tokens: maps.Clone(c.tokens), waiting: make(map[string]map[string]struct{}, len(c.waiting)),
-		gateways: make(map[string]struct{}), assigned: make(map[string]map[string]struct{}),
-	}
-	if p.tokens == nil {
-		p.tokens = make(map[string][sha256.Size]byte)
+		state: s, before: before, builder: view.From(before), where: &c.where,
+		tokens: c.tokens, waiting: make(map[string]map[string]struct{}, len(c.waiting)),
+		gateways: make(map[string]struct{}), assigned: make(map[string]map[string]struct{}), tools: make(map[string]struct{}),
 	}
 	for gateway, tools := range c.waiting {
 		p.waiting[gateway] = maps.Clone(tools)
@@ -57,7 +57,6 @@ func (p *pass) assign(gateway, tool string) {
 }
 
 func (p *pass) apply(touched []node.Key) {
-	tools := make(map[string]struct{})
 	for _, k := range touched {
 		switch k.Kind {
 		case kindGateway:
@@ -66,12 +65,12 @@ func (p *pass) apply(touched []node.Key) {
 			gateway, tool, _ := strings.Cut(k.Name, "/")
 			p.assign(gateway, tool)
 		case kindTool:
-			tools[k.Name] = struct{}{}
+			p.tools[k.Name] = struct{}{}
+			p.where.of(k.Name, func(gateway string) { p.gateways[gateway] = struct{}{} })
 		default:
 			p.putFlat(k)
 		}
 	}
-	p.touchShowing(tools)
 	names := slices.Sorted(maps.Keys(p.gateways))
 	for i, c := range p.compileGateways(names) {
 		p.take(names[i], c)
@@ -180,6 +179,7 @@ func (p *pass) putToken(k node.Key) {
 			return
 		}
 		p.dropToken(k.Name)
+		p.ownTokens()
 		p.tokens[k.Name] = hash
 		p.builder.PutToken(hash, t)
 		return
@@ -190,35 +190,23 @@ func (p *pass) putToken(k node.Key) {
 func (p *pass) dropToken(name string) {
 	if hash, ok := p.tokens[name]; ok {
 		p.builder.DeleteToken(hash)
+		p.ownTokens()
 		delete(p.tokens, name)
 	}
 }
 
-// touchShowing adds the gateways that show, or wait for, one of the tools. It scans all of them: a tool changes rarely,
-// and an index from tools to gateways would cost every node memory for it.
-func (p *pass) touchShowing(tools map[string]struct{}) {
-	if len(tools) == 0 || p.before == nil {
+// ownTokens copies the index of tokens before the first write: most changes are to something else.
+func (p *pass) ownTokens() {
+	if p.copied {
 		return
 	}
-	p.before.Gateways(func(g *view.Gateway) bool {
-		for _, t := range g.Tools {
-			if _, ok := tools[t.Name]; ok {
-				p.gateways[g.Name] = struct{}{}
-				return true
-			}
-		}
-		return true
-	})
-	for gateway, waiting := range p.waiting {
-		for tool := range waiting {
-			if _, ok := tools[tool]; ok {
-				p.gateways[gateway] = struct{}{}
-			}
-		}
+	p.copied = true
+	if p.tokens = maps.Clone(p.tokens); p.tokens == nil {
+		p.tokens = make(map[string][sha256.Size]byte)
 	}
 }
 
-// compileGateway compiles one gateway with its tools. Its assignments are those it showed or waited for and those that
+// compileGateway compiles one gateway with its tools: those it showed are shown on as they are, unless they or their assignments
 // were touched. It changes nothing: several run at once.
 func (p *pass) compileGateway(name string) (c compiled) {
 	r := p.state.Get(kindGateway, name)
@@ -233,26 +221,40 @@ func (p *pass) compileGateway(name string) (c compiled) {
 		return c
 	}
 	c.gateway = &view.Gateway{Gateway: *base}
-	var old map[string]*view.Tool
-	tools := maps.Clone(p.waiting[name])
-	if tools == nil {
-		tools = make(map[string]struct{}, len(p.assigned[name]))
+	again := maps.Clone(p.waiting[name])
+	if again == nil {
+		again = make(map[string]struct{}, len(p.assigned[name]))
 	}
-	if p.before != nil {
-		if before := p.before.Gateway(name); before != nil && before.Name == name {
-			old = make(map[string]*view.Tool, len(before.Tools))
-			for _, t := range before.Tools {
-				old[t.Name] = t
-				tools[t.Name] = struct{}{}
+	maps.Copy(again, p.assigned[name])
+	old := make(map[string]*view.Tool)
+	if before := p.shown(name); before != nil {
+		c.gateway.Tools = make([]*view.Tool, 0, len(before.Tools)+len(again))
+		for _, t := range before.Tools {
+			_, assigned := again[t.Name]
+			if _, touched := p.tools[t.Name]; !touched && !assigned {
+				c.gateway.Tools = append(c.gateway.Tools, t)
+				continue
 			}
+			old[t.Name] = t
+			again[t.Name] = struct{}{}
 		}
 	}
-	maps.Copy(tools, p.assigned[name])
-	c.gateway.Tools = make([]*view.Tool, 0, len(tools))
-	for tool := range tools {
+	for tool := range again {
 		p.addTool(&c, tool, old[tool])
 	}
 	return c
+}
+
+// shown returns a gateway as it was, nil if it was not there.
+func (p *pass) shown(name string) *view.Gateway {
+	if p.before == nil {
+		return nil
+	}
+	g := p.before.Gateway(name)
+	if g == nil || g.Name != name { // a uid
+		return nil
+	}
+	return g
 }
 
 // addTool adds one assignment's tool to the gateway; one that does not compile keeps its previous form.

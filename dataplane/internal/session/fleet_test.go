@@ -222,6 +222,66 @@ func TestRenewal(t *testing.T) {
 	})
 }
 
+// TestToldUntilHeard is M-91: a stream that the store, or the other nodes, could not be told of is told of as soon as that works.
+func TestToldUntilHeard(t *testing.T) {
+	for what, fail := range map[string]func(*shared, bool){
+		"the store is away":       func(s *shared, on bool) { s.away.Store(on) },
+		"the others hear nothing": func(s *shared, on bool) { s.mute.Store(on) },
+	} {
+		inRegion(t, func(r *region) {
+			ctx := r.t.Context()
+			a, _ := r.node("a")
+			b, _ := r.node("b")
+			id, s := r.create(a)
+			moved := r.open(b, id)
+			fail(r.store, true)
+			get := &stream{}
+			if err := s.Listen(ctx, get); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(1500 * time.Millisecond)
+			if b.Elsewhere(s.Key()) != 0 {
+				t.Errorf("%s, and the other node knows", what)
+			}
+			fail(r.store, false)
+			time.Sleep(1500 * time.Millisecond)
+			if b.Elsewhere(s.Key()) == 0 {
+				t.Errorf("%s: a second later the other node does not know of the stream", what)
+			}
+			if got := moved.StreamNode(ctx); got != "a" {
+				t.Errorf("%s: the stream is at %q", what, got)
+			}
+			s.Leave(ctx, get)
+		})
+	}
+}
+
+// TestLook: where a stream is can be asked when the note of it is still under way.
+func TestLook(t *testing.T) {
+	inRegion(t, func(r *region) {
+		ctx := r.t.Context()
+		a, _ := r.node("a")
+		b, _ := r.node("b")
+		id, s := r.create(a)
+		r.open(b, id)
+		r.store.mute.Store(true)
+		get := &stream{}
+		if err := s.Listen(ctx, get); err != nil {
+			t.Fatal(err)
+		}
+		b.Look(ctx, "no session")
+		if b.Elsewhere(s.Key()) != 0 {
+			t.Error("known without having been told")
+		}
+		b.Look(ctx, s.Key())
+		if b.Elsewhere(s.Key()) == 0 {
+			t.Error("not known after a look")
+		}
+		s.Leave(ctx, get)
+		r.store.mute.Store(false)
+	})
+}
+
 // TestStoreLost is M-88: everything goes on, one line is logged, and what could not be told is told when the store is back.
 func TestStoreLost(t *testing.T) {
 	inRegion(t, func(r *region) {

@@ -146,7 +146,7 @@ func (m *Manager) renewUntil(ctx context.Context) error {
 
 // catchUp tells the store and the other nodes what they may have missed, and reports whether they have it all now.
 func (m *Manager) catchUp(ctx context.Context) bool {
-	if m.missed.Swap(false) && !(m.renew(ctx) && m.showAll(ctx)) {
+	if m.missed.Swap(false) && (!m.renew(ctx) || !m.showAll(ctx)) {
 		m.missed.Store(true)
 		return false
 	}

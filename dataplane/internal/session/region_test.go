@@ -23,6 +23,7 @@ import (
 type shared struct {
 	*memstate.Sessions
 	away  atomic.Bool
+	mute  atomic.Bool // takes everything, but tells nobody
 	loads atomic.Int64
 }
 
@@ -58,7 +59,7 @@ func (s *shared) Own(ctx context.Context, id session.UID, node string) (int64, s
 }
 
 func (s *shared) Publish(ctx context.Context, note []byte) error {
-	if s.away.Load() {
+	if s.away.Load() || s.mute.Load() {
 		return errAway
 	}
 	return s.Sessions.Publish(ctx, note)

@@ -21,7 +21,8 @@ type Builder struct {
 }
 
 const (
-	gatewayMaps = iota
+	gatewayMap = iota
+	gatewayUIDMap
 	serverMap
 	connectionMap
 	tokenMap
@@ -74,12 +75,16 @@ func (b *Builder) PutGateway(g *Gateway) {
 			g.byName[t.Exposed] = t
 		}
 	}
-	b.ownGateways()
-	if old := b.next.gateways[g.Name]; old != nil {
-		delete(b.next.gatewayUIDs, old.UID)
-	}
+	old := b.next.gateways[g.Name]
+	own(b, gatewayMap, &b.next.gateways)
 	b.next.gateways[g.Name] = g
-	b.next.gatewayUIDs[g.UID] = g.Name
+	if old == nil || old.UID != g.UID {
+		own(b, gatewayUIDMap, &b.next.gatewayUIDs)
+		if old != nil {
+			delete(b.next.gatewayUIDs, old.UID)
+		}
+		b.next.gatewayUIDs[g.UID] = g.Name
+	}
 	if b.put == nil {
 		b.put = make(map[string]struct{})
 	}
@@ -92,18 +97,10 @@ func (b *Builder) DeleteGateway(name string) {
 	if old == nil {
 		return
 	}
-	b.ownGateways()
+	own(b, gatewayMap, &b.next.gateways)
+	own(b, gatewayUIDMap, &b.next.gatewayUIDs)
 	delete(b.next.gateways, name)
 	delete(b.next.gatewayUIDs, old.UID)
-}
-
-func (b *Builder) ownGateways() {
-	if b.copied[gatewayMaps] {
-		return
-	}
-	own(b, gatewayMaps, &b.next.gateways)
-	b.copied[gatewayMaps] = false
-	own(b, gatewayMaps, &b.next.gatewayUIDs)
 }
 
 // PutServer stores a server; nil removes it.

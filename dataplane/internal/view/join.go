@@ -58,7 +58,7 @@ func (b *Builder) joinGateway(g *Gateway) {
 	}
 	if g.joined { // published, maybe: it must not be written
 		g = &Gateway{Gateway: g.Gateway, Tools: g.Tools, byName: g.byName}
-		b.ownGateways()
+		own(b, gatewayMap, &b.next.gateways)
 		b.next.gateways[g.Name] = g
 	}
 	g.joined = true

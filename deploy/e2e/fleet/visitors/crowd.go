@@ -45,7 +45,7 @@ func New(c Config) *Crowd {
 		v := &visitor{
 			crowd: crowd, id: i, token: c.Tokens[i%len(c.Tokens)], legacy: i%2 == 0,
 			random:  rand.New(rand.NewPCG(uint64(i), 1)), // the same mixture each time
-			notices: map[string]*notices{}, http: &http.Client{Transport: transport()},
+			notices: map[string]*notices{}, began: make(chan struct{}), http: &http.Client{Transport: transport()},
 		}
 		crowd.visitors = append(crowd.visitors, v)
 	}

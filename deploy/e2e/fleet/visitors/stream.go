@@ -50,6 +50,7 @@ func (v *visitor) stream(res *http.Response, at place) string {
 		return at.id
 	}
 	v.listening.Store(true)
+	v.begin.Do(func() { close(v.began) })
 	// However it ends, it is opened again.
 	_ = at.read(res.Body, func(m message) bool {
 		v.noticed(m)

@@ -32,6 +32,8 @@ type visitor struct {
 	ids       atomic.Int64           // of requests
 	now       atomic.Pointer[string] // address of the connection of the call in flight; empty before it has one
 	listening atomic.Bool
+	began     chan struct{} // closed when the stream is open for the first time
+	begin     sync.Once
 	changes   atomic.Int64
 	turn      sync.Mutex // held while a call runs
 
@@ -64,6 +66,11 @@ func (v *visitor) open(ctx context.Context) error {
 
 // loop calls at the visitor's pace.
 func (v *visitor) loop(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-v.began: // nobody is promised what is said before
+	}
 	wait := time.NewTimer(time.Duration(v.random.Int64N(int64(v.crowd.c.Pace))))
 	defer wait.Stop()
 	for {
