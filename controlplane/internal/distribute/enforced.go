@@ -30,17 +30,17 @@ func (s *Server) WaitEnforced(ctx context.Context, rev catalog.Revision, whole b
 	defer again.Stop()
 	for {
 		headMoved, moved := s.feed.Changed(), s.ledger.changed()
-		now := s.enforcement(rev, whole)
-		if now.Enforced {
+		var silent []string
+		if s.isEnforced(rev, whole) {
 			// The others may have nodes of which nothing was heard yet: they are asked once more before it is claimed (D-51).
-			silent := s.others.Sync(ctx)
-			if now = s.enforcement(rev, whole).without(silent); now.Enforced {
+			silent = s.others.Sync(ctx)
+			if now := s.enforcement(rev, whole).without(silent); now.Enforced {
 				return now
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return now
+			return s.enforcement(rev, whole).without(silent)
 		case <-headMoved:
 		case <-moved:
 		case <-again.C:
@@ -68,14 +68,12 @@ func (s *Server) Enforcement(rev catalog.Revision) Enforcement {
 }
 
 func (s *Server) enforcement(rev catalog.Revision, whole bool) Enforcement {
-	head := s.feed.Head()
-	info, known := s.feed.Info(rev)
-	denial := known && info.Denial && !whole
+	obeys := s.obeys(rev, whole)
 	out := Enforcement{Revision: rev}
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
 	for _, e := range s.ledger.entries {
-		enforces := e.node.Connected && head.Revision >= rev && e.enforces(head, rev, denial)
+		enforces := obeys(e)
 		switch {
 		case e.node.Role == ident.RoleAuthserver:
 			if e.node.Connected && !enforces {
@@ -96,6 +94,28 @@ func (s *Server) enforcement(rev catalog.Revision, whole bool) Enforcement {
 	return out
 }
 
+// obeys returns what tells of an entry whether it is connected and enforces a revision. The ledger's mu is held when it is called.
+func (s *Server) obeys(rev catalog.Revision, whole bool) func(*entry) bool {
+	head := s.feed.Head()
+	info, known := s.feed.Info(rev)
+	denial := known && info.Denial && !whole
+	return func(e *entry) bool { return e.node.Connected && head.Revision >= rev && e.enforces(head, rev, denial) }
+}
+
+// isEnforced is what [Server.enforcement] says in Enforced, without the names: it ends at the first one that lags.
+func (s *Server) isEnforced(rev catalog.Revision, whole bool) bool {
+	obeys, some := s.obeys(rev, whole), false
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	for _, e := range s.ledger.entries {
+		if e.node.Connected && !obeys(e) {
+			return false
+		}
+		some = some || e.node.Connected && e.node.Role != ident.RoleAuthserver
+	}
+	return some
+}
+
 // enforces reports whether a connected node obeys a revision: it acknowledged it, or it acknowledged the denial and the
 // change is nothing else, or nothing between what it acknowledged and the revision concerns it (D-50).
 func (e *entry) enforces(head catalog.Head, rev catalog.Revision, denial bool) bool {
@@ -112,7 +132,9 @@ func (e *entry) enforces(head catalog.Head, rev catalog.Revision, denial bool) b
 
 // Enforced reports whether at least one node is connected and every connected one enforces the revision. It implements
 // catalog.Status.
-func (s *Server) Enforced(rev catalog.Revision) bool { return s.Enforcement(rev).Enforced }
+func (s *Server) Enforced(rev catalog.Revision) bool {
+	return s.isEnforced(rev, false) && len(s.others.Silent()) == 0
+}
 
 // Lacking returns the names of the connected nodes that did not announce a capability, sorted (D-37). A node that is not
 // connected is not one of them: it takes what it finds when it comes, or rejects it. An authserver decides no calls and

@@ -32,8 +32,18 @@ const (
 	reasonBehind = "behind" // the changes since are not in the ring, or too many
 )
 
+// lanesOf makes the attributes of the lanes: one is needed for each message to each node.
+func lanesOf(names ...string) map[string][]metric.AddOption {
+	out := make(map[string][]metric.AddOption, len(names))
+	for _, lane := range names {
+		out[lane] = []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("lane", lane)))}
+	}
+	return out
+}
+
 // metrics are the instruments of the room (D-53).
 type metrics struct {
+	lanes     map[string][]metric.AddOption
 	bytes     metric.Int64Counter
 	snapshots metric.Int64Counter
 	drift     metric.Int64Counter
@@ -45,7 +55,7 @@ func newMetrics(p metric.MeterProvider, s *Server) *metrics {
 		p = noop.NewMeterProvider()
 	}
 	meter := p.Meter("github.com/penstockhq/penstock/controlplane/distribute")
-	m := &metrics{}
+	m := &metrics{lanes: lanesOf(laneDenials, laneRevocations, laneDelta, laneSnapshot, laneBlobs, laneHeartbeat, laneTasks)}
 	var errs [8]error
 	m.bytes, errs[0] = meter.Int64Counter(obs.MetricDistributeSentBytes, metric.WithUnit("By"),
 		metric.WithDescription("Bytes of messages sent to nodes, by lane."))
@@ -92,7 +102,7 @@ func newMetrics(p metric.MeterProvider, s *Server) *metrics {
 }
 
 func (m *metrics) sent(ctx context.Context, lane string, bytes int) {
-	m.bytes.Add(ctx, int64(bytes), metric.WithAttributes(attribute.String("lane", lane)))
+	m.bytes.Add(ctx, int64(bytes), m.lanes[lane]...)
 }
 
 func (m *metrics) snapshot(ctx context.Context, reason string) {

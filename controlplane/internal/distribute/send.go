@@ -32,6 +32,8 @@ const (
 
 // send is the send loop: it brings the node from what it has to what there is, until the stream ends.
 func (st *stream) send() {
+	st.slow = time.AfterFunc(time.Hour, func() { st.end(errSlow) })
+	st.slow.Stop()
 	late := time.NewTimer(helloTimeout)
 	defer late.Stop()
 	select {
@@ -53,6 +55,7 @@ func (st *stream) follow(hello *distributionv1.Hello) error {
 	st.packs = hello.GetDictionary() >= pack.Dictionary
 	st.again = time.NewTimer(time.Hour)
 	defer st.again.Stop()
+	defer st.endTurn()
 	if err := st.resume(hello); err != nil {
 		return err
 	}
@@ -88,6 +91,8 @@ func (st *stream) follow(hello *distributionv1.Hello) error {
 				return err
 			}
 			beats++
+		case st.queue() <- struct{}{}:
+			st.queues, st.turn = false, st.server.turns.begin()
 		case <-st.acks:
 		case <-st.again.C:
 		case <-changed:
@@ -151,12 +156,12 @@ func (st *stream) catchUp() error {
 	if head.Epoch != st.epoch {
 		return status.Error(codes.OutOfRange, "the revision log has a new epoch: say Hello again")
 	}
-	st.settle()
-	if len(st.open) >= maxOpen {
-		return nil // the next ack wakes this loop
+	if !st.ready() {
+		return nil // an ack wakes this loop, or its turn
 	}
 	target := st.target(head)
 	if target <= st.cursor {
+		st.endTurn()
 		return nil
 	}
 	d, err := st.delta(target)
@@ -174,6 +179,10 @@ func (st *stream) catchUp() error {
 	if st.packs {
 		frames = d.Packed
 	}
+	if sizeOf(frames) > bulk && st.turn == nil {
+		st.queues = true
+		return nil
+	}
 	for _, f := range frames {
 		if err := st.writeFrame(laneDelta, f); err != nil {
 			return err
@@ -184,6 +193,9 @@ func (st *stream) catchUp() error {
 		}
 	}
 	st.moved(d.To)
+	if st.turn != nil {
+		st.turn.used = true
+	}
 	if d.To < target {
 		st.again.Reset(0) // an atomic change ended it: the rest follows
 	}
@@ -218,6 +230,31 @@ func (st *stream) advance(to catalog.Revision) error {
 func (st *stream) moved(to catalog.Revision) {
 	st.cursor, st.told = to, time.Now()
 	st.open = append(st.open, to)
+}
+
+// ready reports whether the node may get a delta now.
+func (st *stream) ready() bool {
+	if st.queues {
+		return false
+	}
+	if st.settle(); st.mayGetMore() {
+		return true
+	}
+	st.waits.Store(true)
+	st.settle() // the ack may have come just now
+	return st.mayGetMore()
+}
+
+// mayGetMore reports whether so little is under way to the node that more may be sent: after a large delta, nothing.
+func (st *stream) mayGetMore() bool {
+	if st.turn == nil || !st.turn.used {
+		return len(st.open) < maxOpen
+	}
+	if len(st.open) > 0 {
+		return false
+	}
+	st.endTurn()
+	return true
 }
 
 // settle forgets what the node acknowledged.

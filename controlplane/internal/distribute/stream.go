@@ -46,7 +46,8 @@ type stream struct {
 	hello   chan *distributionv1.Hello
 	tasks   chan *distributionv1.Task
 	shed    chan struct{} // closed when the node is to go to another control plane
-	acks    chan struct{} // an ack came
+	acks    chan struct{} // an ack came that the send loop waits for
+	waits   atomic.Bool   // it waits for one
 	acked   atomic.Uint64 // revision of the last ack in the stream's epoch
 	leaving atomic.Bool   // it was asked to leave
 	heard   atomic.Int64  // when the node was heard last, nanoseconds since opened
@@ -61,6 +62,9 @@ type stream struct {
 	told    time.Time          // when the cursor was last moved
 	packs   bool               // the node knows the dictionary
 	again   *time.Timer        // when to look again without being told to
+	slow    *time.Timer        // ends the stream when a write takes too long
+	queues  bool               // it waits for a turn
+	turn    *turn              // nil: it has none
 }
 
 // idOf returns what is unique about a workload. An authserver and a node may have the same name, and no region is "/".
@@ -120,9 +124,11 @@ func (st *stream) take(m *distributionv1.FollowRequest, first bool) error {
 		if m.GetAck().GetEpoch() == st.server.feed.Head().Epoch {
 			st.acked.Store(m.GetAck().GetRevision())
 		}
-		select {
-		case st.acks <- struct{}{}:
-		default: // one is waiting
+		if st.waits.Swap(false) {
+			select {
+			case st.acks <- struct{}{}:
+			default: // one is waiting
+			}
 		}
 	default:
 		st.server.rejected(st, m.GetReject())
@@ -151,8 +157,8 @@ func (st *stream) task(t *distributionv1.Task) bool {
 // write sends one message, with a deadline: a node that does not read loses its stream, not our memory. Ending the
 // stream makes Follow return, and that frees a Send that hangs.
 func (st *stream) write(lane string, m any, size int) error {
-	slow := time.AfterFunc(writeTimeout, func() { st.end(errSlow) })
-	defer slow.Stop()
+	st.slow.Reset(writeTimeout)
+	defer st.slow.Stop()
 	if err := st.grpc.SendMsg(m); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
@@ -16,7 +17,8 @@ import (
 const (
 	messageSize = 1 << 20  // bytes of one message (D-29); a single body may be larger
 	maxDelta    = 64 << 20 // bytes of one delta; more is a snapshot (D-20)
-	keptDeltas  = 4        // streams of a class are at few cursors
+	keptDeltas  = 32       // streams of a class are at few cursors, unless there is more to send than there is time for
+	keptBytes   = 16 << 20 // of those deltas in all, but for the newest
 	readBodies  = 10 * time.Second
 )
 
@@ -34,9 +36,19 @@ type Delta struct {
 	Bytes int
 }
 
+// held is how many bytes it takes.
+func (d *Delta) held() int64 {
+	n := d.Bytes
+	for _, f := range d.Packed {
+		n += len(f)
+	}
+	return int64(n)
+}
+
 // cached is a delta that is being made or was.
 type cached struct {
 	from, to catalog.Revision
+	size     atomic.Int64 // when it is made
 	once     sync.Once
 	delta    *Delta
 	err      error
@@ -50,7 +62,11 @@ func (c *Class) Delta(ctx context.Context, from, to catalog.Revision) (*Delta, e
 	// Made for everybody: it does not end with the stream that asked first.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBodies)
 	defer cancel()
-	d.once.Do(func() { d.delta, d.err = c.merge(ctx, from, to, false) })
+	d.once.Do(func() {
+		if d.delta, d.err = c.merge(ctx, from, to, false); d.err == nil {
+			d.size.Store(d.delta.held())
+		}
+	})
 	if d.err != nil {
 		c.forget(d)
 	}
@@ -66,7 +82,14 @@ func (c *Class) slot(from, to catalog.Revision) *cached {
 		}
 	}
 	d := &cached{from: from, to: to}
-	c.deltas = append([]*cached{d}, c.deltas[:min(len(c.deltas), keptDeltas-1)]...)
+	kept, size := []*cached{d}, int64(0)
+	for _, old := range c.deltas {
+		if size += old.size.Load(); len(kept) == keptDeltas || size > keptBytes {
+			break
+		}
+		kept = append(kept, old)
+	}
+	c.deltas = kept
 	return d
 }
 

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -36,6 +37,8 @@ func main() {
 	flag.Parse()
 	c.Endpoints, c.Regions = strings.Split(*endpoints, ","), strings.Split(*regions, ",")
 
+	// A thousand nodes make in one process a thousand times the garbage of one, and what it holds is looked through each time.
+	debug.SetGCPercent(300)
 	ctx, stop := run.UntilSignal(context.Background())
 	defer stop()
 	report, err := sim.Run(ctx, c)
