@@ -45,6 +45,7 @@ func (s *Server) Run(ctx context.Context) error {
 	loops.Go(func() { s.followRevocations(ctx) })
 	loops.Go(func() { s.followRollout(ctx) })
 	loops.Go(func() { s.shed(ctx) })
+	loops.Go(func() { s.followPace(ctx) })
 	if s.notes == nil {
 		<-ctx.Done()
 		return nil

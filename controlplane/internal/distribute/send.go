@@ -56,6 +56,8 @@ func (st *stream) follow(hello *distributionv1.Hello) error {
 	st.again = time.NewTimer(time.Hour)
 	defer st.again.Stop()
 	defer st.endTurn()
+	st.server.pace.join()
+	defer st.server.pace.leave()
 	if err := st.resume(hello); err != nil {
 		return err
 	}
@@ -65,8 +67,9 @@ func (st *stream) follow(hello *distributionv1.Hello) error {
 	defer old.Stop()
 	for beats := 1; ; {
 		// Taken before looking, so that no change falls between.
-		changed, revoked, rolled := st.server.feed.Changed(), st.server.revoked.changed(), st.server.rollout.changed()
-		if err := st.catchUp(); err != nil {
+		epoch, released, changed := st.server.pace.now()
+		revoked, rolled := st.server.revoked.changed(), st.server.rollout.changed()
+		if err := st.catchUp(epoch, released); err != nil {
 			return err
 		}
 		select {
@@ -147,21 +150,22 @@ func (st *stream) resume(hello *distributionv1.Hello) error {
 	return st.heartbeat(0, false) // so that the node hears at once that it is followed
 }
 
-// catchUp sends what the node lacks and may get now: the fast lane first, then one merged delta.
-func (st *stream) catchUp() error {
+// catchUp sends what the node lacks and may get now: the fast lane first, then one merged delta up to what is released.
+func (st *stream) catchUp(epoch string, released catalog.Revision) error {
 	if err := st.fastLane(); err != nil {
 		return err
 	}
-	head := st.server.feed.Head()
-	if head.Epoch != st.epoch {
+	if epoch != st.epoch {
 		return status.Error(codes.OutOfRange, "the revision log has a new epoch: say Hello again")
 	}
 	if !st.ready() {
 		return nil // an ack wakes this loop, or its turn
 	}
-	target := st.target(head)
+	// What holds this stream back wakes the loop when that changes.
+	target := st.server.limit(st.id, released)
 	if target <= st.cursor {
 		st.endTurn()
+		st.took(released)
 		return nil
 	}
 	d, err := st.delta(target)
@@ -173,6 +177,7 @@ func (st *stream) catchUp() error {
 		st.again.Reset(retryDelta)
 		return nil
 	case len(d.Frames) == 0:
+		st.took(released)
 		return st.advance(d.To)
 	}
 	frames := d.Frames
@@ -198,18 +203,18 @@ func (st *stream) catchUp() error {
 	}
 	if d.To < target {
 		st.again.Reset(0) // an atomic change ended it: the rest follows
+	} else {
+		st.took(released)
 	}
 	return nil
 }
 
-// target returns the revision up to which this node gets deltas now: the newest one, unless something holds it back. The
-// loop is woken when that may have changed.
-func (st *stream) target(head catalog.Head) catalog.Revision {
-	target, wait := st.server.pace.next(head, st.server.feed.Prompt(), time.Now())
-	if wait > 0 {
-		st.again.Reset(wait)
+// took notes that the node was sent all that it is to get of what is released.
+func (st *stream) took(released catalog.Revision) {
+	if st.counted < released {
+		st.counted = released
+		st.server.pace.took(released)
 	}
-	return st.server.limit(st.id, target)
 }
 
 // advance moves the cursor over changes outside the scope, at most once a second (D-28). Until then neither the node's

@@ -99,7 +99,7 @@ type Server struct {
 	others    Others
 	revoked   *revoked
 	rollout   *rollout
-	pace      pace
+	pace      *pace
 	snapshots chan struct{} // one token per snapshot that is sent
 	crowd     *crowd        // of those who want one
 	turns     turns
@@ -126,7 +126,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		feed: cfg.Feed, log: cfg.Log, now: cfg.Now, notes: cfg.Notes, window: cfg.DrainWindow, ledger: newLedger(cfg.Replica), others: cfg.Others,
 		revoked: newRevoked(cfg.Revocations), rollout: newRollout(cfg.Rollouts, cfg.StageTimeout),
-		snapshots: make(chan struct{}, cfg.MaxSnapshots), crowd: newCrowd(cfg.MaxSnapshots), turns: newTurns(), draining: make(chan struct{}),
+		snapshots: make(chan struct{}, cfg.MaxSnapshots), crowd: newCrowd(cfg.MaxSnapshots), turns: newTurns(), pace: newPace(), draining: make(chan struct{}),
 	}
 	s.maxAge, s.shedEvery, s.hellos = cmp.Or(cfg.MaxAge, maxAge), cmp.Or(cfg.ShedEvery, shedEvery), newBucket(cfg.HelloRate)
 	s.metrics = newMetrics(cfg.Meter, s)

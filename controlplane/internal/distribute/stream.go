@@ -60,6 +60,7 @@ type stream struct {
 	revoked revokedCursor      // up to which revocations were sent
 	open    []catalog.Revision // states and deltas sent and not acknowledged
 	told    time.Time          // when the cursor was last moved
+	counted catalog.Revision   // what pace was last told that the node was sent
 	packs   bool               // the node knows the dictionary
 	again   *time.Timer        // when to look again without being told to
 	slow    *time.Timer        // ends the stream when a write takes too long

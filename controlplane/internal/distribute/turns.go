@@ -12,9 +12,9 @@ const (
 	// bulk is the size of a delta, in bytes as they are sent, from which a node has to wait for its turn.
 	bulk = 16 << 10
 	// turnsEach is how many nodes have a turn at the same time, for each core.
-	turnsEach = 32
+	turnsEach = 16
 	// turnFor is how long a node has its turn at most: one that is far away, or slow, does not keep the others waiting.
-	turnFor = 250 * time.Millisecond
+	turnFor = time.Second
 )
 
 // turns bound how many nodes take in a large delta at the same time. The other nodes get denials at once meanwhile: these would

@@ -69,6 +69,7 @@ type Feed struct {
 	world   *scope.World
 	ring    ring
 	prompt  catalog.Revision // latest change that is not held back
+	denied  catalog.Revision // latest change with denials
 	staged  catalog.Revision // latest change that is rolled out in stages
 	classes map[scope.Scope]*Class
 	changed chan struct{} // closed at the next change of any of the above
@@ -152,6 +153,13 @@ func (f *Feed) Prompt() catalog.Revision {
 	return f.prompt
 }
 
+// Denied returns the latest revision with denials, which wait for nothing (D-30); 0 if none was seen.
+func (f *Feed) Denied() catalog.Revision {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.denied
+}
+
 // Staged returns the latest revision that is rolled out in stages; 0 if none was seen.
 func (f *Feed) Staged() catalog.Revision {
 	f.mu.RLock()
@@ -216,6 +224,9 @@ func (f *Feed) push(ch change, rev catalog.Revision) {
 	f.ring.push(ch)
 	if ch.prompt {
 		f.prompt = rev
+	}
+	if len(ch.denials) > 0 {
+		f.denied = rev
 	}
 	if ch.staged {
 		f.staged = rev

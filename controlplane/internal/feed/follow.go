@@ -92,7 +92,7 @@ func (f *Feed) load(ctx context.Context) error {
 		}
 		return fmt.Errorf("%w: its head is revision %d, and more was seen", errGap, head.Revision)
 	}
-	f.epoch, f.exact, f.world, f.ring, f.prompt, f.staged = head.Epoch, head.Revision, w, r, 0, r.staged()
+	f.epoch, f.exact, f.world, f.ring, f.prompt, f.denied, f.staged = head.Epoch, head.Revision, w, r, 0, 0, r.staged()
 	for _, c := range f.classes {
 		c.rebuild(w, &f.ring)
 		c.forgetDeltas()
