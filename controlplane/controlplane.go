@@ -338,7 +338,7 @@ const window = 64 << 10
 func (p *ControlPlane) grpcServer(name string, l net.Listener, creds credentials.TransportCredentials, r *rooms) run.Task {
 	server := grpc.NewServer(grpc.Creds(creds), grpc.ForceServerCodecV2(distribute.Codec()),
 		grpc.ChainUnaryInterceptor(p.recoverUnary, r.bans.Unary), grpc.ChainStreamInterceptor(p.recoverStream, r.bans.Stream),
-		grpc.MaxRecvMsgSize(maxReport), grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10),
+		grpc.MaxRecvMsgSize(maxReport), grpc.ReadBufferSize(4<<10),
 		grpc.StaticStreamWindowSize(window), grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))

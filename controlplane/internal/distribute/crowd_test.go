@@ -19,7 +19,12 @@ func TestCrowd(t *testing.T) {
 		for i := range waits {
 			waits[i] = c.wait(time.Now())
 		}
-		for i, want := range map[int]time.Duration{0: minWait, 19: 5 * time.Second, 39: 10 * time.Second, 99: longestWait} {
+		for i, wait := range waits[61:] { // no room in line
+			if wait < longestWait/2 || wait > longestWait {
+				t.Errorf("number %d waits %s", 61+i, wait)
+			}
+		}
+		for i, want := range map[int]time.Duration{0: minWait, 19: 5 * time.Second, 39: 10 * time.Second, 59: longestWait} {
 			if got := waits[i]; got < want-50*time.Millisecond || got > want+minWait {
 				t.Errorf("number %d waits %s, want %s and at most %s more", i, got, want, minWait)
 			}

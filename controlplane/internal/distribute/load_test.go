@@ -117,7 +117,7 @@ func (s *stuck) Close() error {
 }
 
 // TestSlowReader: a node that does not read loses its stream after 10 s (D-26) and delays nobody. While it holds the only
-// slot for snapshots another new node is asked to wait (D-42), and then gets the slot.
+// slot for snapshots another new node waits for it (D-42).
 func TestSlowReader(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := startPlane(t, memstore.New(nil), func(c *distribute.Config) { c.MaxSnapshots = 1 })

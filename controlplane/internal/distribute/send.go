@@ -305,16 +305,17 @@ func (st *stream) revocations() error {
 // snapshot sends the full state. Blank is a node that enforces nothing of this lineage: denials that the snapshot
 // contains are none of its business.
 func (st *stream) snapshot(reason string, blank bool) error {
-	select {
-	case st.server.snapshots <- struct{}{}:
-		began := time.Now()
-		defer func() {
-			<-st.server.snapshots
-			st.server.crowd.sent(time.Since(began))
-		}()
-	default:
+	switch ok, err := st.slot(blank); {
+	case err != nil:
+		return err
+	case !ok:
 		return st.leave(st.server.crowd.wait(time.Now())) // D-42: a wait, not a queue
 	}
+	began := time.Now()
+	defer func() {
+		<-st.server.snapshots
+		st.server.crowd.sent(time.Since(began))
+	}()
 	snap := st.full()
 	if snap.Epoch != st.epoch {
 		return status.Error(codes.OutOfRange, "the revision log has a new epoch: say Hello again")

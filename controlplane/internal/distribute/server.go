@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +21,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/enroll"
 	"github.com/penstockhq/penstock/controlplane/internal/feed"
 	"github.com/penstockhq/penstock/controlplane/internal/feed/scope"
@@ -30,16 +28,10 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
-	"github.com/penstockhq/penstock/sdk/node/pack"
 )
 
 // ReasonNoNode is the reason of a task that no node can be given: none is connected, or those that were asked left.
 const ReasonNoNode = "NO_NODE"
-
-const (
-	blobsAtOnce = 64        // bodies read together for FetchBlobs
-	blobsBytes  = 256 << 10 // bytes of one FetchBlobsResponse, unless one body is larger
-)
 
 // Notes keeps small facts across restarts. catalog.Store implements it.
 type Notes interface {
@@ -226,75 +218,6 @@ func ended(err error) error {
 		return err
 	}
 	return toStatus(err)
-}
-
-// FetchBlobs implements DistributionService.
-func (s *Server) FetchBlobs(r *distributionv1.FetchBlobsRequest, g distributionv1.DistributionService_FetchBlobsServer) error {
-	w, err := enroll.Peer(g.Context(), ident.RoleNode, ident.RoleAuthserver) // of which the scope of the latter has no bodies
-	if err != nil {
-		return toStatus(err)
-	}
-	if err := validate(r); err != nil {
-		return err
-	}
-	class, err := s.feed.Class(scopeOf(w))
-	if err != nil {
-		return toStatus(err)
-	}
-	hashes := make([]catalog.Hash, 0, len(r.GetHashes()))
-	for _, h := range r.GetHashes() {
-		if len(h) != len(catalog.Hash{}) {
-			return status.Error(codes.InvalidArgument, "a hash has 32 bytes")
-		}
-		hash := catalog.Hash(h)
-		// What is out of scope does not exist for this node (D-82).
-		if !class.HoldsBlob(hash) {
-			return status.Errorf(codes.NotFound, "there is no body %x in the scope of this node", h)
-		}
-		hashes = append(hashes, hash)
-	}
-	packs := r.GetDictionary() >= pack.Dictionary
-	for some := range slices.Chunk(hashes, blobsAtOnce) {
-		read := s.feed.Blobs
-		if packs {
-			read = s.feed.PackedBlobs
-		}
-		bodies, err := read(g.Context(), some)
-		if err != nil {
-			return toStatus(err)
-		}
-		if err := s.sendBlobs(g, bodies, packs); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Server) sendBlobs(g distributionv1.DistributionService_FetchBlobsServer, bodies [][]byte, packed bool) error {
-	m := &distributionv1.FetchBlobsResponse{}
-	size := 0
-	for i, b := range bodies {
-		if packed {
-			m.Packed = append(m.Packed, b)
-		} else {
-			m.Blobs = append(m.Blobs, b)
-		}
-		size += len(b)
-		if size < blobsBytes && i < len(bodies)-1 {
-			continue
-		}
-		// As a frame, because gRPC's own buffers are of few sizes: 1 MB for one of 40 KB, for each stream.
-		text, err := proto.Marshal(m)
-		if err != nil {
-			return err
-		}
-		if err := g.SendMsg(frame(text)); err != nil {
-			return err
-		}
-		s.metrics.sent(g.Context(), laneBlobs, size)
-		m, size = &distributionv1.FetchBlobsResponse{}, 0
-	}
-	return nil
 }
 
 // Dispatch gives a task to one connected node, never an authserver, each time another one, and stays until ctx ends, which is no error: the
