@@ -85,7 +85,7 @@ func TestForwardFaults(t *testing.T) {
 			who := workload("somebody")
 			return frontOptions{identity: &who}
 		}, forward.ReasonRefused},
-		{"this is a control plane", forward.WhyHeld, func(w *world) frontOptions {
+		{"this node is a control plane", forward.WhyHeld, func(w *world) frontOptions {
 			w.start("a", memberOptions{serve: fine})
 			who := workload("front")
 			who.Role = ident.RoleControlPlane
