@@ -169,6 +169,9 @@ func (st *stream) catchUp(epoch string, released catalog.Revision) error {
 		return nil
 	}
 	d, err := st.delta(target)
+	if err != nil || len(d.Frames) == 0 {
+		st.endTurn() // it is for a large delta
+	}
 	switch {
 	case feed.NeedsSnapshot(err):
 		return st.snapshot(reasonBehind, false)
@@ -252,21 +255,17 @@ func (st *stream) ready() bool {
 
 // mayGetMore reports whether so little is under way to the node that more may be sent: after a large delta, nothing.
 func (st *stream) mayGetMore() bool {
-	if st.turn == nil || !st.turn.used {
-		return len(st.open) < maxOpen
-	}
-	if len(st.open) > 0 {
-		return false
-	}
-	st.endTurn()
-	return true
+	return len(st.open) < maxOpen && (st.turn == nil || !st.turn.used)
 }
 
-// settle forgets what the node acknowledged.
+// settle forgets what the node acknowledged. Its turn is over when that is all.
 func (st *stream) settle() {
 	acked := catalog.Revision(st.acked.Load())
 	for len(st.open) > 0 && st.open[0] <= acked {
 		st.open = st.open[1:]
+	}
+	if len(st.open) == 0 && st.turn != nil && st.turn.used {
+		st.endTurn()
 	}
 }
 

@@ -157,9 +157,9 @@ func (m *Manager) catchUp(ctx context.Context) bool {
 	return m.settle(ctx)
 }
 
-// disown has a stream of this node owned as soon as the store takes that, which it did not when the stream was opened: until
+// ownSoon has a stream of this node owned as soon as the store takes that, which it did not when the stream was opened: until
 // then the other nodes do not know of it.
-func (s *Session) disown() {
+func (s *Session) ownSoon() {
 	m := s.manager
 	if m.fleet == nil || s.sse {
 		return

@@ -216,7 +216,7 @@ func (s *Session) Listen(ctx context.Context, l Listener) error {
 	if !claimed {
 		s.own(ctx)
 	}
-	s.disown()
+	s.ownSoon()
 	return nil
 }
 

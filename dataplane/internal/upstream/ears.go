@@ -57,7 +57,7 @@ func (p *Pool) elsewhere(ses *link.Session) bool {
 // before is lost.
 func (p *Pool) heard(ctx context.Context, ses *link.Session) bool {
 	t := ses.Target()
-	if p.cfg.Streams != nil && ses.Kept != nil && !ses.Looked.Swap(true) && p.attachment(t.Session) == nil {
+	if p.cfg.Streams != nil && ses.Kept != nil && !ses.Looked.Load() && !ses.Looked.Swap(true) && p.attachment(t.Session) == nil {
 		p.cfg.Streams.Look(ctx, t.Session)
 	}
 	if !p.elsewhere(ses) {
