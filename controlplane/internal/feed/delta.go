@@ -19,6 +19,7 @@ const (
 	maxDelta    = 64 << 20 // bytes of one delta; more is a snapshot (D-20)
 	keptDeltas  = 32       // streams of a class are at few cursors, unless there is more to send than there is time for
 	keptBytes   = 16 << 20 // of those deltas in all, but for the newest
+	largeDelta  = 64 << 10 // bytes, in both forms together, from which a delta is not made anew because more has come
 	readBodies  = 10 * time.Second
 )
 
@@ -54,9 +55,16 @@ type cached struct {
 	err      error
 }
 
+// lasts reports whether the delta is as good as one that goes further: to make a large one again for every revision, while a
+// thousand nodes get it, would take all the time that there is. One that is being made may be large.
+func (d *cached) lasts() bool {
+	size := d.size.Load()
+	return size == 0 || size >= largeDelta
+}
+
 // Delta returns the changes after from, up to to or to the last revision before it at which a delta may end: an atomic
-// change is never merged with others (D-35), and never split (D-25). A from outside the ring is fault.Stale, a
-// difference of more than 64 MB ErrTooLarge. Streams at the same cursor share the result.
+// change is never merged with others (D-35), and never split (D-25). It ends earlier, too, where another stream at the same
+// cursor got a large delta: streams share it. A from outside the ring is fault.Stale, a difference of more than 64 MB ErrTooLarge.
 func (c *Class) Delta(ctx context.Context, from, to catalog.Revision) (*Delta, error) {
 	d := c.slot(from, to)
 	// Made for everybody: it does not end with the stream that asked first.
@@ -64,7 +72,7 @@ func (c *Class) Delta(ctx context.Context, from, to catalog.Revision) (*Delta, e
 	defer cancel()
 	d.once.Do(func() {
 		if d.delta, d.err = c.merge(ctx, from, to, false); d.err == nil {
-			d.size.Store(d.delta.held())
+			d.size.Store(max(1, d.delta.held()))
 		}
 	})
 	if d.err != nil {
@@ -77,7 +85,7 @@ func (c *Class) slot(from, to catalog.Revision) *cached {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range c.deltas {
-		if d.from == from && d.to == to {
+		if d.from == from && (d.to == to || d.to < to && d.lasts()) {
 			return d
 		}
 	}

@@ -180,6 +180,25 @@ func (b *bench) profile(ctx context.Context, name, page string) error {
 	return b.keep(ctx, name, "http://"+b.controlOps+"/debug/pprof/"+page)
 }
 
+// profiles has the control plane and nodesim profiled while a part takes so long, until the returned function is called.
+func (b *bench) profiles(ctx context.Context, part string, length time.Duration) (wait func() error) {
+	control := b.controlProfile(ctx, part, length)
+	nodes := b.taken(ctx, "nodesim-"+part, "http://"+b.fleet.address+"/cpu", length)
+	return func() error { return errors.Join(control(), nodes()) }
+}
+
+// controlProfile is the same for the control plane alone.
+func (b *bench) controlProfile(ctx context.Context, part string, length time.Duration) (wait func() error) {
+	return b.taken(ctx, "control-"+part, "http://"+b.controlOps+"/debug/pprof/profile", length)
+}
+
+// taken keeps a profile that is taken meanwhile.
+func (b *bench) taken(ctx context.Context, name, url string, length time.Duration) (wait func() error) {
+	done := make(chan error, 1)
+	go func() { done <- b.keep(ctx, name, fmt.Sprintf("%s?seconds=%d", url, max(1, int(length.Seconds())-1))) }()
+	return func() error { return <-done }
+}
+
 // keep keeps a page that holds a profile.
 func (b *bench) keep(ctx context.Context, name, url string) error {
 	if b.Profiles == "" {

@@ -30,6 +30,7 @@ type live struct {
 	Rejects      int    `json:"rejects"`
 	ReadBytes    int64  `json:"read_bytes"`
 	WrittenBytes int64  `json:"written_bytes"`
+	Handshakes   int64  `json:"handshake_bytes"` // read for TLS
 }
 
 // reached is when the last node enforced a revision, and what it denies, in nanoseconds since 1970.

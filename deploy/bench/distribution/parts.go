@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +31,7 @@ func (b *bench) parts(ctx context.Context) (err error) {
 		{"resync", b.resync},
 		{"writes", b.writes},
 		{"agreement", b.agreement},
+		{"writes alone", b.writesAlone},
 		{"node", b.oneNode},
 	} {
 		began := time.Now()
@@ -63,6 +63,10 @@ func (b *bench) coldStart(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
+	if _, err := b.fleet.until(ctx, "some nodes are loaded", func(l live) bool { return l.Loaded >= b.someNodes() }); err != nil {
+		return err
+	}
+	b.result.ColdFirstSeconds = time.Since(began).Seconds()
 	l, err := b.fleet.until(ctx, "all nodes are loaded", func(l live) bool { return l.Loaded == l.Nodes })
 	if err != nil {
 		return err
@@ -73,6 +77,9 @@ func (b *bench) coldStart(ctx context.Context) error {
 }
 
 // idleLeast is longer than the time between two heartbeats: with less, nodes may seem to be told nothing at all.
+// someNodes is how many nodes the goal for a cold start is about, if there are as many.
+func (s settings) someNodes() int { return min(100, s.Nodes) }
+
 const idleLeast = 6 * time.Second
 
 // idle lets nothing happen.
@@ -107,18 +114,13 @@ func (b *bench) steady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var control, nodes error
-	var group sync.WaitGroup
-	query := fmt.Sprintf("?seconds=%d", max(1, int(b.For.Seconds())-1))
-	group.Go(func() { control = b.profile(ctx, "control-steady", "profile"+query) })
-	group.Go(func() { nodes = b.keep(ctx, "nodesim-steady", "http://"+b.fleet.address+"/cpu"+query) })
+	profiled := b.profiles(ctx, "steady", b.For)
 	cpu, err := cpuOf(b.control)
 	if err != nil {
 		return err
 	}
 	revisions, err := paced(ctx, b.Rate, b.For, b.change)
-	group.Wait()
-	if err := errors.Join(err, control, nodes); err != nil {
+	if err := errors.Join(err, profiled()); err != nil {
 		return err
 	}
 	used, err := cpuOf(b.control)
@@ -171,7 +173,7 @@ func (b *bench) sizes(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.asNodes.Close()) }()
-	const edits = 5
+	const edits = 15
 	b.left.Edits += edits
 	if err := b.leave(); err != nil {
 		return err
@@ -217,17 +219,22 @@ func (b *bench) weigh(ctx context.Context, times int, write func(context.Context
 // burst changes many tools at once; while that travels, tools are taken away elsewhere. They do not begin before: the burst is
 // one transaction, which others would make begin anew.
 func (b *bench) burst(ctx context.Context) error {
+	if err := b.allow(ctx); err != nil { // what a run that was stopped has denied
+		return err
+	}
 	from, err := b.fleet.live(ctx)
 	if err != nil {
 		return err
 	}
+	denying := min(6*time.Second, time.Duration(b.quiets())*time.Second/time.Duration(b.Rate))
+	profiled := b.profiles(ctx, "burst", denying)
 	revision, changes, err := b.rewrite(ctx, int(from.MaxRevision))
 	if err != nil {
-		return err
+		return errors.Join(err, profiled())
 	}
 	b.result.BurstChanges = changes
-	denials, err := paced(ctx, b.Rate, 6*time.Second, b.deny)
-	if err != nil {
+	denials, err := paced(ctx, b.Rate, denying, b.deny)
+	if err := errors.Join(err, profiled()); err != nil {
 		return err
 	}
 	if _, err := b.fleet.at(ctx, max(revision, slices.Max(denials))); err != nil {
@@ -239,7 +246,7 @@ func (b *bench) burst(ctx context.Context) error {
 	}
 	b.result.BurstSeconds = last.Max / 1000
 	b.result.Denial, err = b.enforced(ctx, from.MaxRevision, denials, func(r reached) int64 { return r.DeniedNS })
-	return err
+	return errors.Join(err, b.allow(ctx))
 }
 
 // resync kills the control plane; nothing has changed when it is there again.
@@ -259,7 +266,9 @@ func (b *bench) resync(ctx context.Context) error {
 	}
 	b.result.RestartSeconds = ready.Sub(b.control.Began).Seconds()
 	b.result.ResyncSeconds = time.Since(b.control.Began).Seconds()
-	b.result.ResyncBytes = float64(after.ReadBytes-before.ReadBytes) / float64(b.Nodes)
+	handshakes := after.Handshakes - before.Handshakes
+	b.result.HandshakeBytes = float64(handshakes) / float64(b.Nodes)
+	b.result.ResyncBytes = float64(after.ReadBytes-before.ReadBytes-handshakes) / float64(b.Nodes)
 	if full := after.FullStates - before.FullStates; full > 0 {
 		return fmt.Errorf("%d nodes took a snapshot though nothing had changed", full)
 	}
@@ -271,39 +280,53 @@ const writers = 8
 
 // writes counts transactions while the fleet follows them.
 func (b *bench) writes(ctx context.Context) error {
-	var done atomic.Int64
-	var newest atomic.Uint64
-	length := min(b.For, 10*time.Second)
-	within, cancel := context.WithTimeout(ctx, length)
+	profiled := b.profiles(ctx, "following", writing)
+	newest, perSecond, err := b.write(ctx)
+	if err := errors.Join(err, profiled()); err != nil {
+		return err
+	}
+	b.result.WritesPerSecond = perSecond
+	_, err = b.fleet.at(ctx, newest)
+	return err
+}
+
+// writesAlone counts them with nobody following.
+func (b *bench) writesAlone(ctx context.Context) (err error) {
+	profiled := b.controlProfile(ctx, "writes", writing)
+	_, b.result.WritesAlone, err = b.write(ctx)
+	return errors.Join(err, profiled())
+}
+
+// writing is how long administrators write.
+const writing = 10 * time.Second
+
+// write has several administrators change tools as fast as they can. It returns the last revision and how many there were a second.
+func (b *bench) write(ctx context.Context) (newest uint64, perSecond float64, err error) {
+	within, cancel := context.WithTimeout(ctx, min(b.For, writing))
 	defer cancel()
 	var mu sync.Mutex
-	var failed error
+	var done int
 	var group sync.WaitGroup
 	began := time.Now()
 	for w := range writers {
 		group.Go(func() {
 			for n := w; within.Err() == nil; n += writers {
-				revision, err := b.change(ctx, n)
-				if err != nil {
-					mu.Lock()
-					failed = err
-					mu.Unlock()
-					return
+				revision, failed := b.change(ctx, n)
+				mu.Lock()
+				if failed != nil {
+					err = failed
+				} else {
+					done, newest = done+1, max(newest, revision)
 				}
-				done.Add(1)
-				if revision > newest.Load() {
-					newest.Store(revision)
+				mu.Unlock()
+				if failed != nil {
+					return
 				}
 			}
 		})
 	}
 	group.Wait()
-	b.result.WritesPerSecond = float64(done.Load()) / time.Since(began).Seconds()
-	if failed != nil {
-		return failed
-	}
-	_, err := b.fleet.at(ctx, newest.Load())
-	return err
+	return newest, float64(done) / time.Since(began).Seconds(), err
 }
 
 // agreement ends the fleet: without it there are no figures.

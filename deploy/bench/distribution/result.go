@@ -52,13 +52,17 @@ type result struct {
 	Node         proc.Memory `json:"node"`
 
 	RestartSeconds   float64 `json:"control_plane_start_seconds"`
-	ResyncSeconds    float64 `json:"resync_seconds"` // from the start of the new control plane to the last node at head
-	ResyncBytes      float64 `json:"resync_bytes_per_node"`
+	ResyncSeconds    float64 `json:"resync_seconds"`        // from the start of the new control plane to the last node at head
+	ResyncBytes      float64 `json:"resync_bytes_per_node"` // TLS payload and records, without the handshake
+	HandshakeBytes   float64 `json:"handshake_bytes_per_node"`
+	ColdFirst        int     `json:"cold_start_first_nodes"`
+	ColdFirstSeconds float64 `json:"cold_start_first_seconds"` // until so many had everything, while all started
 	ColdSeconds      float64 `json:"cold_start_seconds"`
 	ColdBytes        float64 `json:"cold_start_bytes_per_node"`
 	DiskSeconds      float64 `json:"node_from_disk_seconds"`
 	DiskCPUSeconds   float64 `json:"node_from_disk_cpu_seconds"`
-	WritesPerSecond  float64 `json:"admin_transactions_per_second"`
+	WritesPerSecond  float64 `json:"admin_transactions_per_second"` // with the fleet following
+	WritesAlone      float64 `json:"admin_transactions_per_second_without_nodes"`
 	BatchedPerSecond float64 `json:"admin_resources_per_second_batched,omitempty"` // only of a run that filled the control plane
 }
 
@@ -84,7 +88,7 @@ func distributionOf(values []float64) distribution {
 func newResult(s settings, c synthetic.Catalogue) *result {
 	return &result{
 		Time: time.Now().UTC().Format(time.RFC3339), CPUs: runtime.NumCPU(), Go: runtime.Version(), Nodes: s.Nodes, Real: s.Real, Catalogue: c.String(),
-		Seconds: s.For.Seconds(), Rate: s.Rate, Procs: s.Procs,
+		Seconds: s.For.Seconds(), Rate: s.Rate, Procs: s.Procs, ColdFirst: s.someNodes(),
 	}
 }
 
@@ -153,11 +157,14 @@ func (r *result) lines() []line {
 		{"control plane start to ready", r.RestartSeconds, "s", 0, false},
 		{"resync of all nodes after kill -9", r.ResyncSeconds, "s", 10, false},
 		{"resync, per node", r.ResyncBytes, "B", 1024, false},
-		{fmt.Sprintf("cold start of %d nodes", r.Nodes), r.ColdSeconds, "s", 60, false},
+		{"its TLS handshake, per node", r.HandshakeBytes, "B", 0, false},
+		{fmt.Sprintf("cold start of %d nodes: the first %d", r.Nodes, r.ColdFirst), r.ColdFirstSeconds, "s", 60, false},
+		{"cold start: all", r.ColdSeconds, "s", 0, false},
 		{"cold start, per node", r.ColdBytes / mebibyte, "MiB", 0, false},
 		{"node start from disk to first call", r.DiskSeconds, "s", 1, false},
 		{"the same in CPU time", r.DiskCPUSeconds, "s", 0, false},
-		{"admin writes", r.WritesPerSecond, "tx/s", 150, true},
+		{"admin writes, all nodes following", r.WritesPerSecond, "tx/s", 150, true},
+		{"admin writes, no nodes", r.WritesAlone, "tx/s", 150, true},
 	}
 	if r.BatchedPerSecond > 0 {
 		list = append(list, line{"admin writes, batched", r.BatchedPerSecond, "resources/s", 0, false})

@@ -24,7 +24,10 @@ import (
 // most tools, are in the burst; the last quarter has the rest.
 
 // quiet returns the n-th of those that are not in the burst.
-func (b *bench) quiet(n int) int { return b.Gateways - 1 - n%max(1, b.Gateways/4) }
+func (b *bench) quiet(n int) int { return b.Gateways - 1 - n%b.quiets() }
+
+// quiets is how many there are.
+func (b *bench) quiets() int { return max(1, b.Gateways/4) }
 
 // update stores a gateway and returns the revision that it made.
 func (b *bench) update(ctx context.Context, g *resourcev1.Gateway, field string) (uint64, error) {
@@ -49,14 +52,20 @@ func (b *bench) change(ctx context.Context, n int) (uint64, error) {
 	return b.update(ctx, b.edited(b.quiet(n)), "tools")
 }
 
-// deny takes one tool off a gateway, or puts it there again.
+// deny takes one tool off the n-th gateway.
 func (b *bench) deny(ctx context.Context, n int) (uint64, error) {
-	gateway := b.quiet(n / 2)
-	tools := b.catalogue.Assignments(gateway)
-	if n%2 == 0 {
-		tools = tools[1:]
+	gateway := b.quiet(n)
+	return b.update(ctx, &resourcev1.Gateway{Name: synthetic.GatewayName(gateway), Tools: b.catalogue.Assignments(gateway)[1:]}, "tools")
+}
+
+// allow puts all tools on their gateways again.
+func (b *bench) allow(ctx context.Context) error {
+	made, err := b.client.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: b.catalogue.Published(b.Gateways-b.quiets(), b.Gateways)})
+	if err != nil {
+		return fmt.Errorf("apply what was denied: %w", err)
 	}
-	return b.update(ctx, &resourcev1.Gateway{Name: synthetic.GatewayName(gateway), Tools: tools}, "tools")
+	_, err = b.fleet.at(ctx, made.GetRevision())
+	return err
 }
 
 // flip hides a gateway from all but a team, or shows it to all again.

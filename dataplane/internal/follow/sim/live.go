@@ -30,6 +30,8 @@ type Live struct {
 	// ReadBytes and WrittenBytes are those of all connections so far, TLS included.
 	ReadBytes    int64 `json:"read_bytes"`
 	WrittenBytes int64 `json:"written_bytes"`
+	// HandshakeBytes are what of ReadBytes was for TLS handshakes.
+	HandshakeBytes int64 `json:"handshake_bytes"`
 }
 
 func live(members []*member) Live {
@@ -45,6 +47,7 @@ func live(members []*member) Live {
 		l.Rejects += s.Rejects
 		l.MinRevision, l.MaxRevision = min(l.MinRevision, s.Revision), max(l.MaxRevision, s.Revision)
 		l.ReadBytes, l.WrittenBytes = l.ReadBytes+m.read.Load(), l.WrittenBytes+m.written.Load()
+		l.HandshakeBytes += m.shaken.Load()
 		m.mu.Lock()
 		l.FullStates += m.full
 		m.mu.Unlock()

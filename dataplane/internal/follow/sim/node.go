@@ -29,6 +29,7 @@ type member struct {
 	slow         bool
 
 	read, written atomic.Int64 // bytes on the wire, TLS included
+	shaken        atomic.Int64 // of those read, what TLS handshakes took
 
 	mu      sync.Mutex
 	conns   []net.Conn // open ones, newest last
@@ -101,7 +102,7 @@ func newMember(c Config, a *authority, p *pool, n int) (*member, error) {
 		return nil, fmt.Errorf("make node %s: %w", m.name, err)
 	}
 	options := []grpc.DialOption{
-		grpc.WithTransportCredentials(credentials.NewTLS(config)), grpc.WithContextDialer(m.dial),
+		grpc.WithTransportCredentials(handshakes{credentials.NewTLS(config), m}), grpc.WithContextDialer(m.dial),
 		grpc.WithReadBufferSize(bufferSize), grpc.WithWriteBufferSize(bufferSize),
 	}
 	if m.compiler == nil {
@@ -167,6 +168,26 @@ func (c countedConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	c.of.written.Add(int64(n))
 	return n, err
+}
+
+// handshakes counts what TLS handshakes read.
+type handshakes struct {
+	credentials.TransportCredentials
+
+	of *member
+}
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (h handshakes) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	before := h.of.read.Load() // a node makes one connection at a time
+	secured, info, err := h.TransportCredentials.ClientHandshake(ctx, authority, conn)
+	h.of.shaken.Add(h.of.read.Load() - before)
+	return secured, info, err
+}
+
+// Clone implements credentials.TransportCredentials.
+func (h handshakes) Clone() credentials.TransportCredentials {
+	return handshakes{h.TransportCredentials.Clone(), h.of}
 }
 
 // slowConn reads about 40 KB a second.
