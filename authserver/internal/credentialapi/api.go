@@ -107,7 +107,7 @@ func New(c Config) (*API, error) {
 // Handler returns the service as HTTP. identify says who sent a request: [FromTLS] or [Fixed].
 func (a *API) Handler(identify Identify) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(credentialv1connect.NewCredentialServiceHandler(service{a},
+	mux.Handle(credentialv1connect.NewCredentialServiceHandler(service{API: a},
 		connect.WithReadMaxBytes(maxMessage),
 		connect.WithRecover(a.report.recovered),
 	))
@@ -120,7 +120,11 @@ func (a *API) Handler(identify Identify) http.Handler {
 }
 
 // service is the API as the generated handler wants it.
-type service struct{ *API }
+type service struct {
+	credentialv1connect.UnimplementedCredentialServiceHandler // of links, which are not made yet
+
+	*API
+}
 
 // PutSecret implements the service.
 func (s service) PutSecret(ctx context.Context, m *credentialv1.PutSecretRequest) (*credentialv1.PutSecretResponse, error) {

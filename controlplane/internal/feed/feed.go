@@ -44,7 +44,7 @@ type Config struct {
 	MaxChanges, MaxOps int
 	// MaxAge is how far back the log is read at the start (D-44); 0 means 1 h.
 	MaxAge time.Duration
-	// BlobCache is the most bytes of bodies kept in memory; 0 means 128 MiB.
+	// BlobCache is the most bytes of bodies kept in memory, three quarters of them packed; 0 means 128 MiB.
 	BlobCache int
 }
 
@@ -94,7 +94,8 @@ func New(cfg Config) *Feed {
 		panic(err) // its settings are constants
 	}
 	return &Feed{
-		store: cfg.Store, log: cfg.Log, limits: l, blobs: newBlobCache(cfg.Store, cache, nil), packer: packer, packed: newBlobCache(cfg.Store, cache/2, packer.Body), head: head, missing: missing,
+		store: cfg.Store, log: cfg.Log, limits: l, blobs: newBlobCache(cfg.Store, cache/4, nil), packer: packer,
+		packed: newBlobCache(cfg.Store, cache-cache/4, packer.Body), head: head, missing: missing,
 		world: scope.NewWorld(), classes: make(map[scope.Scope]*Class), changed: make(chan struct{}),
 	}
 }

@@ -61,16 +61,9 @@ func pause(ctx context.Context, d time.Duration) {
 
 // load reads a full state and the recent log before it (D-44), and makes every class anew.
 func (f *Feed) load(ctx context.Context) error {
-	w := scope.NewWorld()
-	head, err := f.store.Snapshot(ctx, func(rec *catalog.Record) error {
-		e, err := scope.Encode(rec)
-		if err == nil && e != nil {
-			w.Set(e.Key, e)
-		}
-		return err
-	})
+	w, head, err := readWorld(ctx, f.store)
 	if err != nil {
-		return fmt.Errorf("load state: %w", err)
+		return err
 	}
 	history, err := f.history(ctx, head.Revision)
 	if err != nil {

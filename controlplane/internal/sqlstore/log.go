@@ -209,22 +209,3 @@ func (s *Store) Snapshot(ctx context.Context, yield func(*catalog.Record) error)
 	}
 	return head, nil
 }
-
-// Blobs implements catalog.Store.
-func (s *Store) Blobs(ctx context.Context, hashes []catalog.Hash) ([][]byte, error) {
-	out := make([][]byte, len(hashes))
-	return out, s.view(ctx, func(tx *sql.Tx, _ catalog.Head) error {
-		b := &base{q: tx}
-		for i, h := range hashes {
-			body, err := b.Blob(ctx, h)
-			if err != nil {
-				return err
-			}
-			if body == nil {
-				return fault.Newf(fault.NotFound, record.ReasonBlobNotFound, "There is no blob %x.", h)
-			}
-			out[i] = body
-		}
-		return nil
-	})
-}

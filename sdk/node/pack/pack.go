@@ -3,6 +3,7 @@
 package pack
 
 import (
+	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -48,8 +49,8 @@ func NewPacker(concurrency int) (*Packer, error) {
 	return &Packer{e}, nil
 }
 
-// Body returns a body as one Zstandard frame.
-func (p *Packer) Body(plain []byte) []byte { return p.encoder.EncodeAll(plain, nil) }
+// Body returns a body as one Zstandard frame. It takes up no more memory than it needs: bodies are kept.
+func (p *Packer) Body(plain []byte) []byte { return bytes.Clone(p.encoder.EncodeAll(plain, nil)) }
 
 // Message returns an encoded FollowResponse as another one that holds the first, packed; or as it is, if that is not
 // smaller.

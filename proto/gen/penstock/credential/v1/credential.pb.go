@@ -532,7 +532,9 @@ type ResolveRequest struct {
 	// Reference from the node's view.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
 	// The caller; unset for a discovery.
-	Principal     *ResolvePrincipal `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
+	Principal *ResolvePrincipal `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
+	// True if the server refused what was resolved last: what can be renewed is renewed, once for all who ask (UP-8).
+	Refused       bool `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -588,6 +590,141 @@ func (x *ResolveRequest) GetPrincipal() *ResolvePrincipal {
 	return nil
 }
 
+func (x *ResolveRequest) GetRefused() bool {
+	if x != nil {
+		return x.Refused
+	}
+	return false
+}
+
+// CreateConnectLinkRequest says who is to connect what.
+type CreateConnectLinkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// uid of the person. Nobody else can use the link.
+	UserUid string `protobuf:"bytes,1,opt,name=user_uid,json=userUid,proto3" json:"user_uid,omitempty"`
+	// Name of the server.
+	Server string `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
+	// client_id of the MCP client that the call came from; empty if it has none.
+	ClientId string `protobuf:"bytes,3,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Name of the gateway that the call came to.
+	Gateway       string `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateConnectLinkRequest) Reset() {
+	*x = CreateConnectLinkRequest{}
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateConnectLinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateConnectLinkRequest) ProtoMessage() {}
+
+func (x *CreateConnectLinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateConnectLinkRequest.ProtoReflect.Descriptor instead.
+func (*CreateConnectLinkRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CreateConnectLinkRequest) GetUserUid() string {
+	if x != nil {
+		return x.UserUid
+	}
+	return ""
+}
+
+func (x *CreateConnectLinkRequest) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *CreateConnectLinkRequest) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *CreateConnectLinkRequest) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+// CreateConnectLinkResponse has the link.
+type CreateConnectLinkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// URL on the authserver, for example "https://auth.example.com/connect/…"; it says nothing about who or what.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Time after which it is of no use.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateConnectLinkResponse) Reset() {
+	*x = CreateConnectLinkResponse{}
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateConnectLinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateConnectLinkResponse) ProtoMessage() {}
+
+func (x *CreateConnectLinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateConnectLinkResponse.ProtoReflect.Descriptor instead.
+func (*CreateConnectLinkResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CreateConnectLinkResponse) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *CreateConnectLinkResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // ResolveResponse is a credential. It is kept in memory only.
 type ResolveResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -601,7 +738,7 @@ type ResolveResponse struct {
 
 func (x *ResolveResponse) Reset() {
 	*x = ResolveResponse{}
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[11]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +750,7 @@ func (x *ResolveResponse) String() string {
 func (*ResolveResponse) ProtoMessage() {}
 
 func (x *ResolveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_credential_v1_credential_proto_msgTypes[11]
+	mi := &file_penstock_credential_v1_credential_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +763,7 @@ func (x *ResolveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveResponse.ProtoReflect.Descriptor instead.
 func (*ResolveResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{11}
+	return file_penstock_credential_v1_credential_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResolveResponse) GetSecret() *StaticSecret {
@@ -677,19 +814,30 @@ const file_penstock_credential_v1_credential_proto_rawDesc = "" +
 	"\x15DeleteSecretsResponse\"J\n" +
 	"\x10ResolvePrincipal\x12\x1b\n" +
 	"\x04kind\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x04kind\x12\x19\n" +
-	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\"\xaf\x01\n" +
+	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\"\xc9\x01\n" +
 	"\x0eResolveRequest\x120\n" +
 	"\x0econnection_uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\rconnectionUid\x12#\n" +
 	"\aversion\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aversion\x12F\n" +
-	"\tprincipal\x18\x03 \x01(\v2(.penstock.credential.v1.ResolvePrincipalR\tprincipal\"\x8c\x01\n" +
+	"\tprincipal\x18\x03 \x01(\v2(.penstock.credential.v1.ResolvePrincipalR\tprincipal\x12\x18\n" +
+	"\arefused\x18\x04 \x01(\bR\arefused\"\xaf\x01\n" +
+	"\x18CreateConnectLinkRequest\x12$\n" +
+	"\buser_uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\auserUid\x12!\n" +
+	"\x06server\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x06server\x12%\n" +
+	"\tclient_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\bclientId\x12#\n" +
+	"\agateway\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\agateway\"o\n" +
+	"\x19CreateConnectLinkResponse\x12\x15\n" +
+	"\x03url\x18\x01 \x01(\tB\x03\x80\x01\x01R\x03url\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\x8c\x01\n" +
 	"\x0fResolveResponse\x12<\n" +
 	"\x06secret\x18\x01 \x01(\v2$.penstock.credential.v1.StaticSecretR\x06secret\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime2\x89\x04\n" +
+	"expireTime2\x83\x05\n" +
 	"\x11CredentialService\x12`\n" +
 	"\tPutSecret\x12(.penstock.credential.v1.PutSecretRequest\x1a).penstock.credential.v1.PutSecretResponse\x12l\n" +
 	"\rDeleteSecrets\x12,.penstock.credential.v1.DeleteSecretsRequest\x1a-.penstock.credential.v1.DeleteSecretsResponse\x12Z\n" +
-	"\aResolve\x12&.penstock.credential.v1.ResolveRequest\x1a'.penstock.credential.v1.ResolveResponse\x12f\n" +
+	"\aResolve\x12&.penstock.credential.v1.ResolveRequest\x1a'.penstock.credential.v1.ResolveResponse\x12x\n" +
+	"\x11CreateConnectLink\x120.penstock.credential.v1.CreateConnectLinkRequest\x1a1.penstock.credential.v1.CreateConnectLinkResponse\x12f\n" +
 	"\vSetPassword\x12*.penstock.credential.v1.SetPasswordRequest\x1a+.penstock.credential.v1.SetPasswordResponse\x12`\n" +
 	"\tGetIssuer\x12(.penstock.credential.v1.GetIssuerRequest\x1a).penstock.credential.v1.GetIssuerResponseB\xf5\x01\n" +
 	"\x1acom.penstock.credential.v1B\x0fCredentialProtoP\x01ZLgithub.com/penstockhq/penstock/proto/gen/penstock/credential/v1;credentialv1\xa2\x02\x03PCX\xaa\x02\x16Penstock.Credential.V1\xca\x02\x16Penstock\\Credential\\V1\xe2\x02\"Penstock\\Credential\\V1\\GPBMetadata\xea\x02\x18Penstock::Credential::V1b\x06proto3"
@@ -706,46 +854,51 @@ func file_penstock_credential_v1_credential_proto_rawDescGZIP() []byte {
 	return file_penstock_credential_v1_credential_proto_rawDescData
 }
 
-var file_penstock_credential_v1_credential_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_penstock_credential_v1_credential_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_penstock_credential_v1_credential_proto_goTypes = []any{
-	(*SetPasswordRequest)(nil),    // 0: penstock.credential.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil),   // 1: penstock.credential.v1.SetPasswordResponse
-	(*GetIssuerRequest)(nil),      // 2: penstock.credential.v1.GetIssuerRequest
-	(*GetIssuerResponse)(nil),     // 3: penstock.credential.v1.GetIssuerResponse
-	(*StaticSecret)(nil),          // 4: penstock.credential.v1.StaticSecret
-	(*PutSecretRequest)(nil),      // 5: penstock.credential.v1.PutSecretRequest
-	(*PutSecretResponse)(nil),     // 6: penstock.credential.v1.PutSecretResponse
-	(*DeleteSecretsRequest)(nil),  // 7: penstock.credential.v1.DeleteSecretsRequest
-	(*DeleteSecretsResponse)(nil), // 8: penstock.credential.v1.DeleteSecretsResponse
-	(*ResolvePrincipal)(nil),      // 9: penstock.credential.v1.ResolvePrincipal
-	(*ResolveRequest)(nil),        // 10: penstock.credential.v1.ResolveRequest
-	(*ResolveResponse)(nil),       // 11: penstock.credential.v1.ResolveResponse
-	nil,                           // 12: penstock.credential.v1.StaticSecret.HeadersEntry
-	nil,                           // 13: penstock.credential.v1.StaticSecret.EnvEntry
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*SetPasswordRequest)(nil),        // 0: penstock.credential.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil),       // 1: penstock.credential.v1.SetPasswordResponse
+	(*GetIssuerRequest)(nil),          // 2: penstock.credential.v1.GetIssuerRequest
+	(*GetIssuerResponse)(nil),         // 3: penstock.credential.v1.GetIssuerResponse
+	(*StaticSecret)(nil),              // 4: penstock.credential.v1.StaticSecret
+	(*PutSecretRequest)(nil),          // 5: penstock.credential.v1.PutSecretRequest
+	(*PutSecretResponse)(nil),         // 6: penstock.credential.v1.PutSecretResponse
+	(*DeleteSecretsRequest)(nil),      // 7: penstock.credential.v1.DeleteSecretsRequest
+	(*DeleteSecretsResponse)(nil),     // 8: penstock.credential.v1.DeleteSecretsResponse
+	(*ResolvePrincipal)(nil),          // 9: penstock.credential.v1.ResolvePrincipal
+	(*ResolveRequest)(nil),            // 10: penstock.credential.v1.ResolveRequest
+	(*CreateConnectLinkRequest)(nil),  // 11: penstock.credential.v1.CreateConnectLinkRequest
+	(*CreateConnectLinkResponse)(nil), // 12: penstock.credential.v1.CreateConnectLinkResponse
+	(*ResolveResponse)(nil),           // 13: penstock.credential.v1.ResolveResponse
+	nil,                               // 14: penstock.credential.v1.StaticSecret.HeadersEntry
+	nil,                               // 15: penstock.credential.v1.StaticSecret.EnvEntry
+	(*timestamppb.Timestamp)(nil),     // 16: google.protobuf.Timestamp
 }
 var file_penstock_credential_v1_credential_proto_depIdxs = []int32{
-	12, // 0: penstock.credential.v1.StaticSecret.headers:type_name -> penstock.credential.v1.StaticSecret.HeadersEntry
-	13, // 1: penstock.credential.v1.StaticSecret.env:type_name -> penstock.credential.v1.StaticSecret.EnvEntry
+	14, // 0: penstock.credential.v1.StaticSecret.headers:type_name -> penstock.credential.v1.StaticSecret.HeadersEntry
+	15, // 1: penstock.credential.v1.StaticSecret.env:type_name -> penstock.credential.v1.StaticSecret.EnvEntry
 	4,  // 2: penstock.credential.v1.PutSecretRequest.secret:type_name -> penstock.credential.v1.StaticSecret
 	9,  // 3: penstock.credential.v1.ResolveRequest.principal:type_name -> penstock.credential.v1.ResolvePrincipal
-	4,  // 4: penstock.credential.v1.ResolveResponse.secret:type_name -> penstock.credential.v1.StaticSecret
-	14, // 5: penstock.credential.v1.ResolveResponse.expire_time:type_name -> google.protobuf.Timestamp
-	5,  // 6: penstock.credential.v1.CredentialService.PutSecret:input_type -> penstock.credential.v1.PutSecretRequest
-	7,  // 7: penstock.credential.v1.CredentialService.DeleteSecrets:input_type -> penstock.credential.v1.DeleteSecretsRequest
-	10, // 8: penstock.credential.v1.CredentialService.Resolve:input_type -> penstock.credential.v1.ResolveRequest
-	0,  // 9: penstock.credential.v1.CredentialService.SetPassword:input_type -> penstock.credential.v1.SetPasswordRequest
-	2,  // 10: penstock.credential.v1.CredentialService.GetIssuer:input_type -> penstock.credential.v1.GetIssuerRequest
-	6,  // 11: penstock.credential.v1.CredentialService.PutSecret:output_type -> penstock.credential.v1.PutSecretResponse
-	8,  // 12: penstock.credential.v1.CredentialService.DeleteSecrets:output_type -> penstock.credential.v1.DeleteSecretsResponse
-	11, // 13: penstock.credential.v1.CredentialService.Resolve:output_type -> penstock.credential.v1.ResolveResponse
-	1,  // 14: penstock.credential.v1.CredentialService.SetPassword:output_type -> penstock.credential.v1.SetPasswordResponse
-	3,  // 15: penstock.credential.v1.CredentialService.GetIssuer:output_type -> penstock.credential.v1.GetIssuerResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	16, // 4: penstock.credential.v1.CreateConnectLinkResponse.expire_time:type_name -> google.protobuf.Timestamp
+	4,  // 5: penstock.credential.v1.ResolveResponse.secret:type_name -> penstock.credential.v1.StaticSecret
+	16, // 6: penstock.credential.v1.ResolveResponse.expire_time:type_name -> google.protobuf.Timestamp
+	5,  // 7: penstock.credential.v1.CredentialService.PutSecret:input_type -> penstock.credential.v1.PutSecretRequest
+	7,  // 8: penstock.credential.v1.CredentialService.DeleteSecrets:input_type -> penstock.credential.v1.DeleteSecretsRequest
+	10, // 9: penstock.credential.v1.CredentialService.Resolve:input_type -> penstock.credential.v1.ResolveRequest
+	11, // 10: penstock.credential.v1.CredentialService.CreateConnectLink:input_type -> penstock.credential.v1.CreateConnectLinkRequest
+	0,  // 11: penstock.credential.v1.CredentialService.SetPassword:input_type -> penstock.credential.v1.SetPasswordRequest
+	2,  // 12: penstock.credential.v1.CredentialService.GetIssuer:input_type -> penstock.credential.v1.GetIssuerRequest
+	6,  // 13: penstock.credential.v1.CredentialService.PutSecret:output_type -> penstock.credential.v1.PutSecretResponse
+	8,  // 14: penstock.credential.v1.CredentialService.DeleteSecrets:output_type -> penstock.credential.v1.DeleteSecretsResponse
+	13, // 15: penstock.credential.v1.CredentialService.Resolve:output_type -> penstock.credential.v1.ResolveResponse
+	12, // 16: penstock.credential.v1.CredentialService.CreateConnectLink:output_type -> penstock.credential.v1.CreateConnectLinkResponse
+	1,  // 17: penstock.credential.v1.CredentialService.SetPassword:output_type -> penstock.credential.v1.SetPasswordResponse
+	3,  // 18: penstock.credential.v1.CredentialService.GetIssuer:output_type -> penstock.credential.v1.GetIssuerResponse
+	13, // [13:19] is the sub-list for method output_type
+	7,  // [7:13] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_penstock_credential_v1_credential_proto_init() }
@@ -759,7 +912,7 @@ func file_penstock_credential_v1_credential_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_credential_v1_credential_proto_rawDesc), len(file_penstock_credential_v1_credential_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,144 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ConnectServerRequest is a credential that a person gave to the authserver.
+type ConnectServerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// uid of the user.
+	UserUid string `protobuf:"bytes,1,opt,name=user_uid,json=userUid,proto3" json:"user_uid,omitempty"`
+	// Name of the server.
+	Server string `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
+	// Version of the credential that the authserver keeps for the connection. Empty makes the connection only, so that there
+	// is a uid to keep one for.
+	CredentialVersion string `protobuf:"bytes,3,opt,name=credential_version,json=credentialVersion,proto3" json:"credential_version,omitempty"`
+	// Names of the secret headers in it.
+	SecretNames   []string `protobuf:"bytes,4,rep,name=secret_names,json=secretNames,proto3" json:"secret_names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectServerRequest) Reset() {
+	*x = ConnectServerRequest{}
+	mi := &file_penstock_directory_v1_directory_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectServerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectServerRequest) ProtoMessage() {}
+
+func (x *ConnectServerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_directory_v1_directory_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectServerRequest.ProtoReflect.Descriptor instead.
+func (*ConnectServerRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_directory_v1_directory_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ConnectServerRequest) GetUserUid() string {
+	if x != nil {
+		return x.UserUid
+	}
+	return ""
+}
+
+func (x *ConnectServerRequest) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *ConnectServerRequest) GetCredentialVersion() string {
+	if x != nil {
+		return x.CredentialVersion
+	}
+	return ""
+}
+
+func (x *ConnectServerRequest) GetSecretNames() []string {
+	if x != nil {
+		return x.SecretNames
+	}
+	return nil
+}
+
+// ConnectServerResponse is the user's connection.
+type ConnectServerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// uid of the connection.
+	ConnectionUid string `protobuf:"bytes,1,opt,name=connection_uid,json=connectionUid,proto3" json:"connection_uid,omitempty"`
+	// Name of the connection.
+	Connection string `protobuf:"bytes,2,opt,name=connection,proto3" json:"connection,omitempty"`
+	// Revision that has the connection as asked for; 0 if nothing had to be changed.
+	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConnectServerResponse) Reset() {
+	*x = ConnectServerResponse{}
+	mi := &file_penstock_directory_v1_directory_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConnectServerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConnectServerResponse) ProtoMessage() {}
+
+func (x *ConnectServerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_directory_v1_directory_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConnectServerResponse.ProtoReflect.Descriptor instead.
+func (*ConnectServerResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_directory_v1_directory_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ConnectServerResponse) GetConnectionUid() string {
+	if x != nil {
+		return x.ConnectionUid
+	}
+	return ""
+}
+
+func (x *ConnectServerResponse) GetConnection() string {
+	if x != nil {
+		return x.Connection
+	}
+	return ""
+}
+
+func (x *ConnectServerResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 // LoginUserRequest is an account that has just proved itself at its identity provider.
 type LoginUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -49,7 +187,7 @@ type LoginUserRequest struct {
 
 func (x *LoginUserRequest) Reset() {
 	*x = LoginUserRequest{}
-	mi := &file_penstock_directory_v1_directory_proto_msgTypes[0]
+	mi := &file_penstock_directory_v1_directory_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -61,7 +199,7 @@ func (x *LoginUserRequest) String() string {
 func (*LoginUserRequest) ProtoMessage() {}
 
 func (x *LoginUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_directory_v1_directory_proto_msgTypes[0]
+	mi := &file_penstock_directory_v1_directory_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -74,7 +212,7 @@ func (x *LoginUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginUserRequest.ProtoReflect.Descriptor instead.
 func (*LoginUserRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_directory_v1_directory_proto_rawDescGZIP(), []int{0}
+	return file_penstock_directory_v1_directory_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *LoginUserRequest) GetIdentityProvider() string {
@@ -141,7 +279,7 @@ type LoginUserResponse struct {
 
 func (x *LoginUserResponse) Reset() {
 	*x = LoginUserResponse{}
-	mi := &file_penstock_directory_v1_directory_proto_msgTypes[1]
+	mi := &file_penstock_directory_v1_directory_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -153,7 +291,7 @@ func (x *LoginUserResponse) String() string {
 func (*LoginUserResponse) ProtoMessage() {}
 
 func (x *LoginUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_directory_v1_directory_proto_msgTypes[1]
+	mi := &file_penstock_directory_v1_directory_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -166,7 +304,7 @@ func (x *LoginUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginUserResponse.ProtoReflect.Descriptor instead.
 func (*LoginUserResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_directory_v1_directory_proto_rawDescGZIP(), []int{1}
+	return file_penstock_directory_v1_directory_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *LoginUserResponse) GetUserUid() string {
@@ -194,7 +332,18 @@ var File_penstock_directory_v1_directory_proto protoreflect.FileDescriptor
 
 const file_penstock_directory_v1_directory_proto_rawDesc = "" +
 	"\n" +
-	"%penstock/directory/v1/directory.proto\x12\x15penstock.directory.v1\x1a\x1bbuf/validate/validate.proto\"\xaa\x02\n" +
+	"%penstock/directory/v1/directory.proto\x12\x15penstock.directory.v1\x1a\x1bbuf/validate/validate.proto\"\xc4\x01\n" +
+	"\x14ConnectServerRequest\x12$\n" +
+	"\buser_uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\auserUid\x12!\n" +
+	"\x06server\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x06server\x126\n" +
+	"\x12credential_version\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\x11credentialVersion\x12+\n" +
+	"\fsecret_names\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\vsecretNames\"z\n" +
+	"\x15ConnectServerResponse\x12%\n" +
+	"\x0econnection_uid\x18\x01 \x01(\tR\rconnectionUid\x12\x1e\n" +
+	"\n" +
+	"connection\x18\x02 \x01(\tR\n" +
+	"connection\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xaa\x02\n" +
 	"\x10LoginUserRequest\x126\n" +
 	"\x11identity_provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x10identityProvider\x12$\n" +
 	"\asubject\x18\x02 \x01(\tB\n" +
@@ -207,9 +356,10 @@ const file_penstock_directory_v1_directory_proto_rawDesc = "" +
 	"\x11LoginUserResponse\x12\x19\n" +
 	"\buser_uid\x18\x01 \x01(\tR\auserUid\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision2r\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision2\xde\x01\n" +
 	"\x10DirectoryService\x12^\n" +
-	"\tLoginUser\x12'.penstock.directory.v1.LoginUserRequest\x1a(.penstock.directory.v1.LoginUserResponseB\xef\x01\n" +
+	"\tLoginUser\x12'.penstock.directory.v1.LoginUserRequest\x1a(.penstock.directory.v1.LoginUserResponse\x12j\n" +
+	"\rConnectServer\x12+.penstock.directory.v1.ConnectServerRequest\x1a,.penstock.directory.v1.ConnectServerResponseB\xef\x01\n" +
 	"\x19com.penstock.directory.v1B\x0eDirectoryProtoP\x01ZJgithub.com/penstockhq/penstock/proto/gen/penstock/directory/v1;directoryv1\xa2\x02\x03PDX\xaa\x02\x15Penstock.Directory.V1\xca\x02\x16Penstock\\Directory_\\V1\xe2\x02\"Penstock\\Directory_\\V1\\GPBMetadata\xea\x02\x17Penstock::Directory::V1b\x06proto3"
 
 var (
@@ -224,16 +374,20 @@ func file_penstock_directory_v1_directory_proto_rawDescGZIP() []byte {
 	return file_penstock_directory_v1_directory_proto_rawDescData
 }
 
-var file_penstock_directory_v1_directory_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_penstock_directory_v1_directory_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_penstock_directory_v1_directory_proto_goTypes = []any{
-	(*LoginUserRequest)(nil),  // 0: penstock.directory.v1.LoginUserRequest
-	(*LoginUserResponse)(nil), // 1: penstock.directory.v1.LoginUserResponse
+	(*ConnectServerRequest)(nil),  // 0: penstock.directory.v1.ConnectServerRequest
+	(*ConnectServerResponse)(nil), // 1: penstock.directory.v1.ConnectServerResponse
+	(*LoginUserRequest)(nil),      // 2: penstock.directory.v1.LoginUserRequest
+	(*LoginUserResponse)(nil),     // 3: penstock.directory.v1.LoginUserResponse
 }
 var file_penstock_directory_v1_directory_proto_depIdxs = []int32{
-	0, // 0: penstock.directory.v1.DirectoryService.LoginUser:input_type -> penstock.directory.v1.LoginUserRequest
-	1, // 1: penstock.directory.v1.DirectoryService.LoginUser:output_type -> penstock.directory.v1.LoginUserResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
+	2, // 0: penstock.directory.v1.DirectoryService.LoginUser:input_type -> penstock.directory.v1.LoginUserRequest
+	0, // 1: penstock.directory.v1.DirectoryService.ConnectServer:input_type -> penstock.directory.v1.ConnectServerRequest
+	3, // 2: penstock.directory.v1.DirectoryService.LoginUser:output_type -> penstock.directory.v1.LoginUserResponse
+	1, // 3: penstock.directory.v1.DirectoryService.ConnectServer:output_type -> penstock.directory.v1.ConnectServerResponse
+	2, // [2:4] is the sub-list for method output_type
+	0, // [0:2] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
@@ -250,7 +404,7 @@ func file_penstock_directory_v1_directory_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_directory_v1_directory_proto_rawDesc), len(file_penstock_directory_v1_directory_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

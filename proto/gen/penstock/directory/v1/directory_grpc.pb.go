@@ -23,7 +23,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DirectoryService_LoginUser_FullMethodName = "/penstock.directory.v1.DirectoryService/LoginUser"
+	DirectoryService_LoginUser_FullMethodName     = "/penstock.directory.v1.DirectoryService/LoginUser"
+	DirectoryService_ConnectServer_FullMethodName = "/penstock.directory.v1.DirectoryService/ConnectServer"
 )
 
 // DirectoryServiceClient is the client API for DirectoryService service.
@@ -36,6 +37,10 @@ type DirectoryServiceClient interface {
 	// with the account's groups. Idempotent. Fails with permission_denied and reason LOGIN_NOT_ALLOWED if there is no such
 	// user and the provider may not make or link one, USER_DEACTIVATED if the user is shut out.
 	LoginUser(ctx context.Context, in *LoginUserRequest, opts ...grpc.CallOption) (*LoginUserResponse, error)
+	// ConnectServer makes the user's own connection of a server, if there is none, and sets which version of its credential
+	// counts. Idempotent. Fails with permission_denied and reason CONNECT_NOT_ALLOWED if the user may not install the server,
+	// USER_DEACTIVATED if the user is shut out, not_found if there is no such server.
+	ConnectServer(ctx context.Context, in *ConnectServerRequest, opts ...grpc.CallOption) (*ConnectServerResponse, error)
 }
 
 type directoryServiceClient struct {
@@ -56,6 +61,16 @@ func (c *directoryServiceClient) LoginUser(ctx context.Context, in *LoginUserReq
 	return out, nil
 }
 
+func (c *directoryServiceClient) ConnectServer(ctx context.Context, in *ConnectServerRequest, opts ...grpc.CallOption) (*ConnectServerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConnectServerResponse)
+	err := c.cc.Invoke(ctx, DirectoryService_ConnectServer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // DirectoryServiceServer is the server API for DirectoryService service.
 // All implementations must embed UnimplementedDirectoryServiceServer
 // for forward compatibility.
@@ -66,6 +81,10 @@ type DirectoryServiceServer interface {
 	// with the account's groups. Idempotent. Fails with permission_denied and reason LOGIN_NOT_ALLOWED if there is no such
 	// user and the provider may not make or link one, USER_DEACTIVATED if the user is shut out.
 	LoginUser(context.Context, *LoginUserRequest) (*LoginUserResponse, error)
+	// ConnectServer makes the user's own connection of a server, if there is none, and sets which version of its credential
+	// counts. Idempotent. Fails with permission_denied and reason CONNECT_NOT_ALLOWED if the user may not install the server,
+	// USER_DEACTIVATED if the user is shut out, not_found if there is no such server.
+	ConnectServer(context.Context, *ConnectServerRequest) (*ConnectServerResponse, error)
 	mustEmbedUnimplementedDirectoryServiceServer()
 }
 
@@ -78,6 +97,9 @@ type UnimplementedDirectoryServiceServer struct{}
 
 func (UnimplementedDirectoryServiceServer) LoginUser(context.Context, *LoginUserRequest) (*LoginUserResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LoginUser not implemented")
+}
+func (UnimplementedDirectoryServiceServer) ConnectServer(context.Context, *ConnectServerRequest) (*ConnectServerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConnectServer not implemented")
 }
 func (UnimplementedDirectoryServiceServer) mustEmbedUnimplementedDirectoryServiceServer() {}
 func (UnimplementedDirectoryServiceServer) testEmbeddedByValue()                          {}
@@ -118,6 +140,24 @@ func _DirectoryService_LoginUser_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DirectoryService_ConnectServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConnectServerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DirectoryServiceServer).ConnectServer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DirectoryService_ConnectServer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DirectoryServiceServer).ConnectServer(ctx, req.(*ConnectServerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // DirectoryService_ServiceDesc is the grpc.ServiceDesc for DirectoryService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -128,6 +168,10 @@ var DirectoryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "LoginUser",
 			Handler:    _DirectoryService_LoginUser_Handler,
+		},
+		{
+			MethodName: "ConnectServer",
+			Handler:    _DirectoryService_ConnectServer_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -187,9 +187,12 @@ type Server struct {
 	Status *ServerStatus `protobuf:"bytes,22,opt,name=status,proto3" json:"status,omitempty"`
 	// What the server may ask of clients while it works on their calls. Unset allows all of it, as far as the client
 	// can answer.
-	Questions     *Questions `protobuf:"bytes,23,opt,name=questions,proto3" json:"questions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Questions *Questions `protobuf:"bytes,23,opt,name=questions,proto3" json:"questions,omitempty"`
+	// True has calls that choose a connection for their caller use the caller's own only, never a team's or the
+	// organisation's.
+	OwnConnectionsOnly bool `protobuf:"varint,24,opt,name=own_connections_only,json=ownConnectionsOnly,proto3" json:"own_connections_only,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Server) Reset() {
@@ -394,6 +397,13 @@ func (x *Server) GetQuestions() *Questions {
 		return x.Questions
 	}
 	return nil
+}
+
+func (x *Server) GetOwnConnectionsOnly() bool {
+	if x != nil {
+		return x.OwnConnectionsOnly
+	}
+	return false
 }
 
 type isServer_Transport interface {
@@ -1126,7 +1136,7 @@ var File_penstock_resource_v1_server_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\n" +
-	"!penstock/resource/v1/server.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xc0\f\n" +
+	"!penstock/resource/v1/server.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xf2\f\n" +
 	"\x06Server\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -1162,7 +1172,8 @@ const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\ftool_changes\x18\x14 \x01(\x0e2!.penstock.resource.v1.ToolChangesB\b\xbaH\x05\x82\x01\x02\x10\x01R\vtoolChanges\x12m\n" +
 	"\rextra_headers\x18\x15 \x03(\v2..penstock.resource.v1.Server.ExtraHeadersEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x14\"\ar\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80 R\fextraHeaders\x12:\n" +
 	"\x06status\x18\x16 \x01(\v2\".penstock.resource.v1.ServerStatusR\x06status\x12=\n" +
-	"\tquestions\x18\x17 \x01(\v2\x1f.penstock.resource.v1.QuestionsR\tquestions\x1a9\n" +
+	"\tquestions\x18\x17 \x01(\v2\x1f.penstock.resource.v1.QuestionsR\tquestions\x120\n" +
+	"\x14own_connections_only\x18\x18 \x01(\bR\x12ownConnectionsOnly\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a?\n" +

@@ -47,6 +47,9 @@ const (
 	// CredentialServiceResolveProcedure is the fully-qualified name of the CredentialService's Resolve
 	// RPC.
 	CredentialServiceResolveProcedure = "/penstock.credential.v1.CredentialService/Resolve"
+	// CredentialServiceCreateConnectLinkProcedure is the fully-qualified name of the
+	// CredentialService's CreateConnectLink RPC.
+	CredentialServiceCreateConnectLinkProcedure = "/penstock.credential.v1.CredentialService/CreateConnectLink"
 	// CredentialServiceSetPasswordProcedure is the fully-qualified name of the CredentialService's
 	// SetPassword RPC.
 	CredentialServiceSetPasswordProcedure = "/penstock.credential.v1.CredentialService/SetPassword"
@@ -65,6 +68,9 @@ type CredentialServiceClient interface {
 	// Resolve returns the credential that a call runs with. Nodes only. Fails with failed_precondition and reason
 	// CREDENTIAL_MISSING if there is none, CREDENTIAL_UNREADABLE if it cannot be opened.
 	Resolve(context.Context, *v1.ResolveRequest) (*v1.ResolveResponse, error)
+	// CreateConnectLink makes a link under which a person gives Penstock a credential for a server (auth.md §11). Nodes only.
+	// Fails with resource_exhausted and reason TOO_MANY_CONNECT_LINKS if the person has many open ones for the server.
+	CreateConnectLink(context.Context, *v1.CreateConnectLinkRequest) (*v1.CreateConnectLinkResponse, error)
 	// SetPassword sets or removes the password of a local user and ends the user's logins. Control planes only.
 	SetPassword(context.Context, *v1.SetPasswordRequest) (*v1.SetPasswordResponse, error)
 	// GetIssuer returns what a node needs to be a resource server of this authserver. Nodes only.
@@ -100,6 +106,12 @@ func NewCredentialServiceClient(httpClient connect.HTTPClient, baseURL string, o
 			connect.WithSchema(credentialServiceMethods.ByName("Resolve")),
 			connect.WithClientOptions(opts...),
 		),
+		createConnectLink: connect.NewClient[v1.CreateConnectLinkRequest, v1.CreateConnectLinkResponse](
+			httpClient,
+			baseURL+CredentialServiceCreateConnectLinkProcedure,
+			connect.WithSchema(credentialServiceMethods.ByName("CreateConnectLink")),
+			connect.WithClientOptions(opts...),
+		),
 		setPassword: connect.NewClient[v1.SetPasswordRequest, v1.SetPasswordResponse](
 			httpClient,
 			baseURL+CredentialServiceSetPasswordProcedure,
@@ -117,11 +129,12 @@ func NewCredentialServiceClient(httpClient connect.HTTPClient, baseURL string, o
 
 // credentialServiceClient implements CredentialServiceClient.
 type credentialServiceClient struct {
-	putSecret     *connect.Client[v1.PutSecretRequest, v1.PutSecretResponse]
-	deleteSecrets *connect.Client[v1.DeleteSecretsRequest, v1.DeleteSecretsResponse]
-	resolve       *connect.Client[v1.ResolveRequest, v1.ResolveResponse]
-	setPassword   *connect.Client[v1.SetPasswordRequest, v1.SetPasswordResponse]
-	getIssuer     *connect.Client[v1.GetIssuerRequest, v1.GetIssuerResponse]
+	putSecret         *connect.Client[v1.PutSecretRequest, v1.PutSecretResponse]
+	deleteSecrets     *connect.Client[v1.DeleteSecretsRequest, v1.DeleteSecretsResponse]
+	resolve           *connect.Client[v1.ResolveRequest, v1.ResolveResponse]
+	createConnectLink *connect.Client[v1.CreateConnectLinkRequest, v1.CreateConnectLinkResponse]
+	setPassword       *connect.Client[v1.SetPasswordRequest, v1.SetPasswordResponse]
+	getIssuer         *connect.Client[v1.GetIssuerRequest, v1.GetIssuerResponse]
 }
 
 // PutSecret calls penstock.credential.v1.CredentialService.PutSecret.
@@ -145,6 +158,15 @@ func (c *credentialServiceClient) DeleteSecrets(ctx context.Context, req *v1.Del
 // Resolve calls penstock.credential.v1.CredentialService.Resolve.
 func (c *credentialServiceClient) Resolve(ctx context.Context, req *v1.ResolveRequest) (*v1.ResolveResponse, error) {
 	response, err := c.resolve.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CreateConnectLink calls penstock.credential.v1.CredentialService.CreateConnectLink.
+func (c *credentialServiceClient) CreateConnectLink(ctx context.Context, req *v1.CreateConnectLinkRequest) (*v1.CreateConnectLinkResponse, error) {
+	response, err := c.createConnectLink.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -180,6 +202,9 @@ type CredentialServiceHandler interface {
 	// Resolve returns the credential that a call runs with. Nodes only. Fails with failed_precondition and reason
 	// CREDENTIAL_MISSING if there is none, CREDENTIAL_UNREADABLE if it cannot be opened.
 	Resolve(context.Context, *v1.ResolveRequest) (*v1.ResolveResponse, error)
+	// CreateConnectLink makes a link under which a person gives Penstock a credential for a server (auth.md §11). Nodes only.
+	// Fails with resource_exhausted and reason TOO_MANY_CONNECT_LINKS if the person has many open ones for the server.
+	CreateConnectLink(context.Context, *v1.CreateConnectLinkRequest) (*v1.CreateConnectLinkResponse, error)
 	// SetPassword sets or removes the password of a local user and ends the user's logins. Control planes only.
 	SetPassword(context.Context, *v1.SetPasswordRequest) (*v1.SetPasswordResponse, error)
 	// GetIssuer returns what a node needs to be a resource server of this authserver. Nodes only.
@@ -211,6 +236,12 @@ func NewCredentialServiceHandler(svc CredentialServiceHandler, opts ...connect.H
 		connect.WithSchema(credentialServiceMethods.ByName("Resolve")),
 		connect.WithHandlerOptions(opts...),
 	)
+	credentialServiceCreateConnectLinkHandler := connect.NewUnaryHandlerSimple(
+		CredentialServiceCreateConnectLinkProcedure,
+		svc.CreateConnectLink,
+		connect.WithSchema(credentialServiceMethods.ByName("CreateConnectLink")),
+		connect.WithHandlerOptions(opts...),
+	)
 	credentialServiceSetPasswordHandler := connect.NewUnaryHandlerSimple(
 		CredentialServiceSetPasswordProcedure,
 		svc.SetPassword,
@@ -231,6 +262,8 @@ func NewCredentialServiceHandler(svc CredentialServiceHandler, opts ...connect.H
 			credentialServiceDeleteSecretsHandler.ServeHTTP(w, r)
 		case CredentialServiceResolveProcedure:
 			credentialServiceResolveHandler.ServeHTTP(w, r)
+		case CredentialServiceCreateConnectLinkProcedure:
+			credentialServiceCreateConnectLinkHandler.ServeHTTP(w, r)
 		case CredentialServiceSetPasswordProcedure:
 			credentialServiceSetPasswordHandler.ServeHTTP(w, r)
 		case CredentialServiceGetIssuerProcedure:
@@ -254,6 +287,10 @@ func (UnimplementedCredentialServiceHandler) DeleteSecrets(context.Context, *v1.
 
 func (UnimplementedCredentialServiceHandler) Resolve(context.Context, *v1.ResolveRequest) (*v1.ResolveResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.credential.v1.CredentialService.Resolve is not implemented"))
+}
+
+func (UnimplementedCredentialServiceHandler) CreateConnectLink(context.Context, *v1.CreateConnectLinkRequest) (*v1.CreateConnectLinkResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.credential.v1.CredentialService.CreateConnectLink is not implemented"))
 }
 
 func (UnimplementedCredentialServiceHandler) SetPassword(context.Context, *v1.SetPasswordRequest) (*v1.SetPasswordResponse, error) {
