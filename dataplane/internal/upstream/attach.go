@@ -5,6 +5,7 @@ package upstream
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/lease"
@@ -19,9 +20,19 @@ type attachment struct {
 	end   context.CancelFunc
 	reach Reach
 
+	isHeard atomic.Bool   // all upstream sessions that there were at first are heard, or cannot be
+	heard   chan struct{} // closed then
+
 	mu   sync.Mutex
 	sink func(connection string, e Event)
 	over bool
+}
+
+// allHeard notes that the upstream sessions that there were at first are heard.
+func (a *attachment) allHeard() {
+	if !a.isHeard.Swap(true) {
+		close(a.heard)
+	}
 }
 
 // give hands an event over, one at a time.
@@ -44,7 +55,7 @@ func (a *attachment) give(connection string, e Event) bool {
 // anew, with its subscriptions and log level (M-92). What other nodes have opened is heard too, where reach, which may be
 // nil, says how (M-91).
 func (p *Pool) Attach(uid string, reach Reach, sink func(connection string, e Event)) (detach func()) {
-	a := &attachment{sink: sink, reach: reach}
+	a := &attachment{sink: sink, reach: reach, heard: make(chan struct{})}
 	a.life, a.end = context.WithCancel(p.link.Life())
 	p.mu.Lock()
 	p.attached[uid] = a
