@@ -188,6 +188,9 @@ func MakeGateway(r *resourcev1.Gateway) (*Gateway, error) {
 	if err := g.addRateLimits(r.GetRateLimits()); err != nil {
 		return nil, err
 	}
+	if err := g.addPassedHeaders(r.GetPassthroughHeaders()); err != nil {
+		return nil, err
+	}
 	return g, nil
 }
 

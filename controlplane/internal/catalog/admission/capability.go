@@ -18,6 +18,8 @@ const (
 	CapabilityRequiredScopes = "required_scopes"
 	// CapabilityRateLimits: what is over a limit of rate_limits is refused.
 	CapabilityRateLimits = "rate_limits"
+	// CapabilityPassthroughHeaders: HTTP servers get the headers of clients that passthrough_headers lists.
+	CapabilityPassthroughHeaders = "passthrough_headers"
 )
 
 // Enforceable refuses a feature that a live node cannot enforce, naming the node (D-37): Precondition with reason
@@ -34,7 +36,7 @@ func Enforceable(before, o resource.Object, lacking func(capability string) []st
 	}
 	wanted := needs(g)
 	var p resource.Problems
-	for _, capability := range []string{CapabilityOAuth, CapabilityRequiredScopes, CapabilityRateLimits} {
+	for _, capability := range []string{CapabilityOAuth, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
 			continue
@@ -58,6 +60,9 @@ func needs(g *resource.Gateway) map[string]string {
 	}
 	if len(g.RateLimits) > 0 {
 		out[CapabilityRateLimits] = "rate_limits"
+	}
+	if len(g.PassthroughHeaders) > 0 {
+		out[CapabilityPassthroughHeaders] = "passthrough_headers"
 	}
 	return out
 }

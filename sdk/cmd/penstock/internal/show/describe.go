@@ -143,6 +143,7 @@ func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 		{"Naming prefix", naming},
 		{"Resource URIs", short(g.GetResourceUris().String(), "RESOURCE_URIS_", "")},
 		{"Extensions", extensions(g.GetExtensions())},
+		{"Pass-through headers", strings.Join(g.GetPassthroughHeaders(), ", ")},
 		{"Disabled", yes(g.GetDisabled())},
 		{"Regions", strings.Join(g.GetRegions(), ", ")},
 		{"Max stale", span(g.GetMaxStale())},
