@@ -117,7 +117,7 @@ func (c *caller) with(at *fleetNode, body string, header http.Header) rsReply {
 		r.Header.Set("Mcp-Session-Id", c.session)
 	}
 	maps.Copy(r.Header, header)
-	resp, err := at.web.Client().Do(r)
+	resp, err := at.web.Client().Do(r) //nolint:bodyclose // read closes it
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -28,13 +28,15 @@ var (
 	tokenRE = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")
 )
 
+// MaxTTL is the longest life of a bearer token (ST-4).
+const MaxTTL = 365 * 24 * time.Hour
+
 const (
 	maxSlug     = 63
 	maxEmail    = 254
 	maxTools    = 10_000
 	maxFeatures = 100
 	maxMembers  = 10_000
-	maxTTL      = 365 * 24 * time.Hour // ST-4
 	maxListTTL  = 300 * time.Second
 	minMaxStale = 60 * time.Second
 	minPeriod   = time.Second

@@ -303,7 +303,7 @@ func (p *Problems) token(t *BearerToken) {
 	if t.TTL != nil && *t.TTL <= 0 {
 		p.field("ttl", "it is not more than 0")
 	}
-	if t.TTL != nil && *t.TTL > Duration(maxTTL) {
+	if t.TTL != nil && *t.TTL > Duration(MaxTTL) {
 		p.field("ttl", "a token lives at most 365 days")
 	}
 }
