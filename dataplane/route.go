@@ -41,6 +41,7 @@ func (r router) Call(ctx context.Context, o *call.Outbound, sink func(call.Event
 	request := upstream.Request{
 		Method: o.Method, Params: o.Params, ProgressToken: o.ProgressToken, ClientVersion: o.Version, Schema: o.Schema,
 		LogLevel: o.Client.LogLevel, Traceparent: o.Traceparent, Tracestate: o.Tracestate, Idempotent: o.Retryable,
+		Passthrough: o.Passed,
 	}
 	var events func(upstream.Event) error
 	if sink != nil {

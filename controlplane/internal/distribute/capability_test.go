@@ -81,6 +81,9 @@ func TestOldNodeStopsFeature(t *testing.T) {
 					{Per: resource.RateLimitPerGateway, Requests: 10, Period: &minute},
 				}}
 			},
+			"passthrough_headers": func() *catalog.Gateway {
+				return &catalog.Gateway{Meta: catalog.Meta{Name: "passing"}, PassthroughHeaders: []string{"x-tenant"}}
+			},
 			"tools[files/read].required_scopes": func() *catalog.Gateway {
 				return &catalog.Gateway{Meta: catalog.Meta{Name: "scoped"}, Tools: []catalog.ToolAssignment{
 					{Tool: "files/read", Pinned: &resource.Pinned{Connection: "shared"}, RequiredScopes: []string{"mcp:write"}},
@@ -97,9 +100,9 @@ func TestOldNodeStopsFeature(t *testing.T) {
 			synctest.Wait()
 			return got
 		}
-		startNode(t, p, "new", "eu", able("bearer_token", "oauth", "rate_limits", "required_scopes"))
+		startNode(t, p, "new", "eu", able("bearer_token", "oauth", "passthrough_headers", "rate_limits", "required_scopes"))
 		synctest.Wait()
-		if err := errors.Join(try(true)["authentication.oauth"], try(true)["rate_limits"], try(true)["tools[files/read].required_scopes"]); err != nil {
+		if err := errors.Join(try(true)["authentication.oauth"], try(true)["rate_limits"], try(true)["passthrough_headers"], try(true)["tools[files/read].required_scopes"]); err != nil {
 			t.Errorf("with a new node: %v", err)
 		}
 		old := startNode(t, p, "old", "us", able("bearer_token"))

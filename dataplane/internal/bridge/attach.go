@@ -159,7 +159,7 @@ func (b *Bridge) subscribe(ctx context.Context, o *call.Outbound) (call.Reply, e
 		return call.Reply{Error: wire.AppendErrorObject(nil, wire.CodeInvalidParams, "params.uri must be a string", nil)}, nil
 	}
 	own, on := kept(o), o.Method == "resources/subscribe"
-	own.Params, own.Method, own.Offer = nil, "", nil
+	own.Params, own.Method, own.Offer, own.Passed = nil, "", nil, nil
 	s := b.session(o.Client.Session)
 	established, full := s.subscribe(own, uri, on)
 	if full {

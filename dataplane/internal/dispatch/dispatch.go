@@ -84,6 +84,7 @@ type Dispatcher struct {
 	upstream metric.Float64Histogram
 	outcomes map[string]metric.MeasurementOption
 	hub      hub
+	shadowed shadows
 	marked   headerschema.Cache[view.Tool]
 }
 
@@ -173,6 +174,7 @@ func (d *Dispatcher) run(
 	o.Method, o.Params, o.ProgressToken, o.Retryable = k.Method, k.Params, k.ProgressToken, t.retryable
 	o.State, o.Responses = k.Message.P.RequestState.Of(k.Body), k.Message.P.InputResponses.Of(k.Body)
 	o.TaskRequired = t.tool != nil && isTaskOnly(c, o.Server, t.tool)
+	d.pass(ctx, c, o)
 	if o.Client.Asker != nil {
 		o.Client.Asker = d.names(c, o.Server, t.connection).Asker(o.Client.Asker)
 	}

@@ -44,6 +44,7 @@ func (d *Dispatcher) join(c *call.Caller, t *target, l *listener) (settled <-cha
 		w = &watch{listeners: make(map[*listener]struct{}), stop: stop, settled: make(chan struct{})}
 		h.watches[key] = w
 		shared := *c
+		shared.Passed = nil // of the one that came first
 		on := *t
 		h.running.Go(func() { d.watchLists(ctx, &shared, on, w) })
 	}

@@ -137,6 +137,7 @@ func (d *Dispatcher) askRaw(ctx context.Context, c *call.Caller, t *target, curs
 	if cursor != nil {
 		o.Params = append(wire.AppendString([]byte(`{"cursor":`), *cursor), '}')
 	}
+	d.pass(ctx, c, o)
 	ear := d.ear(c, o.Server, t.connection)
 	var waited time.Duration
 	reply, err := d.send(ctx, o, ear.sink(func([]byte) error { return nil }), &waited)

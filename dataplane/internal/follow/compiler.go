@@ -39,14 +39,17 @@ type Compiler struct {
 	denials Denials
 
 	current *view.View
-	tokens  map[string][sha256.Size]byte   // token name to hash, so that a tombstone finds its entry
+	tokens  map[string][]tokenHash         // token name to its hashes, so that a tombstone finds its entries
 	waiting map[string]map[string]struct{} // gateway to tools of its assignments that show nothing yet
 	where   places
 }
 
+// tokenHash is the SHA-256 of a bearer token's text.
+type tokenHash = [sha256.Size]byte
+
 // Features returns what nodes of this release enforce, in the words by which admission asks for it (D-37).
 func Features() []string {
-	return []string{"bearer_token", "oauth", "rate_limits", "required_scopes", "server_features", "sse", "stdio", "streamable_http"}
+	return []string{"bearer_token", "oauth", "passthrough_headers", "rate_limits", "required_scopes", "server_features", "sse", "stdio", "streamable_http", "token_rotation"}
 }
 
 // New returns a compiler that publishes to holder and tells denials what was taken away.

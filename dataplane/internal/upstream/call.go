@@ -258,8 +258,8 @@ func (c *call) cancel(ctx context.Context, x *link.Messenger, reason string) {
 	params := strconv.AppendInt([]byte(`{"requestId":`), x.ID, 10)
 	params = wire.AppendString(append(params, `,"reason":`...), reason)
 	message := wire.AppendNotification(nil, "notifications/cancelled", append(params, '}'))
-	ses := c.held.Value
+	ses, passed := c.held.Value, c.r.Passthrough
 	c.p.link.Background(ctx, func(ctx context.Context) {
-		_ = ses.Tell(ctx, message) // nobody is left to hear of a failure
+		_ = ses.TellOf(ctx, message, passed) // nobody is left to hear of a failure
 	})
 }

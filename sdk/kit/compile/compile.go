@@ -133,6 +133,25 @@ func MakeToken(r *resourcev1.BearerToken) (hash [sha256.Size]byte, t *Token, err
 	return hash, t, nil
 }
 
+// MakePreviousToken reads a bearer token as it was before its rotation (ST-6): token, as [MakeToken] returned it, under the old
+// hash and with an earlier end. It is nil for one that was not rotated, or whose old secret ended then. A hash of another length
+// than SHA-256's is Invalid with reason BAD_TOKEN_HASH.
+func MakePreviousToken(r *resourcev1.BearerToken, token *Token) (hash [sha256.Size]byte, previous *Token, err error) {
+	end := r.GetPreviousExpireTime()
+	if len(r.GetPreviousSha256()) == 0 || !end.IsValid() {
+		return hash, nil, nil
+	}
+	if len(r.GetPreviousSha256()) != sha256.Size {
+		return hash, nil, fault.New(fault.Invalid, "BAD_TOKEN_HASH", "the token's previous hash is not a SHA-256")
+	}
+	copy(hash[:], r.GetPreviousSha256())
+	old := *token
+	if old.Expires.IsZero() || end.AsTime().Before(old.Expires) {
+		old.Expires = end.AsTime()
+	}
+	return hash, &old, nil
+}
+
 // MakeTeam reads a team with its members.
 func MakeTeam(r *resourcev1.Team) *Team {
 	t := &Team{Name: r.GetName(), UID: r.GetUid(), Members: make(map[string]struct{}, len(r.GetMembers()))}
@@ -186,6 +205,9 @@ func MakeGateway(r *resourcev1.Gateway) (*Gateway, error) {
 		return nil, err
 	}
 	if err := g.addRateLimits(r.GetRateLimits()); err != nil {
+		return nil, err
+	}
+	if err := g.addPassedHeaders(r.GetPassthroughHeaders()); err != nil {
 		return nil, err
 	}
 	return g, nil

@@ -22,6 +22,8 @@ type Gateway struct {
 	Extensions  []string  // extensions that may be declared to clients (M-60)
 	Passthrough bool      // methods of unknown extensions are relayed; the gateway has one server (M-60)
 
+	PassedHeaders []string // headers of clients that HTTP servers get, in canonical form (G-40)
+
 	RequestLimits []RateLimit // on requests of every method (G-50)
 	CallLimits    []RateLimit // on tool calls
 }

@@ -18,6 +18,11 @@ const (
 	CapabilityRequiredScopes = "required_scopes"
 	// CapabilityRateLimits: what is over a limit of rate_limits is refused.
 	CapabilityRateLimits = "rate_limits"
+	// CapabilityPassthroughHeaders: HTTP servers get the headers of clients that passthrough_headers lists.
+	CapabilityPassthroughHeaders = "passthrough_headers"
+	// CapabilityTokenRotation: a bearer token is accepted as it was before its rotation until previous_expire_time. Other nodes
+	// accept only the new one.
+	CapabilityTokenRotation = "token_rotation"
 )
 
 // Enforceable refuses a feature that a live node cannot enforce, naming the node (D-37): Precondition with reason
@@ -34,7 +39,7 @@ func Enforceable(before, o resource.Object, lacking func(capability string) []st
 	}
 	wanted := needs(g)
 	var p resource.Problems
-	for _, capability := range []string{CapabilityOAuth, CapabilityRequiredScopes, CapabilityRateLimits} {
+	for _, capability := range []string{CapabilityOAuth, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
 			continue
@@ -59,5 +64,21 @@ func needs(g *resource.Gateway) map[string]string {
 	if len(g.RateLimits) > 0 {
 		out[CapabilityRateLimits] = "rate_limits"
 	}
+	if len(g.PassthroughHeaders) > 0 {
+		out[CapabilityPassthroughHeaders] = "passthrough_headers"
+	}
 	return out
+}
+
+// Rotatable refuses a rotation that leaves the old secret of a token good for a while when a live node would not accept it any
+// more (D-37, ST-6). Lacking is that of [Enforceable].
+func Rotatable(token string, lacking func(capability string) []string) error {
+	nodes := lacking(CapabilityTokenRotation)
+	if len(nodes) == 0 {
+		return nil
+	}
+	slices.Sort(nodes)
+	var p resource.Problems
+	p.AddKind(fault.Precondition, ReasonNodeLacksCapability, "overlap", "these nodes would refuse the old secret at once: %s; update them first, or rotate with an overlap of 0", resource.Listed(nodes))
+	return p.Err(fmt.Sprintf("bearer token %q", token))
 }

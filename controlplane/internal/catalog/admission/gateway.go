@@ -52,6 +52,9 @@ func gateway(ctx context.Context, d *desk.Desk, before, g *resource.Gateway, p *
 	}
 	nameTools(g, p)
 	g.ScopesSupported = g.Scopes()
+	if err := passthrough(ctx, d, before, g, p); err != nil {
+		return err
+	}
 	return features(ctx, d, before, g, sameVisibility, p)
 }
 

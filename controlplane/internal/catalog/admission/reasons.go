@@ -26,6 +26,9 @@ const (
 	ReasonPinPruned = "PIN_CONNECTION_PRUNED"
 	// ReasonPromptClash (Invalid): prompts of two servers would have one name on a gateway that puts none in front (M-62).
 	ReasonPromptClash = "PROMPT_NAME_CLASH"
+	// ReasonHeaderOfCredential (Invalid): a gateway would pass a header of clients through that one of its connections
+	// authenticates with (G-41).
+	ReasonHeaderOfCredential = "HEADER_OF_CREDENTIAL"
 	// ReasonNameReserved (Invalid): a tool would have the name of a tool of the gateway itself (G-26).
 	ReasonNameReserved = "TOOL_NAME_RESERVED"
 	// ReasonSecretKind (Invalid): a connection has secrets of a kind that its server does not take.

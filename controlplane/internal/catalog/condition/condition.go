@@ -37,6 +37,12 @@ const (
 	// PromptNames is shown when it is false: naming is NEVER, and prompts came to clash after the gateway was written.
 	// It is no part of Ready: nodes put prefixes on them.
 	PromptNames = "PromptNames"
+	// HeaderShadowed is shown, true, while a credential or a fixed header wins over a pass-through header of clients (G-42). It
+	// is no part of Ready.
+	HeaderShadowed = "HeaderShadowed"
+	// StdioWithoutHeaders is shown, true, while a stdio server is behind a gateway with pass-through headers: it gets none
+	// (G-42). It is no part of Ready.
+	StdioWithoutHeaders = "StdioWithoutHeaders"
 	// Ready: all conditions that count are true.
 	Ready = "Ready"
 )
@@ -55,8 +61,8 @@ type Fleet interface {
 	Enforced(rev record.Revision) bool
 }
 
-// Of returns the conditions of a gateway, complete with its tools: those of G-3, Ready after them, and
-// WithinServerVisibility and PromptNames if they do not hold. A nil fleet is one without nodes.
+// Of returns the conditions of a gateway, complete with its tools: those of G-3, Ready after them, WithinServerVisibility and
+// PromptNames if they do not hold, and HeaderShadowed and StdioWithoutHeaders if they do. A nil fleet is one without nodes.
 func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]resource.Condition, error) {
 	visible, err := visibleCondition(ctx, d, g)
 	if err != nil {
@@ -75,6 +81,11 @@ func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]
 	if narrowed != nil {
 		list = append(list, *narrowed)
 	}
+	passed, err := headerConditions(ctx, d, g)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, passed...)
 	clashes, err := admission.PromptClashes(ctx, d, g)
 	if len(clashes) > 0 {
 		var names []string

@@ -133,9 +133,7 @@ func (p *Problems) gateway(g *Gateway) {
 	if g.LoadToolsWhenNeeded {
 		p.Add(ReasonNotEnforcedYet, "load_tools_when_needed", "nodes do not enforce it yet; leave it out")
 	}
-	if len(g.PassthroughHeaders) > 0 {
-		p.Add(ReasonNotEnforcedYet, "passthrough_headers", "nodes do not enforce them yet; leave them out")
-	}
+	p.passthroughHeaders(g.PassthroughHeaders)
 	p.oneOf("resource_uris", string(g.ResourceURIs), string(ResourceURIsOnConflict), string(ResourceURIsAlways))
 	p.features(g)
 	p.extensions(g)
@@ -305,7 +303,7 @@ func (p *Problems) token(t *BearerToken) {
 	if t.TTL != nil && *t.TTL <= 0 {
 		p.field("ttl", "it is not more than 0")
 	}
-	if t.TTL != nil && *t.TTL > Duration(maxTTL) {
+	if t.TTL != nil && *t.TTL > Duration(MaxTTL) {
 		p.field("ttl", "a token lives at most 365 days")
 	}
 }

@@ -31,6 +31,10 @@ func Normalize(o Object) {
 			}
 		}
 		slices.Sort(o.Regions)
+		for i, name := range o.PassthroughHeaders {
+			o.PassthroughHeaders[i] = strings.ToLower(name)
+		}
+		slices.Sort(o.PassthroughHeaders)
 		slices.SortStableFunc(o.ServerFeatures, func(a, b ServerFeature) int { return cmp.Compare(a.Server, b.Server) })
 		unspecified(&o.ResourceURIs, "RESOURCE_URIS_UNSPECIFIED")
 		if o.Extensions != nil {

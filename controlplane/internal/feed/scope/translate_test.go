@@ -26,6 +26,8 @@ func record(kind catalog.Kind, name, body string) *catalog.Record {
 func TestEncode(t *testing.T) {
 	token := record(catalog.KindBearerToken, "t", `{"owner":{"user":"ada@example.com"},"gateways":["demo"],"last_use_time":"2026-01-01T00:00:00Z","ttl":"60s"}`)
 	token.Lookup = strings.Repeat("ab", 32)
+	rotated := record(catalog.KindBearerToken, "t", `{"gateways":["demo"],"previous_sha256":"zc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc0=","previous_expire_time":"2026-01-02T00:00:00Z"}`)
+	rotated.Lookup = strings.Repeat("ab", 32)
 	tests := []struct {
 		name string
 		rec  *catalog.Record
@@ -89,6 +91,10 @@ func TestEncode(t *testing.T) {
 		},
 		{"a gateway with its scopes", record(catalog.KindGateway, "g", `{"authentication":{"oauth":{}},"scopes_supported":["mcp","mcp:write"]}`), `{"gateway":{"name":"g","uid":"u1","authentication":{"oauth":{}},"scopes_supported":["mcp","mcp:write"]}}`},
 		{"a user with accounts", record(catalog.KindUser, "a@x", `{"identities":[{"issuer":"https://idp.example","subject":"1"}]}`), `{"user":{"name":"a@x","uid":"u1","identities":[{"issuer":"https://idp.example","subject":"1"}]}}`},
+		{
+			"a token that was rotated, with both hashes (ST-6)", rotated,
+			`{"bearer_token":{"name":"t","uid":"u1","gateways":["demo"],"sha256":"q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=","previous_sha256":"zc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc0=","previous_expire_time":"2026-01-02T00:00:00Z"}}`,
+		},
 		{"a token of the admin API", record(catalog.KindBearerToken, "t", `{"admin_api":true}`), ""},
 		{"a kind without a message", record("something", "x", `{}`), ""},
 		{"no record", nil, ""},

@@ -302,7 +302,11 @@ type Gateway struct {
 	Status *GatewayStatus `protobuf:"bytes,18,opt,name=status,proto3" json:"status,omitempty"`
 	// True to load tools on demand. Refused until nodes enforce it.
 	LoadToolsWhenNeeded bool `protobuf:"varint,19,opt,name=load_tools_when_needed,json=loadToolsWhenNeeded,proto3" json:"load_tools_when_needed,omitempty"`
-	// Client headers handed to HTTP upstreams. Refused until nodes enforce it.
+	// Headers of clients that servers over HTTP get, each with the request that brought it: names of up to 128 characters (RFC
+	// 9110 tokens), kept in lower case and sorted, at most 20. Several values come as one, joined with ", ". Servers that run as
+	// processes get none. Refused are headers that authenticate, route or frame a request, those of one connection, those of
+	// MCP (mcp-*) and of proxies (forwarded, x-forwarded-*, x-real-ip), and the header in which a pinned connection has its
+	// credential; a credential that comes later wins over what clients send.
 	PassthroughHeaders []string `protobuf:"bytes,20,rep,name=passthrough_headers,json=passthroughHeaders,proto3" json:"passthrough_headers,omitempty"`
 	// What the gateway shows of servers besides tools; a server that is not listed shows nothing else. At most one entry
 	// for each server.
@@ -1216,7 +1220,9 @@ func (*ResolveAtCallTime) Descriptor() ([]byte, []int) {
 // GatewayStatus says whether a gateway is usable, and if not why. Output only.
 type GatewayStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// HasTools, HasClientAuth, Visible, CredentialsResolvable, Enforced and, true when all of these are, Ready.
+	// HasTools, HasClientAuth, Visible, CredentialsResolvable, Enforced and, true when all of these are, Ready. Then, only while
+	// there is something to say, WithinServerVisibility and PromptNames, which are false, and HeaderShadowed and
+	// StdioWithoutHeaders, which are true.
 	Conditions []*Condition `protobuf:"bytes,1,rep,name=conditions,proto3" json:"conditions,omitempty"`
 	// URL of the MCP endpoint.
 	Url           string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`

@@ -108,6 +108,7 @@ func parts(m proto.Message) ([][2]string, []section) {
 			{"Audience", audience(m)},
 			{"Scopes", strings.Join(m.GetScopes(), " ")},
 			{"Expires", moment(m.GetExpireTime())},
+			{"Old secret until", rotated(m)},
 			{"Last used", moment(m.GetLastUseTime())},
 			{"Creator", m.GetCreator()},
 			{"Labels", labels(m.GetLabels())},
@@ -117,6 +118,14 @@ func parts(m proto.Message) ([][2]string, []section) {
 		return node(m)
 	}
 	return append(fields, own...), sections
+}
+
+// rotated is until when the secret before the last rotation is accepted; empty if it is not.
+func rotated(t *resourcev1.BearerToken) string {
+	if t.GetPreviousExpireTime() == nil {
+		return ""
+	}
+	return moment(t.GetPreviousExpireTime())
 }
 
 func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
@@ -143,6 +152,7 @@ func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 		{"Naming prefix", naming},
 		{"Resource URIs", short(g.GetResourceUris().String(), "RESOURCE_URIS_", "")},
 		{"Extensions", extensions(g.GetExtensions())},
+		{"Pass-through headers", strings.Join(g.GetPassthroughHeaders(), ", ")},
 		{"Disabled", yes(g.GetDisabled())},
 		{"Regions", strings.Join(g.GetRegions(), ", ")},
 		{"Max stale", span(g.GetMaxStale())},
