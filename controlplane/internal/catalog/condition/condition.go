@@ -37,6 +37,9 @@ const (
 	// PromptNames is shown when it is false: naming is NEVER, and prompts came to clash after the gateway was written.
 	// It is no part of Ready: nodes put prefixes on them.
 	PromptNames = "PromptNames"
+	// SeparateAudiences is shown when it is false: tokens of an identity provider for this gateway count on others too, which an
+	// ADMIN has allowed (auth.md JW-2). It is no part of Ready.
+	SeparateAudiences = "SeparateAudiences"
 	// Ready: all conditions that count are true.
 	Ready = "Ready"
 )
@@ -56,7 +59,7 @@ type Fleet interface {
 }
 
 // Of returns the conditions of a gateway, complete with its tools: those of G-3, Ready after them, and
-// WithinServerVisibility and PromptNames if they do not hold. A nil fleet is one without nodes.
+// WithinServerVisibility, SeparateAudiences and PromptNames if they do not hold. A nil fleet is one without nodes.
 func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]resource.Condition, error) {
 	visible, err := visibleCondition(ctx, d, g)
 	if err != nil {
@@ -70,10 +73,21 @@ func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]
 	if err != nil {
 		return nil, err
 	}
-	list := []resource.Condition{toolsCondition(g), authCondition(g), visible, credentials, enforced}
+	ways, err := authCondition(ctx, d, g)
+	if err != nil {
+		return nil, err
+	}
+	list := []resource.Condition{toolsCondition(g), ways, visible, credentials, enforced}
 	list = append(list, readyCondition(list))
 	if narrowed != nil {
 		list = append(list, *narrowed)
+	}
+	shared, err := sharedAudiences(ctx, d, g)
+	if err != nil {
+		return nil, err
+	}
+	if shared != nil {
+		list = append(list, *shared)
 	}
 	clashes, err := admission.PromptClashes(ctx, d, g)
 	if len(clashes) > 0 {
@@ -91,20 +105,6 @@ func toolsCondition(g *resource.Gateway) resource.Condition {
 		return fails(HasTools, "NoToolsAssigned", "No tool is assigned; add entries to tools, each with a tool and a pinned connection.")
 	}
 	return holds(HasTools, fmt.Sprintf("%d tools are assigned.", len(g.Tools)))
-}
-
-func authCondition(g *resource.Gateway) resource.Condition {
-	var ways []string
-	if a := g.Authentication; a != nil && a.OAuth != nil {
-		ways = append(ways, "OAuth")
-	}
-	if a := g.Authentication; a != nil && a.BearerToken != nil {
-		ways = append(ways, "bearer tokens")
-	}
-	if len(ways) == 0 {
-		return fails(HasClientAuth, "NoClientAuthentication", "No client can authenticate; set authentication, for example {oauth: {}} or {bearer_token: {}}.")
-	}
-	return holds(HasClientAuth, "Clients authenticate with "+strings.Join(ways, " or ")+".")
 }
 
 func readyCondition(list []resource.Condition) resource.Condition {

@@ -137,6 +137,7 @@ func (p *Problems) gateway(g *Gateway) {
 		p.Add(ReasonNotEnforcedYet, "passthrough_headers", "nodes do not enforce them yet; leave them out")
 	}
 	p.oneOf("resource_uris", string(g.ResourceURIs), string(ResourceURIsOnConflict), string(ResourceURIsAlways))
+	p.issuers(g)
 	p.features(g)
 	p.extensions(g)
 	p.rateLimits(g.RateLimits)

@@ -30,6 +30,10 @@ func Normalize(o Object) {
 				o.Naming = nil
 			}
 		}
+		for _, i := range o.Issuers() {
+			slices.Sort(i.Audiences)
+		}
+		slices.SortStableFunc(o.Issuers(), func(a, b JWKSIssuer) int { return cmp.Compare(a.IdentityProvider, b.IdentityProvider) })
 		slices.Sort(o.Regions)
 		slices.SortStableFunc(o.ServerFeatures, func(a, b ServerFeature) int { return cmp.Compare(a.Server, b.Server) })
 		unspecified(&o.ResourceURIs, "RESOURCE_URIS_UNSPECIFIED")
