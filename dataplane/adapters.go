@@ -90,6 +90,15 @@ func authFailures(t *obs.Telemetry) (func(ctx context.Context, reason string), e
 	}, err
 }
 
+// keyFailures counts renewals of identity providers' keys that failed, by provider (auth.md JW-6): administrators name few.
+func keyFailures(t *obs.Telemetry) (func(ctx context.Context, provider string), error) {
+	counter, err := t.Meter.Meter(tracerName).Int64Counter(obs.MetricProviderKeyFailures, metric.WithUnit("{failure}"),
+		metric.WithDescription("Renewals of the key set of an identity provider that failed; the keys before count on for 24 h."))
+	return func(ctx context.Context, provider string) {
+		counter.Add(ctx, 1, metric.WithAttributes(attribute.String("provider", provider)))
+	}, err
+}
+
 // denials drops the credentials of what a denial takes away.
 type denials struct {
 	holder      *view.Holder

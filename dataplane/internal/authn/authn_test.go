@@ -18,6 +18,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/keyset"
 )
 
 // house is a view with one gateway for the team eng and tokens of every kind.
@@ -27,12 +28,18 @@ type house struct {
 	used   []string
 }
 
+// nobody is no identity provider's keys: the tests of a whole node have real ones.
+type nobody struct{}
+
+// Key implements ProviderKeys.
+func (nobody) Key(context.Context, *view.Provider, string, string) (*keyset.Key, error) { return nil, nil }
+
 func now() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
 
 // config is that of an authenticator whose node hears its control plane.
 func config() Config {
 	return Config{
-		Now: now, Used: func(string) {}, Failed: func(context.Context, string) {}, Issuer: &signer{}, Resources: "https://gw.example.com/v1/mcp/",
+		Now: now, Used: func(string) {}, Failed: func(context.Context, string) {}, Issuer: &signer{}, Providers: nobody{}, Resources: "https://gw.example.com/v1/mcp/",
 		StaleFor: func() time.Duration { return 0 }, MaxStale: 24 * time.Hour,
 	}
 }

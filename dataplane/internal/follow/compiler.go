@@ -25,6 +25,7 @@ const (
 	kindUser       = "user"
 	kindToken      = "bearer_token"
 	kindClient     = "oauth_client"
+	kindProvider   = "identity_provider"
 )
 
 // Denials are told what a denial takes away, so that credentials and upstream sessions of it can be dropped.
@@ -49,7 +50,10 @@ type tokenHash = [sha256.Size]byte
 
 // Features returns what nodes of this release enforce, in the words by which admission asks for it (D-37).
 func Features() []string {
-	return []string{"bearer_token", "oauth", "passthrough_headers", "rate_limits", "required_scopes", "server_features", "sse", "stdio", "streamable_http", "token_rotation"}
+	return []string{
+		"bearer_token", "jwks", "oauth", "passthrough_headers", "rate_limits", "required_scopes", "server_features", "sse", "stdio",
+		"streamable_http", "token_rotation",
+	}
 }
 
 // New returns a compiler that publishes to holder and tells denials what was taken away.
@@ -95,7 +99,7 @@ func (c *Compiler) applyAll(s node.State) []node.Reject {
 	c.tokens, c.waiting, c.where = nil, nil, places{}
 	p := c.newPass(s, nil)
 	var touched []node.Key
-	for _, kind := range []string{kindUser, kindTeam, kindServer, kindConnection, kindToken, kindClient, kindGateway} {
+	for _, kind := range []string{kindUser, kindTeam, kindServer, kindConnection, kindToken, kindClient, kindProvider, kindGateway} {
 		s.Names(kind, func(name string) bool {
 			touched = append(touched, node.Key{Kind: kind, Name: name})
 			return true

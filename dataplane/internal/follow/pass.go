@@ -165,6 +165,12 @@ func (p *pass) putFlat(k node.Key) {
 		} else {
 			p.builder.PutClient(k.Name, compile.MakeOAuthClient(r.GetOauthClient()))
 		}
+	case kindProvider:
+		if r == nil {
+			p.builder.PutProvider(k.Name, nil)
+		} else {
+			p.builder.PutProvider(k.Name, compile.MakeProvider(r.GetIdentityProvider()))
+		}
 	case kindToken:
 		p.putToken(k)
 	}

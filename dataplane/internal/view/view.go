@@ -25,6 +25,8 @@ type View struct {
 	clients     map[string]*Client
 	teams       map[string]*Team
 	memberships map[string][]string // user to names of teams
+	identities  map[Identity]string // account at an identity provider to user
+	providers   map[string]*Provider
 }
 
 // The compiled forms are kit/compile's, so that admission and nodes cannot differ.
@@ -41,6 +43,12 @@ type (
 	Client = compile.Client
 	// User is a person.
 	User = compile.User
+	// Identity is an account at an identity provider.
+	Identity = compile.Identity
+	// Provider is an identity provider whose tokens gateways may accept.
+	Provider = compile.Provider
+	// JWKSIssuer says which tokens of an identity provider count on a gateway.
+	JWKSIssuer = compile.JWKSIssuer
 	// Team is a group of people.
 	Team = compile.Team
 	// Visibility says who may use a gateway.
@@ -96,6 +104,15 @@ func (v *View) Server(name string) *Server { return v.servers[name] }
 
 // Connection returns a connection, nil if there is none.
 func (v *View) Connection(name string) *Connection { return v.connections[name] }
+
+// Providers calls fn for every identity provider whose tokens gateways may accept, in no order, until it returns false.
+func (v *View) Providers(fn func(*Provider) bool) {
+	for _, p := range v.providers {
+		if !fn(p) {
+			return
+		}
+	}
+}
 
 // Counts returns the numbers of gateways and of tools on them.
 func (v *View) Counts() (gateways, tools int) {

@@ -51,6 +51,12 @@ func (g groupsOf) SetUserinfoFromRequest(ctx context.Context, info *oidc.UserInf
 // newProvider prepares a provider whose people have a group each; redirect is Penstock's callback. It is down.
 func newProvider(t *testing.T, redirect string, people map[string]person) *identityProvider {
 	t.Helper()
+	return newProviderWith(t, redirect, people, func(s groupsOf) exampleop.Storage { return s })
+}
+
+// newProviderWith prepares a provider whose storage is made of the one of [newProvider].
+func newProviderWith(t *testing.T, redirect string, people map[string]person, wrap func(groupsOf) exampleop.Storage) *identityProvider {
+	t.Helper()
 	users, groups := map[string]*storage.User{}, map[string][]string{}
 	for group, who := range people {
 		users[group] = &storage.User{
@@ -72,7 +78,7 @@ func newProvider(t *testing.T, redirect string, people map[string]person) *ident
 	}
 	p := &identityProvider{t: t, secret: rand.Text(), addr: address(freePort(t))}
 	storage.RegisterClients(storage.WebClient("penstock", p.secret, redirect))
-	p.handler = exampleop.SetupServer(p.issuer(), groupsOf{storage.NewStorage(store), groups}, nil, false)
+	p.handler = exampleop.SetupServer(p.issuer(), wrap(groupsOf{storage.NewStorage(store), groups}), nil, false)
 	t.Cleanup(p.down)
 	return p
 }

@@ -145,7 +145,7 @@ func (s gateways) GetConnectInstructions(_ context.Context, req *adminv1.GetConn
 	all := slices.DeleteFunc(slices.Clone(s.a.Connect), func(i *adminv1.ConnectInstruction) bool {
 		return req.GetClient() != "" && i.GetClient() != req.GetClient()
 	})
-	return &adminv1.GetConnectInstructionsResponse{Url: m.GetStatus().GetUrl(), TokenRequired: m.GetAuthentication().GetOauth() == nil, Instructions: all}, nil
+	return &adminv1.GetConnectInstructionsResponse{Url: m.GetStatus().GetUrl(), TokenRequired: m.GetAuthentication().GetOauth() == nil && m.GetAuthentication().GetJwks() == nil, Instructions: all}, nil
 }
 
 type teams struct {

@@ -10,8 +10,9 @@ type Gateway struct {
 	DisplayName  string
 	Instructions string
 	Visibility   Visibility
-	BearerTokens bool // static bearer tokens are accepted (ST-12)
-	OAuth        bool // access tokens of the authserver are accepted (RS-20)
+	BearerTokens bool         // static bearer tokens are accepted (ST-12)
+	OAuth        bool         // access tokens of the authserver are accepted (RS-20)
+	JWKS         []JWKSIssuer // identity providers whose tokens are accepted (RS-20)
 	Disabled     bool
 	MaxStale     time.Duration // 0 means no limit (D-63)
 	ListTTL      time.Duration // life of a list in a modern client's cache (M-27)

@@ -16,6 +16,8 @@ const (
 	CapabilityOAuth = "oauth"
 	// CapabilityRequiredScopes: calls of tools with required_scopes need these scopes.
 	CapabilityRequiredScopes = "required_scopes"
+	// CapabilityJWKS: tokens of identity providers are accepted on gateways with authentication.jwks.
+	CapabilityJWKS = "jwks"
 	// CapabilityRateLimits: what is over a limit of rate_limits is refused.
 	CapabilityRateLimits = "rate_limits"
 	// CapabilityPassthroughHeaders: HTTP servers get the headers of clients that passthrough_headers lists.
@@ -39,7 +41,9 @@ func Enforceable(before, o resource.Object, lacking func(capability string) []st
 	}
 	wanted := needs(g)
 	var p resource.Problems
-	for _, capability := range []string{CapabilityOAuth, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders} {
+	for _, capability := range []string{
+		CapabilityOAuth, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
+	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
 			continue
@@ -57,6 +61,9 @@ func needs(g *resource.Gateway) map[string]string {
 	out := make(map[string]string)
 	if g.Authentication != nil && g.Authentication.OAuth != nil {
 		out[CapabilityOAuth] = "authentication.oauth"
+	}
+	if len(g.Issuers()) > 0 {
+		out[CapabilityJWKS] = "authentication.jwks"
 	}
 	if i := slices.IndexFunc(g.Tools, func(a resource.ToolAssignment) bool { return len(a.RequiredScopes) > 0 }); i >= 0 {
 		out[CapabilityRequiredScopes] = At(g.Tools[i], "required_scopes")

@@ -50,6 +50,9 @@ func gateway(ctx context.Context, d *desk.Desk, before, g *resource.Gateway, p *
 			}
 		}
 	}
+	if err := issuers(ctx, d, before, g, p); err != nil {
+		return err
+	}
 	nameTools(g, p)
 	g.ScopesSupported = g.Scopes()
 	if err := passthrough(ctx, d, before, g, p); err != nil {

@@ -43,6 +43,9 @@ const (
 	// StdioWithoutHeaders is shown, true, while a stdio server is behind a gateway with pass-through headers: it gets none
 	// (G-42). It is no part of Ready.
 	StdioWithoutHeaders = "StdioWithoutHeaders"
+	// SeparateAudiences is shown when it is false: tokens of an identity provider for this gateway count on others too, which an
+	// ADMIN has allowed (auth.md JW-2). It is no part of Ready.
+	SeparateAudiences = "SeparateAudiences"
 	// Ready: all conditions that count are true.
 	Ready = "Ready"
 )
@@ -61,8 +64,9 @@ type Fleet interface {
 	Enforced(rev record.Revision) bool
 }
 
-// Of returns the conditions of a gateway, complete with its tools: those of G-3, Ready after them, WithinServerVisibility and
-// PromptNames if they do not hold, and HeaderShadowed and StdioWithoutHeaders if they do. A nil fleet is one without nodes.
+// Of returns the conditions of a gateway, complete with its tools: those of G-3, Ready after them, WithinServerVisibility,
+// SeparateAudiences and PromptNames if they do not hold, and HeaderShadowed and StdioWithoutHeaders if they do. A nil fleet is one
+// without nodes.
 func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]resource.Condition, error) {
 	visible, err := visibleCondition(ctx, d, g)
 	if err != nil {
@@ -76,7 +80,11 @@ func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]
 	if err != nil {
 		return nil, err
 	}
-	list := []resource.Condition{toolsCondition(g), authCondition(g), visible, credentials, enforced}
+	ways, err := authCondition(ctx, d, g)
+	if err != nil {
+		return nil, err
+	}
+	list := []resource.Condition{toolsCondition(g), ways, visible, credentials, enforced}
 	list = append(list, readyCondition(list))
 	if narrowed != nil {
 		list = append(list, *narrowed)
@@ -86,6 +94,13 @@ func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]
 		return nil, err
 	}
 	list = append(list, passed...)
+	shared, err := sharedAudiences(ctx, d, g)
+	if err != nil {
+		return nil, err
+	}
+	if shared != nil {
+		list = append(list, *shared)
+	}
 	clashes, err := admission.PromptClashes(ctx, d, g)
 	if len(clashes) > 0 {
 		var names []string
@@ -102,20 +117,6 @@ func toolsCondition(g *resource.Gateway) resource.Condition {
 		return fails(HasTools, "NoToolsAssigned", "No tool is assigned; add entries to tools, each with a tool and a pinned connection.")
 	}
 	return holds(HasTools, fmt.Sprintf("%d tools are assigned.", len(g.Tools)))
-}
-
-func authCondition(g *resource.Gateway) resource.Condition {
-	var ways []string
-	if a := g.Authentication; a != nil && a.OAuth != nil {
-		ways = append(ways, "OAuth")
-	}
-	if a := g.Authentication; a != nil && a.BearerToken != nil {
-		ways = append(ways, "bearer tokens")
-	}
-	if len(ways) == 0 {
-		return fails(HasClientAuth, "NoClientAuthentication", "No client can authenticate; set authentication, for example {oauth: {}} or {bearer_token: {}}.")
-	}
-	return holds(HasClientAuth, "Clients authenticate with "+strings.Join(ways, " or ")+".")
 }
 
 func readyCondition(list []resource.Condition) resource.Condition {

@@ -135,6 +135,7 @@ func (p *Problems) gateway(g *Gateway) {
 	}
 	p.passthroughHeaders(g.PassthroughHeaders)
 	p.oneOf("resource_uris", string(g.ResourceURIs), string(ResourceURIsOnConflict), string(ResourceURIsAlways))
+	p.issuers(g)
 	p.features(g)
 	p.extensions(g)
 	p.rateLimits(g.RateLimits)

@@ -125,12 +125,18 @@ func (p *Problems) identityProvider(o *IdentityProvider) {
 		}
 		seen[m] = true
 	}
-	p.count("required_claims", len(o.RequiredClaims), 16)
-	for name, value := range sorted(o.RequiredClaims) {
+	p.requiredClaims("required_claims", o.RequiredClaims)
+	p.gatewayTokens(o)
+}
+
+// requiredClaims checks claims that a token must have with exactly these values.
+func (p *Problems) requiredClaims(at string, claims map[string]string) {
+	p.count(at, len(claims), 16)
+	for name, value := range sorted(claims) {
 		if name == "" || len(name) > 128 || !printable(name) {
-			p.field("required_claims", "the key %q is not 1 to 128 printable characters", clip(name))
+			p.field(at, "the key %q is not 1 to 128 printable characters", clip(name))
 		}
-		p.text("required_claims."+clip(name), value, 512)
+		p.text(at+"."+clip(name), value, 512)
 	}
 }
 

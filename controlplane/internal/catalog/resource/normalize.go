@@ -30,6 +30,10 @@ func Normalize(o Object) {
 				o.Naming = nil
 			}
 		}
+		for _, i := range o.Issuers() {
+			slices.Sort(i.Audiences)
+		}
+		slices.SortStableFunc(o.Issuers(), func(a, b JWKSIssuer) int { return cmp.Compare(a.IdentityProvider, b.IdentityProvider) })
 		slices.Sort(o.Regions)
 		for i, name := range o.PassthroughHeaders {
 			o.PassthroughHeaders[i] = strings.ToLower(name)

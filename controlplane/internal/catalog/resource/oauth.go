@@ -23,6 +23,11 @@ type IdentityProvider struct {
 	Disabled        bool              `json:"disabled,omitempty"`
 	// TrustedEmailAddresses takes addresses as verified that the provider says nothing about.
 	TrustedEmailAddresses bool `json:"trusted_email_addresses,omitempty"`
+	// GatewayTokens lets gateways accept its tokens; the fields below are about those.
+	GatewayTokens     bool      `json:"gateway_tokens,omitempty"`
+	JWKSURI           string    `json:"jwks_uri,omitempty"`
+	SigningAlgorithms []string  `json:"signing_algorithms,omitempty"`
+	MaxTokenAge       *Duration `json:"max_token_age,omitempty"`
 }
 
 // GroupMapping puts the people of a group at the provider into a team.

@@ -64,6 +64,10 @@ func Encode(rec *catalog.Record) (*Entry, error) {
 		r.GetOauthClient().SecretSha256 = nil // only the authserver compares secrets
 		e.reduced, err = encode.Marshal(r)
 	}
+	if p := r.GetIdentityProvider(); p != nil && err == nil {
+		r.Body = &distributionv1.Resource_IdentityProvider{IdentityProvider: forNodes(p)}
+		e.reduced, err = encode.Marshal(r)
+	}
 	if c := r.GetAssignment().GetPinned().GetConnection(); c != "" && err == nil {
 		// An authserver must know who may have the connection's credential (D-85), and of tools nothing but the resource's name.
 		e.pin, err = encode.Marshal(&distributionv1.Resource{
@@ -77,6 +81,18 @@ func Encode(rec *catalog.Record) (*Entry, error) {
 		return nil, fmt.Errorf("encode %s %q: %w", rec.Kind, rec.Name, err)
 	}
 	return e, nil
+}
+
+// forNodes is what nodes need of an identity provider: what checks its tokens, if gateways may accept them, and else nothing.
+func forNodes(p *resourcev1.IdentityProvider) *resourcev1.IdentityProvider {
+	out := &resourcev1.IdentityProvider{Name: p.GetName(), Uid: p.GetUid()}
+	if !p.GetGatewayTokens() {
+		return out
+	}
+	out.GatewayTokens, out.Disabled, out.Issuer, out.ClientId = true, p.GetDisabled(), p.GetIssuer(), p.GetClientId()
+	out.JwksUri, out.SigningAlgorithms, out.MaxTokenAge = p.GetJwksUri(), p.GetSigningAlgorithms(), p.GetMaxTokenAge()
+	out.RequiredClaims = p.GetRequiredClaims()
+	return out
 }
 
 // message decodes the stored JSON into the message of its kind, takes out what is not for nodes, and notes in e what

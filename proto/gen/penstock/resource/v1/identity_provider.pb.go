@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -25,7 +26,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// IdentityProvider is an OpenID Connect provider that people log in with.
+// IdentityProvider is an OpenID Connect provider that people log in with, and whose tokens gateways may accept.
 type IdentityProvider struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name, a slug of 1 to 63 characters, unique among identity providers. Immutable. It is part of the
@@ -64,15 +65,25 @@ type IdentityProvider struct {
 	GroupsClaim string `protobuf:"bytes,16,opt,name=groups_claim,json=groupsClaim,proto3" json:"groups_claim,omitempty"`
 	// Teams that a login puts people in, or takes them out of, by their groups.
 	GroupMappings []*GroupMapping `protobuf:"bytes,17,rep,name=group_mappings,json=groupMappings,proto3" json:"group_mappings,omitempty"`
-	// Claims that the ID token must have with exactly these values, for example {"tid": "…"} for one tenant of Entra.
+	// Claims that the ID token must have with exactly these values, for example {"tid": "…"} for one tenant of Entra. Tokens that
+	// gateways accept must have them too.
 	RequiredClaims map[string]string `protobuf:"bytes,18,rep,name=required_claims,json=requiredClaims,proto3" json:"required_claims,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// True keeps people from logging in with it.
+	// True keeps people from logging in with it, and gateways from accepting its tokens.
 	Disabled bool `protobuf:"varint,19,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	// True takes the e-mail addresses of this provider as verified, for a provider of the organisation that does not say so
 	// itself, such as Entra.
 	TrustedEmailAddresses bool `protobuf:"varint,20,opt,name=trusted_email_addresses,json=trustedEmailAddresses,proto3" json:"trusted_email_addresses,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// True lets gateways accept its tokens: those that list it in authentication.jwks. Nodes then keep its key set. Any change of
+	// the provider, a label too, has them fetch it anew at once.
+	GatewayTokens bool `protobuf:"varint,21,opt,name=gateway_tokens,json=gatewayTokens,proto3" json:"gateway_tokens,omitempty"`
+	// URL of the key set (RFC 7517) that checks those tokens. Empty means that of the discovery document of the issuer.
+	JwksUri string `protobuf:"bytes,22,opt,name=jwks_uri,json=jwksUri,proto3" json:"jwks_uri,omitempty"`
+	// Signature algorithms of those tokens (RFC 7518 §3.1), asymmetric ones. Empty means ES256, RS256, PS256 and EdDSA.
+	SigningAlgorithms []string `protobuf:"bytes,23,rep,name=signing_algorithms,json=signingAlgorithms,proto3" json:"signing_algorithms,omitempty"`
+	// Age after which those tokens no longer count, whatever their "exp", 1 minute to 30 days. Unset means 24 h.
+	MaxTokenAge   *durationpb.Duration `protobuf:"bytes,24,opt,name=max_token_age,json=maxTokenAge,proto3" json:"max_token_age,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IdentityProvider) Reset() {
@@ -245,6 +256,34 @@ func (x *IdentityProvider) GetTrustedEmailAddresses() bool {
 	return false
 }
 
+func (x *IdentityProvider) GetGatewayTokens() bool {
+	if x != nil {
+		return x.GatewayTokens
+	}
+	return false
+}
+
+func (x *IdentityProvider) GetJwksUri() string {
+	if x != nil {
+		return x.JwksUri
+	}
+	return ""
+}
+
+func (x *IdentityProvider) GetSigningAlgorithms() []string {
+	if x != nil {
+		return x.SigningAlgorithms
+	}
+	return nil
+}
+
+func (x *IdentityProvider) GetMaxTokenAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxTokenAge
+	}
+	return nil
+}
+
 // GroupMapping puts the people of a group at the provider into a team.
 type GroupMapping struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -304,7 +343,7 @@ var File_penstock_resource_v1_identity_provider_proto protoreflect.FileDescripto
 
 const file_penstock_resource_v1_identity_provider_proto_rawDesc = "" +
 	"\n" +
-	",penstock/resource/v1/identity_provider.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\t\n" +
+	",penstock/resource/v1/identity_provider.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\v\n" +
 	"\x10IdentityProvider\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -330,7 +369,12 @@ const file_penstock_resource_v1_identity_provider_proto_rawDesc = "" +
 	"\x0egroup_mappings\x18\x11 \x03(\v2\".penstock.resource.v1.GroupMappingB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\rgroupMappings\x12}\n" +
 	"\x0frequired_claims\x18\x12 \x03(\v2:.penstock.resource.v1.IdentityProvider.RequiredClaimsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x10\"\ar\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80\x04R\x0erequiredClaims\x12\x1a\n" +
 	"\bdisabled\x18\x13 \x01(\bR\bdisabled\x126\n" +
-	"\x17trusted_email_addresses\x18\x14 \x01(\bR\x15trustedEmailAddresses\x1a9\n" +
+	"\x17trusted_email_addresses\x18\x14 \x01(\bR\x15trustedEmailAddresses\x12%\n" +
+	"\x0egateway_tokens\x18\x15 \x01(\bR\rgatewayTokens\x12#\n" +
+	"\bjwks_uri\x18\x16 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\ajwksUri\x12\x83\x01\n" +
+	"\x12signing_algorithms\x18\x17 \x03(\tBT\xbaHQ\x92\x01N\x10\n" +
+	"\x18\x01\"HrFR\x05ES256R\x05ES384R\x05ES512R\x05RS256R\x05RS384R\x05RS512R\x05PS256R\x05PS384R\x05PS512R\x05EdDSAR\x11signingAlgorithms\x12P\n" +
+	"\rmax_token_age\x18\x18 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b<R\vmaxTokenAge\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aA\n" +
@@ -362,6 +406,7 @@ var file_penstock_resource_v1_identity_provider_proto_goTypes = []any{
 	nil,                           // 2: penstock.resource.v1.IdentityProvider.LabelsEntry
 	nil,                           // 3: penstock.resource.v1.IdentityProvider.RequiredClaimsEntry
 	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 5: google.protobuf.Duration
 }
 var file_penstock_resource_v1_identity_provider_proto_depIdxs = []int32{
 	4, // 0: penstock.resource.v1.IdentityProvider.create_time:type_name -> google.protobuf.Timestamp
@@ -369,11 +414,12 @@ var file_penstock_resource_v1_identity_provider_proto_depIdxs = []int32{
 	2, // 2: penstock.resource.v1.IdentityProvider.labels:type_name -> penstock.resource.v1.IdentityProvider.LabelsEntry
 	1, // 3: penstock.resource.v1.IdentityProvider.group_mappings:type_name -> penstock.resource.v1.GroupMapping
 	3, // 4: penstock.resource.v1.IdentityProvider.required_claims:type_name -> penstock.resource.v1.IdentityProvider.RequiredClaimsEntry
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	5, // 5: penstock.resource.v1.IdentityProvider.max_token_age:type_name -> google.protobuf.Duration
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_identity_provider_proto_init() }

@@ -136,11 +136,22 @@ func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 	if g.GetAuthentication().GetBearerToken() != nil {
 		methods = append(methods, "bearer_token")
 	}
+	accepted := section{title: "Tokens of identity providers", header: []string{"PROVIDER", "AUDIENCES", "SUBJECT", "SCOPES", "SETTINGS"}}
+	for _, i := range g.GetAuthentication().GetJwks().GetIssuers() {
+		accepted.rows = append(accepted.rows, issuer(i))
+	}
+	if len(accepted.rows) > 0 {
+		methods = append(methods, "jwks")
+	}
 	naming := short(g.GetNaming().GetPrefix().String(), "NAMING_PREFIX_", "ALWAYS")
 	tools := assigned(g.GetTools())
 	conditions := section{title: "Conditions", header: []string{"CONDITION", "HOLDS", "REASON", "MESSAGE"}, empty: "none reported"}
 	for _, c := range g.GetStatus().GetConditions() {
 		conditions.rows = append(conditions.rows, []string{c.GetType(), yes(c.GetStatus()), orDash(c.GetReason()), c.GetMessage()})
+	}
+	sections := []section{conditions, tools}
+	if len(accepted.rows) > 0 {
+		sections = append(sections, accepted)
 	}
 	return [][2]string{
 		{"Display name", g.GetDisplayName()},
@@ -161,7 +172,7 @@ func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 		{"Labels", labels(g.GetLabels())},
 		{"Created", moment(g.GetCreateTime())},
 		{"Updated", moment(g.GetUpdateTime())},
-	}, append([]section{conditions, tools}, gatewayFeatures(g)...)
+	}, append(sections, gatewayFeatures(g)...)
 }
 
 // assigned is the table of a gateway's tools; it has a column for scopes where a tool requires some.
