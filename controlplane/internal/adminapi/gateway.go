@@ -84,6 +84,11 @@ func (s gateways) GetConnectInstructions(ctx context.Context, req *adminv1.GetCo
 		Name: g.GetName(), Title: g.GetDisplayName(), URL: url,
 		OAuth: g.GetAuthentication().GetOauth() != nil, BearerToken: g.GetAuthentication().GetBearerToken() != nil,
 	}
+	if !of.OAuth && !of.BearerToken && g.GetAuthentication().GetIdJag() != nil {
+		return nil, fault.Newf(fault.Precondition, "GATEWAY_MANAGED_BY_PROVIDER",
+			"Gateway %s takes identity assertions only: whoever manages the identity provider connects clients to %s; set authentication: {oauth: {}} to let people do it.",
+			g.GetName(), url)
+	}
 	if !of.OAuth && !of.BearerToken {
 		return nil, fault.Newf(fault.Precondition, "GATEWAY_WITHOUT_AUTHENTICATION",
 			"Gateway %s admits no client; set authentication: {oauth: {}} or {bearer_token: {}} on it.", g.GetName())

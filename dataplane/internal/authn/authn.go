@@ -31,7 +31,7 @@ const (
 )
 
 // MethodBearerToken is the Principal.Method of static bearer tokens; that of access tokens is their claim pst_method,
-// "oauth" or "client_credentials".
+// "oauth", "client_credentials" or "id_jag".
 const MethodBearerToken = "bearer_token"
 
 // degradedAfter is the silence of the control plane after which a node is degraded (RS-12, D-62).
@@ -97,7 +97,7 @@ func (a *Authenticator) authenticate(s *view.Snapshot, g *view.Gateway, r *http.
 	}
 	used := ""
 	switch {
-	case !g.BearerTokens && !g.OAuth:
+	case !g.BearerTokens && !g.AccessTokens():
 		return p, refuse(token)
 	case token == "":
 		return p, fault.New(fault.Unauthenticated, ReasonTokenMissing, "Authentication required")

@@ -9,7 +9,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/edge/metadata"
 )
 
-// Issuer is the authorization server whose tokens gateways with OAuth accept (issuer room).
+// Issuer is the authorization server whose tokens gateways with OAuth or ID-JAG accept (issuer room).
 type Issuer interface {
 	// Issuer returns its identifier, empty as long as it is not known.
 	Issuer() string
@@ -74,7 +74,8 @@ func (x *request) serverMetadata() ([]byte, bool) {
 	return body, body != nil
 }
 
-// resourceMetadata is the document of one gateway (RS-1). A gateway without OAuth has none, as if it did not exist (RS-16).
+// resourceMetadata is the document of one gateway (RS-1). A gateway that takes no access
+// token of the authserver has none, as if it did not exist (RS-16).
 func (x *request) resourceMetadata(path string) ([]byte, bool) {
 	form, name, ok := metadata.Named(path)
 	if !ok {
@@ -87,7 +88,7 @@ func (x *request) resourceMetadata(path string) ([]byte, bool) {
 		return nil, false
 	}
 	g := s.Gateway(name)
-	if g == nil || !g.OAuth || x.h.issuer == nil {
+	if g == nil || !g.AccessTokens() || x.h.issuer == nil {
 		x.notHere("There is nothing at this address.")
 		return nil, false
 	}
@@ -105,9 +106,9 @@ func (x *request) noIssuer() {
 }
 
 // metadataURL is where the client finds out how to get a token, in the form in which it named the gateway; empty if the
-// gateway has no OAuth.
+// gateway takes no access token of the authserver.
 func (x *request) metadataURL() string {
-	if x.gateway == nil || !x.gateway.OAuth || x.h.issuer == nil {
+	if x.gateway == nil || !x.gateway.AccessTokens() || x.h.issuer == nil {
 		return ""
 	}
 	return metadata.URL(x.h.origin, x.named)

@@ -13,7 +13,7 @@ func plannedFields(message string) []string {
 			"icon", "untrusted_context", "default_action",
 		}
 	case "Authentication":
-		return []string{"id_jag", "jwks"}
+		return []string{"jwks"}
 	case "ServerCredential":
 		return []string{"oauth", "oauth_client_credentials", "token_exchange", "caller_idp_token"}
 	default:

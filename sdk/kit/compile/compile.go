@@ -157,6 +157,7 @@ func MakeGateway(r *resourcev1.Gateway) (*Gateway, error) {
 	g := &Gateway{
 		Name: r.GetName(), UID: r.GetUid(), DisplayName: r.GetDisplayName(), Instructions: r.GetInstructions(),
 		BearerTokens: r.GetAuthentication().GetBearerToken() != nil, OAuth: r.GetAuthentication().GetOauth() != nil,
+		IDJAG:    r.GetAuthentication().GetIdJag() != nil,
 		Disabled: r.GetDisabled(),
 		ListTTL:  defaultListTTL,
 	}

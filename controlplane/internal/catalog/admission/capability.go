@@ -18,6 +18,9 @@ const (
 	CapabilityRequiredScopes = "required_scopes"
 	// CapabilityRateLimits: what is over a limit of rate_limits is refused.
 	CapabilityRateLimits = "rate_limits"
+	// CapabilityIDJAG: access tokens that were got by an identity assertion are accepted on gateways with
+	// authentication.id_jag, and nowhere else.
+	CapabilityIDJAG = "id_jag"
 )
 
 // Enforceable refuses a feature that a live node cannot enforce, naming the node (D-37): Precondition with reason
@@ -34,7 +37,7 @@ func Enforceable(before, o resource.Object, lacking func(capability string) []st
 	}
 	wanted := needs(g)
 	var p resource.Problems
-	for _, capability := range []string{CapabilityOAuth, CapabilityRequiredScopes, CapabilityRateLimits} {
+	for _, capability := range []string{CapabilityOAuth, CapabilityIDJAG, CapabilityRequiredScopes, CapabilityRateLimits} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
 			continue
@@ -52,6 +55,9 @@ func needs(g *resource.Gateway) map[string]string {
 	out := make(map[string]string)
 	if g.Authentication != nil && g.Authentication.OAuth != nil {
 		out[CapabilityOAuth] = "authentication.oauth"
+	}
+	if g.Authentication != nil && g.Authentication.IDJAG != nil {
+		out[CapabilityIDJAG] = "authentication.id_jag"
 	}
 	if i := slices.IndexFunc(g.Tools, func(a resource.ToolAssignment) bool { return len(a.RequiredScopes) > 0 }); i >= 0 {
 		out[CapabilityRequiredScopes] = At(g.Tools[i], "required_scopes")

@@ -50,6 +50,9 @@ func gateway(ctx context.Context, d *desk.Desk, before, g *resource.Gateway, p *
 			}
 		}
 	}
+	if err := assertingProviders(ctx, d, g, p); err != nil {
+		return err
+	}
 	nameTools(g, p)
 	g.ScopesSupported = g.Scopes()
 	return features(ctx, d, before, g, sameVisibility, p)

@@ -98,6 +98,9 @@ func authCondition(g *resource.Gateway) resource.Condition {
 	if a := g.Authentication; a != nil && a.OAuth != nil {
 		ways = append(ways, "OAuth")
 	}
+	if a := g.Authentication; a != nil && a.IDJAG != nil {
+		ways = append(ways, "identity assertions")
+	}
 	if a := g.Authentication; a != nil && a.BearerToken != nil {
 		ways = append(ways, "bearer tokens")
 	}

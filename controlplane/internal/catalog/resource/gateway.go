@@ -103,6 +103,12 @@ const (
 type Authentication struct {
 	BearerToken *struct{} `json:"bearer_token,omitempty"`
 	OAuth       *struct{} `json:"oauth,omitempty"`
+	IDJAG       *IDJAG    `json:"id_jag,omitempty"`
+}
+
+// IDJAG switches access by identity assertions on. No provider listed means every one that has it set.
+type IDJAG struct {
+	IdentityProviders []string `json:"identity_providers,omitempty"`
 }
 
 // Naming says how tools are named on a gateway.

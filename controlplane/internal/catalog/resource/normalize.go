@@ -30,6 +30,9 @@ func Normalize(o Object) {
 				o.Naming = nil
 			}
 		}
+		if o.Authentication != nil && o.Authentication.IDJAG != nil {
+			slices.Sort(o.Authentication.IDJAG.IdentityProviders)
+		}
 		slices.Sort(o.Regions)
 		slices.SortStableFunc(o.ServerFeatures, func(a, b ServerFeature) int { return cmp.Compare(a.Server, b.Server) })
 		unspecified(&o.ResourceURIs, "RESOURCE_URIS_UNSPECIFIED")

@@ -22,7 +22,19 @@ type IdentityProvider struct {
 	RequiredClaims  map[string]string `json:"required_claims,omitempty"`
 	Disabled        bool              `json:"disabled,omitempty"`
 	// TrustedEmailAddresses takes addresses as verified that the provider says nothing about.
-	TrustedEmailAddresses bool `json:"trusted_email_addresses,omitempty"`
+	TrustedEmailAddresses bool        `json:"trusted_email_addresses,omitempty"`
+	IDJAG                 *IDJAGTrust `json:"id_jag,omitempty"`
+}
+
+// IDJAGTrust says which identity assertions of a provider are accepted (JAG-1 to JAG-20).
+type IDJAGTrust struct {
+	MaxLifetime         *Duration `json:"max_lifetime,omitempty"`
+	PublicClients       []string  `json:"public_clients,omitempty"`
+	ResourceFromRequest bool      `json:"resource_from_request,omitempty"`
+	TrustedAudSub       bool      `json:"trusted_aud_sub,omitempty"`
+	Tenant              string    `json:"tenant,omitempty"`
+	AcceptAct           bool      `json:"accept_act,omitempty"`
+	SigningAlgorithms   []string  `json:"signing_algorithms,omitempty"`
 }
 
 // GroupMapping puts the people of a group at the provider into a team.

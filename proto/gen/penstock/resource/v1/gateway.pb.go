@@ -811,7 +811,10 @@ type Authentication struct {
 	// Static bearer tokens.
 	BearerToken *BearerTokenAuthentication `protobuf:"bytes,1,opt,name=bearer_token,json=bearerToken,proto3" json:"bearer_token,omitempty"`
 	// OAuth 2.1 access tokens of Penstock's authserver: people log in with a browser, machines use client credentials.
-	Oauth         *OAuthAuthentication `protobuf:"bytes,2,opt,name=oauth,proto3" json:"oauth,omitempty"`
+	Oauth *OAuthAuthentication `protobuf:"bytes,2,opt,name=oauth,proto3" json:"oauth,omitempty"`
+	// Identity assertions (ID-JAG): the identity provider decides who may use the gateway with which client, and clients
+	// redeem what it asserts at Penstock's authserver (MCP Enterprise-Managed Authorization).
+	IdJag         *IdJagAuthentication `protobuf:"bytes,3,opt,name=id_jag,json=idJag,proto3" json:"id_jag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -860,6 +863,59 @@ func (x *Authentication) GetOauth() *OAuthAuthentication {
 	return nil
 }
 
+func (x *Authentication) GetIdJag() *IdJagAuthentication {
+	if x != nil {
+		return x.IdJag
+	}
+	return nil
+}
+
+// IdJagAuthentication switches access by identity assertions on.
+type IdJagAuthentication struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of the identity providers whose assertions count, each with id_jag set. Empty means every one that has it set.
+	IdentityProviders []string `protobuf:"bytes,1,rep,name=identity_providers,json=identityProviders,proto3" json:"identity_providers,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *IdJagAuthentication) Reset() {
+	*x = IdJagAuthentication{}
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdJagAuthentication) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdJagAuthentication) ProtoMessage() {}
+
+func (x *IdJagAuthentication) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdJagAuthentication.ProtoReflect.Descriptor instead.
+func (*IdJagAuthentication) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *IdJagAuthentication) GetIdentityProviders() []string {
+	if x != nil {
+		return x.IdentityProviders
+	}
+	return nil
+}
+
 // OAuthAuthentication switches OAuth 2.1 on. It has no fields.
 type OAuthAuthentication struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -869,7 +925,7 @@ type OAuthAuthentication struct {
 
 func (x *OAuthAuthentication) Reset() {
 	*x = OAuthAuthentication{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +937,7 @@ func (x *OAuthAuthentication) String() string {
 func (*OAuthAuthentication) ProtoMessage() {}
 
 func (x *OAuthAuthentication) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +950,7 @@ func (x *OAuthAuthentication) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OAuthAuthentication.ProtoReflect.Descriptor instead.
 func (*OAuthAuthentication) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{5}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{6}
 }
 
 // BearerTokenAuthentication switches static bearer tokens on. It has no fields.
@@ -906,7 +962,7 @@ type BearerTokenAuthentication struct {
 
 func (x *BearerTokenAuthentication) Reset() {
 	*x = BearerTokenAuthentication{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +974,7 @@ func (x *BearerTokenAuthentication) String() string {
 func (*BearerTokenAuthentication) ProtoMessage() {}
 
 func (x *BearerTokenAuthentication) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +987,7 @@ func (x *BearerTokenAuthentication) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BearerTokenAuthentication.ProtoReflect.Descriptor instead.
 func (*BearerTokenAuthentication) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{6}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{7}
 }
 
 // Naming says how tools and prompts are named on a gateway; each have a name space of their own.
@@ -945,7 +1001,7 @@ type Naming struct {
 
 func (x *Naming) Reset() {
 	*x = Naming{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1013,7 @@ func (x *Naming) String() string {
 func (*Naming) ProtoMessage() {}
 
 func (x *Naming) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1026,7 @@ func (x *Naming) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Naming.ProtoReflect.Descriptor instead.
 func (*Naming) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{7}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Naming) GetPrefix() NamingPrefix {
@@ -1010,7 +1066,7 @@ type ToolAssignment struct {
 
 func (x *ToolAssignment) Reset() {
 	*x = ToolAssignment{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1078,7 @@ func (x *ToolAssignment) String() string {
 func (*ToolAssignment) ProtoMessage() {}
 
 func (x *ToolAssignment) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1091,7 @@ func (x *ToolAssignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolAssignment.ProtoReflect.Descriptor instead.
 func (*ToolAssignment) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{8}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ToolAssignment) GetTool() string {
@@ -1141,7 +1197,7 @@ type Pinned struct {
 
 func (x *Pinned) Reset() {
 	*x = Pinned{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1209,7 @@ func (x *Pinned) String() string {
 func (*Pinned) ProtoMessage() {}
 
 func (x *Pinned) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1222,7 @@ func (x *Pinned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pinned.ProtoReflect.Descriptor instead.
 func (*Pinned) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{9}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Pinned) GetConnection() string {
@@ -1185,7 +1241,7 @@ type ResolveAtCallTime struct {
 
 func (x *ResolveAtCallTime) Reset() {
 	*x = ResolveAtCallTime{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1253,7 @@ func (x *ResolveAtCallTime) String() string {
 func (*ResolveAtCallTime) ProtoMessage() {}
 
 func (x *ResolveAtCallTime) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1266,7 @@ func (x *ResolveAtCallTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveAtCallTime.ProtoReflect.Descriptor instead.
 func (*ResolveAtCallTime) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{10}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{11}
 }
 
 // GatewayStatus says whether a gateway is usable, and if not why. Output only.
@@ -1226,7 +1282,7 @@ type GatewayStatus struct {
 
 func (x *GatewayStatus) Reset() {
 	*x = GatewayStatus{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1294,7 @@ func (x *GatewayStatus) String() string {
 func (*GatewayStatus) ProtoMessage() {}
 
 func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1307,7 @@ func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayStatus.ProtoReflect.Descriptor instead.
 func (*GatewayStatus) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{11}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GatewayStatus) GetConditions() []*Condition {
@@ -1336,10 +1392,13 @@ const file_penstock_resource_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"Extensions\x12-\n" +
 	"\aallowed\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10 \x18\x01\"\ar\x05\x10\x03\x18\x80\x01R\aallowed\x12 \n" +
-	"\vpassthrough\x18\x02 \x01(\bR\vpassthrough\"\xa5\x01\n" +
+	"\vpassthrough\x18\x02 \x01(\bR\vpassthrough\"\xe7\x01\n" +
 	"\x0eAuthentication\x12R\n" +
 	"\fbearer_token\x18\x01 \x01(\v2/.penstock.resource.v1.BearerTokenAuthenticationR\vbearerToken\x12?\n" +
-	"\x05oauth\x18\x02 \x01(\v2).penstock.resource.v1.OAuthAuthenticationR\x05oauth\"\x15\n" +
+	"\x05oauth\x18\x02 \x01(\v2).penstock.resource.v1.OAuthAuthenticationR\x05oauth\x12@\n" +
+	"\x06id_jag\x18\x03 \x01(\v2).penstock.resource.v1.IdJagAuthenticationR\x05idJag\"X\n" +
+	"\x13IdJagAuthentication\x12A\n" +
+	"\x12identity_providers\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\x18\x01\"\x06r\x04\x10\x01\x18?R\x11identityProviders\"\x15\n" +
 	"\x13OAuthAuthentication\"\x1b\n" +
 	"\x19BearerTokenAuthentication\"N\n" +
 	"\x06Naming\x12D\n" +
@@ -1402,7 +1461,7 @@ func file_penstock_resource_v1_gateway_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_resource_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_penstock_resource_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_penstock_resource_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_penstock_resource_v1_gateway_proto_goTypes = []any{
 	(RateLimitPer)(0),                 // 0: penstock.resource.v1.RateLimitPer
 	(RateLimitUnavailable)(0),         // 1: penstock.resource.v1.RateLimitUnavailable
@@ -1413,52 +1472,54 @@ var file_penstock_resource_v1_gateway_proto_goTypes = []any{
 	(*ServerFeature)(nil),             // 6: penstock.resource.v1.ServerFeature
 	(*Extensions)(nil),                // 7: penstock.resource.v1.Extensions
 	(*Authentication)(nil),            // 8: penstock.resource.v1.Authentication
-	(*OAuthAuthentication)(nil),       // 9: penstock.resource.v1.OAuthAuthentication
-	(*BearerTokenAuthentication)(nil), // 10: penstock.resource.v1.BearerTokenAuthentication
-	(*Naming)(nil),                    // 11: penstock.resource.v1.Naming
-	(*ToolAssignment)(nil),            // 12: penstock.resource.v1.ToolAssignment
-	(*Pinned)(nil),                    // 13: penstock.resource.v1.Pinned
-	(*ResolveAtCallTime)(nil),         // 14: penstock.resource.v1.ResolveAtCallTime
-	(*GatewayStatus)(nil),             // 15: penstock.resource.v1.GatewayStatus
-	nil,                               // 16: penstock.resource.v1.Gateway.LabelsEntry
-	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
-	(*Visibility)(nil),                // 18: penstock.resource.v1.Visibility
-	(*durationpb.Duration)(nil),       // 19: google.protobuf.Duration
-	(*structpb.Struct)(nil),           // 20: google.protobuf.Struct
-	(*Condition)(nil),                 // 21: penstock.resource.v1.Condition
+	(*IdJagAuthentication)(nil),       // 9: penstock.resource.v1.IdJagAuthentication
+	(*OAuthAuthentication)(nil),       // 10: penstock.resource.v1.OAuthAuthentication
+	(*BearerTokenAuthentication)(nil), // 11: penstock.resource.v1.BearerTokenAuthentication
+	(*Naming)(nil),                    // 12: penstock.resource.v1.Naming
+	(*ToolAssignment)(nil),            // 13: penstock.resource.v1.ToolAssignment
+	(*Pinned)(nil),                    // 14: penstock.resource.v1.Pinned
+	(*ResolveAtCallTime)(nil),         // 15: penstock.resource.v1.ResolveAtCallTime
+	(*GatewayStatus)(nil),             // 16: penstock.resource.v1.GatewayStatus
+	nil,                               // 17: penstock.resource.v1.Gateway.LabelsEntry
+	(*timestamppb.Timestamp)(nil),     // 18: google.protobuf.Timestamp
+	(*Visibility)(nil),                // 19: penstock.resource.v1.Visibility
+	(*durationpb.Duration)(nil),       // 20: google.protobuf.Duration
+	(*structpb.Struct)(nil),           // 21: google.protobuf.Struct
+	(*Condition)(nil),                 // 22: penstock.resource.v1.Condition
 }
 var file_penstock_resource_v1_gateway_proto_depIdxs = []int32{
-	17, // 0: penstock.resource.v1.Gateway.create_time:type_name -> google.protobuf.Timestamp
-	17, // 1: penstock.resource.v1.Gateway.update_time:type_name -> google.protobuf.Timestamp
-	16, // 2: penstock.resource.v1.Gateway.labels:type_name -> penstock.resource.v1.Gateway.LabelsEntry
-	18, // 3: penstock.resource.v1.Gateway.visibility:type_name -> penstock.resource.v1.Visibility
+	18, // 0: penstock.resource.v1.Gateway.create_time:type_name -> google.protobuf.Timestamp
+	18, // 1: penstock.resource.v1.Gateway.update_time:type_name -> google.protobuf.Timestamp
+	17, // 2: penstock.resource.v1.Gateway.labels:type_name -> penstock.resource.v1.Gateway.LabelsEntry
+	19, // 3: penstock.resource.v1.Gateway.visibility:type_name -> penstock.resource.v1.Visibility
 	8,  // 4: penstock.resource.v1.Gateway.authentication:type_name -> penstock.resource.v1.Authentication
-	12, // 5: penstock.resource.v1.Gateway.tools:type_name -> penstock.resource.v1.ToolAssignment
-	11, // 6: penstock.resource.v1.Gateway.naming:type_name -> penstock.resource.v1.Naming
-	19, // 7: penstock.resource.v1.Gateway.max_stale:type_name -> google.protobuf.Duration
-	19, // 8: penstock.resource.v1.Gateway.list_ttl:type_name -> google.protobuf.Duration
-	15, // 9: penstock.resource.v1.Gateway.status:type_name -> penstock.resource.v1.GatewayStatus
+	13, // 5: penstock.resource.v1.Gateway.tools:type_name -> penstock.resource.v1.ToolAssignment
+	12, // 6: penstock.resource.v1.Gateway.naming:type_name -> penstock.resource.v1.Naming
+	20, // 7: penstock.resource.v1.Gateway.max_stale:type_name -> google.protobuf.Duration
+	20, // 8: penstock.resource.v1.Gateway.list_ttl:type_name -> google.protobuf.Duration
+	16, // 9: penstock.resource.v1.Gateway.status:type_name -> penstock.resource.v1.GatewayStatus
 	6,  // 10: penstock.resource.v1.Gateway.server_features:type_name -> penstock.resource.v1.ServerFeature
 	2,  // 11: penstock.resource.v1.Gateway.resource_uris:type_name -> penstock.resource.v1.ResourceUris
 	7,  // 12: penstock.resource.v1.Gateway.extensions:type_name -> penstock.resource.v1.Extensions
 	5,  // 13: penstock.resource.v1.Gateway.rate_limits:type_name -> penstock.resource.v1.RateLimit
 	0,  // 14: penstock.resource.v1.RateLimit.per:type_name -> penstock.resource.v1.RateLimitPer
-	19, // 15: penstock.resource.v1.RateLimit.period:type_name -> google.protobuf.Duration
+	20, // 15: penstock.resource.v1.RateLimit.period:type_name -> google.protobuf.Duration
 	1,  // 16: penstock.resource.v1.RateLimit.when_unavailable:type_name -> penstock.resource.v1.RateLimitUnavailable
-	13, // 17: penstock.resource.v1.ServerFeature.pinned:type_name -> penstock.resource.v1.Pinned
-	14, // 18: penstock.resource.v1.ServerFeature.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
-	10, // 19: penstock.resource.v1.Authentication.bearer_token:type_name -> penstock.resource.v1.BearerTokenAuthentication
-	9,  // 20: penstock.resource.v1.Authentication.oauth:type_name -> penstock.resource.v1.OAuthAuthentication
-	3,  // 21: penstock.resource.v1.Naming.prefix:type_name -> penstock.resource.v1.NamingPrefix
-	13, // 22: penstock.resource.v1.ToolAssignment.pinned:type_name -> penstock.resource.v1.Pinned
-	14, // 23: penstock.resource.v1.ToolAssignment.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
-	20, // 24: penstock.resource.v1.ToolAssignment.fixed_arguments:type_name -> google.protobuf.Struct
-	21, // 25: penstock.resource.v1.GatewayStatus.conditions:type_name -> penstock.resource.v1.Condition
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	14, // 17: penstock.resource.v1.ServerFeature.pinned:type_name -> penstock.resource.v1.Pinned
+	15, // 18: penstock.resource.v1.ServerFeature.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
+	11, // 19: penstock.resource.v1.Authentication.bearer_token:type_name -> penstock.resource.v1.BearerTokenAuthentication
+	10, // 20: penstock.resource.v1.Authentication.oauth:type_name -> penstock.resource.v1.OAuthAuthentication
+	9,  // 21: penstock.resource.v1.Authentication.id_jag:type_name -> penstock.resource.v1.IdJagAuthentication
+	3,  // 22: penstock.resource.v1.Naming.prefix:type_name -> penstock.resource.v1.NamingPrefix
+	14, // 23: penstock.resource.v1.ToolAssignment.pinned:type_name -> penstock.resource.v1.Pinned
+	15, // 24: penstock.resource.v1.ToolAssignment.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
+	21, // 25: penstock.resource.v1.ToolAssignment.fixed_arguments:type_name -> google.protobuf.Struct
+	22, // 26: penstock.resource.v1.GatewayStatus.conditions:type_name -> penstock.resource.v1.Condition
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_gateway_proto_init() }
@@ -1471,7 +1532,7 @@ func file_penstock_resource_v1_gateway_proto_init() {
 		(*ServerFeature_Pinned)(nil),
 		(*ServerFeature_ResolveAtCallTime)(nil),
 	}
-	file_penstock_resource_v1_gateway_proto_msgTypes[8].OneofWrappers = []any{
+	file_penstock_resource_v1_gateway_proto_msgTypes[9].OneofWrappers = []any{
 		(*ToolAssignment_Pinned)(nil),
 		(*ToolAssignment_ResolveAtCallTime)(nil),
 	}
@@ -1481,7 +1542,7 @@ func file_penstock_resource_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_gateway_proto_rawDesc), len(file_penstock_resource_v1_gateway_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

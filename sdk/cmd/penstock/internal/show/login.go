@@ -57,6 +57,7 @@ func identityProvider(p *resourcev1.IdentityProvider) ([][2]string, []section) {
 		{"E-mail domains", strings.Join(p.GetEmailDomains(), ", ")},
 		{"Groups claim", groups},
 		{"Required claims", strings.Join(claims, ", ")},
+		{"Asserts identity", yes(p.GetIdJag() != nil)},
 		{"Disabled", yes(p.GetDisabled())},
 		{"Labels", labels(p.GetLabels())},
 		{"Created", moment(p.GetCreateTime())},
