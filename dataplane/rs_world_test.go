@@ -55,7 +55,7 @@ type rsWorld struct {
 	stale    atomic.Int64 // time.Duration
 	skewed   atomic.Bool
 	revision uint64
-	failed   atomic.Int64 // renewals of the identity provider's keys
+	failed   atomic.Int64      // renewals of the identity provider's keys
 	static   map[string]string // static tokens by name
 }
 
@@ -178,6 +178,7 @@ func (w *rsWorld) publish(change func(b *view.Builder)) {
 	put(compile.Gateway{Name: "static", Visibility: all, BearerTokens: true}, tools()...)
 	put(compile.Gateway{Name: "closed", Visibility: all})
 	put(compile.Gateway{Name: "unlisted", Visibility: all, OAuth: true, BearerTokens: true})
+	put(compile.Gateway{Name: "managed", Visibility: eng, IDJAG: true}, tools()...)
 	put(compile.Gateway{Name: "off", Visibility: all, OAuth: true, Disabled: true})
 	put(compile.Gateway{Name: "fresh", Visibility: all, OAuth: true, MaxStale: 5 * time.Minute}, tools()...)
 	for _, name := range []string{"u1", "gone", "old"} {

@@ -86,6 +86,11 @@ func (s gateways) GetConnectInstructions(ctx context.Context, req *adminv1.GetCo
 		OAuth:       g.GetAuthentication().GetOauth() != nil || len(g.GetAuthentication().GetJwks().GetIssuers()) > 0,
 		BearerToken: g.GetAuthentication().GetBearerToken() != nil,
 	}
+	if !of.OAuth && !of.BearerToken && g.GetAuthentication().GetIdJag() != nil {
+		return nil, fault.Newf(fault.Precondition, "GATEWAY_MANAGED_BY_PROVIDER",
+			"Gateway %s takes identity assertions only: whoever manages the identity provider connects clients to %s; set authentication: {oauth: {}} to let people do it.",
+			g.GetName(), url)
+	}
 	if !of.OAuth && !of.BearerToken {
 		return nil, fault.Newf(fault.Precondition, "GATEWAY_WITHOUT_AUTHENTICATION",
 			"Gateway %s admits no client; set authentication: {oauth: {}} or {bearer_token: {}} on it.", g.GetName())

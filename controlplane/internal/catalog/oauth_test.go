@@ -205,6 +205,7 @@ func TestClientAuth(t *testing.T) {
 	o := newOrg(t)
 	for want, ways := range map[string]*resource.Authentication{
 		"Clients authenticate with OAuth.":                  {OAuth: &struct{}{}},
+		"Clients authenticate with identity assertions.":    {IDJAG: &resource.IDJAG{}},
 		"Clients authenticate with bearer tokens.":          {BearerToken: &struct{}{}},
 		"Clients authenticate with OAuth or bearer tokens.": {OAuth: &struct{}{}, BearerToken: &struct{}{}},
 	} {
@@ -218,6 +219,40 @@ func TestClientAuth(t *testing.T) {
 			t.Errorf("want %q among %+v", want, got)
 		}
 	}
+}
+
+// TestAssertedBy: whose identity assertions count at a gateway (JAG-14), and that such a provider is not deleted under it.
+func TestAssertedBy(t *testing.T) {
+	o := newOrg(t)
+	o.create(provider("okta", asserting(func(*resource.IDJAGTrust) {})), provider("corp"))
+	by := func(names ...string) *catalog.Gateway {
+		g := gateway("gw", seenBy())
+		g.Authentication = &resource.Authentication{IDJAG: &resource.IDJAG{IdentityProviders: names}}
+		return g
+	}
+	const at = "authentication.id_jag.identity_providers"
+	for _, tc := range []struct {
+		name, want, field string
+		by                []string
+	}{
+		{"every one", "", "", nil},
+		{"one", "", "", []string{"okta"}},
+		{"one that asserts nothing yet", "", "", []string{"corp"}},
+		{"one that there is not", "invalid UNKNOWN_REFERENCE", at + "[0]", []string{"nope"}},
+		{"one twice", "invalid INVALID_FIELD", at + "[1]", []string{"okta", "okta"}},
+		{"no name", "invalid INVALID_FIELD", at + "[0]", []string{""}},
+		{"too many", "invalid INVALID_FIELD", at, numbered(101)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := o.Create(t.Context(), o.as("root"), by(tc.by...), catalog.WriteOptions{ValidateOnly: true})
+			wantRefusal(t, err, tc.want)
+			wantField(t, err, tc.field)
+		})
+	}
+	o.create(by("okta", "corp"))
+	diff(t, "providers", []string{"corp", "okta"}, get[*catalog.Gateway](o, catalog.KindGateway, "gw").Authentication.IDJAG.IdentityProviders)
+	_, err := o.Delete(t.Context(), o.as("root"), catalog.KindIdentityProvider, "okta", "", catalog.WriteOptions{})
+	wantRefusal(t, err, "precondition RESOURCE_IN_USE", `gateway "gw"`)
 }
 
 // lacking is a fleet whose node-old has no capability.
@@ -255,6 +290,11 @@ func TestCapabilities(t *testing.T) {
 	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
 	wantField(t, err, "tools[files/read].required_scopes")
 	wantRefusal(t, create(gateway("plain", seenBy(), pin("files/read", "shared"))), "")
+	managed := gateway("managed", seenBy())
+	managed.Authentication = &resource.Authentication{IDJAG: &resource.IDJAG{}}
+	err = create(managed)
+	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
+	wantField(t, err, "authentication.id_jag")
 	nodes.old = false
 	wantRefusal(t, create(login("login")), "")
 	if _, err := c.Delete(t.Context(), o.as("root"), catalog.KindGateway, "plain", "", catalog.WriteOptions{}); err != nil {

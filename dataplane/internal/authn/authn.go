@@ -32,7 +32,7 @@ const (
 )
 
 // MethodBearerToken is the Principal.Method of static bearer tokens; that of access tokens is their claim pst_method,
-// "oauth" or "client_credentials"; MethodJWKS is that of tokens of identity providers.
+// "oauth", "client_credentials" or "id_jag"; MethodJWKS is that of tokens of identity providers.
 const (
 	MethodBearerToken = "bearer_token"
 	MethodJWKS        = "jwks"
@@ -111,7 +111,7 @@ func (a *Authenticator) authenticate(s *view.Snapshot, g *view.Gateway, r *http.
 	}
 	used, lasting := "", false // lasting: nobody but the node stream says when the token is taken away
 	switch {
-	case !g.BearerTokens && !g.OAuth && s.Issuers(g) == nil:
+	case !g.BearerTokens && !g.AccessTokens() && s.Issuers(g) == nil:
 		return p, refuse(token)
 	case token == "":
 		return p, fault.New(fault.Unauthenticated, ReasonTokenMissing, "Authentication required")

@@ -10,7 +10,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 )
 
-// Issuer is the authorization server whose tokens gateways with OAuth accept (issuer room).
+// Issuer is the authorization server whose tokens gateways with OAuth or ID-JAG accept (issuer room).
 type Issuer interface {
 	// Issuer returns its identifier, empty as long as it is not known.
 	Issuer() string
@@ -94,7 +94,7 @@ func (x *request) resourceMetadata(path string) ([]byte, bool) {
 		return nil, false
 	}
 	var issuers []string
-	if g.OAuth && x.h.issuer != nil {
+	if g.AccessTokens() && x.h.issuer != nil {
 		own := x.h.issuer.Issuer()
 		if own == "" {
 			x.noIssuer()
@@ -108,7 +108,7 @@ func (x *request) resourceMetadata(path string) ([]byte, bool) {
 
 // hasServers reports whether the gateway accepts tokens of an authorization server: ours, or an identity provider.
 func (h *Handler) hasServers(s *view.Snapshot, g *view.Gateway) bool {
-	return g.OAuth && h.issuer != nil || s.Issuers(g) != nil
+	return g.AccessTokens() && h.issuer != nil || s.Issuers(g) != nil
 }
 
 func (x *request) noIssuer() {

@@ -51,7 +51,7 @@ type tokenHash = [sha256.Size]byte
 // Features returns what nodes of this release enforce, in the words by which admission asks for it (D-37).
 func Features() []string {
 	return []string{
-		"bearer_token", "jwks", "oauth", "passthrough_headers", "rate_limits", "required_scopes", "server_features", "sse", "stdio",
+		"bearer_token", "id_jag", "jwks", "oauth", "passthrough_headers", "rate_limits", "required_scopes", "server_features", "sse", "stdio",
 		"streamable_http", "token_rotation",
 	}
 }

@@ -227,7 +227,7 @@ func TestProblems(t *testing.T) {
 		{"nothing near", "kind: Team\nname: a\nzzzzzzzzzz: 1\n", "; known: name, etag, labels, display_name, members"},
 		{"planned field", "kind: Gateway\nname: a\ndefault_action: ALLOW\n", "m.yaml:3:1: default_action of Gateway is not enforced by this version yet; remove it"},
 		{"planned field in lowerCamel", "kind: Gateway\nname: a\ndefaultAction: ALLOW\n", "defaultAction of Gateway is not enforced by this version yet"},
-		{"planned method", "kind: Gateway\nname: a\nauthentication: {id_jag: {}}\n", "m.yaml:3:18: id_jag of Authentication is not enforced by this version yet"},
+		{"planned method", "kind: Gateway\nname: a\nauthentication: {jwks: {}}\n", "m.yaml:3:18: jwks of Authentication is not enforced by this version yet"},
 		{"planned credential", "kind: Server\nname: a\ncredential: {token_exchange: {}}\n", "token_exchange of ServerCredential is not enforced by this version yet"},
 		{"output only", "kind: Team\nname: a\nuid: x\n", "m.yaml:3:1: uid is set by Penstock itself; remove it"},
 		{"output only, nested", "kind: Gateway\nname: a\ntools: [{tool: s/t, resolved_name: x}]\n", "m.yaml:3:21: resolved_name is set by Penstock itself"},

@@ -176,6 +176,7 @@ func MakeGateway(r *resourcev1.Gateway) (*Gateway, error) {
 	g := &Gateway{
 		Name: r.GetName(), UID: r.GetUid(), DisplayName: r.GetDisplayName(), Instructions: r.GetInstructions(),
 		BearerTokens: r.GetAuthentication().GetBearerToken() != nil, OAuth: r.GetAuthentication().GetOauth() != nil,
+		IDJAG:    r.GetAuthentication().GetIdJag() != nil,
 		JWKS:     makeJWKSIssuers(r.GetAuthentication().GetJwks().GetIssuers()),
 		Disabled: r.GetDisabled(),
 		ListTTL:  defaultListTTL,

@@ -12,6 +12,7 @@ type Gateway struct {
 	Visibility   Visibility
 	BearerTokens bool         // static bearer tokens are accepted (ST-12)
 	OAuth        bool         // access tokens of the authserver are accepted (RS-20)
+	IDJAG        bool         // ... those that a client got for an identity assertion (RS-20)
 	JWKS         []JWKSIssuer // identity providers whose tokens are accepted (RS-20)
 	Disabled     bool
 	MaxStale     time.Duration // 0 means no limit (D-63)

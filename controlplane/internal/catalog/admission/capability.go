@@ -20,6 +20,9 @@ const (
 	CapabilityJWKS = "jwks"
 	// CapabilityRateLimits: what is over a limit of rate_limits is refused.
 	CapabilityRateLimits = "rate_limits"
+	// CapabilityIDJAG: access tokens that were got by an identity assertion are accepted on gateways with
+	// authentication.id_jag, and nowhere else.
+	CapabilityIDJAG = "id_jag"
 	// CapabilityPassthroughHeaders: HTTP servers get the headers of clients that passthrough_headers lists.
 	CapabilityPassthroughHeaders = "passthrough_headers"
 	// CapabilityTokenRotation: a bearer token is accepted as it was before its rotation until previous_expire_time. Other nodes
@@ -42,7 +45,7 @@ func Enforceable(before, o resource.Object, lacking func(capability string) []st
 	wanted := needs(g)
 	var p resource.Problems
 	for _, capability := range []string{
-		CapabilityOAuth, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
+		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
@@ -61,6 +64,9 @@ func needs(g *resource.Gateway) map[string]string {
 	out := make(map[string]string)
 	if g.Authentication != nil && g.Authentication.OAuth != nil {
 		out[CapabilityOAuth] = "authentication.oauth"
+	}
+	if g.Authentication != nil && g.Authentication.IDJAG != nil {
+		out[CapabilityIDJAG] = "authentication.id_jag"
 	}
 	if len(g.Issuers()) > 0 {
 		out[CapabilityJWKS] = "authentication.jwks"

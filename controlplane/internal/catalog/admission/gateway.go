@@ -50,6 +50,9 @@ func gateway(ctx context.Context, d *desk.Desk, before, g *resource.Gateway, p *
 			}
 		}
 	}
+	if err := assertingProviders(ctx, d, g, p); err != nil {
+		return err
+	}
 	if err := issuers(ctx, d, before, g, p); err != nil {
 		return err
 	}

@@ -17,6 +17,9 @@ func authCondition(ctx context.Context, d *desk.Desk, g *resource.Gateway) (reso
 	if a := g.Authentication; a != nil && a.OAuth != nil {
 		ways = append(ways, "OAuth")
 	}
+	if a := g.Authentication; a != nil && a.IDJAG != nil {
+		ways = append(ways, "identity assertions")
+	}
 	if a := g.Authentication; a != nil && a.BearerToken != nil {
 		ways = append(ways, "bearer tokens")
 	}

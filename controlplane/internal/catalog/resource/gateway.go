@@ -103,6 +103,7 @@ const (
 type Authentication struct {
 	BearerToken *struct{} `json:"bearer_token,omitempty"`
 	OAuth       *struct{} `json:"oauth,omitempty"`
+	IDJAG       *IDJAG    `json:"id_jag,omitempty"`
 	JWKS        *JWKS     `json:"jwks,omitempty"`
 }
 
@@ -130,6 +131,11 @@ func (g *Gateway) Issuers() []JWKSIssuer {
 		return nil
 	}
 	return g.Authentication.JWKS.Issuers
+}
+
+// IDJAG switches access by identity assertions on. No provider listed means every one that has it set.
+type IDJAG struct {
+	IdentityProviders []string `json:"identity_providers,omitempty"`
 }
 
 // Naming says how tools are named on a gateway.

@@ -30,6 +30,9 @@ func Normalize(o Object) {
 				o.Naming = nil
 			}
 		}
+		if o.Authentication != nil && o.Authentication.IDJAG != nil {
+			slices.Sort(o.Authentication.IDJAG.IdentityProviders)
+		}
 		for _, i := range o.Issuers() {
 			slices.Sort(i.Audiences)
 		}

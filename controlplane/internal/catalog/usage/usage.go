@@ -68,7 +68,9 @@ func of(ctx context.Context, d *desk.Desk, o resource.Object) ([]string, error) 
 	case resource.KindIdentityProvider:
 		gateways, err := desk.All[*resource.Gateway](ctx, d, resource.KindGateway)
 		return matching(gateways, func(g *resource.Gateway) bool {
-			return slices.ContainsFunc(g.Issuers(), func(i resource.JWKSIssuer) bool { return i.IdentityProvider == name })
+			a := g.Authentication
+			return slices.ContainsFunc(g.Issuers(), func(i resource.JWKSIssuer) bool { return i.IdentityProvider == name }) ||
+				a != nil && a.IDJAG != nil && slices.Contains(a.IDJAG.IdentityProviders, name)
 		}), err
 	case resource.KindUser:
 		users, err := owned(ctx, d, o, func(v *resource.Visibility) bool {

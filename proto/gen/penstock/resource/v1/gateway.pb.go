@@ -816,6 +816,9 @@ type Authentication struct {
 	BearerToken *BearerTokenAuthentication `protobuf:"bytes,1,opt,name=bearer_token,json=bearerToken,proto3" json:"bearer_token,omitempty"`
 	// OAuth 2.1 access tokens of Penstock's authserver: people log in with a browser, machines use client credentials.
 	Oauth *OAuthAuthentication `protobuf:"bytes,2,opt,name=oauth,proto3" json:"oauth,omitempty"`
+	// Identity assertions (ID-JAG): the identity provider decides who may use the gateway with which client, and clients
+	// redeem what it asserts at Penstock's authserver (MCP Enterprise-Managed Authorization).
+	IdJag *IdJagAuthentication `protobuf:"bytes,3,opt,name=id_jag,json=idJag,proto3" json:"id_jag,omitempty"`
 	// Access tokens that identity providers issue for this very gateway, checked by the providers' key sets.
 	Jwks          *JwksAuthentication `protobuf:"bytes,4,opt,name=jwks,proto3" json:"jwks,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -866,9 +869,62 @@ func (x *Authentication) GetOauth() *OAuthAuthentication {
 	return nil
 }
 
+func (x *Authentication) GetIdJag() *IdJagAuthentication {
+	if x != nil {
+		return x.IdJag
+	}
+	return nil
+}
+
 func (x *Authentication) GetJwks() *JwksAuthentication {
 	if x != nil {
 		return x.Jwks
+	}
+	return nil
+}
+
+// IdJagAuthentication switches access by identity assertions on.
+type IdJagAuthentication struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of the identity providers whose assertions count, each with id_jag set. Empty means every one that has it set.
+	IdentityProviders []string `protobuf:"bytes,1,rep,name=identity_providers,json=identityProviders,proto3" json:"identity_providers,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *IdJagAuthentication) Reset() {
+	*x = IdJagAuthentication{}
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdJagAuthentication) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdJagAuthentication) ProtoMessage() {}
+
+func (x *IdJagAuthentication) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdJagAuthentication.ProtoReflect.Descriptor instead.
+func (*IdJagAuthentication) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *IdJagAuthentication) GetIdentityProviders() []string {
+	if x != nil {
+		return x.IdentityProviders
 	}
 	return nil
 }
@@ -885,7 +941,7 @@ type JwksAuthentication struct {
 
 func (x *JwksAuthentication) Reset() {
 	*x = JwksAuthentication{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +953,7 @@ func (x *JwksAuthentication) String() string {
 func (*JwksAuthentication) ProtoMessage() {}
 
 func (x *JwksAuthentication) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +966,7 @@ func (x *JwksAuthentication) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JwksAuthentication.ProtoReflect.Descriptor instead.
 func (*JwksAuthentication) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{5}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *JwksAuthentication) GetIssuers() []*JwksIssuer {
@@ -953,7 +1009,7 @@ type JwksIssuer struct {
 
 func (x *JwksIssuer) Reset() {
 	*x = JwksIssuer{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -965,7 +1021,7 @@ func (x *JwksIssuer) String() string {
 func (*JwksIssuer) ProtoMessage() {}
 
 func (x *JwksIssuer) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1034,7 @@ func (x *JwksIssuer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JwksIssuer.ProtoReflect.Descriptor instead.
 func (*JwksIssuer) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{6}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *JwksIssuer) GetIdentityProvider() string {
@@ -1053,7 +1109,7 @@ type OAuthAuthentication struct {
 
 func (x *OAuthAuthentication) Reset() {
 	*x = OAuthAuthentication{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1065,7 +1121,7 @@ func (x *OAuthAuthentication) String() string {
 func (*OAuthAuthentication) ProtoMessage() {}
 
 func (x *OAuthAuthentication) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1078,7 +1134,7 @@ func (x *OAuthAuthentication) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OAuthAuthentication.ProtoReflect.Descriptor instead.
 func (*OAuthAuthentication) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{7}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{8}
 }
 
 // BearerTokenAuthentication switches static bearer tokens on. It has no fields.
@@ -1090,7 +1146,7 @@ type BearerTokenAuthentication struct {
 
 func (x *BearerTokenAuthentication) Reset() {
 	*x = BearerTokenAuthentication{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1158,7 @@ func (x *BearerTokenAuthentication) String() string {
 func (*BearerTokenAuthentication) ProtoMessage() {}
 
 func (x *BearerTokenAuthentication) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1171,7 @@ func (x *BearerTokenAuthentication) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BearerTokenAuthentication.ProtoReflect.Descriptor instead.
 func (*BearerTokenAuthentication) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{8}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{9}
 }
 
 // Naming says how tools and prompts are named on a gateway; each have a name space of their own.
@@ -1129,7 +1185,7 @@ type Naming struct {
 
 func (x *Naming) Reset() {
 	*x = Naming{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1197,7 @@ func (x *Naming) String() string {
 func (*Naming) ProtoMessage() {}
 
 func (x *Naming) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1210,7 @@ func (x *Naming) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Naming.ProtoReflect.Descriptor instead.
 func (*Naming) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{9}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Naming) GetPrefix() NamingPrefix {
@@ -1194,7 +1250,7 @@ type ToolAssignment struct {
 
 func (x *ToolAssignment) Reset() {
 	*x = ToolAssignment{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1262,7 @@ func (x *ToolAssignment) String() string {
 func (*ToolAssignment) ProtoMessage() {}
 
 func (x *ToolAssignment) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1275,7 @@ func (x *ToolAssignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolAssignment.ProtoReflect.Descriptor instead.
 func (*ToolAssignment) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{10}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ToolAssignment) GetTool() string {
@@ -1325,7 +1381,7 @@ type Pinned struct {
 
 func (x *Pinned) Reset() {
 	*x = Pinned{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1393,7 @@ func (x *Pinned) String() string {
 func (*Pinned) ProtoMessage() {}
 
 func (x *Pinned) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1406,7 @@ func (x *Pinned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pinned.ProtoReflect.Descriptor instead.
 func (*Pinned) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{11}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Pinned) GetConnection() string {
@@ -1369,7 +1425,7 @@ type ResolveAtCallTime struct {
 
 func (x *ResolveAtCallTime) Reset() {
 	*x = ResolveAtCallTime{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[12]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1437,7 @@ func (x *ResolveAtCallTime) String() string {
 func (*ResolveAtCallTime) ProtoMessage() {}
 
 func (x *ResolveAtCallTime) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[12]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1450,7 @@ func (x *ResolveAtCallTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveAtCallTime.ProtoReflect.Descriptor instead.
 func (*ResolveAtCallTime) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{12}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{13}
 }
 
 // GatewayStatus says whether a gateway is usable, and if not why. Output only.
@@ -1412,7 +1468,7 @@ type GatewayStatus struct {
 
 func (x *GatewayStatus) Reset() {
 	*x = GatewayStatus{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[13]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1480,7 @@ func (x *GatewayStatus) String() string {
 func (*GatewayStatus) ProtoMessage() {}
 
 func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[13]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1493,7 @@ func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayStatus.ProtoReflect.Descriptor instead.
 func (*GatewayStatus) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{13}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GatewayStatus) GetConditions() []*Condition {
@@ -1522,11 +1578,14 @@ const file_penstock_resource_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"Extensions\x12-\n" +
 	"\aallowed\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10 \x18\x01\"\ar\x05\x10\x03\x18\x80\x01R\aallowed\x12 \n" +
-	"\vpassthrough\x18\x02 \x01(\bR\vpassthrough\"\xe3\x01\n" +
+	"\vpassthrough\x18\x02 \x01(\bR\vpassthrough\"\xa5\x02\n" +
 	"\x0eAuthentication\x12R\n" +
 	"\fbearer_token\x18\x01 \x01(\v2/.penstock.resource.v1.BearerTokenAuthenticationR\vbearerToken\x12?\n" +
-	"\x05oauth\x18\x02 \x01(\v2).penstock.resource.v1.OAuthAuthenticationR\x05oauth\x12<\n" +
-	"\x04jwks\x18\x04 \x01(\v2(.penstock.resource.v1.JwksAuthenticationR\x04jwks\"\\\n" +
+	"\x05oauth\x18\x02 \x01(\v2).penstock.resource.v1.OAuthAuthenticationR\x05oauth\x12@\n" +
+	"\x06id_jag\x18\x03 \x01(\v2).penstock.resource.v1.IdJagAuthenticationR\x05idJag\x12<\n" +
+	"\x04jwks\x18\x04 \x01(\v2(.penstock.resource.v1.JwksAuthenticationR\x04jwks\"X\n" +
+	"\x13IdJagAuthentication\x12A\n" +
+	"\x12identity_providers\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\x18\x01\"\x06r\x04\x10\x01\x18?R\x11identityProviders\"\\\n" +
 	"\x12JwksAuthentication\x12F\n" +
 	"\aissuers\x18\x01 \x03(\v2 .penstock.resource.v1.JwksIssuerB\n" +
 	"\xbaH\a\x92\x01\x04\b\x01\x10\bR\aissuers\"\xba\x04\n" +
@@ -1607,7 +1666,7 @@ func file_penstock_resource_v1_gateway_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_resource_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_penstock_resource_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_penstock_resource_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_penstock_resource_v1_gateway_proto_goTypes = []any{
 	(RateLimitPer)(0),                 // 0: penstock.resource.v1.RateLimitPer
 	(RateLimitUnavailable)(0),         // 1: penstock.resource.v1.RateLimitUnavailable
@@ -1618,58 +1677,60 @@ var file_penstock_resource_v1_gateway_proto_goTypes = []any{
 	(*ServerFeature)(nil),             // 6: penstock.resource.v1.ServerFeature
 	(*Extensions)(nil),                // 7: penstock.resource.v1.Extensions
 	(*Authentication)(nil),            // 8: penstock.resource.v1.Authentication
-	(*JwksAuthentication)(nil),        // 9: penstock.resource.v1.JwksAuthentication
-	(*JwksIssuer)(nil),                // 10: penstock.resource.v1.JwksIssuer
-	(*OAuthAuthentication)(nil),       // 11: penstock.resource.v1.OAuthAuthentication
-	(*BearerTokenAuthentication)(nil), // 12: penstock.resource.v1.BearerTokenAuthentication
-	(*Naming)(nil),                    // 13: penstock.resource.v1.Naming
-	(*ToolAssignment)(nil),            // 14: penstock.resource.v1.ToolAssignment
-	(*Pinned)(nil),                    // 15: penstock.resource.v1.Pinned
-	(*ResolveAtCallTime)(nil),         // 16: penstock.resource.v1.ResolveAtCallTime
-	(*GatewayStatus)(nil),             // 17: penstock.resource.v1.GatewayStatus
-	nil,                               // 18: penstock.resource.v1.Gateway.LabelsEntry
-	nil,                               // 19: penstock.resource.v1.JwksIssuer.RequiredClaimsEntry
-	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
-	(*Visibility)(nil),                // 21: penstock.resource.v1.Visibility
-	(*durationpb.Duration)(nil),       // 22: google.protobuf.Duration
-	(*structpb.Struct)(nil),           // 23: google.protobuf.Struct
-	(*Condition)(nil),                 // 24: penstock.resource.v1.Condition
+	(*IdJagAuthentication)(nil),       // 9: penstock.resource.v1.IdJagAuthentication
+	(*JwksAuthentication)(nil),        // 10: penstock.resource.v1.JwksAuthentication
+	(*JwksIssuer)(nil),                // 11: penstock.resource.v1.JwksIssuer
+	(*OAuthAuthentication)(nil),       // 12: penstock.resource.v1.OAuthAuthentication
+	(*BearerTokenAuthentication)(nil), // 13: penstock.resource.v1.BearerTokenAuthentication
+	(*Naming)(nil),                    // 14: penstock.resource.v1.Naming
+	(*ToolAssignment)(nil),            // 15: penstock.resource.v1.ToolAssignment
+	(*Pinned)(nil),                    // 16: penstock.resource.v1.Pinned
+	(*ResolveAtCallTime)(nil),         // 17: penstock.resource.v1.ResolveAtCallTime
+	(*GatewayStatus)(nil),             // 18: penstock.resource.v1.GatewayStatus
+	nil,                               // 19: penstock.resource.v1.Gateway.LabelsEntry
+	nil,                               // 20: penstock.resource.v1.JwksIssuer.RequiredClaimsEntry
+	(*timestamppb.Timestamp)(nil),     // 21: google.protobuf.Timestamp
+	(*Visibility)(nil),                // 22: penstock.resource.v1.Visibility
+	(*durationpb.Duration)(nil),       // 23: google.protobuf.Duration
+	(*structpb.Struct)(nil),           // 24: google.protobuf.Struct
+	(*Condition)(nil),                 // 25: penstock.resource.v1.Condition
 }
 var file_penstock_resource_v1_gateway_proto_depIdxs = []int32{
-	20, // 0: penstock.resource.v1.Gateway.create_time:type_name -> google.protobuf.Timestamp
-	20, // 1: penstock.resource.v1.Gateway.update_time:type_name -> google.protobuf.Timestamp
-	18, // 2: penstock.resource.v1.Gateway.labels:type_name -> penstock.resource.v1.Gateway.LabelsEntry
-	21, // 3: penstock.resource.v1.Gateway.visibility:type_name -> penstock.resource.v1.Visibility
+	21, // 0: penstock.resource.v1.Gateway.create_time:type_name -> google.protobuf.Timestamp
+	21, // 1: penstock.resource.v1.Gateway.update_time:type_name -> google.protobuf.Timestamp
+	19, // 2: penstock.resource.v1.Gateway.labels:type_name -> penstock.resource.v1.Gateway.LabelsEntry
+	22, // 3: penstock.resource.v1.Gateway.visibility:type_name -> penstock.resource.v1.Visibility
 	8,  // 4: penstock.resource.v1.Gateway.authentication:type_name -> penstock.resource.v1.Authentication
-	14, // 5: penstock.resource.v1.Gateway.tools:type_name -> penstock.resource.v1.ToolAssignment
-	13, // 6: penstock.resource.v1.Gateway.naming:type_name -> penstock.resource.v1.Naming
-	22, // 7: penstock.resource.v1.Gateway.max_stale:type_name -> google.protobuf.Duration
-	22, // 8: penstock.resource.v1.Gateway.list_ttl:type_name -> google.protobuf.Duration
-	17, // 9: penstock.resource.v1.Gateway.status:type_name -> penstock.resource.v1.GatewayStatus
+	15, // 5: penstock.resource.v1.Gateway.tools:type_name -> penstock.resource.v1.ToolAssignment
+	14, // 6: penstock.resource.v1.Gateway.naming:type_name -> penstock.resource.v1.Naming
+	23, // 7: penstock.resource.v1.Gateway.max_stale:type_name -> google.protobuf.Duration
+	23, // 8: penstock.resource.v1.Gateway.list_ttl:type_name -> google.protobuf.Duration
+	18, // 9: penstock.resource.v1.Gateway.status:type_name -> penstock.resource.v1.GatewayStatus
 	6,  // 10: penstock.resource.v1.Gateway.server_features:type_name -> penstock.resource.v1.ServerFeature
 	2,  // 11: penstock.resource.v1.Gateway.resource_uris:type_name -> penstock.resource.v1.ResourceUris
 	7,  // 12: penstock.resource.v1.Gateway.extensions:type_name -> penstock.resource.v1.Extensions
 	5,  // 13: penstock.resource.v1.Gateway.rate_limits:type_name -> penstock.resource.v1.RateLimit
 	0,  // 14: penstock.resource.v1.RateLimit.per:type_name -> penstock.resource.v1.RateLimitPer
-	22, // 15: penstock.resource.v1.RateLimit.period:type_name -> google.protobuf.Duration
+	23, // 15: penstock.resource.v1.RateLimit.period:type_name -> google.protobuf.Duration
 	1,  // 16: penstock.resource.v1.RateLimit.when_unavailable:type_name -> penstock.resource.v1.RateLimitUnavailable
-	15, // 17: penstock.resource.v1.ServerFeature.pinned:type_name -> penstock.resource.v1.Pinned
-	16, // 18: penstock.resource.v1.ServerFeature.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
-	12, // 19: penstock.resource.v1.Authentication.bearer_token:type_name -> penstock.resource.v1.BearerTokenAuthentication
-	11, // 20: penstock.resource.v1.Authentication.oauth:type_name -> penstock.resource.v1.OAuthAuthentication
-	9,  // 21: penstock.resource.v1.Authentication.jwks:type_name -> penstock.resource.v1.JwksAuthentication
-	10, // 22: penstock.resource.v1.JwksAuthentication.issuers:type_name -> penstock.resource.v1.JwksIssuer
-	19, // 23: penstock.resource.v1.JwksIssuer.required_claims:type_name -> penstock.resource.v1.JwksIssuer.RequiredClaimsEntry
-	3,  // 24: penstock.resource.v1.Naming.prefix:type_name -> penstock.resource.v1.NamingPrefix
-	15, // 25: penstock.resource.v1.ToolAssignment.pinned:type_name -> penstock.resource.v1.Pinned
-	16, // 26: penstock.resource.v1.ToolAssignment.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
-	23, // 27: penstock.resource.v1.ToolAssignment.fixed_arguments:type_name -> google.protobuf.Struct
-	24, // 28: penstock.resource.v1.GatewayStatus.conditions:type_name -> penstock.resource.v1.Condition
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	16, // 17: penstock.resource.v1.ServerFeature.pinned:type_name -> penstock.resource.v1.Pinned
+	17, // 18: penstock.resource.v1.ServerFeature.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
+	13, // 19: penstock.resource.v1.Authentication.bearer_token:type_name -> penstock.resource.v1.BearerTokenAuthentication
+	12, // 20: penstock.resource.v1.Authentication.oauth:type_name -> penstock.resource.v1.OAuthAuthentication
+	9,  // 21: penstock.resource.v1.Authentication.id_jag:type_name -> penstock.resource.v1.IdJagAuthentication
+	10, // 22: penstock.resource.v1.Authentication.jwks:type_name -> penstock.resource.v1.JwksAuthentication
+	11, // 23: penstock.resource.v1.JwksAuthentication.issuers:type_name -> penstock.resource.v1.JwksIssuer
+	20, // 24: penstock.resource.v1.JwksIssuer.required_claims:type_name -> penstock.resource.v1.JwksIssuer.RequiredClaimsEntry
+	3,  // 25: penstock.resource.v1.Naming.prefix:type_name -> penstock.resource.v1.NamingPrefix
+	16, // 26: penstock.resource.v1.ToolAssignment.pinned:type_name -> penstock.resource.v1.Pinned
+	17, // 27: penstock.resource.v1.ToolAssignment.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
+	24, // 28: penstock.resource.v1.ToolAssignment.fixed_arguments:type_name -> google.protobuf.Struct
+	25, // 29: penstock.resource.v1.GatewayStatus.conditions:type_name -> penstock.resource.v1.Condition
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_gateway_proto_init() }
@@ -1682,7 +1743,7 @@ func file_penstock_resource_v1_gateway_proto_init() {
 		(*ServerFeature_Pinned)(nil),
 		(*ServerFeature_ResolveAtCallTime)(nil),
 	}
-	file_penstock_resource_v1_gateway_proto_msgTypes[10].OneofWrappers = []any{
+	file_penstock_resource_v1_gateway_proto_msgTypes[11].OneofWrappers = []any{
 		(*ToolAssignment_Pinned)(nil),
 		(*ToolAssignment_ResolveAtCallTime)(nil),
 	}
@@ -1692,7 +1753,7 @@ func file_penstock_resource_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_gateway_proto_rawDesc), len(file_penstock_resource_v1_gateway_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -133,6 +133,13 @@ func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 	if g.GetAuthentication().GetOauth() != nil {
 		methods = append(methods, "oauth")
 	}
+	if j := g.GetAuthentication().GetIdJag(); j != nil {
+		method := "id_jag"
+		if len(j.GetIdentityProviders()) > 0 {
+			method += " of " + strings.Join(j.GetIdentityProviders(), " ")
+		}
+		methods = append(methods, method)
+	}
 	if g.GetAuthentication().GetBearerToken() != nil {
 		methods = append(methods, "bearer_token")
 	}

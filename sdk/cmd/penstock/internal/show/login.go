@@ -57,6 +57,7 @@ func identityProvider(p *resourcev1.IdentityProvider) ([][2]string, []section) {
 		{"Key set", p.GetJwksUri()},
 		{"Algorithms", strings.Join(p.GetSigningAlgorithms(), ", ")},
 		{"Max token age", span(p.GetMaxTokenAge())},
+		{"Asserts identity", yes(p.GetIdJag() != nil)},
 		{"Disabled", yes(p.GetDisabled())},
 		{"Labels", labels(p.GetLabels())},
 		{"Created", moment(p.GetCreateTime())},
