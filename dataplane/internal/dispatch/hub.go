@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
+	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
@@ -70,7 +71,7 @@ func (d *Dispatcher) Close() {
 }
 
 // watchLists runs until the watch is stopped. Whoever listens first lends its snapshot; the connection's credential is
-// the same for all (only pinned connections are watched), and no capability of a client is offered.
+// the same for all: who else chooses it has it, too. And no capability of a client is offered.
 func (d *Dispatcher) watchLists(ctx context.Context, c *call.Caller, t target, w *watch) {
 	c.Client = call.Client{}
 	settle := sync.OnceFunc(func() { close(w.settled) })
@@ -81,11 +82,11 @@ func (d *Dispatcher) watchLists(ctx context.Context, c *call.Caller, t target, w
 		want := call.Subscription{
 			Tools: caps.ToolsChanged, Prompts: caps.PromptsChanged, Resources: caps.ResourcesChanged,
 			Established: func() {
-				d.Changed(t.server, t.connection) // it told nobody of what changed while nobody was connected
+				d.relist(c, t.server, t.connection) // it told nobody of what changed while nobody was connected
 				settle()
 			},
 		}
-		err = d.Upstream.Watch(ctx, o, want, func(message []byte) { d.listChanged(t.server, t.connection, noticeOf(message), w) })
+		err = d.Upstream.Watch(ctx, o, want, func(message []byte) { d.listChanged(c, &t, noticeOf(message), w) })
 	}
 	if err != nil && ctx.Err() == nil {
 		d.Log.InfoContext(ctx, "server not watched", slog.String(obs.AttrServer, t.server), obs.Fault(err))
@@ -94,18 +95,28 @@ func (d *Dispatcher) watchLists(ctx context.Context, c *call.Caller, t target, w
 
 // listChanged has the server discovered anew; the change reaches clients with the view. Resources are in no view, so
 // clients are told at once.
-func (d *Dispatcher) listChanged(server, connection, method string, w *watch) {
+func (d *Dispatcher) listChanged(c *call.Caller, t *target, method string, w *watch) {
 	switch method {
 	case noticeTools, noticePrompts:
-		d.Changed(server, connection)
+		d.relist(c, t.server, t.connection)
 	case noticeResources:
-		d.Changed(server, connection) // for templates and authorities
+		d.relist(c, t.server, t.connection) // for templates and authorities
 		d.hub.mu.Lock()
 		defer d.hub.mu.Unlock()
 		for l := range w.listeners {
-			l.resourcesChanged(server)
+			l.resourcesChanged(t.server)
 		}
 	}
+}
+
+// relist has a server discovered anew, but not over a person's own connection at a gateway that others use, too: what one person
+// is shown is nothing to say of what the server has.
+func (d *Dispatcher) relist(c *call.Caller, server, connection string) {
+	found := c.Snapshot.Connection(connection)
+	if found != nil && found.OwnerKind == compile.OwnerUser && c.Gateway.Visibility.Owner == "" {
+		return
+	}
+	d.Changed(server, connection)
 }
 
 // watchable reports whether a server can tell of changes to its lists.

@@ -224,7 +224,7 @@ func (g *Gateway) joinPrompts(server func(string) *Server) {
 		for _, listed := range s.Prompts {
 			named = append(named, compile.NamedTool{Server: s.Name, Upstream: listed.Name})
 			g.Prompts = append(g.Prompts, &compile.Prompt{
-				Upstream: listed.Name, Server: s.Name, Connection: f.Connection, Body: listed.Body,
+				Upstream: listed.Name, Server: s.Name, Connection: f.Connection, AtCall: f.AtCall, Body: listed.Body,
 			})
 		}
 	}

@@ -19,6 +19,7 @@ type View struct {
 	gatewayUIDs map[string]string // uid to name
 	servers     map[string]*Server
 	connections map[string]*Connection
+	installed   map[install][]*Connection // by server and owner, sorted by name
 	tokens      map[[sha256.Size]byte]*Token
 	users       map[string]*User
 	userUIDs    map[string]string // uid to name
