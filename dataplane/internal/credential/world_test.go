@@ -47,7 +47,7 @@ type authserver struct {
 
 func (a *authserver) Resolve(ctx context.Context, m *credentialv1.ResolveRequest) (*credentialv1.ResolveResponse, error) {
 	a.mu.Lock()
-	a.asked = append(a.asked, strings.TrimSpace(fmt.Sprint(m.GetConnectionUid(), " ", m.GetVersion(), " ", m.GetPrincipal().GetKind(), " ", m.GetPrincipal().GetUid())) + refusedMark(m.GetRefused()))
+	a.asked = append(a.asked, strings.TrimSpace(fmt.Sprint(m.GetConnectionUid(), " ", m.GetVersion(), " ", m.GetPrincipal().GetKind(), " ", m.GetPrincipal().GetUid()))+refusedMark(m.GetRefused()))
 	hold, fail, life, value, bare := a.hold, a.fail, a.life, a.value, a.bare
 	a.mu.Unlock()
 	if hold != nil {

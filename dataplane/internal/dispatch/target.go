@@ -26,8 +26,8 @@ const whatMethod = "method"
 
 // target is who answers a request, and the one value in it that differs on the two sides.
 type target struct {
-	what               string // for texts: "tool", "prompt", "resource"
-	exposed            string // name that the client knows, for traces
+	what               string     // for texts: "tool", "prompt", "resource"
+	exposed            string     // name that the client knows, for traces
 	server, connection string     // connection is empty until one is chosen
 	atCall             bool       // the connection is chosen for the caller (G-12)
 	tool               *view.Tool // nil for other methods than tools/call

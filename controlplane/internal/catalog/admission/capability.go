@@ -18,6 +18,8 @@ const (
 	CapabilityRequiredScopes = "required_scopes"
 	// CapabilityRateLimits: what is over a limit of rate_limits is refused.
 	CapabilityRateLimits = "rate_limits"
+	// CapabilityResolveAtCallTime: calls of tools and features with resolve_at_call_time run with a connection of their caller.
+	CapabilityResolveAtCallTime = "resolve_at_call_time"
 )
 
 // Enforceable refuses a feature that a live node cannot enforce, naming the node (D-37): Precondition with reason
@@ -34,7 +36,7 @@ func Enforceable(before, o resource.Object, lacking func(capability string) []st
 	}
 	wanted := needs(g)
 	var p resource.Problems
-	for _, capability := range []string{CapabilityOAuth, CapabilityRequiredScopes, CapabilityRateLimits} {
+	for _, capability := range []string{CapabilityOAuth, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityResolveAtCallTime} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
 			continue
@@ -55,6 +57,12 @@ func needs(g *resource.Gateway) map[string]string {
 	}
 	if i := slices.IndexFunc(g.Tools, func(a resource.ToolAssignment) bool { return len(a.RequiredScopes) > 0 }); i >= 0 {
 		out[CapabilityRequiredScopes] = At(g.Tools[i], "required_scopes")
+	}
+	if i := slices.IndexFunc(g.ServerFeatures, func(f resource.ServerFeature) bool { return f.ResolveAtCallTime != nil }); i >= 0 {
+		out[CapabilityResolveAtCallTime] = FeatureAt(g.ServerFeatures[i], "resolve_at_call_time")
+	}
+	if i := slices.IndexFunc(g.Tools, func(a resource.ToolAssignment) bool { return a.ResolveAtCallTime != nil }); i >= 0 {
+		out[CapabilityResolveAtCallTime] = At(g.Tools[i], "resolve_at_call_time")
 	}
 	if len(g.RateLimits) > 0 {
 		out[CapabilityRateLimits] = "rate_limits"
