@@ -117,7 +117,7 @@ type Config struct {
 type Catalog struct {
 	cfg    Config
 	facts  *facts.Keeper
-	logins chan struct{} // holds a token while no login writes
+	logins chan struct{} // holds a token while nobody writes in turn
 }
 
 // New returns a catalog on a store. It starts nothing.

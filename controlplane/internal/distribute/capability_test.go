@@ -3,7 +3,6 @@
 package distribute_test
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"

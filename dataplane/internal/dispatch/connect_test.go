@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -424,3 +425,85 @@ func TestAskedThreeTimes(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
+
+// M-69, M-71, G-12: lists, watches and listeners of a session follow the caller's connection; over a person's own nothing is
+// discovered.
+func TestListeningAtCall(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		list    []*view.Connection
+		over    string // the connection that is listened over; empty for none
+		changes []string
+	}{
+		{"own", []*view.Connection{own(), shared()}, "own", nil},
+		{"organisation's", []*view.Connection{shared()}, "shared", []string{"gh/shared", "gh/shared", "gh/shared"}},
+		{"none", nil, "", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := &world{by: map[string]call.Reply{"gh resources/list": {Result: []byte(`{"resources":[{"uri":"repo://x/1"}]}`)}}}
+			d, c := linked(t, w, &links{}), caller(atCall(false, tc.list...), wire.V20251125)
+			c.Principal, c.Client.Session = ada(), "s"
+			c.Snapshot.Server("gh").Capabilities.ToolsChanged = true
+			page, err := d.List(t.Context(), c, "resources/list", nil)
+			if want := `{"resources":[{"uri":"repo://x/1"}]}`; err != nil || tc.over != "" && string(page.Result) != want {
+				t.Errorf("listed %s, %v", page.Result, err)
+			}
+			if tc.over == "" && string(page.Meta) != `"io.penstock/partial":["gh"]` {
+				t.Errorf("listed %s without a connection, %s", page.Result, page.Meta)
+			}
+			detach := d.Attach(c, func([]byte) {})
+			if tc.over != "" {
+				await(t, w.watches)
+				w.watch["gh[]"]([]byte(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`))
+				w.attach(tc.over, []byte(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}`))
+			}
+			for _, name := range []string{"own", "shared", "bobs"} {
+				o, err := w.client.Reach(t.Context(), name)
+				if may := name == "own" && tc.name == "own" || name == "shared" && tc.list != nil; (err == nil) != may || may && o.Connection.Name != name {
+					t.Errorf("reached %s: %v", name, err)
+				}
+			}
+			detach()
+			if !slices.Equal(w.changed, tc.changes) {
+				t.Errorf("discovered %v, want %v", w.changed, tc.changes)
+			}
+		})
+	}
+}
+
+// M-55: a task goes on where it was begun, as long as its caller may use that connection (UP-9).
+func TestTasksAtCall(t *testing.T) {
+	s := atCall(false, own(), ofTeam("eng"), shared(), other())
+	s.Server("gh").Capabilities.Tasks = true
+	w := &world{reply: call.Reply{Result: []byte(`{"taskId":"t-1","status":"working"}`)}}
+	d, c := linked(t, w, &links{}), caller(s, wire.V20251125)
+	c.Principal = ada()
+	for name, may := range map[string]bool{"own": true, "of-eng": true, "shared": true, "bobs": false, "gone": false} {
+		w.calls = nil
+		id := d.names(&c, s.Server("gh"), name).SealTask("t-1")
+		_, err := d.Call(t.Context(), c, request(t, "tasks/get", `{"taskId":"`+id+`"}`), discard)
+		if (err == nil) != may || may && w.calls[0].Connection.Name != name || !may && fault.From(err).Reason != ReasonUnknownTask {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// M-60, M-94: a method of an extension, and the home of a call, go by the connection that is chosen.
+func TestAloneAndHomeAtCall(t *testing.T) {
+	w := &world{reply: call.Reply{Result: []byte(`{}`)}}
+	d, c := linked(t, w, &links{}), caller(atCall(false, own()), wire.V20251125)
+	c.Principal = ada()
+	if _, err := d.Call(t.Context(), c, request(t, "x/y", `{}`), discard); err != nil || w.calls[0].Connection.Name != "own" {
+		t.Errorf("%v, %v", w.calls, err)
+	}
+	c.Snapshot.Server("gh").Homed = true
+	d.Homes = homes{}
+	if got := d.Home(t.Context(), c, toolCall(t, "gh__star")); got != "at uid-own:user:uid-ada" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// homes says where a key lives.
+type homes struct{}
+
+func (homes) Of(_ context.Context, key string) string { return "at " + key }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
-	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
@@ -109,14 +108,11 @@ func (d *Dispatcher) listChanged(c *call.Caller, t *target, method string, w *wa
 	}
 }
 
-// relist has a server discovered anew, but not over a person's own connection at a gateway that others use, too: what one person
-// is shown is nothing to say of what the server has.
+// relist has a server discovered anew, where what it shows over the connection says what it has.
 func (d *Dispatcher) relist(c *call.Caller, server, connection string) {
-	found := c.Snapshot.Connection(connection)
-	if found != nil && found.OwnerKind == compile.OwnerUser && c.Gateway.Visibility.Owner == "" {
-		return
+	if found := c.Snapshot.Connection(connection); found == nil || c.Gateway.Lists(found) {
+		d.Changed(server, connection)
 	}
-	d.Changed(server, connection)
 }
 
 // watchable reports whether a server can tell of changes to its lists.

@@ -127,3 +127,20 @@ func (s *Snapshot) Connects(c *Connection, p ident.Principal) bool {
 	own := s.installed[installOf(c)]
 	return len(own) > 0 && own[0] == c
 }
+
+// Rechosen reports whether a principal's calls at a gateway run with other connections than they did under the snapshot was.
+func (s *Snapshot) Rechosen(was *Snapshot, g *Gateway, p ident.Principal) bool {
+	return slices.ContainsFunc(g.atCall, func(name string) bool {
+		before, now := was.Server(name), s.Server(name)
+		if before == nil || now == nil {
+			return before != now
+		}
+		return was.Choose(g, before, p) != s.Choose(g, now, p)
+	})
+}
+
+// Lists reports whether what a server shows over a connection of the gateway is what it has: a person is shown their own, which is
+// the server's to nobody else. At a personal gateway nobody else is concerned.
+func (g *Gateway) Lists(c *Connection) bool {
+	return c.OwnerKind != compile.OwnerUser || g.Visibility.Owner != ""
+}

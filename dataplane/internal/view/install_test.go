@@ -170,3 +170,35 @@ func TestChooseDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Rechosen is about the caller's connections and no others, Lists about whose view of a server is the server's.
+func TestRechosen(t *testing.T) {
+	server := &Server{Name: "s", NeedsSecret: true}
+	make := func(atCall bool, list ...*Connection) *Snapshot {
+		b := installed(server, list...)
+		b.PutGateway(&Gateway{Gateway: compile.Gateway{Name: "g", UID: "uid-g"}, Tools: []*Tool{{Exposed: "t", Server: "s", AtCall: atCall}}})
+		h := NewHolder()
+		h.Publish(b.Build("e", 1))
+		return h.Load()
+	}
+	ada, bobs, org := conn("ada", compile.OwnerUser, "ada"), conn("bob", compile.OwnerUser, "bob"), conn("org", compile.OwnerOrganization, "")
+	p := ident.Principal{Kind: ident.KindUser, Name: "ada"}
+	for name, tc := range map[string]struct {
+		was, is *Snapshot
+		want    bool
+	}{
+		"nothing":               {make(true, org), make(true, org), false},
+		"connected":             {make(true), make(true, ada), true},
+		"own in place of other": {make(true, org), make(true, org, ada), true},
+		"another's":             {make(true, org), make(true, org, bobs), false},
+		"pinned":                {make(false, org), make(false, org, ada), false},
+	} {
+		if got := tc.is.Rechosen(tc.was, tc.was.Gateway("g"), p); got != tc.want {
+			t.Errorf("%s: got %t", name, got)
+		}
+	}
+	everybodys, personal := &Gateway{}, &Gateway{Gateway: compile.Gateway{Visibility: Visibility{Owner: "ada"}}}
+	if everybodys.Lists(ada) || !personal.Lists(ada) || !everybodys.Lists(org) {
+		t.Error("what one person is shown is taken for what the server has, or the organisation's is not")
+	}
+}

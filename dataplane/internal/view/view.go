@@ -61,8 +61,9 @@ type Gateway struct {
 	FullInstructions string               // its own, then those of servers (M-58); at most 16 KiB
 
 	byName map[string]*Tool
-	joined bool    // the servers were looked at: the gateway is published
-	routes *routes // nil if no server shows resources
+	atCall []string // servers whose connections calls choose (G-12)
+	joined bool     // the servers were looked at: the gateway is published
+	routes *routes  // nil if no server shows resources
 	lists  [listSlots]atomic.Pointer[[][]byte]
 }
 
