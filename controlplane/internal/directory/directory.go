@@ -93,7 +93,7 @@ func (s *Server) ConnectServer(ctx context.Context, r *directoryv1.ConnectServer
 	})
 	if err != nil {
 		if !refused(err) && ctx.Err() == nil {
-			s.c.Log.ErrorContext(ctx, "connection not stored", slog.String(obs.AttrServer, r.GetServer()), obs.AttrError, err)
+			s.c.Log.ErrorContext(ctx, "connection not stored", obs.AttrServer, r.GetServer(), obs.AttrError, err)
 		}
 		return nil, toStatus(err)
 	}

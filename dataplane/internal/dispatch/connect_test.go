@@ -100,28 +100,40 @@ func TestWhoseConnection(t *testing.T) {
 		ownOnly [4]string // the same, with own_connections_only
 	}{
 		{
-			"own", []*view.Connection{own(), other(), ofTeam("eng"), shared()},
-			[4]string{"own", "of-eng", "shared", "shared"}, [4]string{"own", requiresUser, requiresUser, requiresUser},
+			"own",
+			[]*view.Connection{own(), other(), ofTeam("eng"), shared()},
+			[4]string{"own", "of-eng", "shared", "shared"},
+			[4]string{"own", requiresUser, requiresUser, requiresUser},
 		},
 		{
-			"only own ones", []*view.Connection{own(), other()},
-			[4]string{"own", requiresUser, requiresUser, requiresUser}, [4]string{"own", requiresUser, requiresUser, requiresUser},
+			"only own ones",
+			[]*view.Connection{own(), other()},
+			[4]string{"own", requiresUser, requiresUser, requiresUser},
+			[4]string{"own", requiresUser, requiresUser, requiresUser},
 		},
 		{
-			"team", []*view.Connection{other(), ofTeam("eng"), shared()},
-			[4]string{"of-eng", "of-eng", "shared", "shared"}, [4]string{missing, requiresUser, requiresUser, requiresUser},
+			"team",
+			[]*view.Connection{other(), ofTeam("eng"), shared()},
+			[4]string{"of-eng", "of-eng", "shared", "shared"},
+			[4]string{missing, requiresUser, requiresUser, requiresUser},
 		},
 		{
-			"two teams", []*view.Connection{ofTeam("art"), ofTeam("ops"), shared()},
-			[4]string{"of-ops", "shared", "shared", "shared"}, [4]string{missing, requiresUser, requiresUser, requiresUser},
+			"two teams",
+			[]*view.Connection{ofTeam("art"), ofTeam("ops"), shared()},
+			[4]string{"of-ops", "shared", "shared", "shared"},
+			[4]string{missing, requiresUser, requiresUser, requiresUser},
 		},
 		{
-			"organisation", []*view.Connection{shared()},
-			[4]string{"shared", "shared", "shared", "shared"}, [4]string{missing, requiresUser, requiresUser, requiresUser},
+			"organisation",
+			[]*view.Connection{shared()},
+			[4]string{"shared", "shared", "shared", "shared"},
+			[4]string{missing, requiresUser, requiresUser, requiresUser},
 		},
 		{
-			"none", []*view.Connection{other()},
-			[4]string{missing, requiresUser, requiresUser, requiresUser}, [4]string{missing, requiresUser, requiresUser, requiresUser},
+			"none",
+			[]*view.Connection{other()},
+			[4]string{missing, requiresUser, requiresUser, requiresUser},
+			[4]string{missing, requiresUser, requiresUser, requiresUser},
 		},
 	} {
 		for i, who := range callers {

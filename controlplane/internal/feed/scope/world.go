@@ -32,10 +32,10 @@ func (w *World) Set(k catalog.Key, e *Entry) {
 	} else {
 		w.Entries[k] = e
 	}
-	switch k.Kind {
-	case catalog.KindAssignment:
+	if k.Kind == catalog.KindAssignment {
 		index(w.assigned, gatewayOf(k), k, e)
-	case catalog.KindConnection:
+	}
+	if k.Kind == catalog.KindConnection {
 		if before != nil && (e == nil || e.server != before.server) {
 			index(w.installed, before.server, k, nil)
 		}
