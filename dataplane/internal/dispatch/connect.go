@@ -90,7 +90,7 @@ func invalidState() *fault.Fault {
 // refused answers a call that came to a fault. Where a person can mend it by connecting the server, they are told how (G-13).
 func (d *Dispatcher) refused(ctx context.Context, c *call.Caller, k *call.Call, t *target, f *fault.Fault) (call.Reply, error) {
 	server := c.Snapshot.Server(t.server)
-	if !d.mendable(c, k, t, f) || server == nil {
+	if server == nil || !d.mendable(c, k, t, server, f) {
 		return answer(c.Version, t, f, "")
 	}
 	if t.round == 0 && lacksCredential(f) && c.Version.Era() == wire.Modern && k.Message.P.RequestState.Present() {
@@ -131,11 +131,12 @@ func lacksCredential(f *fault.Fault) bool {
 
 // mendable reports whether the caller can mend a fault by connecting the server: a person, whose calls choose their own
 // connection before others, or are pinned to it.
-func (d *Dispatcher) mendable(c *call.Caller, k *call.Call, t *target, f *fault.Fault) bool {
+func (d *Dispatcher) mendable(c *call.Caller, k *call.Call, t *target, server *view.Server, f *fault.Fault) bool {
 	if d.Links == nil || c.Principal.Kind != ident.KindUser || !mayAsk(k.Method) {
 		return false
 	}
-	if !lacksCredential(f) && f.Reason != ReasonAuthFailed && f.Reason != ReasonScope {
+	refused := server.NeedsSecret && (f.Reason == ReasonAuthFailed || f.Reason == ReasonScope)
+	if !lacksCredential(f) && !refused {
 		return false
 	}
 	if t.atCall {

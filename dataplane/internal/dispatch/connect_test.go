@@ -332,6 +332,26 @@ func TestPinnedConnections(t *testing.T) {
 	}
 }
 
+// Who has no connection of a server without credentials is sent to make one; what such a server refuses nobody can mend.
+func TestServerWithoutCredentials(t *testing.T) {
+	s := atCall(false)
+	s.Server("gh").NeedsSecret = false
+	c := caller(s, wire.V20250618)
+	c.Principal = ada()
+	reply, err := linked(t, &world{}, &links{}).Call(t.Context(), c, toolCall(t, "gh__star"), discard)
+	if got := problem(t, reply); err != nil || got.ConnectURL != firstLink {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	c.Snapshot = atCall(false, own())
+	c.Snapshot.Server("gh").NeedsSecret = false
+	c.Gateway = c.Snapshot.Gateway("eng")
+	w := &world{err: fault.New(fault.Precondition, "UPSTREAM_UNAUTHORIZED", "It is so.")}
+	reply, err = linked(t, w, &links{}).Call(t.Context(), c, toolCall(t, "gh__star"), discard)
+	if got := problem(t, reply); err != nil || got != (penstockError{"UPSTREAM_AUTH_FAILED", "gh", "", false, "It is so."}) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 // retry is a tools/call that comes back with a requestState and what the person said; "" for nothing.
 func retry(t *testing.T, tool, arguments, state, action string) call.Call {
 	t.Helper()

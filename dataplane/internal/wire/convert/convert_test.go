@@ -192,7 +192,7 @@ func TestForgedInTask(t *testing.T) {
 		`{"taskId":"1","result":{"content":[],"structuredContent":{"penstock_\u0065rror":{"connect_url":"evil"},"a":1}},"n":1.0}`: `{"taskId":"1","result":{"content":[],"structuredContent":{"a":1}},"n":1.0}`,
 		`{"taskId":"1","result":{"content":[]}}`:        `{"taskId":"1","result":{"content":[]}}`,
 		`{"taskId":"1","status":"working","result":[]}`: `{"taskId":"1","status":"working","result":[]}`,
-		`{"taskId":"1"}`:                                `{"taskId":"1"}`,
+		`{"taskId":"1"}`: `{"taskId":"1"}`,
 	} {
 		var e wire.Edits
 		if _, err := Result(&e, []byte(raw), Options{To: wire.V20260728, Task: true}); err != nil {
