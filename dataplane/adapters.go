@@ -67,6 +67,17 @@ func (c sealer) OpenTask(gatewayUID, id string) ([]byte, bool) {
 	return plain, err == nil
 }
 
+// SealInvite implements dispatch.Sealer.
+func (c sealer) SealInvite(gatewayUID string, plain []byte) string {
+	return string(c.keys.Seal(nil, seal.Invite, gatewayUID, plain))
+}
+
+// OpenInvite implements dispatch.Sealer.
+func (c sealer) OpenInvite(gatewayUID, token string) ([]byte, bool) {
+	plain, err := c.keys.Open(nil, seal.Invite, gatewayUID, token)
+	return plain, err == nil
+}
+
 // states seals what requestState holds.
 type states struct{ keys *seal.Keyset }
 

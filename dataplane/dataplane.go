@@ -202,7 +202,7 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 	})
 	closers.Add("bridge", func(context.Context) error { return between.Close() })
 	calls, err := dispatch.New(dispatch.Config{
-		Upstream: between, Credentials: route, Sealer: sealer{keys.seal, time.Now}, Changed: r.discoverer.Changed, Log: t.Log,
+		Upstream: between, Credentials: route, Links: route, Sealer: sealer{keys.seal, time.Now}, Changed: r.discoverer.Changed, Log: t.Log,
 		Homes:      r.forwarding.whereabouts(),
 		RateLimits: r.rates,
 		Tracer:     t.Tracer.Tracer(tracerName), Meter: t.Meter.Meter(tracerName),

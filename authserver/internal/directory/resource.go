@@ -64,6 +64,9 @@ func (v *View) putGateway(name string, r *distributionv1.Resource, before *View)
 		if c := f.GetPinned().GetConnection(); c != "" {
 			pinned = append(pinned, c)
 		}
+		if f.GetResolveAtCallTime() != nil {
+			pinned = append(pinned, allOf(f.GetServer()))
+		}
 	}
 	v.putFeatures(name, pinned)
 	if r == nil {

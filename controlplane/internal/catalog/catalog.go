@@ -118,7 +118,7 @@ type Catalog struct {
 	cfg     Config
 	facts   *facts.Keeper
 	rotated rotations
-	logins  chan struct{} // holds a token while no login writes
+	logins  chan struct{} // holds a token while nobody writes in turn
 }
 
 // New returns a catalog on a store. It starts nothing.

@@ -85,7 +85,7 @@ func (a *attachment) close() {
 // aside takes a notification that came with a call and is about the server (M-91): a client that listens hears of it on
 // its own stream; else list notices are dropped, and the newest update of each resource is kept for it.
 func (b *Bridge) aside(o *call.Outbound, e call.Event) {
-	if e.Method != updated && b.cfg.Changed != nil {
+	if e.Method != updated && b.cfg.Changed != nil && o.Gateway.Lists(o.Connection) {
 		b.cfg.Changed(o.Server.Name, o.Connection.Name)
 	}
 	if o.Client.Session == "" {

@@ -146,6 +146,8 @@ type Credential struct {
 	Key    string // identity of the credential, stable while it is the same; empty for none
 	Header http.Header
 	Env    map[string]obs.Secret
+	// Serial tells credentials of one key apart: it is another one whenever it was fetched anew.
+	Serial uint64
 }
 
 // Event is a message of an upstream that is not the response to a call. It is valid until the function that gets it

@@ -103,6 +103,16 @@ func (*world) OpenCursor(gateway, cursor string) (string, bool) {
 	return strings.CutPrefix(cursor, gateway+"!")
 }
 
+func (*world) SealInvite(gateway string, plain []byte) string {
+	return "pst1." + gateway + "!" + hex.EncodeToString(plain)
+}
+
+func (*world) OpenInvite(gateway, token string) ([]byte, bool) {
+	text, ok := strings.CutPrefix(token, "pst1."+gateway+"!")
+	plain, err := hex.DecodeString(text)
+	return plain, ok && err == nil
+}
+
 func (*world) SealTask(gateway string, plain []byte) string {
 	return gateway + "!" + hex.EncodeToString(plain)
 }

@@ -113,7 +113,7 @@ func (d *Dispatcher) ask(ctx context.Context, c *call.Caller, p place) (page pag
 	if feature == nil || server == nil || c.Snapshot.Denied("server", p.Server) || !server.Capabilities.Resources {
 		return pageOf{}
 	}
-	raw, err := d.askRaw(ctx, c, &target{what: "resource", server: p.Server, connection: feature.Connection}, p.Cursor)
+	raw, err := d.askRaw(ctx, c, &target{what: "resource", server: p.Server, connection: feature.Connection, atCall: feature.AtCall}, p.Cursor)
 	if err == nil {
 		page, err = d.read(c, p, raw)
 	}

@@ -30,7 +30,7 @@ import (
 // The error is a *fault.Fault: Unavailable with [ReasonUnreachable],
 // [ReasonCircuitOpen], [ReasonProtocol], [ReasonTooLarge] or
 // [ReasonOutcomeUnknown], Timeout with
-// [ReasonTimeout], Precondition with [ReasonUnauthorized] or [ReasonTarget],
+// [ReasonTimeout], Precondition with [ReasonUnauthorized], [ReasonScope] or [ReasonTarget],
 // Exhausted with [ReasonBusy], Canceled when ctx or sink ended the call, and
 // Invalid for params that are no object.
 func (p *Pool) Call(ctx context.Context, t Target, r Request, sink func(Event) error) (Result, error) {
@@ -206,7 +206,7 @@ func (c *call) judge(ctx context.Context, x *link.Messenger, a exchange.Answer) 
 		return false, nil
 	}
 	if a.Credential() {
-		return false, c.t.Refused(a.Status, true)
+		return false, c.t.RefusedCredential(a.Status, a.Scope)
 	}
 	if c.held != nil && c.held.Value.Stateful() && era.SessionGone(a.Answer) && !c.reopened {
 		c.reopened = true

@@ -25,6 +25,7 @@ const (
 	gatewayUIDMap
 	serverMap
 	connectionMap
+	installMap
 	tokenMap
 	userMap
 	userUIDMap
@@ -118,6 +119,7 @@ func (b *Builder) PutServer(name string, s *Server) {
 
 // PutConnection stores a connection; nil removes it.
 func (b *Builder) PutConnection(name string, c *Connection) {
+	b.moveInstalled(b.next.connections[name], c)
 	put(b, connectionMap, &b.next.connections, name, c)
 }
 

@@ -19,6 +19,7 @@ type View struct {
 	gatewayUIDs map[string]string // uid to name
 	servers     map[string]*Server
 	connections map[string]*Connection
+	installed   map[install][]*Connection // by server and owner, sorted by name
 	tokens      map[[sha256.Size]byte]*Token
 	users       map[string]*User
 	userUIDs    map[string]string // uid to name
@@ -68,8 +69,9 @@ type Gateway struct {
 	FullInstructions string               // its own, then those of servers (M-58); at most 16 KiB
 
 	byName map[string]*Tool
-	joined bool    // the servers were looked at: the gateway is published
-	routes *routes // nil if no server shows resources
+	atCall []string // servers whose connections calls choose (G-12)
+	joined bool     // the servers were looked at: the gateway is published
+	routes *routes  // nil if no server shows resources
 	lists  [listSlots]atomic.Pointer[[][]byte]
 }
 

@@ -34,6 +34,7 @@ type Gateway struct {
 type Feature struct {
 	Server       string
 	Connection   string // pinned connection that reads prompts and resources
+	AtCall       bool   // the connection is chosen per caller at the call (G-12)
 	Prompts      bool
 	Resources    bool
 	Instructions bool
@@ -45,6 +46,7 @@ type Prompt struct {
 	Upstream   string // name the server knows
 	Server     string
 	Connection string
+	AtCall     bool
 	Body       []byte // definition, byte for byte
 }
 
@@ -54,6 +56,7 @@ type Template struct {
 	Upstream   string // uriTemplate the server knows
 	Server     string
 	Connection string
+	AtCall     bool
 	Body       []byte // definition, byte for byte
 }
 
@@ -83,7 +86,8 @@ type Tool struct {
 	Upstream    string // name the server knows
 	Name        string // "<server>/<upstream name>"
 	Server      string
-	Connection  string     // pinned connection
+	Connection  string     // pinned connection; empty if it is chosen at the call
+	AtCall      bool       // the connection is chosen per caller at the call (G-12)
 	Description string     // shown in place of the upstream's, or empty
 	Body        Definition // accepted definition, byte for byte
 	Held        bool       // refused until a changed definition is accepted (G-16)
@@ -110,6 +114,7 @@ type Server struct {
 	Env            map[string]string
 	Headers        map[string]string // fixed extra headers
 	NeedsSecret    bool              // connections carry a static credential
+	OwnOnly        bool              // calls that choose a connection use the caller's own only (G-12)
 	Protocol       string            // version to speak: configured, else discovered, else empty
 	Stateless      bool
 	Homed          bool // its processes or sessions of a principal live on one node (M-94)
@@ -136,6 +141,8 @@ type Listed struct {
 type Connection struct {
 	Name, UID         string
 	Server            string
+	OwnerKind         OwnerKind
+	Owner             string // e-mail address or team name; empty for the organisation
 	CredentialVersion string // reference for Resolve; empty if there is no secret
 }
 
@@ -149,7 +156,7 @@ type Token struct {
 	Expires   time.Time // zero means never
 }
 
-// OwnerKind says who a bearer token acts as.
+// OwnerKind says who a bearer token acts as, or whose a connection is.
 type OwnerKind uint8
 
 // The kinds of owners.

@@ -28,6 +28,8 @@ const (
 	// CapabilityTokenRotation: a bearer token is accepted as it was before its rotation until previous_expire_time. Other nodes
 	// accept only the new one.
 	CapabilityTokenRotation = "token_rotation"
+	// CapabilityResolveAtCallTime: calls of tools and features with resolve_at_call_time run with a connection of their caller.
+	CapabilityResolveAtCallTime = "resolve_at_call_time"
 )
 
 // Enforceable refuses a feature that a live node cannot enforce, naming the node (D-37): Precondition with reason
@@ -46,6 +48,7 @@ func Enforceable(before, o resource.Object, lacking func(capability string) []st
 	var p resource.Problems
 	for _, capability := range []string{
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
+		CapabilityResolveAtCallTime,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
@@ -73,6 +76,12 @@ func needs(g *resource.Gateway) map[string]string {
 	}
 	if i := slices.IndexFunc(g.Tools, func(a resource.ToolAssignment) bool { return len(a.RequiredScopes) > 0 }); i >= 0 {
 		out[CapabilityRequiredScopes] = At(g.Tools[i], "required_scopes")
+	}
+	if i := slices.IndexFunc(g.ServerFeatures, func(f resource.ServerFeature) bool { return f.ResolveAtCallTime != nil }); i >= 0 {
+		out[CapabilityResolveAtCallTime] = FeatureAt(g.ServerFeatures[i], "resolve_at_call_time")
+	}
+	if i := slices.IndexFunc(g.Tools, func(a resource.ToolAssignment) bool { return a.ResolveAtCallTime != nil }); i >= 0 {
+		out[CapabilityResolveAtCallTime] = At(g.Tools[i], "resolve_at_call_time")
 	}
 	if len(g.RateLimits) > 0 {
 		out[CapabilityRateLimits] = "rate_limits"

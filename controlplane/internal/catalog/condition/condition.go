@@ -27,7 +27,8 @@ const (
 	HasClientAuth = "HasClientAuth"
 	// Visible: the gateway is on and somebody is within its visibility.
 	Visible = "Visible"
-	// CredentialsResolvable: every pinned connection exists and has the credential that its server needs.
+	// CredentialsResolvable: every pinned connection exists and has the credential that its server needs; and where connections are
+	// chosen at the call there is one, or somebody who may make one.
 	CredentialsResolvable = "CredentialsResolvable"
 	// Enforced: all connected nodes enforce the gateway as it is.
 	Enforced = "Enforced"
@@ -114,7 +115,7 @@ func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]
 
 func toolsCondition(g *resource.Gateway) resource.Condition {
 	if len(g.Tools) == 0 {
-		return fails(HasTools, "NoToolsAssigned", "No tool is assigned; add entries to tools, each with a tool and a pinned connection.")
+		return fails(HasTools, "NoToolsAssigned", "No tool is assigned; add entries to tools, each with a tool and a pinned connection, or resolve_at_call_time: {}.")
 	}
 	return holds(HasTools, fmt.Sprintf("%d tools are assigned.", len(g.Tools)))
 }
@@ -222,13 +223,19 @@ func credentialConditions(ctx context.Context, d *desk.Desk, g *resource.Gateway
 		c := fails(WithinServers, "ServerNarrowed", "The visibility of these servers no longer covers the owners of pinned connections: %s; calls go on, but the tools cannot be assigned anew.", resource.Listed(outside))
 		narrowed = &c
 	}
+	unconnected, err := unconnected(ctx, d, g)
+	if err != nil {
+		return resource.Condition{}, nil, err
+	}
 	switch {
 	case len(missing) > 0:
 		return fails(CredentialsResolvable, "ConnectionMissing", "Pinned connections do not exist: %s; create them again, or pin others.", resource.Listed(missing)), narrowed, d.Failed()
 	case len(empty) > 0:
 		return fails(CredentialsResolvable, "CredentialMissing", "Pinned connections have no credential: %s; set their secret_headers or secret_env.", resource.Listed(empty)), narrowed, d.Failed()
+	case len(unconnected) > 0:
+		return fails(CredentialsResolvable, "NobodyConnected", "These servers are resolved at the call, nobody is connected to them, and nobody who reaches the gateway may connect: %s; create a connection, or widen the visibility of the server.", resource.Listed(unconnected)), narrowed, d.Failed()
 	default:
-		return holds(CredentialsResolvable, "Every pinned connection is there with its credential."), narrowed, d.Failed()
+		return holds(CredentialsResolvable, "Every pinned connection is there with its credential, and what is resolved at the call can be."), narrowed, d.Failed()
 	}
 }
 

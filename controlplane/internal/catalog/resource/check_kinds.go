@@ -158,10 +158,11 @@ func (p *Problems) assignment(at string, a ToolAssignment) {
 		p.field(at+".tool", "%q is not \"<server>/<upstream name>\"", clip(a.Tool))
 	}
 	switch {
+	case a.ResolveAtCallTime != nil && a.Pinned != nil:
+		p.field(at+".resolve_at_call_time", "set exactly one of pinned and resolve_at_call_time")
 	case a.ResolveAtCallTime != nil:
-		p.Add(ReasonNotEnforcedYet, at+".resolve_at_call_time", "nodes do not resolve credentials at the call yet; use pinned: {connection: NAME}")
 	case a.Pinned == nil:
-		p.field(at+".pinned", "it is not set; say whose credential a call runs with: pinned: {connection: NAME}")
+		p.field(at+".pinned", "it is not set; say whose credential a call runs with: pinned: {connection: NAME}, or resolve_at_call_time: {}")
 	default:
 		p.slug(at+".pinned.connection", a.Pinned.Connection)
 	}
@@ -187,12 +188,13 @@ func (p *Problems) features(g *Gateway) {
 		}
 		seen[f.Server] = true
 		switch {
+		case f.ResolveAtCallTime != nil && f.Pinned != nil:
+			p.field(at+".resolve_at_call_time", "set at most one of pinned and resolve_at_call_time")
 		case f.ResolveAtCallTime != nil:
-			p.Add(ReasonNotEnforcedYet, at+".resolve_at_call_time", "nodes do not resolve credentials at the call yet; use pinned: {connection: NAME}")
 		case f.Pinned != nil:
 			p.slug(at+".pinned.connection", f.Pinned.Connection)
 		case f.Prompts || f.Resources:
-			p.field(at+".pinned", "it is not set; say whose credential prompts and resources are read with: pinned: {connection: NAME}")
+			p.field(at+".pinned", "it is not set; say whose credential prompts and resources are read with: pinned: {connection: NAME}, or resolve_at_call_time: {}")
 		}
 		if !f.Prompts && !f.Resources && !f.Instructions {
 			p.field(at, "it turns nothing on; set prompts, resources or instructions to true, or leave the entry out")

@@ -745,7 +745,7 @@ type ServerFeature_Pinned struct {
 }
 
 type ServerFeature_ResolveAtCallTime struct {
-	// Chosen per caller at the call. Refused until nodes enforce it.
+	// Chosen per caller at the call.
 	ResolveAtCallTime *ResolveAtCallTime `protobuf:"bytes,3,opt,name=resolve_at_call_time,json=resolveAtCallTime,proto3,oneof"`
 }
 
@@ -1362,7 +1362,7 @@ type ToolAssignment_Pinned struct {
 }
 
 type ToolAssignment_ResolveAtCallTime struct {
-	// Chosen per caller at the call. Refused until nodes enforce it.
+	// Chosen per caller at the call.
 	ResolveAtCallTime *ResolveAtCallTime `protobuf:"bytes,3,opt,name=resolve_at_call_time,json=resolveAtCallTime,proto3,oneof"`
 }
 
@@ -1416,7 +1416,9 @@ func (x *Pinned) GetConnection() string {
 	return ""
 }
 
-// ResolveAtCallTime runs a call with a connection chosen for the caller. It has no fields.
+// ResolveAtCallTime runs a call with a connection chosen for the caller: the caller's own; else one of a team of the caller,
+// a team that the gateway is visible to first, then by name; else the organization's. Callers who are no people never get a
+// person's. Who has none is sent to a page to connect the server. It has no fields.
 type ResolveAtCallTime struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

@@ -207,6 +207,10 @@ func server(s *resourcev1.Server) [][2]string {
 		}
 		return number(n)
 	}
+	own := ""
+	if s.GetOwnConnectionsOnly() {
+		own = "yes"
+	}
 	return [][2]string{
 		{"Display name", s.GetDisplayName()},
 		{"Description", s.GetDescription()},
@@ -222,6 +226,7 @@ func server(s *resourcev1.Server) [][2]string {
 		{"Affinity", short(s.GetAffinity().String(), "AFFINITY_", "")},
 		{"Tool changes", short(s.GetToolChanges().String(), "TOOL_CHANGES_", "REVIEW")},
 		{"May ask clients", questions(s.GetQuestions())},
+		{"Own connections only", own},
 		{"Extra headers", strings.Join(slices.Sorted(maps.Keys(s.GetExtraHeaders())), ", ")},
 		{"Reported", s.GetStatus().GetServerInfo()},
 		{"Negotiated", s.GetStatus().GetProtocolVersion()},

@@ -108,6 +108,7 @@ func TestDescribe(t *testing.T) {
 			[]*resourcev1.Tool{{Name: "s/t"}},
 			[]string{"Call timeout:     1m0s\n", "Max concurrency:  5\n", "Extra headers:    A, B\n", "Labels:           k=v\n", "s/t   -"},
 		},
+		{"server of people", &resourcev1.Server{Name: "s", OwnConnectionsOnly: true}, nil, []string{"Own connections only:  yes\n"}},
 		{"server without tools", &resourcev1.Server{Name: "s"}, nil, []string{"Tools:\nnone known; penstock server discover finds them\n"}},
 		{"connection", &resourcev1.Connection{Name: "c", Server: "s"}, nil, []string{"Server:   s\n", "State:    not checked\n"}},
 		{
