@@ -316,3 +316,81 @@ func TestPassedHeadersForwarded(t *testing.T) {
 		t.Errorf("%s: %v", last.what, last.header)
 	}
 }
+
+// TestPassedHeadersOfOldClients: clients of HTTP+SSE and of batches have them too, each message those of its own POST (M-43, M-44).
+func TestPassedHeadersOfOldClients(t *testing.T) {
+	p := newPair(t, true)
+	tap := newWiretap(t, p.origin)
+	p.passing(tap, func(*view.Server) {})
+	p.origin.answers(func(in *inbound) { in.result(`{"content":[]}`) })
+	tenants := func(step string, want ...string) {
+		t.Helper()
+		var got []string
+		for _, r := range tap.take() {
+			if r.what == "POST tools/call" {
+				got = append(got, r.header.Get("X-Tenant"))
+			} else if len(r.header["X-Tenant"]) > 0 {
+				t.Errorf("%s: %s has X-Tenant", step, r.what)
+			}
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", step, got, want)
+		}
+	}
+	c := p.caller("ada")
+	s := c.stream(c.send(t.Context(), p.a, "GET", "/v1/mcp/srv", "", "Accept", "text/event-stream", "X-Tenant", "of the stream")) //nolint:bodyclose // stream closes it
+	_, path := s.event()
+	post := func(body, tenant string) {
+		t.Helper()
+		if got := c.read(c.send(t.Context(), p.a, "POST", path, body, "X-Tenant", tenant)); got.status != http.StatusAccepted { //nolint:bodyclose // read closes it
+			t.Fatalf("%+v", got)
+		}
+	}
+	post(`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}`, "of initialize")
+	s.event()
+	post(legacyCall, "one")
+	s.event()
+	post(legacyCall, "two")
+	s.event()
+	tenants("HTTP+SSE", "one", "two")
+
+	b := p.caller("bob")
+	opened := b.do(p.a, `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-03-26","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}`)
+	b.session = opened.header.Get("Mcp-Session-Id")
+	batch := "[" + legacyCall + "," + strings.Replace(legacyCall, `"id":1`, `"id":2`, 1) + "]"
+	if got := b.with(p.a, batch, http.Header{"X-Tenant": {"of the batch"}}); got.status != http.StatusOK {
+		t.Fatalf("%+v", got)
+	}
+	tenants("batch", "of the batch", "of the batch")
+}
+
+// TestPassedHeadersOfHeldCalls: a call that waits for answers of a client without a session keeps its headers (M-78).
+func TestPassedHeadersOfHeldCalls(t *testing.T) {
+	p := newPair(t, true)
+	tap := newWiretap(t, p.origin)
+	p.passing(tap, func(*view.Server) {})
+	p.question()
+	c := p.caller("ada")
+	c.modern = true
+	got := c.with(p.a, c.call(""), http.Header{"X-Tenant": {"of the call"}})
+	state := memberOf(t, memberOf(t, got.body, "result"), "requestState")
+	if state == "" {
+		t.Fatalf("the call gets %+v", got)
+	}
+	retry := c.call(`,"requestState":` + state + `,"inputResponses":{"q1":` + declined + `}`)
+	if got := c.with(p.b, retry, http.Header{"X-Tenant": {"of the retry"}}); got.status != http.StatusOK || !strings.Contains(got.body, "decline") {
+		t.Fatalf("the retry gets %+v", got)
+	}
+	seen := 0
+	for _, r := range tap.take() {
+		if r.what == "POST tools/call" || r.what == "POST reply" {
+			seen++
+			if !slices.Equal(r.header["X-Tenant"], []string{"of the call"}) {
+				t.Errorf("%s: X-Tenant %q", r.what, r.header["X-Tenant"])
+			}
+		}
+	}
+	if seen != 2 {
+		t.Errorf("%d requests", seen)
+	}
+}

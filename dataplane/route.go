@@ -133,8 +133,8 @@ func (r router) Watch(ctx context.Context, o *call.Outbound, want call.Subscript
 }
 
 // Notify implements bridge.Notifier.
-func (r router) Notify(session, method string, params []byte) {
-	r.http.Notify(session, method, params)
+func (r router) Notify(session, method string, params []byte, passed http.Header) {
+	r.http.Notify(session, method, params, passed)
 	r.stdio.Notify(session, method, params)
 }
 

@@ -5,6 +5,7 @@ package dispatch
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -38,8 +39,8 @@ type Upstream interface {
 	Watch(ctx context.Context, o *call.Outbound, want call.Subscription, deliver func(message []byte)) error
 
 	// Notify tells all servers of a legacy session what its client has told the node. params is the raw object, nil if
-	// absent.
-	Notify(session, method string, params []byte)
+	// absent; passed are the headers of that request which servers get (G-40).
+	Notify(session, method string, params []byte, passed http.Header)
 
 	// EndSession releases what servers hold for a legacy session.
 	EndSession(session string)

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -64,7 +65,7 @@ func (w *world) Watch(ctx context.Context, o *call.Outbound, want call.Subscript
 	return nil
 }
 
-func (w *world) Notify(session, method string, params []byte) {
+func (w *world) Notify(session, method string, params []byte, _ http.Header) {
 	w.ended = append(w.ended, session+" "+method+" "+string(params))
 }
 

@@ -262,7 +262,7 @@ func (d *Dispatcher) watchResources(ctx context.Context, c *call.Caller, p part,
 
 // Notify tells the upstreams of a session what its client has told the node.
 func (d *Dispatcher) Notify(c call.Caller, method string, params []byte) {
-	d.Upstream.Notify(c.Client.Session, method, params)
+	d.Upstream.Notify(c.Client.Session, method, params, c.Passed)
 }
 
 // EndSession releases what upstreams hold for a session.

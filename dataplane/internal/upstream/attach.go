@@ -4,6 +4,7 @@ package upstream
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -181,14 +182,15 @@ func (p *Pool) revive(lost *link.Session) {
 
 // Notify sends a notification of the client, such as
 // notifications/roots/list_changed, to all upstream sessions of its session,
-// without waiting for them. params is a raw object or nil.
-func (p *Pool) Notify(uid, method string, params []byte) {
+// without waiting for them. params is a raw object or nil. passed are the
+// headers that came with it and that servers get (G-40); nil for none.
+func (p *Pool) Notify(uid, method string, params []byte, passed http.Header) {
 	message := wire.AppendNotification(nil, method, params)
 	var list []*link.Session
 	p.eachOf(uid, func(h *lease.Held[*link.Session]) { list = append(list, h.Value) })
 	for _, ses := range list {
 		p.link.Background(p.link.Life(), func(ctx context.Context) {
-			_ = ses.Tell(ctx, message) // best effort, as notifications are
+			_ = ses.TellOf(ctx, message, passed) // best effort, as notifications are
 		})
 	}
 }

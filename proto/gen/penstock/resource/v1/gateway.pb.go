@@ -303,10 +303,11 @@ type Gateway struct {
 	// True to load tools on demand. Refused until nodes enforce it.
 	LoadToolsWhenNeeded bool `protobuf:"varint,19,opt,name=load_tools_when_needed,json=loadToolsWhenNeeded,proto3" json:"load_tools_when_needed,omitempty"`
 	// Headers of clients that servers over HTTP get, each with the request that brought it: names of up to 128 characters (RFC
-	// 9110 tokens), kept in lower case and sorted, at most 20. Several values come as one, joined with ", ". Servers that run as
-	// processes get none. Refused are headers that authenticate, route or frame a request, those of one connection, those of
-	// MCP (mcp-*) and of proxies (forwarded, x-forwarded-*, x-real-ip), and the header in which a pinned connection has its
-	// credential; a credential that comes later wins over what clients send.
+	// 9110 tokens), kept in lower case and sorted, at most 20. Several values come as one, joined with ", ". What opens
+	// sessions, streams and subscriptions carries none, and servers that run as processes get none. Refused are headers that
+	// authenticate, route or frame a request, those of one connection, those of MCP (mcp-*) and of proxies (forwarded,
+	// x-forwarded-*, x-real-ip), and the header in which a pinned connection has its credential; a credential that comes later
+	// wins over what clients send.
 	PassthroughHeaders []string `protobuf:"bytes,20,rep,name=passthrough_headers,json=passthroughHeaders,proto3" json:"passthrough_headers,omitempty"`
 	// What the gateway shows of servers besides tools; a server that is not listed shows nothing else. At most one entry
 	// for each server.

@@ -254,6 +254,9 @@ func TestGetAndDescribe(t *testing.T) {
 	w.run(t, "get", "teams", "-o", "json").want(t, exitOK, "[]\n", "")
 	w.run(t, "delete", "gateway", "eng", "--etag", "old").want(t, exitConflict, "", "get it again")
 	w.run(t, "delete", "gateway", "eng", "--etag", "e1").want(t, exitOK, "gateway eng deleted (revision 1)", "")
+	w.api.Put(&resourcev1.Gateway{Name: "passing", PassthroughHeaders: []string{"x-tenant", "x-trace"}})
+	w.run(t, "describe", "gateway", "passing").want(t, exitOK, "Pass-through headers:  x-tenant, x-trace\n", "")
+	w.run(t, "get", "gateway", "passing", "-o", "yaml").want(t, exitOK, "passthrough_headers:", "")
 }
 
 func TestServerCommands(t *testing.T) {
