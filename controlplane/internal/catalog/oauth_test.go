@@ -255,7 +255,12 @@ func TestCapabilities(t *testing.T) {
 	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
 	wantField(t, err, "tools[files/read].required_scopes")
 	wantRefusal(t, create(gateway("plain", seenBy(), pin("files/read", "shared"))), "")
+	o.create(provider("okta", giving))
+	err = create(accepts("okta", "api://a"))
+	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
+	wantField(t, err, "authentication.jwks")
 	nodes.old = false
+	wantRefusal(t, create(accepts("okta", "api://a")), "")
 	wantRefusal(t, create(login("login")), "")
 	if _, err := c.Delete(t.Context(), o.as("root"), catalog.KindGateway, "plain", "", catalog.WriteOptions{}); err != nil {
 		t.Fatal(err)
