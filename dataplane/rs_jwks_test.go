@@ -69,7 +69,9 @@ func jwksRows(w *rsWorld, p *rsProvider) []jwksRow {
 	type m = map[string]any
 	token := func(changes m) string { return p.token("es", changes) }
 	challenge := func(gateway string) string { return strings.ReplaceAll(rsInvalid, "/eng", "/"+gateway) }
-	good := func(id, name, gateway, token string) jwksRow { return jwksRow{id: id, name: name, gateway: gateway, token: token, status: 200} }
+	good := func(id, name, gateway, token string) jwksRow {
+		return jwksRow{id: id, name: name, gateway: gateway, token: token, status: 200}
+	}
 	bad := func(id, name, token string) jwksRow {
 		return jwksRow{id: id, name: name, token: token, status: 401, challenge: rsInvalid, body: rsInvalidBody}
 	}
@@ -185,7 +187,7 @@ func jwksRows(w *rsWorld, p *rsProvider) []jwksRow {
 		lacks("N136", "step-up", "eng", "write", "mcp mcp:write", valid),
 		{id: "JW-12", name: "all scopes", tool: "write", token: token(m{"scope": "mcp mcp:write"}), status: 200},
 		bad("RS-20", "own issuer and a key of the provider", token(m{"iss": rsIssuer})),
-		bad("RS-20", "token of the authserver with a signature that is not good", w.token(nil)[:len(w.token(nil))-4] + "AAAA"),
+		bad("RS-20", "token of the authserver with a signature that is not good", w.token(nil)[:len(w.token(nil))-4]+"AAAA"),
 		good("RS-20", "token of the authserver beside it", "eng", w.token(nil)),
 		badAt("RS-20", "token of the authserver where only jwks is on", "support", w.token(m{"aud": rsRB})),
 		badAt("RS-20", "static token where only jwks is on", "support", w.static["u1"]),

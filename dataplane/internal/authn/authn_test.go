@@ -30,7 +30,9 @@ type house struct {
 type nobody struct{}
 
 // Key implements ProviderKeys.
-func (nobody) Key(context.Context, *view.Provider, string, string) (*keyset.Key, error) { return nil, nil }
+func (nobody) Key(context.Context, *view.Provider, string, string) (*keyset.Key, error) {
+	return nil, nil
+}
 
 func now() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
 

@@ -12,7 +12,9 @@ import (
 // before are not changed.
 func TestAccounts(t *testing.T) {
 	one, two := view.Identity{Issuer: "i", Subject: "1"}, view.Identity{Issuer: "i", Subject: "2"}
-	user := func(name string, ids ...view.Identity) *view.User { return &view.User{Name: name, UID: "uid-" + name, Identities: ids} }
+	user := func(name string, ids ...view.Identity) *view.User {
+		return &view.User{Name: name, UID: "uid-" + name, Identities: ids}
+	}
 	holder := view.NewHolder()
 	revision := uint64(0)
 	publish := func(users ...*view.User) *view.Snapshot {

@@ -151,8 +151,8 @@ func exampleResources() []*adminv1.ManifestResource {
 			GatewayTokens:         true, JwksUri: "https://idp.example/keys", SigningAlgorithms: []string{"ES256"}, MaxTokenAge: durationpb.New(12 * time.Hour),
 		}}},
 		{Resource: &adminv1.ManifestResource_Gateway{Gateway: &resourcev1.Gateway{
-			Name:           "ci",
-			Visibility:     &resourcev1.Visibility{Kind: &resourcev1.Visibility_Organization{Organization: &resourcev1.OrganizationVisibility{}}},
+			Name:       "ci",
+			Visibility: &resourcev1.Visibility{Kind: &resourcev1.Visibility_Organization{Organization: &resourcev1.OrganizationVisibility{}}},
 			Authentication: &resourcev1.Authentication{Oauth: &resourcev1.OAuthAuthentication{}, Jwks: &resourcev1.JwksAuthentication{Issuers: []*resourcev1.JwksIssuer{{
 				IdentityProvider: "okta", Audiences: []string{"https://gw.example/v1/mcp/ci"}, ScopeClaim: "roles",
 				RequiredClaims: map[string]string{"env": "prod"}, RequireAtJwt: true,

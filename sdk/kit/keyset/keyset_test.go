@@ -312,8 +312,12 @@ func TestDiscovery(t *testing.T) {
 		{"no key set", false, func(i string) string { return fmt.Sprintf(`{"issuer":%q}`, i) }},
 		{"keys over http", false, func(i string) string { return fmt.Sprintf(`{"issuer":%q,"jwks_uri":"http://idp.example.com/keys"}`, i) }},
 		{"keys over http of this machine", false, func(i string) string { return fmt.Sprintf(`{"issuer":%q,"jwks_uri":"http://127.0.0.1/keys"}`, i) }},
-		{"keys with a user", false, func(i string) string { return fmt.Sprintf(`{"issuer":%q,"jwks_uri":"https://u:p@idp.example.com/keys"}`, i) }},
-		{"keys at the metadata service", false, func(i string) string { return fmt.Sprintf(`{"issuer":%q,"jwks_uri":"https://169.254.169.254/keys"}`, i) }},
+		{"keys with a user", false, func(i string) string {
+			return fmt.Sprintf(`{"issuer":%q,"jwks_uri":"https://u:p@idp.example.com/keys"}`, i)
+		}},
+		{"keys at the metadata service", false, func(i string) string {
+			return fmt.Sprintf(`{"issuer":%q,"jwks_uri":"https://169.254.169.254/keys"}`, i)
+		}},
 		{"not JSON", false, func(string) string { return "<html>" }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -364,10 +368,13 @@ func TestPinnedAndGuarded(t *testing.T) {
 		t.Errorf("pinned: %d discoveries", pinned.count(configPath))
 	}
 	for name, change := range map[string]func(*Config){
-		"address inside":     func(c *Config) { c.Egress.Exceptions = nil },
-		"unknown authority":  func(c *Config) { c.RootCAs = x509.NewCertPool() },
-		"another host's":     func(c *Config) { c.Egress.Exceptions[0].Host = "other.example.com" },
-		"certificate's name": func(c *Config) { c.Source.Issuer = strings.Replace(c.Source.Issuer, "idp.example.com", "localhost", 1); c.Egress.AllowLoopback = true },
+		"address inside":    func(c *Config) { c.Egress.Exceptions = nil },
+		"unknown authority": func(c *Config) { c.RootCAs = x509.NewCertPool() },
+		"another host's":    func(c *Config) { c.Egress.Exceptions[0].Host = "other.example.com" },
+		"certificate's name": func(c *Config) {
+			c.Source.Issuer = strings.Replace(c.Source.Issuer, "idp.example.com", "localhost", 1)
+			c.Egress.AllowLoopback = true
+		},
 	} {
 		w := newWorld(t, change)
 		w.says(keysPath, set(jwk(t, "a", "ES256", nil)))
@@ -379,8 +386,12 @@ func TestPinnedAndGuarded(t *testing.T) {
 		}
 	}
 	for _, source := range []Source{
-		{}, {Issuer: "http://idp.example.com"}, {Issuer: "ftp://idp.example.com"}, {Issuer: "https://u@idp.example.com"},
-		{Issuer: "https://idp.example.com", URL: "http://idp.example.com/keys"}, {Issuer: "https://idp.example.com#x"},
+		{},
+		{Issuer: "http://idp.example.com"},
+		{Issuer: "ftp://idp.example.com"},
+		{Issuer: "https://u@idp.example.com"},
+		{Issuer: "https://idp.example.com", URL: "http://idp.example.com/keys"},
+		{Issuer: "https://idp.example.com#x"},
 	} {
 		if _, err := New(Config{Source: source}); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%+v: %v", source, err)

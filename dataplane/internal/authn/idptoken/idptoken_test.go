@@ -15,7 +15,9 @@ import (
 func encode(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
 // made is a token with a signature that nobody made.
-func made(header, claims string) string { return encode(header) + "." + encode(claims) + "." + encode("s") }
+func made(header, claims string) string {
+	return encode(header) + "." + encode(claims) + "." + encode("s")
+}
 
 const (
 	header = `{"alg":"ES256","kid":"k","typ":"JWT"}`
