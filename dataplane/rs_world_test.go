@@ -55,7 +55,7 @@ type rsWorld struct {
 	stale    atomic.Int64 // time.Duration
 	skewed   atomic.Bool
 	revision uint64
-	failed   atomic.Int64 // renewals of the identity provider's keys
+	failed   atomic.Int64      // renewals of the identity provider's keys
 	static   map[string]string // static tokens by name
 }
 
