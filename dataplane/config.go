@@ -46,7 +46,7 @@ type Settings struct {
 		Dir string `name:"dir" help:"folder for the last known good configuration and the keys made here"`
 	} `name:"data"`
 	Revocation struct {
-		MaxStale time.Duration `name:"max_stale" default:"24h" help:"how long bearer tokens count without news from a control plane; 0 refuses tokens of every kind after a minute"`
+		MaxStale time.Duration `name:"max_stale" default:"24h" help:"how long bearer tokens and those of identity providers count without news from a control plane; 0 refuses tokens of every kind after a minute"`
 	} `name:"revocation"`
 	SealKeyset obs.Secret `name:"seal_keyset" help:"keys of session ids and cursors, the same on every node: one or two of 32 bytes in base64; empty makes one in the data folder"`
 	Upstream   struct {

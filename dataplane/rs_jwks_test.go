@@ -298,6 +298,11 @@ func TestIdentityProviderViewBeatsCache(t *testing.T) {
 			provider.MaxTokenAge = time.Minute
 			b.PutProvider("okta", provider)
 		}},
+		{"keys elsewhere, where there are none", 503, func(_ *rsWorld, b *view.Builder) {
+			provider := p.provided()
+			provider.KeysURL = p.issuer + "/nothing"
+			b.PutProvider("okta", provider)
+		}},
 		{"another audience", 401, func(_ *rsWorld, b *view.Builder) {
 			b.PutGateway(&view.Gateway{Gateway: compile.Gateway{
 				Name: "eng", UID: "uid-eng", OAuth: true, Visibility: view.Visibility{Teams: []string{"eng"}}, JWKS: p.accepts("other"),

@@ -295,7 +295,12 @@ func TestCapabilities(t *testing.T) {
 	err = create(managed)
 	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
 	wantField(t, err, "authentication.id_jag")
+	o.create(provider("okta", giving))
+	err = create(accepts("okta", "api://a"))
+	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
+	wantField(t, err, "authentication.jwks")
 	nodes.old = false
+	wantRefusal(t, create(accepts("okta", "api://a")), "")
 	wantRefusal(t, create(login("login")), "")
 	if _, err := c.Delete(t.Context(), o.as("root"), catalog.KindGateway, "plain", "", catalog.WriteOptions{}); err != nil {
 		t.Fatal(err)

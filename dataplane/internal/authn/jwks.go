@@ -28,6 +28,7 @@ type judged struct {
 	provider *view.Provider
 	rules    *view.JWKSIssuer
 	holder   idptoken.Holder
+	client   string // the ClientID of its principal
 }
 
 // jwt takes the path that the issuer of a token names, and no other after it (RS-20): the authserver's own, or that of an
@@ -57,10 +58,11 @@ func (a *Authenticator) provided(
 	ctx context.Context, s *view.Snapshot, provider *view.Provider, rules *view.JWKSIssuer, f *foreign, hash [sha256.Size]byte,
 ) (p ident.Principal, err error) {
 	p.Method = MethodJWKS
-	h, err := a.judge(ctx, provider, rules, f, hash)
+	j, err := a.judge(ctx, provider, rules, f, hash)
 	if err != nil {
 		return p, err
 	}
+	h := &j.holder
 	u, refused := s.Account(view.Identity{Issuer: provider.Issuer, Subject: h.Subject})
 	switch ok, expired := h.Current(a.c.Now(), skew); {
 	case refused:
@@ -72,8 +74,8 @@ func (a *Authenticator) provided(
 	case u == nil: // known to the provider, and nobody here (JW-11)
 		return p, fault.New(fault.Denied, ReasonNoAccess, "You may not use this gateway")
 	}
-	p.Kind, p.UID, p.Name, p.TokenID, p.Scopes, p.Expires = ident.KindUser, u.UID, u.Name, h.TokenID, h.Scopes, h.Expires
-	p.ClientID = provider.Name + "/" + h.ClientID // no client of ours is called so
+	p.Kind, p.UID, p.Name, p.Scopes, p.Expires = ident.KindUser, u.UID, u.Name, h.Scopes, h.Expires
+	p.TokenID, p.ClientID = h.TokenID, j.client
 	return p, nil
 }
 
@@ -81,10 +83,14 @@ func (a *Authenticator) provided(
 // provider took away counts no longer, whatever is in the cache (JW-10).
 func (a *Authenticator) judge(
 	ctx context.Context, provider *view.Provider, rules *view.JWKSIssuer, f *foreign, hash [sha256.Size]byte,
-) (h *idptoken.Holder, err error) {
-	as := rulesOf(provider, rules)
-	if !f.Kind(as) { // before a key is looked for
-		return nil, invalid()
+) (j *judged, err error) {
+	j = f.judged.Load()
+	known := j != nil && j.provider == provider && j.rules == rules
+	var as idptoken.Rules
+	if !known {
+		if as = rulesOf(provider, rules); !f.Kind(as) { // before a key is looked for
+			return nil, invalid()
+		}
 	}
 	key, err := a.c.Providers.Key(ctx, provider, f.KeyID, f.Algorithm)
 	switch {
@@ -97,19 +103,20 @@ func (a *Authenticator) judge(
 	if unknown && f.Verify(key.Public) != nil || !unknown && f.thumbprint != key.Thumbprint {
 		return nil, invalid()
 	}
-	if j := f.judged.Load(); j != nil && j.provider == provider && j.rules == rules {
-		return &j.holder, nil
+	if known {
+		return j, nil
 	}
-	j := &judged{provider: provider, rules: rules}
+	j = &judged{provider: provider, rules: rules}
 	if j.holder, err = f.Check(as); err != nil {
 		return nil, invalid()
 	}
+	j.client = provider.Name + "/" + j.holder.ClientID // no client of ours is called so
 	f.judged.Store(j)
 	if ok, _ := j.holder.Current(a.c.Now(), skew); ok && unknown {
 		f.thumbprint = key.Thumbprint // nobody else has it yet
 		a.foreign.put(hash, f)
 	}
-	return &j.holder, nil
+	return j, nil
 }
 
 // rulesOf joins what the provider and the gateway demand.

@@ -86,11 +86,17 @@ email_domains: [example.com]
 trustedEmailAddresses: true
 group_mappings: [{group: Engineers, team: eng}]
 required_claims: {tid: t1}
+gateway_tokens: true
+jwks_uri: https://idp.example/keys
+signing_algorithms: [ES256]
+max_token_age: 12h
 ---
 kind: Gateway
 name: ci
 visibility: {organization: {}}
-authentication: {oauth: {}}
+authentication:
+  oauth: {}
+  jwks: {issuers: [{identity_provider: okta, audiences: ["https://gw.example/v1/mcp/ci"], scope_claim: roles, required_claims: {env: prod}, require_at_jwt: true}]}
 tools:
 - {tool: everything/echo, pinned: {connection: everything-shared}, required_scopes: ["mcp:write"]}
 ---
@@ -142,11 +148,15 @@ func exampleResources() []*adminv1.ManifestResource {
 			TrustedEmailAddresses: true,
 			GroupMappings:         []*resourcev1.GroupMapping{{Group: "Engineers", Team: "eng"}},
 			RequiredClaims:        map[string]string{"tid": "t1"},
+			GatewayTokens:         true, JwksUri: "https://idp.example/keys", SigningAlgorithms: []string{"ES256"}, MaxTokenAge: durationpb.New(12 * time.Hour),
 		}}},
 		{Resource: &adminv1.ManifestResource_Gateway{Gateway: &resourcev1.Gateway{
-			Name:           "ci",
-			Visibility:     &resourcev1.Visibility{Kind: &resourcev1.Visibility_Organization{Organization: &resourcev1.OrganizationVisibility{}}},
-			Authentication: &resourcev1.Authentication{Oauth: &resourcev1.OAuthAuthentication{}},
+			Name:       "ci",
+			Visibility: &resourcev1.Visibility{Kind: &resourcev1.Visibility_Organization{Organization: &resourcev1.OrganizationVisibility{}}},
+			Authentication: &resourcev1.Authentication{Oauth: &resourcev1.OAuthAuthentication{}, Jwks: &resourcev1.JwksAuthentication{Issuers: []*resourcev1.JwksIssuer{{
+				IdentityProvider: "okta", Audiences: []string{"https://gw.example/v1/mcp/ci"}, ScopeClaim: "roles",
+				RequiredClaims: map[string]string{"env": "prod"}, RequireAtJwt: true,
+			}}}},
 			Tools: []*resourcev1.ToolAssignment{{
 				Tool: "everything/echo", RequiredScopes: []string{"mcp:write"},
 				Mode: &resourcev1.ToolAssignment_Pinned{Pinned: &resourcev1.Pinned{Connection: "everything-shared"}},

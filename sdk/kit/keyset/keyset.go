@@ -116,7 +116,7 @@ func (s *Set) Run(ctx context.Context) error {
 		} else {
 			wait, retry = s.interval(), retryFirst
 		}
-		timer := time.NewTimer(wait - rand.N(wait/10+1)) // nodes do not ask all at once
+		timer := time.NewTimer(wait - rand.N(wait/10+1)) //nolint:gosec // jitter: nodes do not ask all at once
 		select {
 		case <-ctx.Done():
 			timer.Stop()

@@ -3,6 +3,7 @@
 package scope_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -181,6 +182,40 @@ func TestSecretsOfClientsAreForTheAuthserver(t *testing.T) {
 	plain, err := scope.Encode(record(catalog.KindOAuthClient, "public", `{}`))
 	if err != nil || string(plain.For(scope.Scope{})) != string(plain.Wire) {
 		t.Errorf("a client without a secret is another one to nodes (%v)", err)
+	}
+}
+
+// D-82: nodes get what checks an identity provider's tokens, if gateways may accept them, and nothing else of it.
+func TestNodesGetLittleOfProviders(t *testing.T) {
+	const stored = `{"display_name":"Okta","issuer":"https://idp.example","client_id":"c","secret_version":"v1","scopes":["email"],"just_in_time_users":true,` +
+		`"email_domains":["example.com"],"groups_claim":"roles","group_mappings":[{"group":"g","team":"eng"}],"required_claims":{"tid":"1"},"labels":{"a":"b"},`
+	const checks = `"issuer":"https://idp.example","client_id":"c","required_claims":{"tid":"1"},"gateway_tokens":true,"jwks_uri":"https://idp.example/k","signing_algorithms":["ES256"],"max_token_age":"60s"`
+	for name, tt := range map[string]struct{ body, want string }{
+		"no tokens for gateways": {stored + `"jwks_uri":"https://idp.example/k"}`, `{"identity_provider":{"name":"okta","uid":"u1"}}`},
+		"tokens for gateways": {
+			stored + `"gateway_tokens":true,"jwks_uri":"https://idp.example/k","signing_algorithms":["ES256"],"max_token_age":"60s"}`,
+			`{"identity_provider":{"name":"okta","uid":"u1",` + checks + `}}`,
+		},
+		"disabled": {
+			stored + `"gateway_tokens":true,"disabled":true,"jwks_uri":"https://idp.example/k","signing_algorithms":["ES256"],"max_token_age":"60s"}`,
+			`{"identity_provider":{"name":"okta","uid":"u1","disabled":true,` + checks + `}}`,
+		},
+	} {
+		e, err := scope.Encode(record(catalog.KindIdentityProvider, "okta", tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := &distributionv1.Resource{}, &distributionv1.Resource{}
+		if err := errors.Join(proto.Unmarshal(e.For(scope.Scope{}), got), protojson.Unmarshal([]byte(tt.want), want)); err != nil {
+			t.Fatal(err)
+		}
+		want.Kind, want.Name, want.Version = "identity_provider", "okta", e.Version[:]
+		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if err := proto.Unmarshal(e.For(scope.Scope{Authserver: true}), got); err != nil || got.GetIdentityProvider().GetSecretVersion() != "v1" {
+			t.Errorf("%s: the authserver gets %v (%v)", name, got, err)
+		}
 	}
 }
 

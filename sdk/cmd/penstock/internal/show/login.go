@@ -91,8 +91,10 @@ func issuer(i *resourcev1.JwksIssuer) []string {
 		name string
 		on   bool
 	}{
-		{"accept_id_tokens", i.GetAcceptIdTokens()}, {"require_at_jwt", i.GetRequireAtJwt()},
-		{"shared_audience", i.GetSharedAudience()}, {"accept_missing_scope", i.GetAcceptMissingScope()},
+		{"accept_id_tokens", i.GetAcceptIdTokens()},
+		{"require_at_jwt", i.GetRequireAtJwt()},
+		{"shared_audience", i.GetSharedAudience()},
+		{"accept_missing_scope", i.GetAcceptMissingScope()},
 	} {
 		if s.on {
 			settings = append(settings, s.name)
