@@ -138,6 +138,7 @@ func TestOAuthClients(t *testing.T) {
 		{"denied scheme (REG-7)", "invalid INVALID_FIELD", "redirect_uris[1]", func(o *c) { o.RedirectURIs = append(o.RedirectURIs, "javascript:alert(1)") }},
 		{"the same URI twice", "invalid INVALID_FIELD", "redirect_uris[1]", func(o *c) { o.RedirectURIs = append(o.RedirectURIs, o.RedirectURIs[0]) }},
 		{"nothing to do", "invalid INVALID_FIELD", "redirect_uris", func(o *c) { o.RedirectURIs = nil }},
+		{"nothing but assertions to bring (JAG-6)", "", "", func(o *c) { o.RedirectURIs, o.Authentication = nil, resource.ClientAuthSecret }},
 		{"own keys", "", "", keyed},
 		{"keys at a URL", "", "", func(o *c) { o.Authentication, o.JWKSURI = resource.ClientAuthPrivateKeyJWT, "https://app.example/jwks" }},
 		{"keys at a URL without TLS", "invalid INVALID_FIELD", "jwks_uri", func(o *c) { o.Authentication, o.JWKSURI = resource.ClientAuthPrivateKeyJWT, "http://app.example/jwks" }},

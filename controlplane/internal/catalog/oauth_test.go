@@ -253,6 +253,16 @@ func TestAssertedBy(t *testing.T) {
 	diff(t, "providers", []string{"corp", "okta"}, get[*catalog.Gateway](o, catalog.KindGateway, "gw").Authentication.IDJAG.IdentityProviders)
 	_, err := o.Delete(t.Context(), o.as("root"), catalog.KindIdentityProvider, "okta", "", catalog.WriteOptions{})
 	wantRefusal(t, err, "precondition RESOURCE_IN_USE", `gateway "gw"`)
+
+	// Both come and go in one apply, in whatever order they are written.
+	both := by("new")
+	both.Name = "managed"
+	if _, err := apply(o, "root", catalog.ApplyOptions{}, both, provider("new")); err != nil {
+		t.Error(err)
+	}
+	if _, err := apply(o, "root", catalog.ApplyOptions{Prune: true}, provider("corp"), &catalog.User{Meta: named(mail("root")), Role: catalog.RoleAdmin}); err != nil {
+		t.Error(err)
+	}
 }
 
 // lacking is a fleet whose node-old has no capability.

@@ -45,7 +45,6 @@ id_jag: {max_lifetime: 300s}
 kind: OAuthClient
 name: agent
 authentication: CLIENT_SECRET
-redirect_uris: ["https://agent.example/callback"]
 ---
 kind: Server
 name: bench

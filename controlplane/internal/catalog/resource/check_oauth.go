@@ -190,7 +190,7 @@ func (p *Problems) oauthClient(c *OAuthClient) {
 			p.field(fmt.Sprintf("redirect_uris[%d]", i), "%s", text)
 		}
 	}
-	if len(c.RedirectURIs) == 0 && c.ClientCredentials == nil {
+	if len(c.RedirectURIs) == 0 && c.ClientCredentials == nil && !c.IsConfidential() { // which may bring identity assertions
 		p.field("redirect_uris", "the client could do nothing; give it redirect_uris, client_credentials, or both")
 	}
 	p.clientKeys(c)
