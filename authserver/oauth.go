@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/account"
@@ -15,7 +16,9 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/clients/cimd"
 	"github.com/penstockhq/penstock/authserver/internal/clients/redirect"
 	"github.com/penstockhq/penstock/authserver/internal/clients/register"
+	"github.com/penstockhq/penstock/authserver/internal/connect"
 	"github.com/penstockhq/penstock/authserver/internal/consent"
+	"github.com/penstockhq/penstock/authserver/internal/credentialapi"
 	"github.com/penstockhq/penstock/authserver/internal/directory"
 	"github.com/penstockhq/penstock/authserver/internal/discovery"
 	"github.com/penstockhq/penstock/authserver/internal/grants"
@@ -44,6 +47,8 @@ const (
 	maxUnused = 10_000
 	// maxPosted bounds what is read of a request to endpoints that say themselves, at half of it, what is too long (REG-2).
 	maxPosted = 128 << 10
+	// maxCredential bounds the form of a credential: 20 headers of 16 KiB, escaped.
+	maxCredential = 1 << 20
 	// fetchTimeout bounds one request to an identity provider.
 	fetchTimeout = 10 * time.Second
 )
@@ -64,6 +69,7 @@ type authorization struct {
 	authorize *authorize.Handler
 	consent   *consent.Handler
 	account   *account.Handler
+	connect   *connect.Handler
 }
 
 // Documents implements credentialapi.Issuer.
@@ -76,9 +82,25 @@ func (a *authorization) SetPassword(ctx context.Context, uid, password string) e
 	return a.login.SetPassword(ctx, uid, password)
 }
 
-// Describe implements login.Destinations: login and authorize know each other through it.
+// Describe implements login.Destinations: login, authorize and connect know each other through it.
 func (a *authorization) Describe(ctx context.Context, request string) (pages.Destination, error) {
+	if connect.IsLink(request) {
+		return a.connect.Describe(ctx, request)
+	}
 	return a.authorize.Describe(ctx, request)
+}
+
+// Onward implements login.Destinations.
+func (a *authorization) Onward(request string) string {
+	if connect.IsLink(request) {
+		return connect.Onward(request)
+	}
+	return consent.Path + "?" + url.Values{"request": {request}}.Encode()
+}
+
+// Create implements credentialapi.Links.
+func (a *authorization) Create(ctx context.Context, r credentialapi.LinkRequest) (link string, expires time.Time, err error) {
+	return a.connect.Create(ctx, connect.Request(r))
 }
 
 // openAuthorization makes the rooms. It starts nothing.
@@ -189,6 +211,12 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 	a.account, err = account.New(account.Config{
 		Issuer: s.c.Issuer, Store: db, View: view, Logins: a.login, Revoker: a.grants, Now: time.Now, Log: s.c.Telemetry.Log,
 	})
+	if err != nil {
+		return err
+	}
+	a.connect, err = connect.New(connect.Config{
+		Issuer: s.c.Issuer, Store: db, View: view, Logins: a.login, Installer: l, Vault: v, Log: s.c.Telemetry.Log,
+	})
 	return err
 }
 
@@ -230,6 +258,7 @@ func (a *authorization) routes() []router.Route {
 		{Methods: "POST", Path: login.LogoutPath, Handler: f(a.login.Logout), Page: true},
 		{Methods: "GET", Path: account.Path, Handler: f(a.account.Page), Page: true},
 		{Methods: "POST", Path: account.RevokePath, Handler: f(a.account.Revoke), Page: true},
+		{Methods: "GET, POST", Path: connect.Path, Handler: a.connect, Page: true, Bucket: limit.Connect, MaxBody: maxCredential},
 		{Methods: "GET", Path: "/{$}", Handler: f(a.account.Home), Page: true},
 		{Methods: "GET", Path: "/assets/", Handler: pages.Assets(), Page: true},
 	}

@@ -3,6 +3,7 @@
 package credentialapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,18 @@ type Issuer interface {
 	Documents() (issuer string, metadata, jwks []byte)
 }
 
+// Links makes connect links.
+type Links interface {
+	// Create makes a link and returns its URL and its end. The faults are those of connect.Handler.
+	Create(ctx context.Context, r LinkRequest) (url string, expires time.Time, err error)
+}
+
+// LinkRequest says who is to connect what.
+type LinkRequest struct {
+	User, Server, Client, Gateway string
+	Node                          string // SPIFFE ID of the node that asks
+}
+
 // Directory is what this room needs of the directory of the organisation.
 type Directory interface {
 	// Banned reports whether a workload is shut out (D-81).
@@ -58,6 +71,9 @@ type Directory interface {
 	// MayResolve returns nil if a node may have the credential of a connection (uid) for a principal (zero: for none): a
 	// gateway in its scope uses the connection (D-85, KM-7), and the principal is not known to be gone. Denied otherwise.
 	MayResolve(ctx context.Context, node ident.Workload, connection string, p ident.Principal) error
+	// MayConnect returns nil if a node may have a link made for a user (uid) whose call came to a gateway (name): the node
+	// serves the gateway (KM-7), and the user is there and active. Denied otherwise.
+	MayConnect(ctx context.Context, node ident.Workload, gateway, user string) error
 	// RecordDenial keeps an audit event (AU-2).
 	RecordDenial(ctx context.Context, e store.Event)
 }
@@ -68,6 +84,7 @@ type Config struct {
 	Passwords  Passwords
 	Issuer     Issuer
 	Directory  Directory
+	Links      Links
 	Log        *slog.Logger
 	Tracer     trace.TracerProvider
 	Meter      metric.MeterProvider
@@ -81,6 +98,7 @@ type API struct {
 	passwords  Passwords
 	issuer     Issuer
 	directory  Directory
+	links      Links
 	report     reporter
 	propagator propagation.TextMapPropagator
 	now        func() time.Time
@@ -88,8 +106,8 @@ type API struct {
 
 // New returns an API on its parts.
 func New(c Config) (*API, error) {
-	if c.Vault == nil || c.Passwords == nil || c.Issuer == nil || c.Directory == nil {
-		return nil, errors.New("the credential api needs a vault, passwords, an issuer and a directory")
+	if c.Vault == nil || c.Passwords == nil || c.Issuer == nil || c.Directory == nil || c.Links == nil {
+		return nil, errors.New("the credential api needs a vault, passwords, an issuer, a directory and links")
 	}
 	if c.Log == nil || c.Tracer == nil || c.Meter == nil || c.Propagator == nil {
 		return nil, errors.New("the credential api needs a log, a tracer, a meter and a propagator")
@@ -101,7 +119,10 @@ func New(c Config) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &API{vault: c.Vault, passwords: c.Passwords, issuer: c.Issuer, directory: c.Directory, report: report, propagator: c.Propagator, now: c.Now}, nil
+	return &API{
+		vault: c.Vault, passwords: c.Passwords, issuer: c.Issuer, directory: c.Directory, links: c.Links, report: report,
+		propagator: c.Propagator, now: c.Now,
+	}, nil
 }
 
 // Handler returns the service as HTTP. identify says who sent a request: [FromTLS] or [Fixed].
@@ -120,11 +141,7 @@ func (a *API) Handler(identify Identify) http.Handler {
 }
 
 // service is the API as the generated handler wants it.
-type service struct {
-	credentialv1connect.UnimplementedCredentialServiceHandler // of links, which are not made yet
-
-	*API
-}
+type service struct{ *API }
 
 // PutSecret implements the service.
 func (s service) PutSecret(ctx context.Context, m *credentialv1.PutSecretRequest) (*credentialv1.PutSecretResponse, error) {
@@ -187,6 +204,30 @@ func (s service) Resolve(ctx context.Context, m *credentialv1.ResolveRequest) (*
 	return r, err
 }
 
+// CreateConnectLink implements the service.
+func (s service) CreateConnectLink(
+	ctx context.Context, m *credentialv1.CreateConnectLinkRequest,
+) (*credentialv1.CreateConnectLinkResponse, error) {
+	c := call{operation: "create_connect_link", role: ident.RoleNode, message: m, server: m.GetServer()}
+	c.principal = ident.Principal{Kind: ident.KindUser, UID: m.GetUserUid()}.Hash()
+	var r *credentialv1.CreateConnectLinkResponse
+	err := s.serve(ctx, &c, func(ctx context.Context) error {
+		node := callerOf(ctx).workload
+		if err := s.directory.MayConnect(ctx, node, m.GetGateway(), m.GetUserUid()); err != nil {
+			return err
+		}
+		url, expires, err := s.links.Create(ctx, LinkRequest{
+			User: m.GetUserUid(), Server: m.GetServer(), Client: m.GetClientId(), Gateway: m.GetGateway(), Node: node.URI(),
+		})
+		if err != nil {
+			return err
+		}
+		r = &credentialv1.CreateConnectLinkResponse{Url: url, ExpireTime: timestamppb.New(expires)}
+		return nil
+	})
+	return r, err
+}
+
 // SetPassword implements the service.
 func (s service) SetPassword(ctx context.Context, m *credentialv1.SetPasswordRequest) (*credentialv1.SetPasswordResponse, error) {
 	c := call{operation: "set_password", role: ident.RoleControlPlane, message: m}
@@ -235,7 +276,7 @@ func (a *API) recordDenial(ctx context.Context, c *call, err error) {
 	}
 	a.directory.RecordDenial(ctx, store.Event{
 		Time: a.now(), ActorType: string(caller.workload.Role), Actor: caller.workload.URI(), Action: "access.denied",
-		Target: c.connection, Result: "refused", Reason: fault.From(err).Reason,
+		Target: cmp.Or(c.connection, c.server), Result: "refused", Reason: fault.From(err).Reason,
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 // Connection is an installed server, as far as its credential is concerned.
 type Connection struct {
 	UID, Name string
+	Server    string // name
 }
 
 // use is one gateway's use of one connection. An assignment of a tool makes one, and so does each feature of a server that
@@ -44,7 +45,7 @@ func (v *View) putConnection(name string, r *distributionv1.Resource) {
 		delete(v.connections, old.UID)
 	}
 	if r != nil {
-		c := &Connection{UID: r.GetConnection().GetUid(), Name: name}
+		c := &Connection{UID: r.GetConnection().GetUid(), Name: name, Server: r.GetConnection().GetServer()}
 		v.installed[name], v.connections[c.UID] = c, c
 	}
 }

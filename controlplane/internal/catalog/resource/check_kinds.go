@@ -104,6 +104,9 @@ func (p *Problems) credential(s *Server) {
 	case c.StaticEnv != nil && s.Stdio == nil:
 		p.field("credential.static_env", "only a stdio server has an environment; use static_headers")
 	}
+	if c.StaticHeaders != nil {
+		p.headerNames("credential.static_headers.names", c.StaticHeaders.Names)
+	}
 }
 
 func (p *Problems) connection(c *Connection) {

@@ -54,9 +54,15 @@ type Stdio struct {
 
 // ServerCredential is the kind of credential a connection carries. Nothing set means none.
 type ServerCredential struct {
-	None          *struct{} `json:"none,omitempty" oneof:"kind"`
-	StaticHeaders *struct{} `json:"static_headers,omitempty" oneof:"kind"`
-	StaticEnv     *struct{} `json:"static_env,omitempty" oneof:"kind"`
+	None          *struct{}      `json:"none,omitempty" oneof:"kind"`
+	StaticHeaders *StaticHeaders `json:"static_headers,omitempty" oneof:"kind"`
+	StaticEnv     *struct{}      `json:"static_env,omitempty" oneof:"kind"`
+}
+
+// StaticHeaders says that connections hold secret request headers. People who connect the server themselves are asked for
+// those of Names; none means Authorization.
+type StaticHeaders struct {
+	Names []string `json:"names,omitempty"`
 }
 
 // Affinity says where stateful upstream sessions or processes live; empty means the transport's default.

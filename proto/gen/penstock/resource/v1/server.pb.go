@@ -793,9 +793,12 @@ func (*NoCredential) Descriptor() ([]byte, []int) {
 	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{6}
 }
 
-// StaticHeaders says that connections hold secret request headers. It has no fields.
+// StaticHeaders says that connections hold secret request headers.
 type StaticHeaders struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of the headers that people are asked for when they connect the server themselves, for example "Authorization" or
+	// "X-Api-Key". Empty asks for Authorization.
+	Names         []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -828,6 +831,13 @@ func (x *StaticHeaders) ProtoReflect() protoreflect.Message {
 // Deprecated: Use StaticHeaders.ProtoReflect.Descriptor instead.
 func (*StaticHeaders) Descriptor() ([]byte, []int) {
 	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StaticHeaders) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
 }
 
 // StaticEnv says that connections hold secret environment variables. It has no fields.
@@ -1206,8 +1216,9 @@ const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\n" +
 	"static_env\x18\x03 \x01(\v2\x1f.penstock.resource.v1.StaticEnvH\x00R\tstaticEnvB\x06\n" +
 	"\x04kind\"\x0e\n" +
-	"\fNoCredential\"\x0f\n" +
-	"\rStaticHeaders\"\v\n" +
+	"\fNoCredential\"8\n" +
+	"\rStaticHeaders\x12'\n" +
+	"\x05names\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x14\"\ar\x05\x10\x01\x18\x80\x01R\x05names\"\v\n" +
 	"\tStaticEnv\"\xbd\x05\n" +
 	"\fServerStatus\x122\n" +
 	"\x10protocol_version\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x0fprotocolVersion\x12)\n" +
