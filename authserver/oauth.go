@@ -31,6 +31,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/router"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/tokens"
+	"github.com/penstockhq/penstock/authserver/internal/upstream"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/egress"
 )
@@ -70,6 +71,7 @@ type authorization struct {
 	consent   *consent.Handler
 	account   *account.Handler
 	connect   *connect.Handler
+	upstream  *upstream.Upstream
 }
 
 // Documents implements credentialapi.Issuer.
@@ -214,8 +216,14 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 	if err != nil {
 		return err
 	}
+	a.upstream, err = upstream.New(upstream.Config{
+		Issuer: s.c.Issuer, View: view, Vault: v, Audit: db, Egress: policy, Log: s.c.Telemetry.Log,
+	})
+	if err != nil {
+		return err
+	}
 	a.connect, err = connect.New(connect.Config{
-		Issuer: s.c.Issuer, Store: db, View: view, Logins: a.login, Installer: l, Vault: v, Log: s.c.Telemetry.Log,
+		Issuer: s.c.Issuer, Store: db, View: view, Logins: a.login, Installer: l, Vault: v, Upstream: a.upstream, Log: s.c.Telemetry.Log,
 	})
 	return err
 }
@@ -259,6 +267,8 @@ func (a *authorization) routes() []router.Route {
 		{Methods: "GET", Path: account.Path, Handler: f(a.account.Page), Page: true},
 		{Methods: "POST", Path: account.RevokePath, Handler: f(a.account.Revoke), Page: true},
 		{Methods: "GET, POST", Path: connect.Path, Handler: a.connect, Page: true, Bucket: limit.Connect, MaxBody: maxCredential},
+		{Methods: "GET", Path: upstream.CallbackPath, Handler: f(a.connect.Callback), Page: true, Bucket: limit.Connect},
+		{Methods: "GET", Path: upstream.DocumentPath, Handler: a.upstream, CORS: true},
 		{Methods: "GET", Path: "/{$}", Handler: f(a.account.Home), Page: true},
 		{Methods: "GET", Path: "/assets/", Handler: pages.Assets(), Page: true},
 	}

@@ -18,15 +18,21 @@ import (
 // completeTimeout bounds what is done with a credential; a person waits for it.
 const completeTimeout = 20 * time.Second
 
-// complete uses a link up and installs a credential. What comes to nothing leaves the link open: the person can try again. It is
+// complete uses a link up, then gets a credential and installs it. What comes to nothing leaves the link open: the person can try again. It is
 // finished even if the browser goes away meanwhile, so that the link and the connection do not contradict each other.
-func (h *Handler) complete(ctx context.Context, l store.ConnectLink, secret vault.Secret, names []string) error {
+func (h *Handler) complete(
+	ctx context.Context, l store.ConnectLink, names []string, credential func(context.Context) (vault.Secret, error),
+) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), completeTimeout)
 	defer cancel()
 	if err := h.use(ctx, l); err != nil {
 		return err
 	}
-	if err := h.install(ctx, l, secret, names); err != nil {
+	secret, err := credential(ctx)
+	if err == nil {
+		err = h.install(ctx, l, secret, names)
+	}
+	if err != nil {
 		h.reopen(ctx, l)
 		return err
 	}

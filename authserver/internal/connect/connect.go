@@ -12,6 +12,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/directory"
 	"github.com/penstockhq/penstock/authserver/internal/pages"
 	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/authserver/internal/upstream"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 )
 
@@ -51,6 +52,14 @@ type Vault interface {
 	Put(ctx context.Context, connection string, s vault.Secret) (version string, err error)
 }
 
+// Upstream has people give grants at authorization servers; [upstream.Upstream] is one.
+type Upstream interface {
+	// Begin returns where a person goes, and by what her answer is judged.
+	Begin(ctx context.Context, s *directory.Server, state, verifier string) (upstream.Journey, string, error)
+	// Finish redeems a code for a grant.
+	Finish(ctx context.Context, s *directory.Server, j upstream.Journey, code, verifier string) (vault.Secret, error)
+}
+
 // Config is what a [Handler] needs. Now may be nil, which means time.Now.
 type Config struct {
 	Issuer    string
@@ -59,6 +68,7 @@ type Config struct {
 	Logins    Logins
 	Installer Installer
 	Vault     Vault
+	Upstream  Upstream
 	Log       *slog.Logger
 	Now       func() time.Time
 }
@@ -71,8 +81,8 @@ type Handler struct {
 
 // New returns a handler.
 func New(c Config) (*Handler, error) {
-	if c.Issuer == "" || c.Store == nil || c.View == nil || c.Logins == nil || c.Installer == nil || c.Vault == nil || c.Log == nil {
-		return nil, errors.New("connect links need an issuer, a store, a directory, logins, an installer, a vault and a log")
+	if c.Issuer == "" || c.Store == nil || c.View == nil || c.Logins == nil || c.Installer == nil || c.Vault == nil || c.Upstream == nil || c.Log == nil {
+		return nil, errors.New("connect links need an issuer, a store, a directory, logins, an installer, a vault, an upstream client and a log")
 	}
 	if c.Now == nil {
 		c.Now = time.Now

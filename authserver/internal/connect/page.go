@@ -3,6 +3,7 @@
 package connect
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/pages"
 	"github.com/penstockhq/penstock/authserver/internal/reqctx"
 	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/authserver/internal/upstream"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -62,15 +64,24 @@ func (h *Handler) submit(w http.ResponseWriter, r *http.Request, v visit) {
 		})
 		return
 	}
+	if v.server.OAuth != nil {
+		h.depart(w, r, v)
+		return
+	}
 	secret, complete := typed(r.PostForm, v.server.Headers)
 	if !complete {
 		h.ask(w, r, http.StatusBadRequest, v, "Fill in every field.")
 		return
 	}
-	if err := h.complete(r.Context(), v.link, secret, v.server.Headers); err != nil {
+	err := h.complete(r.Context(), v.link, v.server.Headers, func(context.Context) (vault.Secret, error) { return secret, nil })
+	if err != nil {
 		h.refused(w, r, v, err)
 		return
 	}
+	h.connected(w, r, v)
+}
+
+func (h *Handler) connected(w http.ResponseWriter, r *http.Request, v visit) {
 	h.render(w, r, http.StatusOK, pages.NoticePage{
 		Title: v.server.Title() + " is connected", Text: "Connected. Go back to your client and try again.",
 	})
@@ -101,27 +112,33 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) (visit, bool) {
 		h.lost(w, r, err)
 		return v, false
 	}
+	ok := h.person(w, r, &v)
+	return v, ok
+}
+
+// person checks that the person of a link is logged in and may use it, or answers.
+func (h *Handler) person(w http.ResponseWriter, r *http.Request, v *visit) bool {
 	login, err := h.c.Logins.Current(r)
 	switch {
 	case err != nil:
 		h.failed(w, r, err)
-		return v, false
+		return false
 	case login == nil:
 		pages.Redirect(w, h.base+loginPath+"?"+url.Values{"request": {v.id}}.Encode())
-		return v, false
+		return false
 	case login.User != v.link.User:
 		h.mismatch(w, r, v.link, login.User)
-		return v, false
+		return false
 	}
 	if v.user = v.view.User(login.User); v.user == nil {
 		h.render(w, r, http.StatusForbidden, pages.ErrorPage{Title: "Your account is not active", Text: "Ask an administrator to activate it."})
-		return v, false
+		return false
 	}
 	if v.server = v.view.Server(v.link.Server); v.server == nil || !v.server.Connectable() {
 		h.lost(w, r, over())
-		return v, false
+		return false
 	}
-	return v, true
+	return true
 }
 
 func (h *Handler) ask(w http.ResponseWriter, r *http.Request, status int, v visit, problem string) {
@@ -173,11 +190,14 @@ func (h *Handler) lost(w http.ResponseWriter, r *http.Request, err error) {
 
 // refused answers for a credential that was not stored.
 func (h *Handler) refused(w http.ResponseWriter, r *http.Request, v visit, err error) {
-	switch f := fault.From(err); {
+	f := fault.From(err)
+	switch { //nolint:staticcheck // kinds and reasons
 	case f.Reason == ReasonOver, f.Reason == directory.ReasonServerUnknown:
 		h.lost(w, r, over())
 	case f.Reason == vault.ReasonInvalid:
 		h.ask(w, r, http.StatusBadRequest, v, "A value cannot be sent as a header: it has a character that is not allowed, or more than 16 KiB.")
+	case f.Kind == fault.Precondition, f.Reason == upstream.ReasonRefused:
+		h.unmended(w, r, v, err)
 	case f.Reason == directory.ReasonConnectNotAllowed, f.Reason == directory.ReasonDeactivated:
 		h.render(w, r, http.StatusForbidden, pages.ErrorPage{
 			Title: "You may not connect " + v.server.Title(), Code: f.Reason, Text: "Ask the administrator of Penstock in your organisation for access to the server.",

@@ -30,8 +30,11 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/router"
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore"
 	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/authserver/internal/upstream"
+	"github.com/penstockhq/penstock/authserver/internal/upstream/upstreamfake"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/egress"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
@@ -47,6 +50,8 @@ type world struct {
 	store   *sqlstore.Store
 	vault   *vault.Vault
 	plane   *plane
+	fake    *upstreamfake.Fake
+	up      *upstream.Upstream
 	connect *connect.Handler
 	handler http.Handler
 	log     *buffer
@@ -56,7 +61,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), log: &buffer{}, plane: &plane{connections: map[string]directory.Installation{}}}
+	w := &world{t: t, dir: t.TempDir(), log: &buffer{}, fake: upstreamfake.New(t), plane: &plane{connections: map[string]directory.Installation{}}}
 	var err error
 	w.store, err = sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(w.dir, "a.db"))
 	w.must(err)
@@ -75,13 +80,21 @@ func newWorld(t *testing.T) *world {
 		},
 		Gateways: []*directory.Gateway{{UID: "g1", Name: "eng", DisplayName: "Engineering"}},
 		Servers: []*directory.Server{
+			{UID: "s3", Name: "jira", DisplayName: "Jira", URL: w.fake.MCP, OAuth: &directory.OAuth{}},
+			{UID: "s4", Name: "other", URL: w.fake.MCP, OAuth: &directory.OAuth{}},
 			{UID: "s1", Name: "github", DisplayName: "GitHub", URL: "https://mcp.github.example/mcp", Headers: []string{"Authorization", "X-Org"}},
 			{UID: "s2", Name: "plain", URL: "https://plain.example/mcp"},
 		},
+		Connections: []*directory.Connection{{UID: "c-u-ada/jira", Name: "ada-jira", Server: "jira"}},
 	})
+	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.up, err = upstream.New(upstream.Config{
+		Issuer: issuer, View: func() *directory.View { return w.view }, Vault: w.vault, Audit: w.store, Egress: egress.Policy{AllowLoopback: true}, Log: log,
+	})
+	w.must(err)
 	w.connect, err = connect.New(connect.Config{
 		Issuer: issuer, Store: w.store, View: func() *directory.View { return w.view }, Logins: logins{}, Installer: w.plane, Vault: w.vault,
-		Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: w.now,
+		Upstream: w.up, Log: log, Now: w.now,
 	})
 	w.must(err)
 	limiter, err := limit.New(limit.Config{})
@@ -90,6 +103,7 @@ func newWorld(t *testing.T) *world {
 		Issuer: issuer, Limiter: limiter, Log: slog.New(slog.DiscardHandler), Meter: noop.NewMeterProvider(),
 		Routes: []router.Route{
 			{Methods: "GET, POST", Path: connect.Path, Handler: w.connect, Page: true, MaxBody: 1 << 20},
+			{Methods: "GET", Path: upstream.CallbackPath, Handler: http.HandlerFunc(w.connect.Callback), Page: true},
 		},
 	})
 	w.must(err)

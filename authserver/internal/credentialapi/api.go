@@ -36,8 +36,14 @@ const (
 // Vault is what this room needs of the vault.
 type Vault interface {
 	Put(ctx context.Context, connection string, s vault.Secret) (version string, err error)
-	Resolve(ctx context.Context, connection, version string) (vault.Secret, error)
 	Delete(ctx context.Context, connection string) (int, error)
+}
+
+// Credentials gives credentials out.
+type Credentials interface {
+	// Resolve opens a version of a connection's credential; what can be renewed is renewed in time, or at once if the server
+	// refused it. The time is until when it may be kept, zero if that is not known.
+	Resolve(ctx context.Context, connection, version string, refused bool) (vault.Secret, time.Time, error)
 }
 
 // Passwords is what this room needs of the people who log in.
@@ -80,34 +86,36 @@ type Directory interface {
 
 // Config is what an API needs. Now may be nil, which means time.Now.
 type Config struct {
-	Vault      Vault
-	Passwords  Passwords
-	Issuer     Issuer
-	Directory  Directory
-	Links      Links
-	Log        *slog.Logger
-	Tracer     trace.TracerProvider
-	Meter      metric.MeterProvider
-	Propagator propagation.TextMapPropagator
-	Now        func() time.Time
+	Vault       Vault
+	Credentials Credentials
+	Passwords   Passwords
+	Issuer      Issuer
+	Directory   Directory
+	Links       Links
+	Log         *slog.Logger
+	Tracer      trace.TracerProvider
+	Meter       metric.MeterProvider
+	Propagator  propagation.TextMapPropagator
+	Now         func() time.Time
 }
 
 // API implements the credential service. It is safe for concurrent use.
 type API struct {
-	vault      Vault
-	passwords  Passwords
-	issuer     Issuer
-	directory  Directory
-	links      Links
-	report     reporter
-	propagator propagation.TextMapPropagator
-	now        func() time.Time
+	vault       Vault
+	credentials Credentials
+	passwords   Passwords
+	issuer      Issuer
+	directory   Directory
+	links       Links
+	report      reporter
+	propagator  propagation.TextMapPropagator
+	now         func() time.Time
 }
 
 // New returns an API on its parts.
 func New(c Config) (*API, error) {
-	if c.Vault == nil || c.Passwords == nil || c.Issuer == nil || c.Directory == nil || c.Links == nil {
-		return nil, errors.New("the credential api needs a vault, passwords, an issuer, a directory and links")
+	if c.Vault == nil || c.Credentials == nil || c.Passwords == nil || c.Issuer == nil || c.Directory == nil || c.Links == nil {
+		return nil, errors.New("the credential api needs a vault, credentials, passwords, an issuer, a directory and links")
 	}
 	if c.Log == nil || c.Tracer == nil || c.Meter == nil || c.Propagator == nil {
 		return nil, errors.New("the credential api needs a log, a tracer, a meter and a propagator")
@@ -120,7 +128,7 @@ func New(c Config) (*API, error) {
 		return nil, err
 	}
 	return &API{
-		vault: c.Vault, passwords: c.Passwords, issuer: c.Issuer, directory: c.Directory, links: c.Links, report: report,
+		vault: c.Vault, credentials: c.Credentials, passwords: c.Passwords, issuer: c.Issuer, directory: c.Directory, links: c.Links, report: report,
 		propagator: c.Propagator, now: c.Now,
 	}, nil
 }
@@ -191,13 +199,16 @@ func (s service) Resolve(ctx context.Context, m *credentialv1.ResolveRequest) (*
 		if err := s.directory.MayResolve(ctx, callerOf(ctx).workload, m.GetConnectionUid(), principal); err != nil {
 			return err
 		}
-		secret, err := s.vault.Resolve(ctx, m.GetConnectionUid(), m.GetVersion())
+		secret, until, err := s.credentials.Resolve(ctx, m.GetConnectionUid(), m.GetVersion(), m.GetRefused())
 		if err != nil {
 			return fmt.Errorf("resolve a credential: %w", err)
 		}
+		if latest := s.now().Add(lifetime); until.IsZero() || until.After(latest) {
+			until = latest
+		}
 		r = &credentialv1.ResolveResponse{
 			Secret:     &credentialv1.StaticSecret{Headers: reveal(secret.Headers), Env: reveal(secret.Env)},
-			ExpireTime: timestamppb.New(s.now().Add(lifetime)),
+			ExpireTime: timestamppb.New(until),
 		}
 		return nil
 	})

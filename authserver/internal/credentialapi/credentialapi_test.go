@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,6 +42,8 @@ type memory struct {
 	secrets map[string]vault.Secret
 	fail    error
 	panics  bool
+	until   time.Time
+	refused []bool // of the calls of Resolve
 }
 
 func (m *memory) enter() error {
@@ -61,15 +64,16 @@ func (m *memory) Put(_ context.Context, connection string, s vault.Secret) (stri
 	return version, nil
 }
 
-func (m *memory) Resolve(_ context.Context, connection, version string) (vault.Secret, error) {
+func (m *memory) Resolve(_ context.Context, connection, version string, refused bool) (vault.Secret, time.Time, error) {
 	if err := m.enter(); err != nil {
-		return vault.Secret{}, err
+		return vault.Secret{}, time.Time{}, err
 	}
+	m.refused = append(m.refused, refused)
 	s, ok := m.secrets[connection+" "+version]
 	if !ok {
-		return vault.Secret{}, fault.New(fault.Precondition, vault.ReasonMissing, "Store it anew.")
+		return vault.Secret{}, time.Time{}, fault.New(fault.Precondition, vault.ReasonMissing, "Store it anew.")
 	}
-	return s, nil
+	return s, m.until, nil
 }
 
 func (m *memory) Delete(_ context.Context, connection string) (int, error) {
@@ -150,7 +154,7 @@ func newBench(t *testing.T) *bench {
 		now: time.Date(2026, 7, 28, 12, 0, 0, 0, time.UTC),
 	}
 	api, err := credentialapi.New(credentialapi.Config{
-		Vault: b.vault, Passwords: b.house, Issuer: b.house, Directory: b.people, Links: b.house, Log: slog.New(slog.NewJSONHandler(b.log, nil)), Propagator: propagation.TraceContext{},
+		Vault: b.vault, Credentials: b.vault, Passwords: b.house, Issuer: b.house, Directory: b.people, Links: b.house, Log: slog.New(slog.NewJSONHandler(b.log, nil)), Propagator: propagation.TraceContext{},
 		Tracer: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(b.spans)),
 		Meter:  noop.NewMeterProvider(), Now: func() time.Time { return b.now },
 	})
@@ -196,6 +200,17 @@ func TestPutResolveDelete(t *testing.T) {
 	}
 	if want := b.now.Add(15 * time.Minute); !got.GetExpireTime().AsTime().Equal(want) {
 		t.Errorf("expires at %v, want %v", got.GetExpireTime().AsTime(), want)
+	}
+	for _, c := range []struct{ until, want time.Time }{
+		{b.now.Add(3 * time.Minute), b.now.Add(3 * time.Minute)}, {b.now.Add(time.Hour), b.now.Add(15 * time.Minute)},
+	} {
+		b.vault.until, resolve.Refused = c.until, true
+		if got, err = node.Resolve(t.Context(), resolve); err != nil || !got.GetExpireTime().AsTime().Equal(c.want) {
+			t.Errorf("expires at %v, want %v (%v)", got.GetExpireTime().AsTime(), c.want, err)
+		}
+	}
+	if want := []bool{false, true, true}; !slices.Equal(b.vault.refused, want) {
+		t.Errorf("refused is %v, want %v", b.vault.refused, want)
 	}
 	_, err = controlPlane.DeleteSecrets(t.Context(), &credentialv1.DeleteSecretsRequest{ConnectionUid: "c1"})
 	must(t, err)

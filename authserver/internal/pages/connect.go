@@ -12,8 +12,8 @@ type ConnectPage struct {
 	Person  string // who is logged in, for people
 	Action  string
 	CSRF    string
-	Fields  []SecretField
-	Error   string // what is wrong with what was typed; empty: nothing
+	Fields  []SecretField // none: the form leads on to an authorization server
+	Error   string        // what is wrong with what was typed; empty: nothing
 }
 
 // SecretField is one value that is asked for.

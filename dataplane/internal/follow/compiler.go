@@ -46,7 +46,7 @@ type Compiler struct {
 
 // Features returns what nodes of this release enforce, in the words by which admission asks for it (D-37).
 func Features() []string {
-	return []string{"bearer_token", "oauth", "rate_limits", "required_scopes", "server_features", "sse", "stdio", "streamable_http"}
+	return []string{"bearer_token", "oauth", "rate_limits", "required_scopes", "server_features", "sse", "stdio", "streamable_http", "upstream_oauth"}
 }
 
 // New returns a compiler that publishes to holder and tells denials what was taken away.

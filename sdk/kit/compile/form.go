@@ -105,7 +105,7 @@ type Server struct {
 	Args           []string // stdio arguments
 	Env            map[string]string
 	Headers        map[string]string // fixed extra headers
-	NeedsSecret    bool              // connections carry a static credential
+	NeedsSecret    bool              // connections carry a credential
 	Protocol       string            // version to speak: configured, else discovered, else empty
 	Stateless      bool
 	Homed          bool // its processes or sessions of a principal live on one node (M-94)

@@ -1,4 +1,5 @@
--- Links under which people give credentials for servers. Times are microseconds since 1970, 0 = never.
+-- Links under which people give credentials for servers, and leases of what they gave. Times are microseconds since 1970,
+-- 0 = never.
 
 -- +goose Up
 CREATE TABLE connect_links (
@@ -17,6 +18,10 @@ CREATE INDEX connect_links_expire_time ON connect_links (expire_time);
 -- Whoever makes a link has counted the open ones.
 INSERT INTO oauth_locks (name) VALUES ('connect links');
 
+-- Until when one authserver renews the grant in a secret.
+ALTER TABLE secrets ADD COLUMN lease_time BIGINT NOT NULL DEFAULT 0;
+
 -- +goose Down
+ALTER TABLE secrets DROP COLUMN lease_time;
 DELETE FROM oauth_locks WHERE name = 'connect links';
 DROP TABLE connect_links;

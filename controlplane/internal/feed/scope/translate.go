@@ -73,7 +73,14 @@ func Encode(rec *catalog.Record) (*Entry, error) {
 			}},
 		})
 	}
-	if m := connectable(r.GetServer()); m != nil && err == nil {
+	m := connectable(r.GetServer())
+	if m != nil && err == nil {
+		if c := m.GetCredential(); c.GetOauth() != nil { // how a grant is given is the authserver's business
+			r.GetServer().Credential = &resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_Oauth{Oauth: &resourcev1.OAuthCredential{}}}
+			e.reduced, err = encode.Marshal(r)
+		}
+	}
+	if m != nil && err == nil {
 		e.auth, err = encode.Marshal(&distributionv1.Resource{
 			Kind: r.GetKind(), Name: r.GetName(), Version: r.GetVersion(), Body: &distributionv1.Resource_Server{Server: m},
 		})
@@ -87,7 +94,7 @@ func Encode(rec *catalog.Record) (*Entry, error) {
 // connectable returns what an authserver must know of a server for which people give a credential themselves: what to ask for,
 // and whom it is for. It is nil for every other server.
 func connectable(s *resourcev1.Server) *resourcev1.Server {
-	if s.GetCredential().GetStaticHeaders() == nil {
+	if s.GetCredential().GetStaticHeaders() == nil && s.GetCredential().GetOauth() == nil {
 		return nil
 	}
 	m := &resourcev1.Server{Name: s.GetName(), Uid: s.GetUid(), DisplayName: s.GetDisplayName(), Credential: s.GetCredential()}
@@ -109,6 +116,9 @@ func message(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
 		err := decode(rec, m)
 		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
 		m.Status = found(m)
+		if o := m.GetCredential().GetOauth(); o != nil {
+			o.ClientSecret = "" // never stored; and never sent, whatever is stored (D-84)
+		}
 		return &distributionv1.Resource{Body: &distributionv1.Resource_Server{Server: m}}, err
 	case catalog.KindConnection:
 		m := &resourcev1.Connection{}

@@ -258,3 +258,27 @@ func TestConnectableServersAreForTheAuthserver(t *testing.T) {
 		}
 	}
 }
+
+// UP-4, D-82, D-84: how a grant is given is the authserver's business; a node learns that there is one. The secret of the client
+// goes to nobody, whatever is stored.
+func TestOAuthOfServersIsForTheAuthserver(t *testing.T) {
+	e, err := scope.Encode(record(catalog.KindServer, "github", `{"streamable_http":{"url":"https://mcp.example/mcp"},
+		"credential":{"oauth":{"issuer":"https://as.example","client_id":"penstock-canary","client_secret":"s3cret","secret_version":"v_1"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s, want := range map[scope.Scope]*resourcev1.OAuthCredential{
+		{Region: "eu"}: {}, {Authserver: true}: {Issuer: "https://as.example", ClientId: "penstock-canary", SecretVersion: "v_1"},
+	} {
+		got := &distributionv1.Resource{}
+		if err := proto.Unmarshal(e.For(s), got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got.GetServer().GetCredential().GetOauth(), protocmp.Transform()); diff != "" {
+			t.Errorf("to %+v (-want +got):\n%s", s, diff)
+		}
+		if strings.Contains(string(e.For(s)), "s3cret") {
+			t.Errorf("%+v gets the secret", s)
+		}
+	}
+}
