@@ -146,17 +146,23 @@ func TestCallbackRefusals(t *testing.T) {
 		{"another iss", func(_ *world, _ *browser, back string) string {
 			return edit(back, func(q url.Values) { q.Set("iss", "https://evil.example") })
 		}, 400, "UPSTREAM_ISSUER_MISMATCH", "upstream.credential.failed refused upstream_issuer_mismatch u-ada  u-ada/jira"},
-		{"no iss", func(_ *world, _ *browser, back string) string { return edit(back, func(q url.Values) { q.Del("iss") }) },
-			400, "UPSTREAM_ISSUER_MISMATCH", "upstream.credential.failed refused upstream_issuer_mismatch u-ada  u-ada/jira"},
+		{
+			"no iss", func(_ *world, _ *browser, back string) string { return edit(back, func(q url.Values) { q.Del("iss") }) },
+			400, "UPSTREAM_ISSUER_MISMATCH", "upstream.credential.failed refused upstream_issuer_mismatch u-ada  u-ada/jira",
+		},
 		{"refused", func(_ *world, _ *browser, back string) string {
 			return edit(back, func(q url.Values) { q.Set("error", "access_denied") })
 		}, 400, "Jira is not connected", "upstream.credential.failed refused upstream_refused u-ada  u-ada/jira"},
-		{"another code", func(_ *world, _ *browser, back string) string {
-			return edit(back, func(q url.Values) { q.Set("code", "x") })
+		{
+			"another code", func(_ *world, _ *browser, back string) string {
+				return edit(back, func(q url.Values) { q.Set("code", "x") })
+			},
+			400, "CREDENTIAL_DEAD", "upstream.credential.failed refused credential_dead u-ada  u-ada/jira",
 		},
-			400, "CREDENTIAL_DEAD", "upstream.credential.failed refused credential_dead u-ada  u-ada/jira"},
-		{"somebody else is logged in", func(_ *world, b *browser, back string) string { b.user = "u-bob"; return back },
-			403, "This link is not yours", "elicitation.user_mismatch refused user_mismatch u-bob  u-ada/jira"},
+		{
+			"somebody else is logged in", func(_ *world, b *browser, back string) string { b.user = "u-bob"; return back },
+			403, "This link is not yours", "elicitation.user_mismatch refused user_mismatch u-bob  u-ada/jira",
+		},
 		{"nobody is logged in", func(_ *world, b *browser, back string) string { b.user = ""; return back }, 303, "", "elicitation.created ok  spiffe://x/node/n  u-ada/jira"},
 		{"the server moved", func(w *world, _ *browser, back string) string {
 			w.view = directory.NewView(directory.Content{

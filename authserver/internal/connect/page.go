@@ -191,7 +191,7 @@ func (h *Handler) lost(w http.ResponseWriter, r *http.Request, err error) {
 // refused answers for a credential that was not stored.
 func (h *Handler) refused(w http.ResponseWriter, r *http.Request, v visit, err error) {
 	f := fault.From(err)
-	switch { //nolint:staticcheck // kinds and reasons
+	switch {
 	case f.Reason == ReasonOver, f.Reason == directory.ReasonServerUnknown:
 		h.lost(w, r, over())
 	case f.Reason == vault.ReasonInvalid:

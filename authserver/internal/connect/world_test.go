@@ -188,7 +188,7 @@ func (w *world) send(user, method, path string, form url.Values) (status int, bo
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	if user != "" {
-		r.AddCookie(&http.Cookie{Name: pages.CookieName(issuer, pages.LoginCookie), Value: user + "/secret"})
+		r.AddCookie(cookie(pages.CookieName(issuer, pages.LoginCookie), user+"/secret"))
 	}
 	rec := httptest.NewRecorder()
 	w.handler.ServeHTTP(rec, r)

@@ -197,11 +197,14 @@ func TestConfiguredClient(t *testing.T) {
 		{"pinned issuer without a word of PKCE", upstreamfake.Behavior{NoMetadata: true, Metadata: func(m map[string]any) {
 			delete(m, "code_challenge_methods_supported")
 		}}, func(w *world, o *directory.OAuth) { o.Issuer = w.fake.Issuer }},
-		{"no metadata at all", upstreamfake.Behavior{NoMetadata: true, Metadata: func(m map[string]any) { clear(m) }, Response: func(v url.Values) { v.Del("iss") }},
+		{
+			"no metadata at all",
+			upstreamfake.Behavior{NoMetadata: true, Metadata: func(m map[string]any) { clear(m) }, Response: func(v url.Values) { v.Del("iss") }},
 			func(w *world, o *directory.OAuth) {
 				o.AuthorizationEndpoint = strings.TrimSuffix(w.fake.Issuer, "/tenant") + "/authorize"
 				o.TokenEndpoint = strings.TrimSuffix(w.fake.Issuer, "/tenant") + "/token"
-			}},
+			},
+		},
 		{"metadata without a challenge", upstreamfake.Behavior{NoChallenge: true}, func(*world, *directory.OAuth) {}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
