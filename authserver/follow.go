@@ -148,6 +148,15 @@ func (l *link) LoginUser(ctx context.Context, a directory.Account) (uid string, 
 	return directory.NewRemote(client.DirectoryService()).LoginUser(ctx, a)
 }
 
+// ConnectServer implements connect.Installer.
+func (l *link) ConnectServer(ctx context.Context, i directory.Installation) (connection string, err error) {
+	client, err := l.followed()
+	if err != nil {
+		return "", err
+	}
+	return directory.NewRemote(client.DirectoryService()).ConnectServer(ctx, i)
+}
+
 // Publish implements outbox.Publisher.
 func (l *link) Publish(ctx context.Context, list []store.Revocation) error {
 	client, err := l.followed()

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/account"
@@ -15,7 +16,9 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/clients/cimd"
 	"github.com/penstockhq/penstock/authserver/internal/clients/redirect"
 	"github.com/penstockhq/penstock/authserver/internal/clients/register"
+	"github.com/penstockhq/penstock/authserver/internal/connect"
 	"github.com/penstockhq/penstock/authserver/internal/consent"
+	"github.com/penstockhq/penstock/authserver/internal/credentialapi"
 	"github.com/penstockhq/penstock/authserver/internal/directory"
 	"github.com/penstockhq/penstock/authserver/internal/discovery"
 	"github.com/penstockhq/penstock/authserver/internal/grants"
@@ -29,6 +32,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/router"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/tokens"
+	"github.com/penstockhq/penstock/authserver/internal/upstream"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/egress"
 )
@@ -45,6 +49,8 @@ const (
 	maxUnused = 10_000
 	// maxPosted bounds what is read of a request to endpoints that say themselves, at half of it, what is too long (REG-2).
 	maxPosted = 128 << 10
+	// maxCredential bounds the form of a credential: 20 headers of 16 KiB, escaped.
+	maxCredential = 1 << 20
 	// fetchTimeout bounds one request to an identity provider.
 	fetchTimeout = 10 * time.Second
 )
@@ -65,6 +71,8 @@ type authorization struct {
 	authorize *authorize.Handler
 	consent   *consent.Handler
 	account   *account.Handler
+	connect   *connect.Handler
+	upstream  *upstream.Upstream
 }
 
 // Documents implements credentialapi.Issuer.
@@ -77,8 +85,11 @@ func (a *authorization) SetPassword(ctx context.Context, uid, password string) e
 	return a.login.SetPassword(ctx, uid, password)
 }
 
-// Describe implements login.Destinations: login and authorize know each other through it.
+// Describe implements login.Destinations: login, authorize and connect know each other through it.
 func (a *authorization) Describe(ctx context.Context, request string) (pages.Destination, error) {
+	if connect.IsLink(request) {
+		return a.connect.Describe(ctx, request)
+	}
 	return a.authorize.Describe(ctx, request)
 }
 
@@ -90,6 +101,19 @@ func (a *authorization) Signed(ctx context.Context, idp *directory.Provider, com
 // Asserted implements idjag.Providers.
 func (a *authorization) Asserted(ctx context.Context, view *directory.View, idp *directory.Provider, claims []byte) (string, error) {
 	return a.login.Asserted(ctx, view, idp, claims)
+}
+
+// Onward implements login.Destinations.
+func (a *authorization) Onward(request string) string {
+	if connect.IsLink(request) {
+		return connect.Onward(request)
+	}
+	return consent.Path + "?" + url.Values{"request": {request}}.Encode()
+}
+
+// Create implements credentialapi.Links.
+func (a *authorization) Create(ctx context.Context, r credentialapi.LinkRequest) (link string, expires time.Time, err error) {
+	return a.connect.Create(ctx, connect.Request(r))
 }
 
 // openAuthorization makes the rooms. It starts nothing.
@@ -208,6 +232,18 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 	a.account, err = account.New(account.Config{
 		Issuer: s.c.Issuer, Store: db, View: view, Logins: a.login, Revoker: a.grants, Now: time.Now, Log: s.c.Telemetry.Log,
 	})
+	if err != nil {
+		return err
+	}
+	a.upstream, err = upstream.New(upstream.Config{
+		Issuer: s.c.Issuer, View: view, Vault: v, Audit: db, Egress: policy, Log: s.c.Telemetry.Log,
+	})
+	if err != nil {
+		return err
+	}
+	a.connect, err = connect.New(connect.Config{
+		Issuer: s.c.Issuer, Store: db, View: view, Logins: a.login, Installer: l, Vault: v, Upstream: a.upstream, Log: s.c.Telemetry.Log,
+	})
 	return err
 }
 
@@ -249,6 +285,9 @@ func (a *authorization) routes() []router.Route {
 		{Methods: "POST", Path: login.LogoutPath, Handler: f(a.login.Logout), Page: true},
 		{Methods: "GET", Path: account.Path, Handler: f(a.account.Page), Page: true},
 		{Methods: "POST", Path: account.RevokePath, Handler: f(a.account.Revoke), Page: true},
+		{Methods: "GET, POST", Path: connect.Path, Handler: a.connect, Page: true, Bucket: limit.Connect, MaxBody: maxCredential},
+		{Methods: "GET", Path: upstream.CallbackPath, Handler: f(a.connect.Callback), Page: true, Bucket: limit.Connect},
+		{Methods: "GET", Path: upstream.DocumentPath, Handler: a.upstream, CORS: true},
 		{Methods: "GET", Path: "/{$}", Handler: f(a.account.Home), Page: true},
 		{Methods: "GET", Path: "/assets/", Handler: pages.Assets(), Page: true},
 	}

@@ -19,6 +19,8 @@ import (
 const (
 	// ReasonOutOfScope: no gateway that the node serves uses the connection, or there is no such connection (Denied).
 	ReasonOutOfScope = "CONNECTION_OUT_OF_SCOPE"
+	// ReasonGatewayOutOfScope: the node does not serve the gateway of a connect link, or there is no such gateway (Denied).
+	ReasonGatewayOutOfScope = "GATEWAY_OUT_OF_SCOPE"
 	// ReasonPrincipal: the user that a call is for is gone or deactivated (Denied).
 	ReasonPrincipal = "PRINCIPAL_UNKNOWN"
 	// ReasonNoDirectory: nothing was heard of a control plane yet, ever (Unavailable).
@@ -53,12 +55,22 @@ func (r *release) Banned(w ident.Workload) bool { return r.bans.Banned(w) }
 
 // MayResolve implements credentialapi.Directory.
 func (r *release) MayResolve(ctx context.Context, node ident.Workload, connection string, p ident.Principal) error {
+	return r.settle(ctx, func(v *directory.View) error { return judge(v, node, connection, p) })
+}
+
+// MayConnect implements credentialapi.Directory.
+func (r *release) MayConnect(ctx context.Context, node ident.Workload, gateway, user string) error {
+	return r.settle(ctx, func(v *directory.View) error { return judgeLink(v, node, gateway, user) })
+}
+
+// settle decides by the newest view, and waits a moment for a newer one before it refuses.
+func (r *release) settle(ctx context.Context, decide func(*directory.View) error) error {
 	ctx, cancel := context.WithTimeout(ctx, releaseGrace)
 	defer cancel()
 	for {
 		changed := r.follower.Changed()
 		v := r.follower.View()
-		err := judge(v, node, connection, p)
+		err := decide(v)
 		if err == nil || v != nil && !r.fresh() {
 			return err
 		}
@@ -74,13 +86,31 @@ func (r *release) MayResolve(ctx context.Context, node ident.Workload, connectio
 func judge(v *directory.View, node ident.Workload, connection string, p ident.Principal) error {
 	switch {
 	case v == nil:
-		return fault.New(fault.Unavailable, ReasonNoDirectory, "The authserver has not heard of a control plane yet.").After(time.Second)
+		return noDirectory()
 	case !v.Reaches(connection, node.Region):
 		return fault.New(fault.Denied, ReasonOutOfScope, "No gateway that this node serves uses the connection.")
 	case p.Kind == ident.KindUser && p.UID != "" && v.User(p.UID) == nil:
 		return fault.New(fault.Denied, ReasonPrincipal, "The user is not there or is deactivated.")
 	}
 	return nil
+}
+
+// judgeLink decides by one view whether a link may be made.
+func judgeLink(v *directory.View, node ident.Workload, gateway, user string) error {
+	if v == nil {
+		return noDirectory()
+	}
+	if g := v.GatewayByName(gateway); g == nil || !g.InRegion(node.Region) {
+		return fault.New(fault.Denied, ReasonGatewayOutOfScope, "This node does not serve the gateway.")
+	}
+	if v.User(user) == nil {
+		return fault.New(fault.Denied, ReasonPrincipal, "The user is not there or is deactivated.")
+	}
+	return nil
+}
+
+func noDirectory() error {
+	return fault.New(fault.Unavailable, ReasonNoDirectory, "The authserver has not heard of a control plane yet.").After(time.Second)
 }
 
 // RecordDenial implements credentialapi.Directory.

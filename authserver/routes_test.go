@@ -26,6 +26,7 @@ func TestRoutes(t *testing.T) {
 		base + "introspect": limit.Token + "  ", base + "authorize": limit.Authorize + " " + limit.AuthorizeClient + " page", base + "consent": limit.Authorize + "  page",
 		"/login": limit.Login + "  page", "/login/password": limit.Login + "  page", "/login/provider/{provider}": limit.Login + "  page",
 		"/login/callback/{provider}": limit.Login + "  page", "/logout": "  page", "/account": "  page", "/account/revoke": "  page", "/{$}": "  page", "/assets/": "  page",
+		"/connect/{link}": limit.Connect + "  page", "/upstream/callback/{server}": limit.Connect + "  page", "/upstream/client.json": "  cors",
 	}
 	for _, r := range w.a.routes() {
 		kind := ""

@@ -3,6 +3,7 @@
 package credentialapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,8 +36,14 @@ const (
 // Vault is what this room needs of the vault.
 type Vault interface {
 	Put(ctx context.Context, connection string, s vault.Secret) (version string, err error)
-	Resolve(ctx context.Context, connection, version string) (vault.Secret, error)
 	Delete(ctx context.Context, connection string) (int, error)
+}
+
+// Credentials gives credentials out.
+type Credentials interface {
+	// Resolve opens a version of a connection's credential; what can be renewed is renewed in time, or at once if the server
+	// refused it. The time is until when it may be kept, zero if that is not known.
+	Resolve(ctx context.Context, connection, version string, refused bool) (vault.Secret, time.Time, error)
 }
 
 // Passwords is what this room needs of the people who log in.
@@ -51,6 +58,18 @@ type Issuer interface {
 	Documents() (issuer string, metadata, jwks []byte)
 }
 
+// Links makes connect links.
+type Links interface {
+	// Create makes a link and returns its URL and its end. The faults are those of connect.Handler.
+	Create(ctx context.Context, r LinkRequest) (url string, expires time.Time, err error)
+}
+
+// LinkRequest says who is to connect what.
+type LinkRequest struct {
+	User, Server, Client, Gateway string
+	Node                          string // SPIFFE ID of the node that asks
+}
+
 // Directory is what this room needs of the directory of the organisation.
 type Directory interface {
 	// Banned reports whether a workload is shut out (D-81).
@@ -58,38 +77,45 @@ type Directory interface {
 	// MayResolve returns nil if a node may have the credential of a connection (uid) for a principal (zero: for none): a
 	// gateway in its scope uses the connection (D-85, KM-7), and the principal is not known to be gone. Denied otherwise.
 	MayResolve(ctx context.Context, node ident.Workload, connection string, p ident.Principal) error
+	// MayConnect returns nil if a node may have a link made for a user (uid) whose call came to a gateway (name): the node
+	// serves the gateway (KM-7), and the user is there and active. Denied otherwise.
+	MayConnect(ctx context.Context, node ident.Workload, gateway, user string) error
 	// RecordDenial keeps an audit event (AU-2).
 	RecordDenial(ctx context.Context, e store.Event)
 }
 
 // Config is what an API needs. Now may be nil, which means time.Now.
 type Config struct {
-	Vault      Vault
-	Passwords  Passwords
-	Issuer     Issuer
-	Directory  Directory
-	Log        *slog.Logger
-	Tracer     trace.TracerProvider
-	Meter      metric.MeterProvider
-	Propagator propagation.TextMapPropagator
-	Now        func() time.Time
+	Vault       Vault
+	Credentials Credentials
+	Passwords   Passwords
+	Issuer      Issuer
+	Directory   Directory
+	Links       Links
+	Log         *slog.Logger
+	Tracer      trace.TracerProvider
+	Meter       metric.MeterProvider
+	Propagator  propagation.TextMapPropagator
+	Now         func() time.Time
 }
 
 // API implements the credential service. It is safe for concurrent use.
 type API struct {
-	vault      Vault
-	passwords  Passwords
-	issuer     Issuer
-	directory  Directory
-	report     reporter
-	propagator propagation.TextMapPropagator
-	now        func() time.Time
+	vault       Vault
+	credentials Credentials
+	passwords   Passwords
+	issuer      Issuer
+	directory   Directory
+	links       Links
+	report      reporter
+	propagator  propagation.TextMapPropagator
+	now         func() time.Time
 }
 
 // New returns an API on its parts.
 func New(c Config) (*API, error) {
-	if c.Vault == nil || c.Passwords == nil || c.Issuer == nil || c.Directory == nil {
-		return nil, errors.New("the credential api needs a vault, passwords, an issuer and a directory")
+	if c.Vault == nil || c.Credentials == nil || c.Passwords == nil || c.Issuer == nil || c.Directory == nil || c.Links == nil {
+		return nil, errors.New("the credential api needs a vault, credentials, passwords, an issuer, a directory and links")
 	}
 	if c.Log == nil || c.Tracer == nil || c.Meter == nil || c.Propagator == nil {
 		return nil, errors.New("the credential api needs a log, a tracer, a meter and a propagator")
@@ -101,7 +127,10 @@ func New(c Config) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &API{vault: c.Vault, passwords: c.Passwords, issuer: c.Issuer, directory: c.Directory, report: report, propagator: c.Propagator, now: c.Now}, nil
+	return &API{
+		vault: c.Vault, credentials: c.Credentials, passwords: c.Passwords, issuer: c.Issuer, directory: c.Directory, links: c.Links, report: report,
+		propagator: c.Propagator, now: c.Now,
+	}, nil
 }
 
 // Handler returns the service as HTTP. identify says who sent a request: [FromTLS] or [Fixed].
@@ -120,11 +149,7 @@ func (a *API) Handler(identify Identify) http.Handler {
 }
 
 // service is the API as the generated handler wants it.
-type service struct {
-	credentialv1connect.UnimplementedCredentialServiceHandler // of links, which are not made yet
-
-	*API
-}
+type service struct{ *API }
 
 // PutSecret implements the service.
 func (s service) PutSecret(ctx context.Context, m *credentialv1.PutSecretRequest) (*credentialv1.PutSecretResponse, error) {
@@ -174,14 +199,41 @@ func (s service) Resolve(ctx context.Context, m *credentialv1.ResolveRequest) (*
 		if err := s.directory.MayResolve(ctx, callerOf(ctx).workload, m.GetConnectionUid(), principal); err != nil {
 			return err
 		}
-		secret, err := s.vault.Resolve(ctx, m.GetConnectionUid(), m.GetVersion())
+		secret, until, err := s.credentials.Resolve(ctx, m.GetConnectionUid(), m.GetVersion(), m.GetRefused())
 		if err != nil {
 			return fmt.Errorf("resolve a credential: %w", err)
 		}
+		if latest := s.now().Add(lifetime); until.IsZero() || until.After(latest) {
+			until = latest
+		}
 		r = &credentialv1.ResolveResponse{
 			Secret:     &credentialv1.StaticSecret{Headers: reveal(secret.Headers), Env: reveal(secret.Env)},
-			ExpireTime: timestamppb.New(s.now().Add(lifetime)),
+			ExpireTime: timestamppb.New(until),
 		}
+		return nil
+	})
+	return r, err
+}
+
+// CreateConnectLink implements the service.
+func (s service) CreateConnectLink(
+	ctx context.Context, m *credentialv1.CreateConnectLinkRequest,
+) (*credentialv1.CreateConnectLinkResponse, error) {
+	c := call{operation: "create_connect_link", role: ident.RoleNode, message: m, server: m.GetServer()}
+	c.principal = ident.Principal{Kind: ident.KindUser, UID: m.GetUserUid()}.Hash()
+	var r *credentialv1.CreateConnectLinkResponse
+	err := s.serve(ctx, &c, func(ctx context.Context) error {
+		node := callerOf(ctx).workload
+		if err := s.directory.MayConnect(ctx, node, m.GetGateway(), m.GetUserUid()); err != nil {
+			return err
+		}
+		url, expires, err := s.links.Create(ctx, LinkRequest{
+			User: m.GetUserUid(), Server: m.GetServer(), Client: m.GetClientId(), Gateway: m.GetGateway(), Node: node.URI(),
+		})
+		if err != nil {
+			return err
+		}
+		r = &credentialv1.CreateConnectLinkResponse{Url: url, ExpireTime: timestamppb.New(expires)}
 		return nil
 	})
 	return r, err
@@ -235,7 +287,7 @@ func (a *API) recordDenial(ctx context.Context, c *call, err error) {
 	}
 	a.directory.RecordDenial(ctx, store.Event{
 		Time: a.now(), ActorType: string(caller.workload.Role), Actor: caller.workload.URI(), Action: "access.denied",
-		Target: c.connection, Result: "refused", Reason: fault.From(err).Reason,
+		Target: cmp.Or(c.connection, c.server), Result: "refused", Reason: fault.From(err).Reason,
 	})
 }
 

@@ -58,6 +58,7 @@ func callerOf(ctx context.Context) identified {
 type call struct {
 	operation           string
 	connection, version string
+	server              string // name
 	principal           string // hash, empty if none
 	count               int    // of deleted versions
 	role                ident.Role

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,6 +42,8 @@ type memory struct {
 	secrets map[string]vault.Secret
 	fail    error
 	panics  bool
+	until   time.Time
+	refused []bool // of the calls of Resolve
 }
 
 func (m *memory) enter() error {
@@ -61,15 +64,16 @@ func (m *memory) Put(_ context.Context, connection string, s vault.Secret) (stri
 	return version, nil
 }
 
-func (m *memory) Resolve(_ context.Context, connection, version string) (vault.Secret, error) {
+func (m *memory) Resolve(_ context.Context, connection, version string, refused bool) (vault.Secret, time.Time, error) {
 	if err := m.enter(); err != nil {
-		return vault.Secret{}, err
+		return vault.Secret{}, time.Time{}, err
 	}
+	m.refused = append(m.refused, refused)
 	s, ok := m.secrets[connection+" "+version]
 	if !ok {
-		return vault.Secret{}, fault.New(fault.Precondition, vault.ReasonMissing, "Store it anew.")
+		return vault.Secret{}, time.Time{}, fault.New(fault.Precondition, vault.ReasonMissing, "Store it anew.")
 	}
-	return s, nil
+	return s, m.until, nil
 }
 
 func (m *memory) Delete(_ context.Context, connection string) (int, error) {
@@ -88,6 +92,7 @@ func (m *memory) Delete(_ context.Context, connection string) (int, error) {
 // house is what the service needs besides the vault.
 type house struct {
 	passwords map[string]string
+	links     []credentialapi.LinkRequest
 }
 
 func (h *house) SetPassword(_ context.Context, uid, password string) error {
@@ -96,6 +101,11 @@ func (h *house) SetPassword(_ context.Context, uid, password string) error {
 	}
 	h.passwords[uid] = password
 	return nil
+}
+
+func (h *house) Create(_ context.Context, r credentialapi.LinkRequest) (link string, expires time.Time, err error) {
+	h.links = append(h.links, r)
+	return "https://auth.example.com/connect/" + canary, time.Date(2026, 7, 28, 12, 10, 0, 0, time.UTC), nil
 }
 
 func (h *house) Documents() (issuer string, metadata, jwks []byte) {
@@ -114,6 +124,10 @@ func (p *people) Banned(w ident.Workload) bool { return p.banned[w.Name] }
 
 func (p *people) MayResolve(_ context.Context, _ ident.Workload, connection string, _ ident.Principal) error {
 	return p.refuse[connection]
+}
+
+func (p *people) MayConnect(_ context.Context, _ ident.Workload, gateway, _ string) error {
+	return p.refuse[gateway]
 }
 
 func (p *people) RecordDenial(_ context.Context, e store.Event) {
@@ -136,11 +150,11 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{
 		people: &people{banned: map[string]bool{}, refuse: map[string]error{}},
-		vault:  &memory{secrets: map[string]vault.Secret{}}, house: &house{make(map[string]string)}, log: new(bytes.Buffer), spans: tracetest.NewSpanRecorder(),
+		vault:  &memory{secrets: map[string]vault.Secret{}}, house: &house{passwords: make(map[string]string)}, log: new(bytes.Buffer), spans: tracetest.NewSpanRecorder(),
 		now: time.Date(2026, 7, 28, 12, 0, 0, 0, time.UTC),
 	}
 	api, err := credentialapi.New(credentialapi.Config{
-		Vault: b.vault, Passwords: b.house, Issuer: b.house, Directory: b.people, Log: slog.New(slog.NewJSONHandler(b.log, nil)), Propagator: propagation.TraceContext{},
+		Vault: b.vault, Credentials: b.vault, Passwords: b.house, Issuer: b.house, Directory: b.people, Links: b.house, Log: slog.New(slog.NewJSONHandler(b.log, nil)), Propagator: propagation.TraceContext{},
 		Tracer: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(b.spans)),
 		Meter:  noop.NewMeterProvider(), Now: func() time.Time { return b.now },
 	})
@@ -187,6 +201,17 @@ func TestPutResolveDelete(t *testing.T) {
 	if want := b.now.Add(15 * time.Minute); !got.GetExpireTime().AsTime().Equal(want) {
 		t.Errorf("expires at %v, want %v", got.GetExpireTime().AsTime(), want)
 	}
+	for _, c := range []struct{ until, want time.Time }{
+		{b.now.Add(3 * time.Minute), b.now.Add(3 * time.Minute)}, {b.now.Add(time.Hour), b.now.Add(15 * time.Minute)},
+	} {
+		b.vault.until, resolve.Refused = c.until, true
+		if got, err = node.Resolve(t.Context(), resolve); err != nil || !got.GetExpireTime().AsTime().Equal(c.want) {
+			t.Errorf("expires at %v, want %v (%v)", got.GetExpireTime().AsTime(), c.want, err)
+		}
+	}
+	if want := []bool{false, true, true}; !slices.Equal(b.vault.refused, want) {
+		t.Errorf("refused is %v, want %v", b.vault.refused, want)
+	}
 	_, err = controlPlane.DeleteSecrets(t.Context(), &credentialv1.DeleteSecretsRequest{ConnectionUid: "c1"})
 	must(t, err)
 	_, err = node.Resolve(t.Context(), resolve)
@@ -210,6 +235,38 @@ func TestPutResolveDelete(t *testing.T) {
 	}
 }
 
+func linkRequest() *credentialv1.CreateConnectLinkRequest {
+	return &credentialv1.CreateConnectLinkRequest{UserUid: "u1", Server: "github", ClientId: "https://claude.ai/c.json", Gateway: "eng"}
+}
+
+// EL-4: a node gets a link for its caller; the link itself is in no log.
+func TestCreateConnectLink(t *testing.T) {
+	b := newBench(t)
+	node := b.as(t, ident.RoleNode)
+	got, err := node.CreateConnectLink(t.Context(), linkRequest())
+	must(t, err)
+	if got.GetUrl() != "https://auth.example.com/connect/"+canary || !got.GetExpireTime().AsTime().Equal(b.now.Add(10*time.Minute)) {
+		t.Errorf("got %v", got)
+	}
+	want := []credentialapi.LinkRequest{{
+		User: "u1", Server: "github", Client: "https://claude.ai/c.json", Gateway: "eng", Node: "spiffe://example.org/region/eu/node/the-node",
+	}}
+	if diff := cmp.Diff(want, b.house.links); diff != "" {
+		t.Errorf("links (-want +got):\n%s", diff)
+	}
+	b.people.refuse["eng"] = fault.New(fault.Denied, "GATEWAY_OUT_OF_SCOPE", "No.")
+	_, err = node.CreateConnectLink(t.Context(), linkRequest())
+	wantError(t, err, connect.CodePermissionDenied, "GATEWAY_OUT_OF_SCOPE")
+	if len(b.house.links) != 1 || len(b.people.denials) != 1 || b.people.denials[0].Target != "github" {
+		t.Errorf("links %v, denials %v", b.house.links, b.people.denials)
+	}
+	log := b.log.String()
+	if !strings.Contains(log, `"method":"create_connect_link"`) || !strings.Contains(log, `"server":"github"`) {
+		t.Errorf("the log does not tell: %s", log)
+	}
+	noCanary(t, "the log", log)
+}
+
 // Who may call what: every method by every role.
 func TestRoles(t *testing.T) {
 	methods := []struct {
@@ -227,6 +284,10 @@ func TestRoles(t *testing.T) {
 		}},
 		{"Resolve", ident.RoleNode, func(ctx context.Context, c credentialv1connect.CredentialServiceClient) error {
 			_, err := c.Resolve(ctx, &credentialv1.ResolveRequest{ConnectionUid: "c0", Version: "v_1"})
+			return err
+		}},
+		{"CreateConnectLink", ident.RoleNode, func(ctx context.Context, c credentialv1connect.CredentialServiceClient) error {
+			_, err := c.CreateConnectLink(ctx, linkRequest())
 			return err
 		}},
 		{"SetPassword", ident.RoleControlPlane, func(ctx context.Context, c credentialv1connect.CredentialServiceClient) error {
@@ -249,7 +310,7 @@ func TestRoles(t *testing.T) {
 					return
 				}
 				wantError(t, err, connect.CodePermissionDenied, credentialapi.ReasonRole)
-				if len(b.vault.secrets) != 1 || len(b.house.passwords) != 0 {
+				if len(b.vault.secrets) != 1 || len(b.house.passwords)+len(b.house.links) != 0 {
 					t.Error("a refused call changed something")
 				}
 			})
@@ -286,6 +347,14 @@ func TestRefusedMessages(t *testing.T) {
 			return err
 		}
 	}
+	link := func(edit func(*credentialv1.CreateConnectLinkRequest)) func() error {
+		return func() error {
+			m := linkRequest()
+			edit(m)
+			_, err := b.as(t, ident.RoleNode).CreateConnectLink(t.Context(), m)
+			return err
+		}
+	}
 	long := strings.Repeat("x", 65)
 	for _, c := range []struct {
 		name, field string
@@ -296,6 +365,9 @@ func TestRefusedMessages(t *testing.T) {
 		{"no secret", "secret", put(func(m *credentialv1.PutSecretRequest) { m.Secret = nil })},
 		{"21 headers", "secret.headers", put(func(m *credentialv1.PutSecretRequest) { m.Secret.Headers = many(21) })},
 		{"65 variables", "secret.env", put(func(m *credentialv1.PutSecretRequest) { m.Secret.Env = many(65) })},
+		{"a link for nobody", "user_uid", link(func(m *credentialv1.CreateConnectLinkRequest) { m.UserUid = "" })},
+		{"a link for no server", "server", link(func(m *credentialv1.CreateConnectLinkRequest) { m.Server = "" })},
+		{"a link of no gateway", "gateway", link(func(m *credentialv1.CreateConnectLinkRequest) { m.Gateway = "" })},
 		{"resolve without a version", "version", resolve(&credentialv1.ResolveRequest{ConnectionUid: "c1"})},
 		{"resolve without a connection", "connection_uid", resolve(&credentialv1.ResolveRequest{Version: "v"})},
 		{"resolve for a long uid", "principal.uid", resolve(&credentialv1.ResolveRequest{

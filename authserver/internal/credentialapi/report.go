@@ -23,7 +23,7 @@ const scope = "github.com/penstockhq/penstock/authserver/internal/credentialapi"
 
 // Attributes of the operations counter.
 const (
-	attrOperation = "operation" // put, delete, resolve, set_password, get_issuer
+	attrOperation = "operation" // put, delete, resolve, create_connect_link, set_password, get_issuer
 	attrOutcome   = "outcome"   // ok, or a fault kind
 	outcomeOK     = "ok"
 )
@@ -73,6 +73,9 @@ func (r reporter) audit(ctx context.Context, c *call, took time.Duration, err er
 		slog.String(obs.AttrRegion, caller.Region),
 		slog.String(obs.AttrConnection, c.connection),
 		slog.Duration(obs.AttrDuration, took),
+	}
+	if c.server != "" {
+		attrs = append(attrs, slog.String(obs.AttrServer, c.server))
 	}
 	if c.version != "" {
 		attrs = append(attrs, slog.String(obs.AttrVersion, c.version))

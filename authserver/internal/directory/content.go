@@ -17,6 +17,9 @@ type Content struct {
 	Gateways  []*Gateway
 	Providers []*Provider
 	Clients   []*Client
+	Servers   []*Server
+	// Connections are those whose server's kind of credential counts.
+	Connections []*Connection
 }
 
 // NewView returns a view of the content, which must not be changed afterwards.
@@ -25,7 +28,7 @@ func NewView(c Content) *View {
 		Origin: c.Origin,
 		users:  make(map[string]*User), names: make(map[string]*User), identities: make(map[compile.Identity]*User),
 		teams: make(map[string]*compile.Team), gateways: make(map[string]*Gateway), slugs: make(map[string]*Gateway),
-		providers: make(map[string]*Provider), clients: make(map[string]*Client),
+		providers: make(map[string]*Provider), clients: make(map[string]*Client), servers: make(map[string]*Server),
 		connections: make(map[string]*Connection), installed: make(map[string]*Connection),
 		pins: make(map[string]use), features: make(map[string][]string), uses: make(map[string]map[string]int),
 	}
@@ -46,6 +49,12 @@ func NewView(c Content) *View {
 	}
 	for _, one := range c.Clients {
 		v.clients[one.Name] = one
+	}
+	for _, s := range c.Servers {
+		v.servers[s.Name] = s
+	}
+	for _, one := range c.Connections {
+		v.installed[one.Name], v.connections[one.UID] = one, one
 	}
 	return v
 }

@@ -26,6 +26,7 @@ const (
 
 	kindConnection = "connection"
 	kindAssignment = "assignment" // that pins a connection
+	kindServer     = "server"     // that people connect themselves
 )
 
 // Follower makes views out of the states of the node stream. It implements [node.Applier].
@@ -91,7 +92,7 @@ func (f *Follower) Apply(_ context.Context, s node.State, touched []node.Key, _ 
 		next = f.state.clone(touched)
 	} else {
 		touched = nil
-		for _, kind := range []string{kindUser, kindTeam, kindGateway, kindProvider, kindClient, kindConnection, kindAssignment} {
+		for _, kind := range []string{kindUser, kindTeam, kindGateway, kindProvider, kindClient, kindConnection, kindAssignment, kindServer} {
 			s.Names(kind, func(name string) bool {
 				touched = append(touched, node.Key{Kind: kind, Name: name})
 				return true
@@ -173,6 +174,8 @@ func (v *View) clone(keys []node.Key) *View {
 			c.connections, c.installed = maps.Clone(v.connections), maps.Clone(v.installed)
 		case kindAssignment:
 			c.pins = maps.Clone(v.pins)
+		case kindServer:
+			c.servers = maps.Clone(v.servers)
 		}
 	}
 	if done[kindGateway] || done[kindAssignment] {
@@ -205,6 +208,8 @@ func (v *View) deny(k node.Key) {
 		v.putConnection(k.Name, nil)
 	case kindAssignment:
 		v.putPin(k.Name, nil)
+	case kindServer:
+		delete(v.servers, k.Name)
 	}
 }
 

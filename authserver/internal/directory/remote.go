@@ -57,15 +57,9 @@ func (r *Remote) LoginUser(ctx context.Context, a Account) (uid string, revision
 // loginFault turns the answer of the control plane into a fault; its own sentences are for people.
 func loginFault(err error) error {
 	s := status.Convert(err)
-	reason := ""
-	for _, d := range s.Details() {
-		if info, ok := d.(*errdetails.ErrorInfo); ok {
-			reason = info.GetReason()
-		}
-	}
 	switch s.Code() {
 	case codes.PermissionDenied:
-		if reason == ReasonDeactivated {
+		if reasonOf(s) == ReasonDeactivated {
 			return fault.New(fault.Denied, ReasonDeactivated, s.Message()).Because(err)
 		}
 		return fault.New(fault.Denied, ReasonLoginNotAllowed, s.Message()).Because(err)
@@ -74,4 +68,14 @@ func loginFault(err error) error {
 	default:
 		return fmt.Errorf("log a user in: %w", err)
 	}
+}
+
+// reasonOf returns the reason in an answer of the control plane, empty if it has none.
+func reasonOf(s *status.Status) (reason string) {
+	for _, d := range s.Details() {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			reason = info.GetReason()
+		}
+	}
+	return reason
 }

@@ -44,6 +44,11 @@ func (v *View) put(k node.Key, r *distributionv1.Resource, before *View) error {
 		v.putConnection(k.Name, r)
 	case kindAssignment:
 		v.putPin(k.Name, r)
+	case kindServer:
+		delete(v.servers, k.Name)
+		if r != nil {
+			v.servers[k.Name] = makeServer(r.GetServer())
+		}
 	}
 	return nil
 }

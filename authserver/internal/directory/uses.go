@@ -11,7 +11,8 @@ import (
 
 // Connection is an installed server, as far as its credential is concerned.
 type Connection struct {
-	UID, Name, Server string
+	UID, Name string
+	Server    string // name
 }
 
 // use is one gateway's use of one connection, or of all connections of a server, where calls choose. An assignment of a tool makes

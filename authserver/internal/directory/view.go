@@ -22,6 +22,7 @@ type View struct {
 	slugs      map[string]*Gateway // by name
 	providers  map[string]*Provider
 	clients    map[string]*Client
+	servers    map[string]*Server // by name
 
 	connections map[string]*Connection    // by uid
 	installed   map[string]*Connection    // by name

@@ -30,7 +30,6 @@ const (
 
 	providerPrefix = "/login/provider/"
 	callbackPrefix = "/login/callback/"
-	consentPath    = "/api/auth/oauth2/consent"
 	accountPath    = "/account"
 )
 
@@ -54,11 +53,13 @@ type Secrets interface {
 	Resolve(ctx context.Context, provider, version string) (vault.Secret, error)
 }
 
-// Destinations describes what people log in to.
+// Destinations knows what people log in for: an authorization request or a connect link.
 type Destinations interface {
-	// Describe returns what a waiting authorization request is about. A fault of kind Invalid or NotFound says that the
-	// request is over or never was.
+	// Describe returns what a waiting request is about. A fault of kind Invalid or NotFound says that the request is over or
+	// never was.
 	Describe(ctx context.Context, request string) (pages.Destination, error)
+	// Onward returns where its person goes who is logged in now: a path with its query, below the issuer's.
+	Onward(request string) string
 }
 
 // Config is what a [Login] needs.
@@ -135,7 +136,7 @@ func (l *Login) onward(request string) string {
 	if request == "" {
 		return l.base + accountPath
 	}
-	return l.base + consentPath + "?" + query("request", request)
+	return l.base + l.c.Destinations.Onward(request)
 }
 
 // absolute returns the URL of a path of this server.

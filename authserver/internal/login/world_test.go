@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -246,6 +247,10 @@ func (destinations) Describe(_ context.Context, request string) (pages.Destinati
 		return pages.Destination{}, fault.New(fault.Unavailable, store.ReasonUnavailable, "The store is down.")
 	}
 	return pages.Destination{}, fault.New(fault.Invalid, "AUTHORIZATION_REQUEST_OVER", "The request is over.")
+}
+
+func (destinations) Onward(request string) string {
+	return "/api/auth/oauth2/consent?" + url.Values{"request": {request}}.Encode()
 }
 
 // buffer is a log that several write.

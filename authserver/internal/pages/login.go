@@ -13,6 +13,7 @@ type Destination struct {
 	App          bool   // the answer goes to an app by a scheme of its own
 	Gateway      string // title; empty while it is not known, because the client named none
 	Fresh        bool   // asks for a new login, even of somebody who is logged in (prompt=login)
+	Server       string // title of the server that a credential is asked for; then all the rest is empty
 	// FormAction is the CSP source of the redirect URI, for [Page.FormAction]: a browser checks every redirect that follows a
 	// form (AZ-16). LoginPage adds it by itself.
 	FormAction string

@@ -45,6 +45,18 @@ func samples() map[string]pages.Page {
 		"consent-app": {Body: pages.ConsentPage{
 			Destination: app(), Person: "ada@example.com", Scopes: scopes[:1], Request: "psq_secret", CSRF: "token", Seen: "seen",
 		}, Base: "/t1"},
+		"login-connect": {Body: pages.LoginPage{
+			Destination: &pages.Destination{Server: "GitHub <Enterprise>"}, Buttons: []pages.LoginButton{{Title: "Okta", Action: "/login/okta"}},
+			CSRF: "token", Request: "link",
+		}},
+		"connect": {Body: pages.ConnectPage{
+			Server: "GitHub <Enterprise>", Host: "mcp.github.example", Gateway: "Engineering", Client: `https://client.example/<c>.json`,
+			Person: "Ada Lovelace", Action: "/t1/connect/id", CSRF: "token", Error: "Fill in every field.",
+			Fields: []pages.SecretField{{ID: "header0", Name: "Authorization", Hint: "the whole value"}, {ID: "header1", Name: "X-Api-Key"}},
+		}, Base: "/t1"},
+		"connect-oauth": {Body: pages.ConnectPage{
+			Server: "GitHub", Host: "mcp.github.example", Gateway: "Engineering", Person: "Ada Lovelace", Action: "/connect/id", CSRF: "token",
+		}},
 		"error": {Status: 400, Body: pages.ErrorPage{
 			Title: "This app is not registered here", Text: "client not registered – remove and re-add the server.", Code: "invalid_client",
 			Links: []pages.Link{{Text: "Your apps", URL: "/account"}},

@@ -24,6 +24,11 @@ import (
 // textAndBytes says of every column that can hold a text or bytes what is in it. A new one is a question: may it hold what
 // somebody logs in with (SE-1)? If so, it is a hash. Then add it here.
 const textAndBytes = `
+connect_links.client_id       public
+connect_links.gateway         name
+connect_links.hash            hash
+connect_links.server          name
+connect_links.user_uid        uid
 oauth_audit.event             JSON, made of fields that hold no secret
 oauth_audit.hash              hash
 oauth_audit.previous          hash

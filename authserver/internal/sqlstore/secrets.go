@@ -97,13 +97,28 @@ func (s *Store) SecretsNotUnder(ctx context.Context, keyID, afterConnection, aft
 	return list, sqlfault.Rewrite("list secrets of other keys", rows.Err())
 }
 
-// ResealSecret implements [store.Secrets].
-func (s *Store) ResealSecret(ctx context.Context, n store.Secret, oldKeyID string) (bool, error) {
+// ReplaceSecret implements [store.Secrets].
+func (s *Store) ReplaceSecret(ctx context.Context, n store.Secret, old []byte) (bool, error) {
 	done, err := s.conn(ctx).ExecContext(ctx,
-		`UPDATE secrets SET key_id = $3, sealed = $4 WHERE connection = $1 AND version = $2 AND key_id = $5`,
-		n.Connection, n.Version, n.KeyID, n.Sealed, oldKeyID)
+		`UPDATE secrets SET key_id = $3, sealed = $4 WHERE connection = $1 AND version = $2 AND sealed = $5`,
+		n.Connection, n.Version, n.KeyID, n.Sealed, old)
 	rows, err := affected(done, err)
-	return rows == 1, sqlfault.Rewrite("seal a secret anew", err)
+	return rows == 1, sqlfault.Rewrite("replace a secret", err)
+}
+
+// LeaseSecret implements [store.Secrets].
+func (s *Store) LeaseSecret(ctx context.Context, connection, version string, now, until time.Time) (bool, error) {
+	done, err := s.conn(ctx).ExecContext(ctx,
+		`UPDATE secrets SET lease_time = $4 WHERE connection = $1 AND version = $2 AND lease_time <= $3`,
+		connection, version, now.UnixMicro(), until.UnixMicro())
+	rows, err := affected(done, err)
+	return rows == 1, sqlfault.Rewrite("lease a secret", err)
+}
+
+// EndLease implements [store.Secrets].
+func (s *Store) EndLease(ctx context.Context, connection, version string) error {
+	_, err := s.conn(ctx).ExecContext(ctx, `UPDATE secrets SET lease_time = 0 WHERE connection = $1 AND version = $2`, connection, version)
+	return sqlfault.Rewrite("end the lease of a secret", err)
 }
 
 // SealedRows implements [store.Secrets].

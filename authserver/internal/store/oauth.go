@@ -204,6 +204,8 @@ type AuditRecord struct {
 // OAuthReader reads the state of the authorization server. A row that is not there is NotFound, OAUTH_STATE_MISSING.
 // Lists are empty then.
 type OAuthReader interface {
+	ConnectReader
+
 	Client(ctx context.Context, id string) (Client, error)
 	// UnusedClients returns how many clients were registered and never used.
 	UnusedClients(ctx context.Context) (int, error)
@@ -238,7 +240,7 @@ type OAuthReader interface {
 }
 
 // OAuthTx changes the state. What it reads is what it changes: no other transaction changes a row in between that this
-// one has changed, or has read by itself (Ticket, Login, Consent, Grant, Code, Password; RefreshToken locks its grant, and so
+// one has changed, or has read by itself (Ticket, Login, Consent, Grant, Code, Password, ConnectLink; RefreshToken locks its grant, and so
 // the family; SigningKeys lock each other out; a Client is not locked: only its times change, and many people share one).
 // Lists of consents and grants lock nothing: whoever takes all of something away deletes the consents first and then lists
 // the grants.
@@ -248,6 +250,7 @@ type OAuthReader interface {
 // when it is committed, not before.
 type OAuthTx interface {
 	OAuthReader
+	ConnectTx
 
 	// CreateClient stores a client. If one with the same non-zero Fingerprint is there and not expired at c.CreateTime, that
 	// one is returned with its ExpireTime moved to c's, if that is later.
@@ -315,8 +318,8 @@ type OAuthTx interface {
 	// Record appends an audit event. It is stored with the change, or not at all. A zero Time is filled in.
 	Record(ctx context.Context, e Event) error
 
-	// Collect removes what is over at a time: tickets, logins, codes, tokens, grants, jtis and revocations that are expired (or
-	// revoked) for an hour, and clients past their ExpireTime. It returns the number of rows, at most a thousand of each kind:
+	// Collect removes what is over at a time: tickets, logins, codes, tokens, grants, jtis, connect links and revocations that
+	// are expired (or revoked) for an hour, and clients past their ExpireTime. It returns the number of rows, at most a thousand of each kind:
 	// call it in a transaction of its own until it returns 0.
 	Collect(ctx context.Context, now time.Time) (int, error)
 }

@@ -73,8 +73,13 @@ type Secrets interface {
 	// SecretsNotUnder returns up to limit secrets that another key than keyID sealed, in (connection, version) order,
 	// after the given one; ("", "") starts.
 	SecretsNotUnder(ctx context.Context, keyID, afterConnection, afterVersion string, limit int) ([]Secret, error)
-	// ResealSecret replaces the ciphertext of s if it is still the one sealed under oldKeyID, and tells whether it was.
-	ResealSecret(ctx context.Context, s Secret, oldKeyID string) (bool, error)
+	// ReplaceSecret replaces the ciphertext of a version if it is still old, and tells whether it was.
+	ReplaceSecret(ctx context.Context, s Secret, old []byte) (bool, error)
+	// LeaseSecret gives a version to one process until a time, if nobody has it at now, and tells whether it did. It changes
+	// nothing else: whoever renews what is in it asks first (UP-5).
+	LeaseSecret(ctx context.Context, connection, version string, now, until time.Time) (bool, error)
+	// EndLease gives a version back.
+	EndLease(ctx context.Context, connection, version string) error
 	// SealedRows returns the sealed values of other tables, which are the private signing keys, that another key than
 	// keyID sealed.
 	SealedRows(ctx context.Context, keyID string) ([]SealedRow, error)

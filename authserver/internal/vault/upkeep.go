@@ -121,11 +121,11 @@ func (v *Vault) reseal(ctx context.Context, n store.Secret) (bool, error) {
 		return false, err
 	}
 	defer clear(plain)
-	old := n.KeyID
+	old := n.Sealed
 	if n.KeyID, n.Sealed, err = seal(ctx, v.kms, cellOf(n), plain); err != nil {
 		return false, err
 	}
-	return v.secrets.ResealSecret(ctx, n, old)
+	return v.secrets.ReplaceSecret(ctx, n, old)
 }
 
 // Run keeps the vault in order until ctx ends: at once and then every 15 minutes it collects garbage and seals anew what

@@ -17,13 +17,14 @@ const (
 	maxHeader = 16 << 10
 	maxEnv    = 64 << 10
 	maxClient = 4 << 10
+	maxGrant  = 64 << 10
 )
 
 // validate refuses what could not be sent as a header or set as a variable, or would be more than one. It never says a
 // value.
 func (s Secret) validate() error {
 	f := fault.New(fault.Invalid, ReasonInvalid, "The secret cannot be used as it is.")
-	if len(s.Headers)+len(s.Env)+len(s.ClientSecret) == 0 {
+	if len(s.Headers)+len(s.Env)+len(s.ClientSecret)+len(s.Grant) == 0 {
 		f = f.At("secret", "is empty")
 	}
 	for _, name := range names(s.Headers) {
@@ -38,6 +39,9 @@ func (s Secret) validate() error {
 	}
 	if problem := clientProblem(s.ClientSecret); problem != "" {
 		f = f.At("secret.client_secret", problem)
+	}
+	if len(s.Grant) > maxGrant {
+		f = f.At("secret.grant", "is longer than 64 KiB")
 	}
 	if len(f.Fields) > 0 {
 		return f

@@ -31,10 +31,12 @@ const (
 	versionBytes = 16
 )
 
-// Secret is a fixed set of request headers and environment variables, name to value, or the secret of an OAuth client.
+// Secret is a fixed set of request headers and environment variables, name to value, the secret of an OAuth client, or a grant
+// of an upstream authorization server.
 type Secret struct {
 	Headers, Env map[string]obs.Secret
 	ClientSecret obs.Secret
+	Grant        obs.Secret // as the room upstream encodes it; unlike the rest it is renewed in place, see [Vault.Replace]
 }
 
 // Config is what a Vault needs. Now may be nil, which means time.Now.
@@ -98,41 +100,45 @@ func (v *Vault) Put(ctx context.Context, connection string, s Secret) (version s
 	if err := s.validate(); err != nil {
 		return "", err
 	}
-	plain, err := s.encode()
-	if err != nil {
-		return "", err
-	}
-	defer clear(plain)
 	id := make([]byte, versionBytes)
 	_, _ = rand.Read(id) // it never fails: crypto/rand ends the process instead
-	n := store.Secret{Connection: connection, Version: "v_" + hex.EncodeToString(id), CreateTime: v.now()}
+	version = "v_" + hex.EncodeToString(id)
+	return version, v.put(ctx, connection, version, s)
+}
+
+func (v *Vault) put(ctx context.Context, connection, version string, s Secret) error {
+	plain, err := s.encode()
+	if err != nil {
+		return err
+	}
+	defer clear(plain)
+	n := store.Secret{Connection: connection, Version: version, CreateTime: v.now()}
 	if n.KeyID, n.Sealed, err = seal(ctx, v.kms, cellOf(n), plain); err != nil {
-		return "", err
+		return err
 	}
-	if err := v.secrets.PutSecret(ctx, n); err != nil {
-		return "", err
-	}
-	return n.Version, nil
+	return v.secrets.PutSecret(ctx, n)
 }
 
 // Resolve opens one version of a connection's credential. The faults are Precondition CREDENTIAL_MISSING, and Precondition
 // CREDENTIAL_UNREADABLE for one that was changed, moved from another row, or whose key is gone.
 func (v *Vault) Resolve(ctx context.Context, connection, version string) (Secret, error) {
-	n, err := v.secrets.Secret(ctx, connection, version)
-	if err != nil {
-		if fault.From(err).Reason == store.ReasonSecretMissing {
-			return Secret{}, fault.New(fault.Precondition, ReasonMissing,
-				"The connection has no stored credential of this version: store its secret anew.").Because(err)
-		}
-		return Secret{}, err
-	}
-	s, err := v.open(ctx, n)
-	if err != nil {
-		return Secret{}, err
-	}
-	v.touch(ctx, n)
-	return s, nil
+	h, err := v.Hold(ctx, connection, version)
+	return h.Secret, err
 }
+
+// read returns a version as it is stored.
+func (v *Vault) read(ctx context.Context, connection, version string) (store.Secret, error) {
+	n, err := v.secrets.Secret(ctx, connection, version)
+	if err != nil && isMissing(err) {
+		return store.Secret{}, fault.New(fault.Precondition, ReasonMissing,
+			"The connection has no stored credential of this version: store its secret anew.").Because(err)
+	}
+	return n, err
+}
+
+func isMissing(err error) bool { return fault.From(err).Reason == store.ReasonSecretMissing }
+
+func isTaken(err error) bool { return err != nil && fault.From(err).Reason == store.ReasonSecretExists }
 
 // Delete removes every version of a connection's credential and returns how many there were. It is idempotent.
 func (v *Vault) Delete(ctx context.Context, connection string) (int, error) {
@@ -203,10 +209,11 @@ type stored struct {
 	Headers      map[string]string `json:"headers,omitempty"`
 	Env          map[string]string `json:"env,omitempty"`
 	ClientSecret string            `json:"client_secret,omitempty"`
+	Grant        string            `json:"grant,omitempty"`
 }
 
 func (s Secret) encode() ([]byte, error) {
-	b, err := json.Marshal(stored{reveal(s.Headers), reveal(s.Env), s.ClientSecret.Reveal()}) //nolint:gosec // it is sealed next
+	b, err := json.Marshal(stored{reveal(s.Headers), reveal(s.Env), s.ClientSecret.Reveal(), s.Grant.Reveal()}) //nolint:gosec // it is sealed next
 	if err != nil {
 		return nil, errors.New("encode a secret") // the encoder's error could quote it
 	}
@@ -218,7 +225,7 @@ func decode(plain []byte) (Secret, error) {
 	if err := json.Unmarshal(plain, &s); err != nil {
 		return Secret{}, errors.New("decode a secret: its form is unknown") // the decoder's error could quote it
 	}
-	return Secret{Headers: hide(s.Headers), Env: hide(s.Env), ClientSecret: obs.Secret(s.ClientSecret)}, nil
+	return Secret{Headers: hide(s.Headers), Env: hide(s.Env), ClientSecret: obs.Secret(s.ClientSecret), Grant: obs.Secret(s.Grant)}, nil
 }
 
 func reveal(m map[string]obs.Secret) map[string]string {

@@ -186,7 +186,7 @@ func server(name string) *catalog.Server {
 
 func secretServer(name string) *catalog.Server {
 	s := server(name)
-	s.Credential = &resource.ServerCredential{StaticHeaders: &struct{}{}}
+	s.Credential = &resource.ServerCredential{StaticHeaders: &resource.StaticHeaders{}}
 	return s
 }
 

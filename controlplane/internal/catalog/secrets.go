@@ -26,10 +26,11 @@ type sealed struct {
 	uid          string // of the resource; made here for one that does not exist yet
 	version      string // empty while nothing has been put: the first, trying run
 	headers, env map[string]string
-	clientSecret string // of an identity provider
+	clientSecret string // of an identity provider, or of a server's OAuth client
 }
 
-// hasSecrets reports whether resources of a kind have secrets at the authserver.
+// hasSecrets reports whether resources of a kind have secrets at the authserver that go when they are deleted. That of a server's
+// OAuth client stays: a server can be brought back.
 func hasSecrets(k Kind) bool { return k == KindConnection || k == KindIdentityProvider }
 
 // planOf gathers the secrets among the input.
@@ -45,6 +46,10 @@ func planOf(objects []Object) secretPlan {
 		case *IdentityProvider:
 			if o.ClientSecret != "" {
 				plan[key] = &sealed{uid: uuid.NewString(), clientSecret: o.ClientSecret}
+			}
+		case *Server:
+			if c := o.UpstreamOAuth(); c != nil && c.ClientSecret != "" {
+				plan[key] = &sealed{uid: uuid.NewString(), clientSecret: c.ClientSecret}
 			}
 		}
 	}
@@ -82,7 +87,7 @@ func (c *Catalog) putSecrets(ctx context.Context, plan secretPlan) (err error) {
 	byKey := func(a, b Key) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) }
 	for _, key := range slices.SortedFunc(maps.Keys(plan), byKey) {
 		s := plan[key]
-		if key.Kind == KindIdentityProvider {
+		if s.clientSecret != "" {
 			s.version, err = c.cfg.Secrets.PutClientSecret(ctx, s.uid, s.clientSecret)
 		} else {
 			s.version, err = c.cfg.Secrets.Put(ctx, s.uid, s.headers, s.env)
@@ -110,6 +115,8 @@ func (d *draft) seal(o Object, uid string) error {
 	switch o := o.(type) {
 	case *IdentityProvider:
 		o.SecretVersion = version
+	case *Server:
+		o.UpstreamOAuth().SecretVersion = version
 	case *Connection:
 		o.CredentialVersion = version
 		o.SecretNames = slices.Sorted(maps.Keys(s.headers))

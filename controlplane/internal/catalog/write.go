@@ -125,6 +125,7 @@ func (d *draft) create(ctx context.Context, in Object) error {
 		return err
 	}
 	resource.Normalize(in)
+	keepClientSecret(nil, in)
 	if err := who.Creates(in); err != nil {
 		return err
 	}
@@ -167,6 +168,7 @@ func (d *draft) update(ctx context.Context, patch Object, mask []string) ([]stri
 		return nil, err
 	}
 	discovery.ForgetTransport(stored, wanted)
+	keepClientSecret(stored, wanted)
 	resource.Normalize(wanted)
 	before, err := resource.Clone(stored)
 	if err != nil {
@@ -192,6 +194,14 @@ func (d *draft) update(ctx context.Context, patch Object, mask []string) ([]stri
 		return nil, err
 	}
 	return changed, d.store(ctx, before, wanted, stored.Metadata().UID)
+}
+
+// keepClientSecret is [Server.KeepClientSecret] where the resources are servers.
+func keepClientSecret(before, o Object) {
+	if s, ok := o.(*Server); ok {
+		old, _ := before.(*Server)
+		s.KeepClientSecret(old)
+	}
 }
 
 // admit checks a resource, and that the nodes can enforce it. A nil before is a new resource.

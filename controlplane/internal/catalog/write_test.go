@@ -181,6 +181,11 @@ func TestServerFields(t *testing.T) {
 	sse := func(url, protocol string) func(*catalog.Server) {
 		return func(s *catalog.Server) { s.StreamableHTTP, s.SSE, s.Protocol = nil, &resource.SSE{URL: url}, protocol }
 	}
+	asks := func(names ...string) func(*catalog.Server) {
+		return func(s *catalog.Server) {
+			s.Credential = &resource.ServerCredential{StaticHeaders: &resource.StaticHeaders{Names: names}}
+		}
+	}
 	stdio := func(change func(*resource.Stdio)) func(*catalog.Server) {
 		return func(s *catalog.Server) {
 			s.StreamableHTTP, s.Stdio = nil, &resource.Stdio{Command: "x"}
@@ -238,14 +243,19 @@ func TestServerFields(t *testing.T) {
 		{"argument with NUL", bad, "stdio.args[1]", stdio(func(s *resource.Stdio) { s.Args = []string{"a", "b\x00"} })},
 		{"variable", bad, "stdio.env.A-B", stdio(func(s *resource.Stdio) { s.Env = map[string]string{"A-B": "x"} })},
 		{"headers as credential of stdio", bad, "credential.static_headers", func(s *catalog.Server) {
-			s.StreamableHTTP, s.Stdio, s.Credential = nil, &resource.Stdio{Command: "x"}, &resource.ServerCredential{StaticHeaders: &struct{}{}}
+			s.StreamableHTTP, s.Stdio, s.Credential = nil, &resource.Stdio{Command: "x"}, &resource.ServerCredential{StaticHeaders: &resource.StaticHeaders{}}
 		}},
 		{"environment as credential of HTTP", bad, "credential.static_env", func(s *catalog.Server) {
 			s.Credential = &resource.ServerCredential{StaticEnv: &struct{}{}}
 		}},
 		{"two credentials", bad, "credential", func(s *catalog.Server) {
-			s.Credential = &resource.ServerCredential{StaticHeaders: &struct{}{}, None: &struct{}{}}
+			s.Credential = &resource.ServerCredential{StaticHeaders: &resource.StaticHeaders{}, None: &struct{}{}}
 		}},
+		{"headers that people are asked for", "", "", asks("Authorization", "X-Api-Key")},
+		{"a header that is no header", bad, "credential.static_headers.names[0]", asks("X Api Key")},
+		{"a header of the transport", bad, "credential.static_headers.names[1]", asks("X-A", "Content-Length")},
+		{"a header twice", bad, "credential.static_headers.names[1]", asks("X-A", "x-a")},
+		{"21 headers", bad, "credential.static_headers.names", asks(strings.Fields("a b c d e f g h i j k l m n o p q r s t u")...)},
 		{"timeout below 1 s", bad, "call_timeout", func(s *catalog.Server) { s.CallTimeout = new(resource.Duration) }},
 		{"protocol", bad, "protocol", func(s *catalog.Server) { s.Protocol = "2024-01-01" }},
 		{"response cap", bad, "max_response_bytes", func(s *catalog.Server) { s.MaxResponseBytes = 1<<30 + 1 }},

@@ -58,7 +58,7 @@ func newHistory(t *testing.T, dsn string) *history {
 	create(t, h.Catalog, &catalog.Team{Meta: named("eng"), Members: []resource.TeamMember{{User: "bob@example.com"}}})
 	create(t, h.Catalog, &catalog.Server{
 		Meta: named("files"), StreamableHTTP: &resource.StreamableHTTP{URL: "https://files.example.com/mcp"},
-		Credential: &resource.ServerCredential{StaticHeaders: &struct{}{}},
+		Credential: &resource.ServerCredential{StaticHeaders: &resource.StaticHeaders{}},
 	})
 	h.discover("one")
 	h.secret("shared", "first")

@@ -52,7 +52,7 @@ type tokenHash = [sha256.Size]byte
 func Features() []string {
 	return []string{
 		"bearer_token", "id_jag", "jwks", "oauth", "passthrough_headers", "rate_limits", "required_scopes", "resolve_at_call_time",
-		"server_features", "sse", "stdio", "streamable_http", "token_rotation",
+		"server_features", "sse", "stdio", "streamable_http", "token_rotation", "upstream_oauth",
 	}
 }
 

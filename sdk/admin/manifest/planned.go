@@ -13,7 +13,7 @@ func plannedFields(message string) []string {
 			"icon", "untrusted_context", "default_action",
 		}
 	case "ServerCredential":
-		return []string{"oauth", "oauth_client_credentials", "token_exchange", "caller_idp_token"}
+		return []string{"oauth_client_credentials", "token_exchange", "caller_idp_token"}
 	default:
 		return nil
 	}
@@ -37,7 +37,7 @@ func outputOnly(message, field string) bool {
 		if field == "scopes_supported" {
 			return true
 		}
-	case "IdentityProvider":
+	case "IdentityProvider", "OAuthCredential":
 		if field == "secret_version" {
 			return true
 		}

@@ -54,7 +54,8 @@ func MakeServer(r *resourcev1.Server) (*Server, error) {
 	}
 	switch r.GetCredential().GetKind().(type) {
 	case nil, *resourcev1.ServerCredential_None:
-	case *resourcev1.ServerCredential_StaticHeaders, *resourcev1.ServerCredential_StaticEnv:
+	case *resourcev1.ServerCredential_StaticHeaders, *resourcev1.ServerCredential_StaticEnv,
+		*resourcev1.ServerCredential_Oauth: // to a node, an access token is a header that the authserver gives it
 		s.NeedsSecret = true
 	default:
 		return nil, fault.New(fault.Invalid, "UNKNOWN_CREDENTIAL", "the server's credential kind is not known to this node; update the node")

@@ -113,7 +113,7 @@ type Server struct {
 	Args           []string // stdio arguments
 	Env            map[string]string
 	Headers        map[string]string // fixed extra headers
-	NeedsSecret    bool              // connections carry a static credential
+	NeedsSecret    bool              // connections carry a credential
 	OwnOnly        bool              // calls that choose a connection use the caller's own only (G-12)
 	Protocol       string            // version to speak: configured, else discovered, else empty
 	Stateless      bool

@@ -192,7 +192,8 @@ func houses() map[string]house {
 				"keys":          {"vault"},
 				"login":         {"vault"}, // client secrets of identity providers
 				"credentialapi": {"vault"},
-				"connect":       {"vault"},
+				"connect":       {"upstream", "vault"}, // the protocol behind a connect page; and what is typed on one
+				"upstream":      {"vault"},
 				"exchange":      {"vault"},
 			},
 		},

@@ -40,6 +40,8 @@ func (t *Tx) Collect(ctx context.Context, now time.Time) (int, error) {
 		   SELECT client_id FROM oauth_clients WHERE expire_time < $1 ORDER BY expire_time LIMIT $2)`, micros(now)},
 		{"jtis", `DELETE FROM oauth_jtis WHERE hash IN (
 		   SELECT hash FROM oauth_jtis WHERE expire_time < $1 ORDER BY expire_time LIMIT $2)`, old},
+		{"connect links", `DELETE FROM connect_links WHERE hash IN (
+		   SELECT hash FROM connect_links WHERE expire_time < $1 ORDER BY expire_time LIMIT $2)`, old},
 		{"the outbox", `DELETE FROM oauth_outbox WHERE id IN (
 		   SELECT id FROM oauth_outbox WHERE expire_time < $1 ORDER BY expire_time LIMIT $2)`, old},
 	} {

@@ -45,6 +45,8 @@ func RunOAuth(t *testing.T, open func(*testing.T) store.Store) {
 		{"users with a password are listed", passwordUsers},
 		{"codes that nobody redeemed are deleted", deleteCodes},
 		{"a code that is deleted while it is redeemed is gone or has a grant", concurrentDeleteCodes},
+		{"connect links are used once and bounded", connectLinks},
+		{"of 20 connect links at once five are made", concurrentLinks},
 		{"the outbox is in order", outbox},
 		{"audit events are chained", audit},
 		{"concurrent events have no gaps", concurrentAudit},

@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(*testing.T) store.Store) {
 		{"key ids are those in use", keyIDs},
 		{"secrets of other keys come in pages", otherKeys},
 		{"reseal replaces what it read, once", reseal},
+		{"of several processes one has the lease of a secret", lease},
 		{"private signing keys count among what keys sealed", sealedRows},
 		{"concurrent writers lose nothing", concurrent},
 		{"a canceled context is reported as such", canceled},
@@ -171,9 +172,10 @@ func reseal(t *testing.T, s store.Store) {
 	n := secret("c1", "v_1")
 	put(t, s, n)
 	must(t, s.TouchSecret(t.Context(), "c1", "v_1", epoch().Add(time.Minute)))
+	old := n.Sealed
 	n.KeyID, n.Sealed = "local/2", []byte("new")
 	for i, want := range []bool{true, false} { // the second comes too late
-		done, err := s.ResealSecret(t.Context(), n, "local/1")
+		done, err := s.ReplaceSecret(t.Context(), n, old)
 		must(t, err)
 		if done != want {
 			t.Errorf("reseal %d is %v, want %v", i+1, done, want)
@@ -182,9 +184,45 @@ func reseal(t *testing.T, s store.Store) {
 	n.ResolveTime = epoch().Add(time.Minute)
 	same(t, read(t, s, "c1", "v_1"), n)
 	gone := secret("c1", "gone")
-	if done, err := s.ResealSecret(t.Context(), gone, "local/1"); done || err != nil {
+	if done, err := s.ReplaceSecret(t.Context(), gone, gone.Sealed); done || err != nil {
 		t.Errorf("reseal of a deleted version: %v, %v", done, err)
 	}
+}
+
+// UP-5: of several processes one renews a secret, until it gives it back or its time is over.
+func lease(t *testing.T, s store.Store) {
+	put(t, s, secret("c1", "v_1"))
+	for i, c := range []struct {
+		now, until int // seconds
+		want       bool
+	}{{0, 30, true}, {29, 60, false}, {30, 60, true}, {31, 61, false}} {
+		got, err := s.LeaseSecret(t.Context(), "c1", "v_1", epoch().Add(time.Duration(c.now)*time.Second), epoch().Add(time.Duration(c.until)*time.Second))
+		must(t, err)
+		if got != c.want {
+			t.Errorf("lease %d is %v, want %v", i+1, got, c.want)
+		}
+	}
+	must(t, s.EndLease(t.Context(), "c1", "v_1"))
+	must(t, s.EndLease(t.Context(), "c1", "gone"))
+	var wg sync.WaitGroup
+	got, errs := make([]bool, 8), make([]error, 8)
+	for i := range got {
+		wg.Go(func() {
+			got[i], errs[i] = s.LeaseSecret(t.Context(), "c1", "v_1", epoch().Add(time.Minute), epoch().Add(time.Hour))
+		})
+	}
+	wg.Wait()
+	n := 0
+	for i := range got {
+		must(t, errs[i])
+		if got[i] {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d processes have the lease", n)
+	}
+	same(t, read(t, s, "c1", "v_1"), secret("c1", "v_1"))
 }
 
 func concurrent(t *testing.T, s store.Store) {

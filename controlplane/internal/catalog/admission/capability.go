@@ -30,25 +30,19 @@ const (
 	CapabilityTokenRotation = "token_rotation"
 	// CapabilityResolveAtCallTime: calls of tools and features with resolve_at_call_time run with a connection of their caller.
 	CapabilityResolveAtCallTime = "resolve_at_call_time"
+	// CapabilityUpstreamOAuth: calls of a server with credential.oauth carry an access token of the caller's.
+	CapabilityUpstreamOAuth = "upstream_oauth"
 )
 
 // Enforceable refuses a feature that a live node cannot enforce, naming the node (D-37): Precondition with reason
 // NODE_LACKS_CAPABILITY. What was there before is not refused again. Lacking returns the names of the connected nodes
 // without a capability.
 func Enforceable(before, o resource.Object, lacking func(capability string) []string) error {
-	g, ok := o.(*resource.Gateway)
-	if !ok {
-		return nil
-	}
-	had := make(map[string]string)
-	if b, ok := before.(*resource.Gateway); ok && b != nil {
-		had = needs(b)
-	}
-	wanted := needs(g)
+	had, wanted := needs(before), needs(o)
 	var p resource.Problems
 	for _, capability := range []string{
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
-		CapabilityResolveAtCallTime,
+		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
@@ -59,12 +53,19 @@ func Enforceable(before, o resource.Object, lacking func(capability string) []st
 			p.AddKind(fault.Precondition, ReasonNodeLacksCapability, path, "these nodes cannot enforce it yet: %s; update them first", resource.Listed(nodes))
 		}
 	}
-	return p.Err(fmt.Sprintf("gateway %q", g.Name))
+	return p.Err(fmt.Sprintf("%s %q", o.Kind().Label(), o.Metadata().Name))
 }
 
 // needs returns the path of the first field that needs a capability, by capability.
-func needs(g *resource.Gateway) map[string]string {
+func needs(o resource.Object) map[string]string {
 	out := make(map[string]string)
+	if s, ok := o.(*resource.Server); ok && s.UpstreamOAuth() != nil {
+		out[CapabilityUpstreamOAuth] = "credential.oauth"
+	}
+	g, ok := o.(*resource.Gateway)
+	if !ok || g == nil {
+		return out
+	}
 	if g.Authentication != nil && g.Authentication.OAuth != nil {
 		out[CapabilityOAuth] = "authentication.oauth"
 	}

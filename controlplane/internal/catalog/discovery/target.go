@@ -47,7 +47,7 @@ func named(ctx context.Context, d *desk.Desk, s *resource.Server, name string) (
 	case c.Server != s.Name:
 		return nil, fault.Newf(fault.Invalid, admission.ReasonPinOtherServer, "The connection %q is of the server %q, not of %q.", c.Name, c.Server, s.Name)
 	case s.NeedsSecret() && c.CredentialVersion == "":
-		return nil, fault.Newf(fault.Precondition, ReasonCredentialMissing, "The connection %q has no credential; set its secret_headers or secret_env.", c.Name)
+		return nil, fault.Newf(fault.Precondition, ReasonCredentialMissing, "The connection %q has no credential; set its secret_headers or secret_env, or have its owner connect it.", c.Name)
 	default:
 		return c, nil
 	}

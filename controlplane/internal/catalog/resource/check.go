@@ -225,6 +225,24 @@ func isTransportHeader(name string) bool {
 	}
 }
 
+// headerNames checks names of secret headers.
+func (p *Problems) headerNames(path string, names []string) {
+	p.count(path, len(names), 20)
+	seen := make(map[string]bool, len(names))
+	for i, name := range names {
+		at, key := fmt.Sprintf("%s[%d]", path, i), strings.ToLower(name)
+		switch {
+		case !tokenRE.MatchString(name):
+			p.field(at, "%q is not a header name: 1 to 128 characters of an RFC 9110 token", clip(name))
+		case isTransportHeader(name):
+			p.field(at, "the transport writes the header %q itself", name)
+		case seen[key]:
+			p.field(at, "%q is listed twice: case makes no difference", name)
+		}
+		seen[key] = true
+	}
+}
+
 // headers checks request headers; secrets may also authenticate.
 func (p *Problems) headers(path string, headers map[string]string, secret bool, maxValue int) {
 	p.count(path, len(headers), 20)

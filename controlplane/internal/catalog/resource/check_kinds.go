@@ -91,18 +91,25 @@ func (p *Problems) credential(s *Server) {
 		return
 	}
 	n := 0
-	for _, set := range []bool{c.None != nil, c.StaticHeaders != nil, c.StaticEnv != nil} {
+	for _, set := range []bool{c.None != nil, c.StaticHeaders != nil, c.StaticEnv != nil, c.OAuth != nil} {
 		if set {
 			n++
 		}
 	}
 	switch {
 	case n > 1:
-		p.field("credential", "set at most one of none, static_headers and static_env")
+		p.field("credential", "set at most one of none, static_headers, static_env and oauth")
 	case c.StaticHeaders != nil && s.Stdio != nil:
 		p.field("credential.static_headers", "a stdio server has no headers; use static_env")
 	case c.StaticEnv != nil && s.Stdio == nil:
 		p.field("credential.static_env", "only a stdio server has an environment; use static_headers")
+	case c.OAuth != nil && s.Stdio != nil:
+		p.field("credential.oauth", "a stdio server has no headers for access tokens; use static_env")
+	case c.OAuth != nil:
+		p.upstreamOAuth(c.OAuth)
+	}
+	if c.StaticHeaders != nil {
+		p.headerNames("credential.static_headers.names", c.StaticHeaders.Names)
 	}
 }
 

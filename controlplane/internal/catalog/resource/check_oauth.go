@@ -229,3 +229,39 @@ func (p *Problems) clientKeys(c *OAuthClient) {
 		}
 	}
 }
+
+// upstreamOAuth checks how people give grants for a server (UP-4).
+func (p *Problems) upstreamOAuth(o *OAuthCredential) {
+	const at = "credential.oauth."
+	if o.Issuer != "" {
+		p.issuer(at+"issuer", o.Issuer)
+	}
+	if len(o.ClientID) > 512 || !printable(o.ClientID) {
+		p.field(at+"client_id", "it is not at most 512 printable characters: the client_id that the authorization server gave Penstock")
+	}
+	switch {
+	case len(o.ClientSecret) > maxSecret || !printable(o.ClientSecret):
+		p.field(at+"client_secret", "it is not at most 4,096 printable characters")
+	case o.ClientSecret != "" && o.ClientID == "":
+		p.field(at+"client_secret", "it belongs to a client_id, which is not set")
+	}
+	p.count(at+"scopes", len(o.Scopes), 32)
+	p.unique(at+"scopes", o.Scopes)
+	for i, s := range o.Scopes {
+		if !scopeRE.MatchString(s) {
+			p.field(fmt.Sprintf("%sscopes[%d]", at, i), "%q is not a scope (RFC 6749, section 3.3)", clip(s))
+		}
+	}
+	if o.AuthorizationEndpoint == "" && o.TokenEndpoint == "" {
+		return
+	}
+	if o.AuthorizationEndpoint == "" || o.TokenEndpoint == "" {
+		p.field(at+"token_endpoint", "authorization_endpoint and token_endpoint go together; set both, or none to have them discovered")
+		return
+	}
+	p.secureURL(at+"authorization_endpoint", o.AuthorizationEndpoint)
+	p.secureURL(at+"token_endpoint", o.TokenEndpoint)
+	if o.ClientID == "" {
+		p.field(at+"client_id", "it is not set; an authorization server without metadata needs a client that is registered by hand")
+	}
+}

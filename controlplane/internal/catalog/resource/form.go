@@ -26,6 +26,11 @@ func Encode(o Object) ([]byte, error) {
 				c.Status = nil
 			}
 		}
+		if o := c.UpstreamOAuth(); o != nil && o.ClientSecret != "" {
+			kept := *o
+			kept.ClientSecret = ""
+			c.Credential = &ServerCredential{OAuth: &kept}
+		}
 		v = c
 	case *Connection:
 		c := *o

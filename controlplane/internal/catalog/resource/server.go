@@ -56,9 +56,67 @@ type Stdio struct {
 
 // ServerCredential is the kind of credential a connection carries. Nothing set means none.
 type ServerCredential struct {
-	None          *struct{} `json:"none,omitempty" oneof:"kind"`
-	StaticHeaders *struct{} `json:"static_headers,omitempty" oneof:"kind"`
-	StaticEnv     *struct{} `json:"static_env,omitempty" oneof:"kind"`
+	None          *struct{}        `json:"none,omitempty" oneof:"kind"`
+	StaticHeaders *StaticHeaders   `json:"static_headers,omitempty" oneof:"kind"`
+	StaticEnv     *struct{}        `json:"static_env,omitempty" oneof:"kind"`
+	OAuth         *OAuthCredential `json:"oauth,omitempty" oneof:"kind"`
+}
+
+// StaticHeaders says that connections hold secret request headers. People who connect the server themselves are asked for
+// those of Names; none means Authorization.
+type StaticHeaders struct {
+	Names []string `json:"names,omitempty"`
+}
+
+// OAuthCredential says that people give grants at the server's authorization server. ClientSecret is input only and never
+// stored here: SecretVersion, which only the control plane writes, refers to what the authserver keeps.
+type OAuthCredential struct {
+	Issuer                string   `json:"issuer,omitempty"`
+	ClientID              string   `json:"client_id,omitempty"`
+	ClientSecret          string   `json:"client_secret,omitempty"`
+	SecretVersion         string   `json:"secret_version,omitempty"`
+	Scopes                []string `json:"scopes,omitempty"`
+	NoResource            bool     `json:"no_resource,omitempty"`
+	AuthorizationEndpoint string   `json:"authorization_endpoint,omitempty"`
+	TokenEndpoint         string   `json:"token_endpoint,omitempty"`
+}
+
+// UpstreamOAuth returns the OAuth credential of a server, nil if it has another kind.
+func (s *Server) UpstreamOAuth() *OAuthCredential {
+	if s == nil || s.Credential == nil {
+		return nil
+	}
+	return s.Credential.OAuth
+}
+
+// KeepClientSecret puts into a server the reference to its client secret that a former state has, and no other: whatever a
+// writer sent as reference is dropped. It goes with the client at the place that it was given for, or whoever may change the
+// server could have it sent elsewhere. A nil before is a new server.
+func (s *Server) KeepClientSecret(before *Server) {
+	o := s.UpstreamOAuth()
+	if o == nil {
+		return
+	}
+	o.SecretVersion = ""
+	old := before.UpstreamOAuth()
+	if old == nil || old.ClientID != o.ClientID || old.Issuer != o.Issuer || old.TokenEndpoint != o.TokenEndpoint {
+		return
+	}
+	if o.Issuer == "" && o.TokenEndpoint == "" && before.address() != s.address() { // the server says where the secret goes
+		return
+	}
+	o.SecretVersion = old.SecretVersion
+}
+
+func (s *Server) address() string {
+	switch {
+	case s.StreamableHTTP != nil:
+		return s.StreamableHTTP.URL
+	case s.SSE != nil:
+		return s.SSE.URL
+	default:
+		return ""
+	}
 }
 
 // Affinity says where stateful upstream sessions or processes live; empty means the transport's default.
@@ -151,5 +209,5 @@ const (
 
 // NeedsSecret reports whether calls need a credential that a connection holds.
 func (s *Server) NeedsSecret() bool {
-	return s.Credential != nil && (s.Credential.StaticHeaders != nil || s.Credential.StaticEnv != nil)
+	return s.Credential != nil && (s.Credential.StaticHeaders != nil || s.Credential.StaticEnv != nil || s.Credential.OAuth != nil)
 }

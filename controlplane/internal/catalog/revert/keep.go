@@ -29,6 +29,9 @@ func Keep(old, now resource.Object) {
 		if now, ok := now.(*resource.IdentityProvider); ok && now != nil {
 			old.SecretVersion = now.SecretVersion
 		}
+	case *resource.Server:
+		now, _ := now.(*resource.Server)
+		old.KeepClientSecret(now)
 	case *resource.OAuthClient:
 		old.SecretSHA256, old.SecretTime = nil, time.Time{}
 		if now, ok := now.(*resource.OAuthClient); ok && now != nil {

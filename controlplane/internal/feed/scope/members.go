@@ -14,7 +14,8 @@ type Scope struct {
 	// Region restricts to gateways that list no region, or this one. Empty means all gateways.
 	Region string
 	// Authserver is the one scope of authservers (D-11): people, identity providers, OAuth clients, gateways without their
-	// tools, the metadata of connections, and which gateways use those (D-85), all of them whatever their region.
+	// tools, the metadata of connections, which gateways use those (D-85), and the servers that people connect themselves, all
+	// of them whatever their region.
 	Authserver bool
 }
 
@@ -102,7 +103,7 @@ func (m *Members) Has(w *World, e *Entry) bool {
 	case m.scope.whole(e.Key.Kind):
 		return true
 	case m.scope.Authserver:
-		return e.pin != nil
+		return e.auth != nil
 	case e.Key.Kind == catalog.KindGateway:
 		return m.scope.covers(e)
 	case e.Key.Kind == catalog.KindAssignment:
@@ -222,7 +223,7 @@ func (m *Members) drop(w *World, e *Entry, t *Touched) {
 func (m *Members) Fill(w *World) {
 	for k, e := range w.Entries {
 		switch {
-		case m.scope.whole(k.Kind), m.scope.Authserver && e.pin != nil:
+		case m.scope.whole(k.Kind), m.scope.Authserver && e.auth != nil:
 			m.enter(w, e, nil)
 		case m.scope.Authserver: // nothing else
 		case k.Kind == catalog.KindGateway && m.scope.covers(e):

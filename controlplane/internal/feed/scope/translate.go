@@ -24,7 +24,7 @@ type Entry struct {
 	Blobs   []catalog.Hash
 
 	reduced []byte        // as nodes get it, where that is less than the whole; nil: the whole
-	pin     []byte        // as authservers get an assignment: which gateway uses which connection, or all of which server
+	auth    []byte        // as authservers get an assignment or a server; nil: they have no part in it
 	needs   []catalog.Key // resources that come into scope with this one (D-12)
 	regions []string      // of a gateway
 	server  string        // of a connection
@@ -38,8 +38,8 @@ func installedOf(server string) catalog.Key { return catalog.Key{Kind: kindInsta
 // For returns the resource as the followers of a scope get it: they are spared what they have no use for (D-82).
 func (e *Entry) For(s Scope) []byte {
 	switch {
-	case s.Authserver && e.pin != nil:
-		return e.pin
+	case s.Authserver && e.auth != nil:
+		return e.auth
 	case !s.Authserver && e.reduced != nil:
 		return e.reduced
 	default:
@@ -76,11 +76,23 @@ func Encode(rec *catalog.Record) (*Entry, error) {
 	}
 	if r.GetAssignment().GetMode() != nil && err == nil {
 		// An authserver must know who may have the connection's credential (D-85), and of tools nothing but the resource's name.
-		e.pin, err = encode.Marshal(&distributionv1.Resource{
+		e.auth, err = encode.Marshal(&distributionv1.Resource{
 			Kind: r.GetKind(), Name: r.GetName(), Version: r.GetVersion(),
 			Body: &distributionv1.Resource_Assignment{Assignment: &resourcev1.ToolAssignment{
 				Gateway: r.GetAssignment().GetGateway(), Mode: r.GetAssignment().GetMode(),
 			}},
+		})
+	}
+	m := connectable(r.GetServer())
+	if m != nil && err == nil {
+		if c := m.GetCredential(); c.GetOauth() != nil { // how a grant is given is the authserver's business
+			r.GetServer().Credential = &resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_Oauth{Oauth: &resourcev1.OAuthCredential{}}}
+			e.reduced, err = encode.Marshal(r)
+		}
+	}
+	if m != nil && err == nil {
+		e.auth, err = encode.Marshal(&distributionv1.Resource{
+			Kind: r.GetKind(), Name: r.GetName(), Version: r.GetVersion(), Body: &distributionv1.Resource_Server{Server: m},
 		})
 	}
 	if err != nil {
@@ -101,6 +113,22 @@ func forNodes(p *resourcev1.IdentityProvider) *resourcev1.IdentityProvider {
 	return out
 }
 
+// connectable returns what an authserver must know of a server for which people give a credential themselves: what to ask for,
+// and whom it is for. It is nil for every other server.
+func connectable(s *resourcev1.Server) *resourcev1.Server {
+	if s.GetCredential().GetStaticHeaders() == nil && s.GetCredential().GetOauth() == nil {
+		return nil
+	}
+	m := &resourcev1.Server{Name: s.GetName(), Uid: s.GetUid(), DisplayName: s.GetDisplayName(), Credential: s.GetCredential()}
+	switch t := s.GetTransport().(type) { // with headers
+	case *resourcev1.Server_StreamableHttp:
+		m.Transport = t
+	case *resourcev1.Server_Sse:
+		m.Transport = t
+	}
+	return m
+}
+
 // message decodes the stored JSON into the message of its kind, takes out what is not for nodes, and notes in e what
 // the resource needs.
 func message(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
@@ -110,6 +138,9 @@ func message(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
 		err := decode(rec, m)
 		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
 		m.Status = found(m)
+		if o := m.GetCredential().GetOauth(); o != nil {
+			o.ClientSecret = "" // never stored; and never sent, whatever is stored (D-84)
+		}
 		return &distributionv1.Resource{Body: &distributionv1.Resource_Server{Server: m}}, err
 	case catalog.KindConnection:
 		m := &resourcev1.Connection{}

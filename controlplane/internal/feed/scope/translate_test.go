@@ -338,3 +338,67 @@ func TestConnectionsToChooseFrom(t *testing.T) {
 		}
 	}
 }
+
+// An authserver learns of a server what it must ask people for, and whom it is for; of a server that they do not connect
+// themselves, nothing.
+func TestConnectableServersAreForTheAuthserver(t *testing.T) {
+	encode := func(body string) *scope.Entry {
+		t.Helper()
+		e, err := scope.Encode(record(catalog.KindServer, "github", body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	const rest = `"display_name":"GitHub","description":"canary","streamable_http":{"url":"https://mcp.example/mcp"},"extra_headers":{"X-A":"canary"}`
+	e := encode(`{` + rest + `,"credential":{"static_headers":{"names":["X-Api-Key"]}}}`)
+	got := &distributionv1.Resource{}
+	if err := proto.Unmarshal(e.For(scope.Scope{Authserver: true}), got); err != nil {
+		t.Fatal(err)
+	}
+	got.Version, got.GetServer().Uid = nil, ""
+	want := &distributionv1.Resource{Kind: "server", Name: "github", Body: &distributionv1.Resource_Server{Server: &resourcev1.Server{
+		Name: "github", DisplayName: "GitHub",
+		Transport:  &resourcev1.Server_StreamableHttp{StreamableHttp: &resourcev1.StreamableHttp{Url: "https://mcp.example/mcp"}},
+		Credential: &resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_StaticHeaders{StaticHeaders: &resourcev1.StaticHeaders{Names: []string{"X-Api-Key"}}}},
+	}}}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("to an authserver (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(string(e.For(scope.Scope{})), "canary") {
+		t.Error("a node does not get the whole server")
+	}
+	w, m := scope.NewWorld(), scope.NewMembers(scope.Scope{Authserver: true})
+	for i, one := range []*scope.Entry{encode(`{` + rest + `}`), e, encode(`{` + rest + `,"credential":{"none":{}}}`)} {
+		before := w.Entries[one.Key]
+		w.Set(one.Key, one)
+		m.Step(w, before, one, nil)
+		if want := []int{0, 1, 0}[i]; m.Len() != want {
+			t.Errorf("step %d: %d members, want %d", i, m.Len(), want)
+		}
+	}
+}
+
+// UP-4, D-82, D-84: how a grant is given is the authserver's business; a node learns that there is one. The secret of the client
+// goes to nobody, whatever is stored.
+func TestOAuthOfServersIsForTheAuthserver(t *testing.T) {
+	e, err := scope.Encode(record(catalog.KindServer, "github", `{"streamable_http":{"url":"https://mcp.example/mcp"},
+		"credential":{"oauth":{"issuer":"https://as.example","client_id":"penstock-canary","client_secret":"s3cret","secret_version":"v_1"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s, want := range map[scope.Scope]*resourcev1.OAuthCredential{
+		{Region: "eu"}: {}, {Authserver: true}: {Issuer: "https://as.example", ClientId: "penstock-canary", SecretVersion: "v_1"},
+	} {
+		got := &distributionv1.Resource{}
+		if err := proto.Unmarshal(e.For(s), got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got.GetServer().GetCredential().GetOauth(), protocmp.Transform()); diff != "" {
+			t.Errorf("to %+v (-want +got):\n%s", s, diff)
+		}
+		if strings.Contains(string(e.For(s)), "s3cret") {
+			t.Errorf("%+v gets the secret", s)
+		}
+	}
+}

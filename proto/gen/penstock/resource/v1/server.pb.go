@@ -662,6 +662,7 @@ type ServerCredential struct {
 	//	*ServerCredential_None
 	//	*ServerCredential_StaticHeaders
 	//	*ServerCredential_StaticEnv
+	//	*ServerCredential_Oauth
 	Kind          isServerCredential_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -731,6 +732,15 @@ func (x *ServerCredential) GetStaticEnv() *StaticEnv {
 	return nil
 }
 
+func (x *ServerCredential) GetOauth() *OAuthCredential {
+	if x != nil {
+		if x, ok := x.Kind.(*ServerCredential_Oauth); ok {
+			return x.Oauth
+		}
+	}
+	return nil
+}
+
 type isServerCredential_Kind interface {
 	isServerCredential_Kind()
 }
@@ -750,11 +760,18 @@ type ServerCredential_StaticEnv struct {
 	StaticEnv *StaticEnv `protobuf:"bytes,3,opt,name=static_env,json=staticEnv,proto3,oneof"`
 }
 
+type ServerCredential_Oauth struct {
+	// An OAuth grant that each person gives at the server's authorization server.
+	Oauth *OAuthCredential `protobuf:"bytes,4,opt,name=oauth,proto3,oneof"`
+}
+
 func (*ServerCredential_None) isServerCredential_Kind() {}
 
 func (*ServerCredential_StaticHeaders) isServerCredential_Kind() {}
 
 func (*ServerCredential_StaticEnv) isServerCredential_Kind() {}
+
+func (*ServerCredential_Oauth) isServerCredential_Kind() {}
 
 // NoCredential says that a server takes callers without a credential. It has no fields.
 type NoCredential struct {
@@ -793,9 +810,12 @@ func (*NoCredential) Descriptor() ([]byte, []int) {
 	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{6}
 }
 
-// StaticHeaders says that connections hold secret request headers. It has no fields.
+// StaticHeaders says that connections hold secret request headers.
 type StaticHeaders struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of the headers that people are asked for when they connect the server themselves, for example "Authorization" or
+	// "X-Api-Key". Empty asks for Authorization.
+	Names         []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -830,6 +850,125 @@ func (*StaticHeaders) Descriptor() ([]byte, []int) {
 	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{7}
 }
 
+func (x *StaticHeaders) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+// OAuthCredential says that calls carry access tokens of an OAuth 2.1 authorization server (auth.md UP-4, UP-5). People give
+// grants on a connect page; the authserver keeps and renews them. A server over HTTP only.
+type OAuthCredential struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issuer identifier of the authorization server (RFC 8414), for example "https://login.example.com". Empty: the one that the
+	// server's protected resource metadata names (RFC 9728).
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// client_id that the authorization server gave Penstock. Empty: the URL of Penstock's own client metadata document if the
+	// authorization server takes such, else dynamic registration (RFC 7591).
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Secret of that client. Input only: the authserver keeps it, see secret_version.
+	ClientSecret string `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	// Reference to the stored client_secret; empty if there is none. Output only.
+	SecretVersion string `protobuf:"bytes,4,opt,name=secret_version,json=secretVersion,proto3" json:"secret_version,omitempty"`
+	// Scopes to ask for. Empty: those that the server's metadata names.
+	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// True leaves out the parameter resource (RFC 8707), for authorization servers that refuse it, such as Entra ID v2.
+	NoResource bool `protobuf:"varint,6,opt,name=no_resource,json=noResource,proto3" json:"no_resource,omitempty"`
+	// Authorization endpoint of an authorization server without metadata; together with token_endpoint and client_id.
+	AuthorizationEndpoint string `protobuf:"bytes,7,opt,name=authorization_endpoint,json=authorizationEndpoint,proto3" json:"authorization_endpoint,omitempty"`
+	// Token endpoint of an authorization server without metadata.
+	TokenEndpoint string `protobuf:"bytes,8,opt,name=token_endpoint,json=tokenEndpoint,proto3" json:"token_endpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OAuthCredential) Reset() {
+	*x = OAuthCredential{}
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OAuthCredential) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OAuthCredential) ProtoMessage() {}
+
+func (x *OAuthCredential) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OAuthCredential.ProtoReflect.Descriptor instead.
+func (*OAuthCredential) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *OAuthCredential) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *OAuthCredential) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *OAuthCredential) GetClientSecret() string {
+	if x != nil {
+		return x.ClientSecret
+	}
+	return ""
+}
+
+func (x *OAuthCredential) GetSecretVersion() string {
+	if x != nil {
+		return x.SecretVersion
+	}
+	return ""
+}
+
+func (x *OAuthCredential) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *OAuthCredential) GetNoResource() bool {
+	if x != nil {
+		return x.NoResource
+	}
+	return false
+}
+
+func (x *OAuthCredential) GetAuthorizationEndpoint() string {
+	if x != nil {
+		return x.AuthorizationEndpoint
+	}
+	return ""
+}
+
+func (x *OAuthCredential) GetTokenEndpoint() string {
+	if x != nil {
+		return x.TokenEndpoint
+	}
+	return ""
+}
+
 // StaticEnv says that connections hold secret environment variables. It has no fields.
 type StaticEnv struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -839,7 +978,7 @@ type StaticEnv struct {
 
 func (x *StaticEnv) Reset() {
 	*x = StaticEnv{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[8]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +990,7 @@ func (x *StaticEnv) String() string {
 func (*StaticEnv) ProtoMessage() {}
 
 func (x *StaticEnv) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[8]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -864,7 +1003,7 @@ func (x *StaticEnv) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StaticEnv.ProtoReflect.Descriptor instead.
 func (*StaticEnv) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{8}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{9}
 }
 
 // ServerStatus is what the last discovery learned. Output only.
@@ -903,7 +1042,7 @@ type ServerStatus struct {
 
 func (x *ServerStatus) Reset() {
 	*x = ServerStatus{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[9]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -915,7 +1054,7 @@ func (x *ServerStatus) String() string {
 func (*ServerStatus) ProtoMessage() {}
 
 func (x *ServerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[9]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -928,7 +1067,7 @@ func (x *ServerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerStatus.ProtoReflect.Descriptor instead.
 func (*ServerStatus) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{9}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ServerStatus) GetProtocolVersion() string {
@@ -1035,7 +1174,7 @@ type ListedPrompt struct {
 
 func (x *ListedPrompt) Reset() {
 	*x = ListedPrompt{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[10]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1186,7 @@ func (x *ListedPrompt) String() string {
 func (*ListedPrompt) ProtoMessage() {}
 
 func (x *ListedPrompt) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[10]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1199,7 @@ func (x *ListedPrompt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListedPrompt.ProtoReflect.Descriptor instead.
 func (*ListedPrompt) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{10}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListedPrompt) GetName() string {
@@ -1090,7 +1229,7 @@ type ListedTemplate struct {
 
 func (x *ListedTemplate) Reset() {
 	*x = ListedTemplate{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[11]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1241,7 @@ func (x *ListedTemplate) String() string {
 func (*ListedTemplate) ProtoMessage() {}
 
 func (x *ListedTemplate) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[11]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1254,7 @@ func (x *ListedTemplate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListedTemplate.ProtoReflect.Descriptor instead.
 func (*ListedTemplate) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{11}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListedTemplate) GetUriTemplate() string {
@@ -1199,15 +1338,27 @@ const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\x03env\x18\x03 \x03(\v2$.penstock.resource.v1.Stdio.EnvEntryB3\xbaH0\x9a\x01-\x10\x80\x01\"!r\x1f\x10\x01\x18\x80\x012\x18^[A-Za-z_][A-Za-z0-9_]*$*\x05r\x03\x18\x80@R\x03env\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe4\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa3\x02\n" +
 	"\x10ServerCredential\x128\n" +
 	"\x04none\x18\x01 \x01(\v2\".penstock.resource.v1.NoCredentialH\x00R\x04none\x12L\n" +
 	"\x0estatic_headers\x18\x02 \x01(\v2#.penstock.resource.v1.StaticHeadersH\x00R\rstaticHeaders\x12@\n" +
 	"\n" +
-	"static_env\x18\x03 \x01(\v2\x1f.penstock.resource.v1.StaticEnvH\x00R\tstaticEnvB\x06\n" +
+	"static_env\x18\x03 \x01(\v2\x1f.penstock.resource.v1.StaticEnvH\x00R\tstaticEnv\x12=\n" +
+	"\x05oauth\x18\x04 \x01(\v2%.penstock.resource.v1.OAuthCredentialH\x00R\x05oauthB\x06\n" +
 	"\x04kind\"\x0e\n" +
-	"\fNoCredential\"\x0f\n" +
-	"\rStaticHeaders\"\v\n" +
+	"\fNoCredential\"8\n" +
+	"\rStaticHeaders\x12'\n" +
+	"\x05names\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x14\"\ar\x05\x10\x01\x18\x80\x01R\x05names\"\xfa\x02\n" +
+	"\x0fOAuthCredential\x12 \n" +
+	"\x06issuer\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x06issuer\x12%\n" +
+	"\tclient_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\bclientId\x120\n" +
+	"\rclient_secret\x18\x03 \x01(\tB\v\xbaH\x05r\x03\x18\x80 \x80\x01\x01R\fclientSecret\x12.\n" +
+	"\x0esecret_version\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\rsecretVersion\x12)\n" +
+	"\x06scopes\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10 \"\ar\x05\x10\x01\x18\x80\x01R\x06scopes\x12\x1f\n" +
+	"\vno_resource\x18\x06 \x01(\bR\n" +
+	"noResource\x12?\n" +
+	"\x16authorization_endpoint\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x15authorizationEndpoint\x12/\n" +
+	"\x0etoken_endpoint\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\rtokenEndpoint\"\v\n" +
 	"\tStaticEnv\"\xbd\x05\n" +
 	"\fServerStatus\x122\n" +
 	"\x10protocol_version\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x0fprotocolVersion\x12)\n" +
@@ -1261,7 +1412,7 @@ func file_penstock_resource_v1_server_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_resource_v1_server_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_penstock_resource_v1_server_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_penstock_resource_v1_server_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_penstock_resource_v1_server_proto_goTypes = []any{
 	(Affinity)(0),                 // 0: penstock.resource.v1.Affinity
 	(ToolChanges)(0),              // 1: penstock.resource.v1.ToolChanges
@@ -1273,44 +1424,46 @@ var file_penstock_resource_v1_server_proto_goTypes = []any{
 	(*ServerCredential)(nil),      // 7: penstock.resource.v1.ServerCredential
 	(*NoCredential)(nil),          // 8: penstock.resource.v1.NoCredential
 	(*StaticHeaders)(nil),         // 9: penstock.resource.v1.StaticHeaders
-	(*StaticEnv)(nil),             // 10: penstock.resource.v1.StaticEnv
-	(*ServerStatus)(nil),          // 11: penstock.resource.v1.ServerStatus
-	(*ListedPrompt)(nil),          // 12: penstock.resource.v1.ListedPrompt
-	(*ListedTemplate)(nil),        // 13: penstock.resource.v1.ListedTemplate
-	nil,                           // 14: penstock.resource.v1.Server.LabelsEntry
-	nil,                           // 15: penstock.resource.v1.Server.ExtraHeadersEntry
-	nil,                           // 16: penstock.resource.v1.Stdio.EnvEntry
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*Visibility)(nil),            // 18: penstock.resource.v1.Visibility
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(*OAuthCredential)(nil),       // 10: penstock.resource.v1.OAuthCredential
+	(*StaticEnv)(nil),             // 11: penstock.resource.v1.StaticEnv
+	(*ServerStatus)(nil),          // 12: penstock.resource.v1.ServerStatus
+	(*ListedPrompt)(nil),          // 13: penstock.resource.v1.ListedPrompt
+	(*ListedTemplate)(nil),        // 14: penstock.resource.v1.ListedTemplate
+	nil,                           // 15: penstock.resource.v1.Server.LabelsEntry
+	nil,                           // 16: penstock.resource.v1.Server.ExtraHeadersEntry
+	nil,                           // 17: penstock.resource.v1.Stdio.EnvEntry
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*Visibility)(nil),            // 19: penstock.resource.v1.Visibility
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
 }
 var file_penstock_resource_v1_server_proto_depIdxs = []int32{
-	17, // 0: penstock.resource.v1.Server.create_time:type_name -> google.protobuf.Timestamp
-	17, // 1: penstock.resource.v1.Server.update_time:type_name -> google.protobuf.Timestamp
-	14, // 2: penstock.resource.v1.Server.labels:type_name -> penstock.resource.v1.Server.LabelsEntry
+	18, // 0: penstock.resource.v1.Server.create_time:type_name -> google.protobuf.Timestamp
+	18, // 1: penstock.resource.v1.Server.update_time:type_name -> google.protobuf.Timestamp
+	15, // 2: penstock.resource.v1.Server.labels:type_name -> penstock.resource.v1.Server.LabelsEntry
 	4,  // 3: penstock.resource.v1.Server.streamable_http:type_name -> penstock.resource.v1.StreamableHttp
 	5,  // 4: penstock.resource.v1.Server.sse:type_name -> penstock.resource.v1.Sse
 	6,  // 5: penstock.resource.v1.Server.stdio:type_name -> penstock.resource.v1.Stdio
 	7,  // 6: penstock.resource.v1.Server.credential:type_name -> penstock.resource.v1.ServerCredential
-	18, // 7: penstock.resource.v1.Server.visibility:type_name -> penstock.resource.v1.Visibility
-	19, // 8: penstock.resource.v1.Server.call_timeout:type_name -> google.protobuf.Duration
+	19, // 7: penstock.resource.v1.Server.visibility:type_name -> penstock.resource.v1.Visibility
+	20, // 8: penstock.resource.v1.Server.call_timeout:type_name -> google.protobuf.Duration
 	0,  // 9: penstock.resource.v1.Server.affinity:type_name -> penstock.resource.v1.Affinity
 	1,  // 10: penstock.resource.v1.Server.tool_changes:type_name -> penstock.resource.v1.ToolChanges
-	15, // 11: penstock.resource.v1.Server.extra_headers:type_name -> penstock.resource.v1.Server.ExtraHeadersEntry
-	11, // 12: penstock.resource.v1.Server.status:type_name -> penstock.resource.v1.ServerStatus
+	16, // 11: penstock.resource.v1.Server.extra_headers:type_name -> penstock.resource.v1.Server.ExtraHeadersEntry
+	12, // 12: penstock.resource.v1.Server.status:type_name -> penstock.resource.v1.ServerStatus
 	3,  // 13: penstock.resource.v1.Server.questions:type_name -> penstock.resource.v1.Questions
-	16, // 14: penstock.resource.v1.Stdio.env:type_name -> penstock.resource.v1.Stdio.EnvEntry
+	17, // 14: penstock.resource.v1.Stdio.env:type_name -> penstock.resource.v1.Stdio.EnvEntry
 	8,  // 15: penstock.resource.v1.ServerCredential.none:type_name -> penstock.resource.v1.NoCredential
 	9,  // 16: penstock.resource.v1.ServerCredential.static_headers:type_name -> penstock.resource.v1.StaticHeaders
-	10, // 17: penstock.resource.v1.ServerCredential.static_env:type_name -> penstock.resource.v1.StaticEnv
-	17, // 18: penstock.resource.v1.ServerStatus.discover_time:type_name -> google.protobuf.Timestamp
-	12, // 19: penstock.resource.v1.ServerStatus.prompts:type_name -> penstock.resource.v1.ListedPrompt
-	13, // 20: penstock.resource.v1.ServerStatus.templates:type_name -> penstock.resource.v1.ListedTemplate
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	11, // 17: penstock.resource.v1.ServerCredential.static_env:type_name -> penstock.resource.v1.StaticEnv
+	10, // 18: penstock.resource.v1.ServerCredential.oauth:type_name -> penstock.resource.v1.OAuthCredential
+	18, // 19: penstock.resource.v1.ServerStatus.discover_time:type_name -> google.protobuf.Timestamp
+	13, // 20: penstock.resource.v1.ServerStatus.prompts:type_name -> penstock.resource.v1.ListedPrompt
+	14, // 21: penstock.resource.v1.ServerStatus.templates:type_name -> penstock.resource.v1.ListedTemplate
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_server_proto_init() }
@@ -1328,6 +1481,7 @@ func file_penstock_resource_v1_server_proto_init() {
 		(*ServerCredential_None)(nil),
 		(*ServerCredential_StaticHeaders)(nil),
 		(*ServerCredential_StaticEnv)(nil),
+		(*ServerCredential_Oauth)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1335,7 +1489,7 @@ func file_penstock_resource_v1_server_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_server_proto_rawDesc), len(file_penstock_resource_v1_server_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -58,6 +58,8 @@ func credential(c *resourcev1.ServerCredential) string {
 		return "static_headers"
 	case *resourcev1.ServerCredential_StaticEnv:
 		return "static_env"
+	case *resourcev1.ServerCredential_Oauth:
+		return "oauth"
 	default:
 		return "none"
 	}

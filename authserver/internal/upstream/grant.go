@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package upstream
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/penstockhq/penstock/authserver/internal/directory"
+	"github.com/penstockhq/penstock/authserver/internal/vault"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
+)
+
+const (
+	maxCode  = 64       // of an error code of OAuth that may be logged
+	maxToken = 16 << 10 // of an access token: it becomes a header
+)
+
+// Journey is what a person was sent away with. It holds no secret; what comes back is judged by it, and not by what anybody says
+// at that time.
+type Journey struct {
+	Server      string `json:"server"`
+	Origin      string `json:"origin"` // of the server: the only place that its tokens are for (UP-3)
+	Issuer      string `json:"issuer,omitempty"`
+	NamesIssuer bool   `json:"names_issuer,omitempty"`
+	Token       string `json:"token_endpoint"`
+	Client      client `json:"client"`
+	Resource    string `json:"resource,omitempty"`
+}
+
+// grant is what the vault keeps of a person's grant.
+type grant struct {
+	Journey
+
+	Access    string    `json:"access_token,omitempty"`
+	Refresh   string    `json:"refresh_token,omitempty"`
+	Obtained  time.Time `json:"obtained"`
+	Refreshed time.Time `json:"refreshed,omitzero"`
+	Expires   time.Time `json:"expires,omitzero"` // of Access; zero: the server did not say
+	Dead      bool      `json:"dead,omitempty"`   // ended by its authorization server
+}
+
+// Begin finds a server's authorization server and Penstock's client there, and returns where the person goes: the authorization
+// endpoint, with PKCE (S256) and state. verifier is a secret of the browser's. The faults name what is to be mended, for an
+// administrator.
+func (u *Upstream) Begin(ctx context.Context, s *directory.Server, state, verifier string) (Journey, string, error) {
+	f, err := u.discover(ctx, s)
+	if err != nil {
+		return Journey{}, "", err
+	}
+	c, err := u.clientFor(ctx, s, f)
+	if err != nil {
+		return Journey{}, "", err
+	}
+	j := Journey{
+		Server: s.Name, Origin: origin(s.URL), Issuer: f.Issuer, NamesIssuer: f.NamesIssuer, Token: f.Token, Client: c,
+	}
+	if !s.OAuth.NoResource {
+		j.Resource = f.resource
+	}
+	challenge := sha256.Sum256([]byte(verifier))
+	v := url.Values{
+		"response_type": {"code"}, "client_id": {c.ID}, "redirect_uri": {u.redirectURI(s.Name)}, "state": {state},
+		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
+	}
+	if len(f.wantedScopes) > 0 {
+		v.Set("scope", strings.Join(f.wantedScopes, " "))
+	}
+	if j.Resource != "" {
+		v.Set("resource", j.Resource) // RFC 8707 §2.1
+	}
+	to, err := url.Parse(f.Authorize)
+	if err != nil {
+		return Journey{}, "", refuse(ReasonMetadata, "The %s is no URL.", theAuthz)
+	}
+	q := to.Query() // an endpoint may have a query of its own (RFC 6749 §3.1)
+	for name, values := range v {
+		q[name] = values
+	}
+	to.RawQuery = q.Encode()
+	return j, to.String(), nil
+}
+
+// Judge reads an authorization response: each parameter once (RFC 6749 §3.1), and from the right issuer (RFC 9207 §2.4). It
+// returns the code. The caller has compared the state. The faults are Precondition UPSTREAM_ISSUER_MISMATCH and
+// UPSTREAM_RESPONSE_INVALID, and Denied UPSTREAM_REFUSED.
+func (j Journey) Judge(response url.Values) (code string, err error) {
+	for _, name := range []string{"code", "iss", "error"} {
+		if len(response[name]) > 1 {
+			return "", refuse(ReasonResponse, "The answer has the parameter %s twice.", name)
+		}
+	}
+	if iss := response.Get("iss"); iss != j.Issuer && (iss != "" || j.NamesIssuer) {
+		return "", refuse(ReasonIssuer, "The answer comes from another authorization server than the one that was asked (oauth.issuer).")
+	}
+	if response.Has("error") {
+		return "", fault.New(fault.Denied, ReasonRefused, "The authorization server refused.").Because(errors.New("error is " + errorCode(response.Get("error"))))
+	}
+	if code = response.Get("code"); code == "" {
+		return "", refuse(ReasonResponse, "The answer has no code.")
+	}
+	return code, nil
+}
+
+// Finish redeems a code for a grant, as the vault keeps it.
+func (u *Upstream) Finish(ctx context.Context, s *directory.Server, j Journey, code, verifier string) (vault.Secret, error) {
+	if s.OAuth == nil || j.Origin != origin(s.URL) { // it was changed while the person was away
+		return vault.Secret{}, refuse(ReasonDead, "The server %q was changed meanwhile: connect it anew.", s.Name)
+	}
+	g := grant{Journey: j}
+	err := u.ask(ctx, s, &g, url.Values{
+		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {u.redirectURI(s.Name)}, "code_verifier": {verifier},
+	})
+	if err != nil {
+		return vault.Secret{}, err
+	}
+	g.Obtained = u.c.Now().UTC()
+	return g.secret()
+}
+
+// ask sends a token request and takes the tokens of the answer into the grant (RFC 6749 §5).
+func (u *Upstream) ask(ctx context.Context, s *directory.Server, g *grant, form url.Values) error {
+	secret, err := u.secretOf(ctx, s, g.Issuer, g.Client)
+	if err != nil {
+		return err
+	}
+	if g.Resource != "" {
+		form.Set("resource", g.Resource) // RFC 8707 §2.2
+	}
+	if err := u.secure(theToken, g.issuer(), g.Token); err != nil {
+		return err
+	}
+	asked := u.c.Now()
+	body, header := g.Client.form(form, secret)
+	a, err := post(ctx, u.c.Egress, theToken, g.Token, formType, body, header)
+	if err != nil {
+		return err
+	}
+	var said struct {
+		Access  string  `json:"access_token"`
+		Refresh string  `json:"refresh_token"`
+		Type    string  `json:"token_type"`
+		Life    float64 `json:"expires_in"` // some servers send 3600.0
+		Error   string  `json:"error"`
+	}
+	decoded := a.decode(&said)
+	switch {
+	case a.status != http.StatusOK || said.Error != "": // some answer 200 with an error
+		return u.refused(ctx, s, g, said.Error)
+	case decoded != nil:
+		return fault.Newf(fault.Precondition, ReasonResponse, "The answer of the %s cannot be read.", theToken).Because(decoded)
+	case !strings.EqualFold(said.Type, "Bearer"):
+		return refuse(ReasonResponse, "The %s gives tokens that are no bearer tokens.", theToken)
+	case !isToken(said.Access):
+		return refuse(ReasonResponse, "The %s gives no access token that a header can carry.", theToken)
+	}
+	g.Access, g.Expires = said.Access, time.Time{}
+	if said.Life > 0 {
+		g.Expires = asked.Add(time.Duration(min(said.Life, 1e8)) * time.Second).UTC()
+	}
+	if said.Refresh != "" { // else the old one is still good (RFC 6749 §6)
+		g.Refresh = said.Refresh
+	}
+	return nil
+}
+
+// refused makes a fault of an error of a token endpoint. Nothing but its code is repeated.
+func (u *Upstream) refused(ctx context.Context, s *directory.Server, g *grant, code string) error {
+	cause := errors.New("error is " + errorCode(code))
+	switch code {
+	case "invalid_grant":
+		return fault.New(fault.Precondition, ReasonDead, "The authorization server has ended the grant: connect the server anew.").Because(cause)
+	case "invalid_client", "unauthorized_client":
+		u.forget(ctx, s, g.Issuer, g.Client)
+		return fault.Newf(fault.Precondition, ReasonClient, "The authorization server of %q does not take Penstock's client: check oauth.client_id and oauth.client_secret.", s.Name).Because(cause)
+	case "temporarily_unavailable", "server_error":
+		return unreachable(theToken, cause)
+	default:
+		return fault.Newf(fault.Precondition, ReasonResponse, "The %s of %q refuses the request.", theToken, s.Name).Because(cause)
+	}
+}
+
+// issuer is what the endpoints of a grant are compared with; where there is none, the token endpoint was set by hand.
+func (j Journey) issuer() string {
+	if j.Issuer == "" {
+		return j.Token
+	}
+	return j.Issuer
+}
+
+func (g *grant) secret() (vault.Secret, error) {
+	text, err := json.Marshal(g) //nolint:gosec // it is sealed next
+	if err != nil {
+		return vault.Secret{}, errors.New("encode a grant") // the encoder's error could quote it
+	}
+	return vault.Secret{Grant: obs.Secret(text)}, nil
+}
+
+func grantOf(s vault.Secret) (*grant, error) {
+	g := &grant{}
+	if err := json.Unmarshal([]byte(s.Grant.Reveal()), g); err != nil {
+		return nil, errors.New("decode a grant: its form is unknown")
+	}
+	return g, nil
+}
+
+// isToken reports whether a text can stand after "Bearer " in a header: printable ASCII without spaces (RFC 6750 §2.1 is stricter
+// than what servers give).
+func isToken(text string) bool {
+	return text != "" && len(text) <= maxToken && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// errorCode returns an error code of OAuth as it may be logged: RFC 6749 §5.2 allows more, nobody uses it.
+func errorCode(code string) string {
+	known := code != "" && len(code) <= maxCode
+	for _, r := range code {
+		known = known && (r == '_' || 'a' <= r && r <= 'z')
+	}
+	if !known {
+		return "unreadable"
+	}
+	return code
+}
