@@ -50,7 +50,7 @@ func (c *Catalog) read(ctx context.Context, caller Caller, kind Kind, name strin
 
 // conceal takes out of a resource what is stored and never shown.
 func conceal(o Object) {
-	if c, ok := o.(*OAuthClient); ok {
+	if c, ok := o.(interface{ DropSecrets() }); ok {
 		c.DropSecrets()
 	}
 }

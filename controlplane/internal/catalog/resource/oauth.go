@@ -23,6 +23,10 @@ type IdentityProvider struct {
 	Disabled        bool              `json:"disabled,omitempty"`
 	// TrustedEmailAddresses takes addresses as verified that the provider says nothing about.
 	TrustedEmailAddresses bool `json:"trusted_email_addresses,omitempty"`
+	// ScimTokenSHA256 is the SHA-256 of each SCIM token in use, the newest first: it is stored and goes to the authserver, and
+	// no caller of the catalog ever gets it.
+	ScimTokenSHA256 [][]byte  `json:"scim_token_sha256,omitempty" field:"output"`
+	ScimTokenTime   time.Time `json:"scim_token_time,omitzero" field:"output"`
 }
 
 // GroupMapping puts the people of a group at the provider into a team.
@@ -82,6 +86,9 @@ func (*OAuthClient) Kind() Kind { return KindOAuthClient }
 func (c *OAuthClient) IsConfidential() bool {
 	return c.Authentication == ClientAuthSecret || c.Authentication == ClientAuthPrivateKeyJWT
 }
+
+// DropSecrets takes the hashes out that no caller may see.
+func (p *IdentityProvider) DropSecrets() { p.ScimTokenSHA256 = nil }
 
 // DropSecrets takes the hashes out that no caller may see.
 func (c *OAuthClient) DropSecrets() { c.SecretSHA256 = nil }

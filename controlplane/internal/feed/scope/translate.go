@@ -64,6 +64,10 @@ func Encode(rec *catalog.Record) (*Entry, error) {
 		r.GetOauthClient().SecretSha256 = nil // only the authserver compares secrets
 		e.reduced, err = encode.Marshal(r)
 	}
+	if err == nil && len(r.GetIdentityProvider().GetScimTokenSha256()) > 0 {
+		r.GetIdentityProvider().ScimTokenSha256, r.GetIdentityProvider().ScimTokenTime = nil, nil // see above
+		e.reduced, err = encode.Marshal(r)
+	}
 	if c := r.GetAssignment().GetPinned().GetConnection(); c != "" && err == nil {
 		// An authserver must know who may have the connection's credential (D-85), and of tools nothing but the resource's name.
 		e.pin, err = encode.Marshal(&distributionv1.Resource{
@@ -154,12 +158,12 @@ func person(rec *catalog.Record) (*distributionv1.Resource, error) {
 	case catalog.KindTeam:
 		m := &resourcev1.Team{}
 		err := decode(rec, m)
-		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime, m.Provisioning = rec.Name, rec.UID, "", nil, nil, nil
 		return &distributionv1.Resource{Body: &distributionv1.Resource_Team{Team: m}}, err
 	case catalog.KindUser:
 		m := &resourcev1.User{}
 		err := decode(rec, m)
-		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime, m.Provisioning = rec.Name, rec.UID, "", nil, nil, nil
 		return &distributionv1.Resource{Body: &distributionv1.Resource_User{User: m}}, err
 	case catalog.KindIdentityProvider:
 		m := &resourcev1.IdentityProvider{}

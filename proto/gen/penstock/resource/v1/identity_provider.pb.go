@@ -71,8 +71,12 @@ type IdentityProvider struct {
 	// True takes the e-mail addresses of this provider as verified, for a provider of the organisation that does not say so
 	// itself, such as Entra.
 	TrustedEmailAddresses bool `protobuf:"varint,20,opt,name=trusted_email_addresses,json=trustedEmailAddresses,proto3" json:"trusted_email_addresses,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// SHA-256 of each SCIM token in use. Never returned by the admin API; on the authserver's stream only.
+	ScimTokenSha256 [][]byte `protobuf:"bytes,31,rep,name=scim_token_sha256,json=scimTokenSha256,proto3" json:"scim_token_sha256,omitempty"`
+	// When the newest SCIM token was made; unset if there is none. Output only.
+	ScimTokenTime *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=scim_token_time,json=scimTokenTime,proto3" json:"scim_token_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IdentityProvider) Reset() {
@@ -245,6 +249,20 @@ func (x *IdentityProvider) GetTrustedEmailAddresses() bool {
 	return false
 }
 
+func (x *IdentityProvider) GetScimTokenSha256() [][]byte {
+	if x != nil {
+		return x.ScimTokenSha256
+	}
+	return nil
+}
+
+func (x *IdentityProvider) GetScimTokenTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ScimTokenTime
+	}
+	return nil
+}
+
 // GroupMapping puts the people of a group at the provider into a team.
 type GroupMapping struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -304,7 +322,8 @@ var File_penstock_resource_v1_identity_provider_proto protoreflect.FileDescripto
 
 const file_penstock_resource_v1_identity_provider_proto_rawDesc = "" +
 	"\n" +
-	",penstock/resource/v1/identity_provider.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\t\n" +
+	",penstock/resource/v1/identity_provider.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\n" +
+	"\n" +
 	"\x10IdentityProvider\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -330,7 +349,9 @@ const file_penstock_resource_v1_identity_provider_proto_rawDesc = "" +
 	"\x0egroup_mappings\x18\x11 \x03(\v2\".penstock.resource.v1.GroupMappingB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\rgroupMappings\x12}\n" +
 	"\x0frequired_claims\x18\x12 \x03(\v2:.penstock.resource.v1.IdentityProvider.RequiredClaimsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x10\"\ar\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80\x04R\x0erequiredClaims\x12\x1a\n" +
 	"\bdisabled\x18\x13 \x01(\bR\bdisabled\x126\n" +
-	"\x17trusted_email_addresses\x18\x14 \x01(\bR\x15trustedEmailAddresses\x1a9\n" +
+	"\x17trusted_email_addresses\x18\x14 \x01(\bR\x15trustedEmailAddresses\x12:\n" +
+	"\x11scim_token_sha256\x18\x1f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10\x02\"\x04z\x02h R\x0fscimTokenSha256\x12B\n" +
+	"\x0fscim_token_time\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rscimTokenTime\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aA\n" +
@@ -369,11 +390,12 @@ var file_penstock_resource_v1_identity_provider_proto_depIdxs = []int32{
 	2, // 2: penstock.resource.v1.IdentityProvider.labels:type_name -> penstock.resource.v1.IdentityProvider.LabelsEntry
 	1, // 3: penstock.resource.v1.IdentityProvider.group_mappings:type_name -> penstock.resource.v1.GroupMapping
 	3, // 4: penstock.resource.v1.IdentityProvider.required_claims:type_name -> penstock.resource.v1.IdentityProvider.RequiredClaimsEntry
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	4, // 5: penstock.resource.v1.IdentityProvider.scim_token_time:type_name -> google.protobuf.Timestamp
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_identity_provider_proto_init() }
