@@ -26,6 +26,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/pages"
 	"github.com/penstockhq/penstock/authserver/internal/revoke"
 	"github.com/penstockhq/penstock/authserver/internal/router"
+	"github.com/penstockhq/penstock/authserver/internal/scim"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/tokens"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
@@ -44,6 +45,8 @@ const (
 	maxUnused = 10_000
 	// maxPosted bounds what is read of a request to endpoints that say themselves, at half of it, what is too long (REG-2).
 	maxPosted = 128 << 10
+	// maxProvisioned bounds what is read of a SCIM request, which says itself, at half of it, what is too long.
+	maxProvisioned = 8 << 20
 	// fetchTimeout bounds one request to an identity provider.
 	fetchTimeout = 10 * time.Second
 )
@@ -64,6 +67,7 @@ type authorization struct {
 	authorize *authorize.Handler
 	consent   *consent.Handler
 	account   *account.Handler
+	scim      *scim.Handler
 }
 
 // Documents implements credentialapi.Issuer.
@@ -99,7 +103,7 @@ func (s *Server) openAuthorization(db store.Store, v *vault.Vault, l *link) (a *
 		return nil, err
 	}
 	view := l.follower.View
-	return a, errors.Join(s.openClients(a, db, view), s.openTokens(a, db, view), s.openPeople(a, db, v, l))
+	return a, errors.Join(s.openClients(a, db, view), s.openTokens(a, db, view), s.openPeople(a, db, v, l), s.openProvisioning(a, db, l))
 }
 
 // openClients makes what finds, registers and authenticates clients.
@@ -192,6 +196,16 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 	return err
 }
 
+// openProvisioning makes what takes users and groups from identity providers.
+func (s *Server) openProvisioning(a *authorization, db store.OAuth, l *link) (err error) {
+	a.scim, err = scim.New(scim.Config{
+		Issuer: s.c.Issuer, View: l.follower.View, Directory: l, Await: l.await, RevokeUser: func(ctx context.Context, user string) error {
+			return a.grants.RevokeUser(ctx, user)
+		}, Store: db, Limiter: a.limiter, Log: s.c.Telemetry.Log,
+	})
+	return err
+}
+
 // guarded returns the client for servers that somebody else named: it resolves once and refuses addresses inside (CIMD-5).
 func guarded(p egress.Policy) *http.Client {
 	return &http.Client{
@@ -231,6 +245,8 @@ func (a *authorization) routes() []router.Route {
 		{Methods: "GET", Path: account.Path, Handler: f(a.account.Page), Page: true},
 		{Methods: "POST", Path: account.RevokePath, Handler: f(a.account.Revoke), Page: true},
 		{Methods: "GET", Path: "/{$}", Handler: f(a.account.Home), Page: true},
+		// No bucket: the handler takes from it and refuses in SCIM's own form, and long bodies likewise.
+		{Methods: "GET, POST, PUT, PATCH, DELETE", Path: scim.Prefix, Handler: a.scim, MaxBody: maxProvisioned},
 		{Methods: "GET", Path: "/assets/", Handler: pages.Assets(), Page: true},
 	}
 }

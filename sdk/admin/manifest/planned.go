@@ -40,7 +40,11 @@ func outputOnly(message, field string) bool {
 			return true
 		}
 	case "IdentityProvider":
-		if field == "secret_version" {
+		if slices.Contains([]string{"secret_version", "scim_token_sha256", "scim_token_time"}, field) {
+			return true
+		}
+	case "User", "Team":
+		if field == "provisioning" {
 			return true
 		}
 	case "OAuthClient":

@@ -71,7 +71,7 @@ type IdentityProvider struct {
 	// True takes the e-mail addresses of this provider as verified, for a provider of the organisation that does not say so
 	// itself, such as Entra.
 	TrustedEmailAddresses bool `protobuf:"varint,20,opt,name=trusted_email_addresses,json=trustedEmailAddresses,proto3" json:"trusted_email_addresses,omitempty"`
-	// SHA-256 of each SCIM token in use. Never returned by the admin API; on the authserver's stream only.
+	// SHA-256 of each SCIM token in use. Never returned by the admin API; on the authserver's stream only. Output only.
 	ScimTokenSha256 [][]byte `protobuf:"bytes,31,rep,name=scim_token_sha256,json=scimTokenSha256,proto3" json:"scim_token_sha256,omitempty"`
 	// When the newest SCIM token was made; unset if there is none. Output only.
 	ScimTokenTime *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=scim_token_time,json=scimTokenTime,proto3" json:"scim_token_time,omitempty"`
