@@ -171,7 +171,7 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 	a.login, err = login.New(login.Config{
 		Issuer: s.c.Issuer, Store: db, View: view, Directory: l, Secrets: v, Destinations: a, HTTP: guarded(policy),
 		Await: l.await, LocalUsers: s.c.Login.LocalUsers, Log: s.c.Telemetry.Log,
-		Delay: limit.NewSharedDelay(s.shared, nil),
+		Delay: limit.NewSharedDelay(s.shared, nil), LogOut: a.grants.LogOut,
 	})
 	if err != nil {
 		return err
@@ -241,6 +241,7 @@ func (a *authorization) routes() []router.Route {
 		{Methods: "POST", Path: login.PasswordPath, Handler: f(a.login.Password), Page: true, Bucket: limit.Login},
 		{Methods: "POST", Path: login.ProviderPath, Handler: f(a.login.Provider), Page: true, Bucket: limit.Login},
 		{Methods: "GET", Path: login.CallbackPath, Handler: f(a.login.Callback), Page: true, Bucket: limit.Login},
+		{Methods: "POST", Path: login.BackchannelPath, Handler: f(a.login.Backchannel), Bucket: limit.Token},
 		{Methods: "POST", Path: login.LogoutPath, Handler: f(a.login.Logout), Page: true},
 		{Methods: "GET", Path: account.Path, Handler: f(a.account.Page), Page: true},
 		{Methods: "POST", Path: account.RevokePath, Handler: f(a.account.Revoke), Page: true},

@@ -25,7 +25,7 @@ func TestRoutes(t *testing.T) {
 		base + "register": "  cors", base + "token": limit.Token + " " + limit.TokenClient + " cors", base + "revoke": limit.Token + " " + limit.TokenClient + " cors",
 		base + "introspect": limit.Token + "  ", base + "authorize": limit.Authorize + " " + limit.AuthorizeClient + " page", base + "consent": limit.Authorize + "  page",
 		"/login": limit.Login + "  page", "/login/password": limit.Login + "  page", "/login/provider/{provider}": limit.Login + "  page",
-		"/login/callback/{provider}": limit.Login + "  page", "/logout": "  page", "/account": "  page", "/account/revoke": "  page", "/{$}": "  page", "/assets/": "  page", "/scim/v2/": "  ",
+		"/login/callback/{provider}": limit.Login + "  page", "/logout": "  page", "/account": "  page", "/account/revoke": "  page", "/{$}": "  page", "/assets/": "  page", "/scim/v2/": "  ", "/login/backchannel/{provider}": limit.Token + "  ",
 	}
 	for _, r := range w.a.routes() {
 		kind := ""
