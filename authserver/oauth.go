@@ -30,6 +30,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/pages"
 	"github.com/penstockhq/penstock/authserver/internal/revoke"
 	"github.com/penstockhq/penstock/authserver/internal/router"
+	"github.com/penstockhq/penstock/authserver/internal/scim"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/tokens"
 	"github.com/penstockhq/penstock/authserver/internal/upstream"
@@ -51,6 +52,8 @@ const (
 	maxPosted = 128 << 10
 	// maxCredential bounds the form of a credential: 20 headers of 16 KiB, escaped.
 	maxCredential = 1 << 20
+	// maxProvisioned bounds what is read of a SCIM request, which says itself, at half of it, what is too long.
+	maxProvisioned = 8 << 20
 	// fetchTimeout bounds one request to an identity provider.
 	fetchTimeout = 10 * time.Second
 )
@@ -73,6 +76,7 @@ type authorization struct {
 	account   *account.Handler
 	connect   *connect.Handler
 	upstream  *upstream.Upstream
+	scim      *scim.Handler
 }
 
 // Documents implements credentialapi.Issuer.
@@ -138,7 +142,7 @@ func (s *Server) openAuthorization(db store.Store, v *vault.Vault, l *link) (a *
 		return nil, err
 	}
 	view := l.follower.View
-	return a, errors.Join(s.openClients(a, db, view), s.openTokens(a, db, view), s.openPeople(a, db, v, l))
+	return a, errors.Join(s.openClients(a, db, view), s.openTokens(a, db, view), s.openPeople(a, db, v, l), s.openProvisioning(a, db, l))
 }
 
 // openClients makes what finds, registers and authenticates clients.
@@ -210,7 +214,7 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 	a.login, err = login.New(login.Config{
 		Issuer: s.c.Issuer, Store: db, View: view, Directory: l, Secrets: v, Destinations: a, HTTP: guarded(policy),
 		Await: l.await, LocalUsers: s.c.Login.LocalUsers, Log: s.c.Telemetry.Log,
-		Delay: limit.NewSharedDelay(s.shared, nil),
+		Delay: limit.NewSharedDelay(s.shared, nil), LogOut: a.grants.LogOut,
 	})
 	if err != nil {
 		return err
@@ -243,6 +247,16 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 	}
 	a.connect, err = connect.New(connect.Config{
 		Issuer: s.c.Issuer, Store: db, View: view, Logins: a.login, Installer: l, Vault: v, Upstream: a.upstream, Log: s.c.Telemetry.Log,
+	})
+	return err
+}
+
+// openProvisioning makes what takes users and groups from identity providers.
+func (s *Server) openProvisioning(a *authorization, db store.OAuth, l *link) (err error) {
+	a.scim, err = scim.New(scim.Config{
+		Issuer: s.c.Issuer, View: l.follower.View, Directory: l, Await: l.await, RevokeUser: func(ctx context.Context, user string) error {
+			return a.grants.RevokeUser(ctx, user)
+		}, Store: db, Limiter: a.limiter, Log: s.c.Telemetry.Log,
 	})
 	return err
 }
@@ -282,6 +296,7 @@ func (a *authorization) routes() []router.Route {
 		{Methods: "POST", Path: login.PasswordPath, Handler: f(a.login.Password), Page: true, Bucket: limit.Login},
 		{Methods: "POST", Path: login.ProviderPath, Handler: f(a.login.Provider), Page: true, Bucket: limit.Login},
 		{Methods: "GET", Path: login.CallbackPath, Handler: f(a.login.Callback), Page: true, Bucket: limit.Login},
+		{Methods: "POST", Path: login.BackchannelPath, Handler: f(a.login.Backchannel), Bucket: limit.Token},
 		{Methods: "POST", Path: login.LogoutPath, Handler: f(a.login.Logout), Page: true},
 		{Methods: "GET", Path: account.Path, Handler: f(a.account.Page), Page: true},
 		{Methods: "POST", Path: account.RevokePath, Handler: f(a.account.Revoke), Page: true},
@@ -289,6 +304,8 @@ func (a *authorization) routes() []router.Route {
 		{Methods: "GET", Path: upstream.CallbackPath, Handler: f(a.connect.Callback), Page: true, Bucket: limit.Connect},
 		{Methods: "GET", Path: upstream.DocumentPath, Handler: a.upstream, CORS: true},
 		{Methods: "GET", Path: "/{$}", Handler: f(a.account.Home), Page: true},
+		// No bucket: the handler takes from it and refuses in SCIM's own form, and long bodies likewise.
+		{Methods: "GET, POST, PUT, PATCH, DELETE", Path: scim.Prefix, Handler: a.scim, MaxBody: maxProvisioned},
 		{Methods: "GET", Path: "/assets/", Handler: pages.Assets(), Page: true},
 	}
 }

@@ -176,7 +176,7 @@ func (p *ControlPlane) open(ctx context.Context, closers *run.Closers) (*rooms, 
 	if err := p.openReplicas(r, fellows); err != nil {
 		return nil, err
 	}
-	if r.people, err = directory.New(directory.Config{Users: r.catalog, Peer: authserver, Log: log}); err != nil {
+	if r.people, err = directory.New(directory.Config{Users: r.catalog, Provisioner: r.catalog, Peer: authserver, Log: log}); err != nil {
 		return nil, err
 	}
 	return r, nil

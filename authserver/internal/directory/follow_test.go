@@ -97,6 +97,7 @@ func organization(t *testing.T) (*directory.Follower, *state) {
 		&distributionv1.Resource{Kind: "identity_provider", Name: "okta", Body: &distributionv1.Resource_IdentityProvider{
 			IdentityProvider: &resourcev1.IdentityProvider{
 				Name: "okta", Issuer: "https://idp.example", GroupMappings: []*resourcev1.GroupMapping{{Group: "g", Team: "eng"}},
+				ScimTokenSha256: [][]byte{make([]byte, 32), {1}},
 			},
 		}},
 	)

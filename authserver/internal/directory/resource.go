@@ -112,6 +112,11 @@ func makeProvider(r *resourcev1.IdentityProvider) *Provider {
 		SecretVersion: r.GetSecretVersion(), Scopes: r.GetScopes(), GroupsClaim: r.GetGroupsClaim(), MapsGroups: len(r.GetGroupMappings()) > 0,
 		RequiredClaims: r.GetRequiredClaims(), Disabled: r.GetDisabled(), IDJAG: makeTrust(r.GetIdJag()),
 	}
+	for _, hash := range r.GetScimTokenSha256() {
+		if len(hash) == len([32]byte{}) {
+			p.ScimTokens = append(p.ScimTokens, [32]byte(hash))
+		}
+	}
 	if len(p.Scopes) == 0 {
 		p.Scopes = []string{"email", "profile"}
 	}

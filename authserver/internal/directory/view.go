@@ -66,6 +66,7 @@ type Provider struct {
 	GroupsClaim            string
 	MapsGroups             bool // groups put people into teams
 	RequiredClaims         map[string]string
+	ScimTokens             [][32]byte // SHA-256 of each SCIM token in use
 	Disabled               bool
 	IDJAG                  *Trust // nil: its identity assertions are not accepted
 }

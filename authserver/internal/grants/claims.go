@@ -26,6 +26,10 @@ const (
 // revokedTokens is the issuer under which the store remembers the jti of revoked access tokens.
 const revokedTokens = "penstock:revoked-access-tokens"
 
+// logoutTokens is what the issuer begins with under which the store remembers the jti of an identity provider's logout tokens;
+// the name of the provider follows.
+const logoutTokens = "penstock:logout-tokens:"
+
 // Claims is the claims of an access token (RFC 9068 §2.2, TK-4). Times are seconds since 1970.
 type Claims struct {
 	Issuer   string   `json:"iss"`

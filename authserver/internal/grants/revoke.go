@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"time"
 
+	"github.com/penstockhq/penstock/authserver/internal/reqctx"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
@@ -130,6 +131,43 @@ func (g *Grants) RevokeUser(ctx context.Context, user string) error {
 			return err
 		}
 		return tx.Record(ctx, event(ctx, "token.revoked", "ok", "user", store.Grant{User: user}))
+	})
+}
+
+// LogOut ends what a user (uid) has from an identity provider, by name: the logins with it, and the grants that rest on them.
+// jti is the identifier of the logout token that asks for it, at that provider; one that was used before ends nothing again
+// (SF-2). It is remembered until a time.
+func (g *Grants) LogOut(ctx context.Context, user, provider, jti string, end time.Time) error {
+	if user == "" || provider == "" {
+		return fault.New(fault.Bug, fault.ReasonInternal, "There is nobody to log out.")
+	}
+	return g.update(ctx, func(ctx context.Context, tx store.OAuthTx) error {
+		fresh, err := tx.UseJTI(ctx, logoutTokens+provider, jti, end)
+		if err != nil || !fresh {
+			return err
+		}
+		if err := tx.DeleteProviderLogins(ctx, user, provider); err != nil {
+			return err
+		}
+		// A code does not say by itself which login it came from, and lives a minute: all of them go.
+		if err := tx.DeleteCodes(ctx, user, "", ""); err != nil {
+			return err
+		}
+		list, err := tx.Grants(ctx, user, g.now())
+		if err != nil {
+			return err
+		}
+		for _, grant := range list {
+			if grant.Provider != provider {
+				continue
+			}
+			if err := g.end(ctx, tx, grant, "provider_logout"); err != nil {
+				return err
+			}
+		}
+		e := reqctx.Event(ctx, "login.ended", "ok")
+		e.ActorType, e.Actor, e.Target, e.Reason = "identity_provider", provider, user, "provider_logout"
+		return tx.Record(ctx, e)
 	})
 }
 

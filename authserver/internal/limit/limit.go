@@ -23,6 +23,8 @@ const (
 	AuthorizeClient = "authorize_client" // authorization requests of a client
 	Login           = "login"            // login pages and attempts of an address
 	Connect         = "connect"          // connect pages of an address
+	SCIM            = "scim"             // SCIM requests of an address
+	SCIMFailure     = "scim_failure"     // SCIM requests of an address with a token that is none (ST-11)
 	ClientFailure   = "client_failure"   // failed authentications of a client from an address (RL-2)
 
 	Assertion        = "assertion"         // identity assertions of an issuer that a client brings (JAG-20)
@@ -47,6 +49,8 @@ func Defaults() map[string]Rate {
 		AuthorizeClient: {PerMinute: 6000, Burst: 3000},
 		Login:           {PerMinute: 120, Burst: 60},
 		Connect:         {PerMinute: 120, Burst: 60},
+		SCIM:            {PerMinute: 3000, Burst: 1500},
+		SCIMFailure:     {PerMinute: 10, Burst: 10},
 		ClientFailure:   {PerMinute: 10, Burst: 10},
 
 		Assertion:        {PerMinute: 6000, Burst: 3000},

@@ -49,6 +49,9 @@ type world struct {
 	handler http.Handler
 	log     *buffer
 	late    atomic.Int64 // added to the clock
+
+	loggedOut []string // user, provider, jti and end of each logout that a provider asked for
+	logOut    error    // what comes of it
 }
 
 // newWorld makes a world with three users: alice has an account at the provider, bob and the deactivated carol have none.
@@ -80,6 +83,10 @@ func newWorld(t *testing.T, change func(*login.Config)) *world {
 	w.plane.publish()
 	c := login.Config{
 		Issuer: issuer, Store: w.store, View: w.plane.view.Load, Directory: w.plane, Secrets: w.vault, Destinations: destinations{},
+		LogOut: func(_ context.Context, user, provider, jti string, end time.Time) error {
+			w.loggedOut = append(w.loggedOut, strings.Join([]string{user, provider, jti, end.Format(time.RFC3339)}, " "))
+			return w.logOut
+		},
 		HTTP: &http.Client{}, LocalUsers: true, Hash: password.Params{Memory: 64, Passes: 1, Threads: 1},
 		Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: w.now,
 	}
@@ -108,6 +115,7 @@ func (w *world) serve(issuer string) http.Handler {
 			{Methods: "POST", Path: login.PasswordPath, Handler: http.HandlerFunc(w.login.Password), Page: true, Bucket: limit.Login},
 			{Methods: "POST", Path: login.ProviderPath, Handler: http.HandlerFunc(w.login.Provider), Page: true, Bucket: limit.Login},
 			{Methods: "GET", Path: login.CallbackPath, Handler: http.HandlerFunc(w.login.Callback), Page: true, Bucket: limit.Login},
+			{Methods: "POST", Path: login.BackchannelPath, Handler: http.HandlerFunc(w.login.Backchannel)},
 			{Methods: "POST", Path: login.LogoutPath, Handler: http.HandlerFunc(w.login.Logout), Page: true, Bucket: limit.Login},
 		},
 	})

@@ -38,7 +38,7 @@ func (e *endpoint) add(r Route) error {
 		switch m {
 		case http.MethodGet:
 			served = append(served, http.MethodHead)
-		case http.MethodPost, http.MethodPut, http.MethodDelete:
+		case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
 		default:
 			return fmt.Errorf("the route %q has the method %q", r.Path, m)
 		}

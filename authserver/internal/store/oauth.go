@@ -270,6 +270,8 @@ type OAuthTx interface {
 	TouchLogin(ctx context.Context, secret Hash, used time.Time) error
 	DeleteLogin(ctx context.Context, secret Hash) error
 	DeleteLogins(ctx context.Context, user string) error
+	// DeleteProviderLogins removes the logins of a user with one identity provider, by name.
+	DeleteProviderLogins(ctx context.Context, user, provider string) error
 
 	// PutConsent stores a consent or replaces the one of the same user, client, redirect host and gateway.
 	PutConsent(ctx context.Context, c Consent) error

@@ -28,6 +28,52 @@ func TestCodesAreTakenBack(t *testing.T) {
 	}
 }
 
+// TestLogOut is SF-2: what rests on logins with the provider ends, the rest goes on, and the same token ends nothing again.
+func TestLogOut(t *testing.T) {
+	b := newBench(t)
+	code, gid := b.code("c1", func(c *store.Code) { c.Grant.Provider = "corp" })
+	theirs := b.token(redeem("c1", code))
+	ownCode, _ := b.code("c1", func(c *store.Code) { c.Grant.Provider = "" })
+	own := b.token(redeem("c1", ownCode))
+	hash := func(name string) store.Hash { return sha256.Sum256([]byte(name)) }
+	put := func(name, provider string) {
+		must(t, b.store.Update(t.Context(), func(ctx context.Context, tx store.OAuthTx) error {
+			return tx.PutLogin(ctx, store.Login{Hash: hash(name), User: user1, Provider: provider, AuthTime: b.Now(), UseTime: b.Now(), ExpireTime: b.Now().Add(time.Hour)})
+		}))
+	}
+	there := func(name string) bool {
+		_, err := b.store.Login(t.Context(), hash(name))
+		return err == nil
+	}
+	put("theirs", "corp")
+	put("own", "")
+	end := b.Now().Add(12 * time.Minute).UTC().Truncate(time.Microsecond)
+	must(t, b.grants.LogOut(t.Context(), user1, "corp", "j1", end))
+	if b.active(theirs.Access) || !b.active(own.Access) || there("theirs") || !there("own") {
+		t.Errorf("tokens: %t %t, logins: %t %t", b.active(theirs.Access), b.active(own.Access), there("theirs"), there("own"))
+	}
+	refused(t, b.token(renew("c1", theirs.Next)), 400, "invalid_grant")
+	list, err := b.store.Outbox(t.Context(), 10)
+	must(t, err)
+	if !slices.ContainsFunc(list, func(r store.Revocation) bool {
+		return r.Kind == store.RevokeGrant && r.Key == sha256.Sum256([]byte(gid))
+	}) {
+		t.Errorf("nodes hear nothing of the grant: %+v", list)
+	}
+	put("again", "corp")
+	must(t, b.grants.LogOut(t.Context(), user1, "corp", "j1", end))
+	if !there("again") {
+		t.Error("a token that was used ends a login again")
+	}
+	must(t, b.grants.LogOut(t.Context(), user1, "corp", "j2", end))
+	if there("again") {
+		t.Error("another token ends nothing")
+	}
+	if b.grants.LogOut(t.Context(), "", "corp", "j3", end) == nil || b.grants.LogOut(t.Context(), user1, "", "j3", end) == nil {
+		t.Error("nobody is logged out")
+	}
+}
+
 // TestTakeBackOfAUser: the entry for the user takes nothing away that she gets in the same second, and what had been issued
 // in it, or is being signed, goes with its grant.
 func TestTakeBackOfAUser(t *testing.T) {

@@ -57,3 +57,16 @@ func (s identityProviders) DeleteIdentityProvider(ctx context.Context, req *admi
 	}
 	return &adminv1.DeleteIdentityProviderResponse{Revision: rev}, nil
 }
+
+// CreateScimToken implements adminv1connect.IdentityProviderServiceHandler.
+func (s identityProviders) CreateScimToken(ctx context.Context, req *adminv1.CreateScimTokenRequest) (*adminv1.CreateScimTokenResponse, error) {
+	w, err := s.catalog.CreateScimToken(ctx, callerOf(ctx), req.GetName(), req.GetDropOthers())
+	if err != nil {
+		return nil, err
+	}
+	m, err := toProto[*resourcev1.IdentityProvider](w.Object)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.CreateScimTokenResponse{IdentityProvider: m, Revision: uint64(w.Revision), ScimToken: w.Token}, nil
+}

@@ -80,6 +80,10 @@ func loginRows() []row {
 			_, err := c.OAuthClients.DeleteOAuthClient(ctx, &adminv1.DeleteOAuthClientRequest{Name: "ci", ValidateOnly: true})
 			return err
 		}},
+		{"CreateScimToken", notFound, notFound, ok, func(ctx context.Context, c *admin.Client) error {
+			_, err := c.IdentityProviders.CreateScimToken(ctx, &adminv1.CreateScimTokenRequest{Name: "okta"})
+			return err
+		}},
 		{"CreateOAuthClientSecret", notFound, notFound, ok, func(ctx context.Context, c *admin.Client) error {
 			_, err := c.OAuthClients.CreateOAuthClientSecret(ctx, &adminv1.CreateOAuthClientSecretRequest{Name: "ci"})
 			return err
@@ -192,6 +196,73 @@ func TestClientSecret(t *testing.T) {
 	if _, err := c.OAuthClients.CreateOAuthClientSecret(ctx, &adminv1.CreateOAuthClientSecretRequest{Name: "app"}); !admin.IsPrecondition(err) {
 		t.Errorf("a public client: got %v", err)
 	}
+}
+
+// TestScimToken: each is shown once; what is stored is its hash, of two at most, and the hash never comes back (ST-2, ST-3).
+func TestScimToken(t *testing.T) {
+	w := newWorld(t)
+	c, ctx := w.client(t, adminUser), t.Context()
+	idp := &resourcev1.IdentityProvider{Name: "entra", Issuer: "https://entra.example", ClientId: "c"}
+	if _, err := c.IdentityProviders.CreateIdentityProvider(ctx, &adminv1.CreateIdentityProviderRequest{IdentityProvider: idp}); err != nil {
+		t.Fatal(err)
+	}
+	var hashes [][]byte
+	for _, drop := range []bool{false, false, false, true} {
+		res, err := c.IdentityProviders.CreateScimToken(ctx, &adminv1.CreateScimTokenRequest{Name: "entra", DropOthers: drop})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := ident.ParseSecret("psm_", res.GetScimToken()); !ok || res.GetIdentityProvider().GetScimTokenTime() == nil {
+			t.Errorf("got %v", res)
+		}
+		sum := sha256.Sum256([]byte(res.GetScimToken()))
+		hashes = append([][]byte{sum[:]}, hashes...)
+		if hashes = hashes[:min(len(hashes), 2)]; drop {
+			hashes = hashes[:1]
+		}
+		updated, err := c.IdentityProviders.UpdateIdentityProvider(ctx, &adminv1.UpdateIdentityProviderRequest{
+			IdentityProvider: &resourcev1.IdentityProvider{Name: "entra", DisplayName: "x", ScimTokenSha256: [][]byte{make([]byte, 32)}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(hashes, w.storedProvider(t, "entra").ScimTokenSHA256); diff != "" {
+			t.Errorf("stored (-want +got):\n%s", diff)
+		}
+		got, err := c.IdentityProviders.GetIdentityProvider(ctx, &adminv1.GetIdentityProviderRequest{Name: "entra"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed, err := c.IdentityProviders.ListIdentityProviders(ctx, &adminv1.ListIdentityProvidersRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := len(res.GetIdentityProvider().GetScimTokenSha256()) + len(got.GetIdentityProvider().GetScimTokenSha256()) + len(updated.GetIdentityProvider().GetScimTokenSha256())
+		for _, p := range listed.GetIdentityProviders() {
+			n += len(p.GetScimTokenSha256())
+		}
+		if n != 0 {
+			t.Errorf("%d hashes came back", n)
+		}
+	}
+}
+
+// storedProvider reads what the store has, as nobody else can.
+func (w *world) storedProvider(t *testing.T, name string) *catalog.IdentityProvider {
+	t.Helper()
+	var p *catalog.IdentityProvider
+	if err := w.store.Read(t.Context(), func(_ catalog.Head, r catalog.Reader) error {
+		rec, err := r.Get(t.Context(), catalog.Key{Kind: catalog.KindIdentityProvider, Name: name})
+		if err != nil {
+			return err
+		}
+		o, err := resource.Decode(catalog.KindIdentityProvider, rec.Body)
+		p, _ = o.(*catalog.IdentityProvider)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // storedClient reads what the store has, as nobody else can.

@@ -179,6 +179,9 @@ func (l *login) user(ctx context.Context) (*User, error) {
 	if name, ok := accounts[l.identity()]; ok {
 		return desk.Find[*User](ctx, l.Desk, KindUser, name)
 	}
+	if u, err := l.provisioned(ctx); u != nil || err != nil {
+		return u, err
+	}
 	if err := l.mayAdmit(named); err != nil {
 		return nil, err
 	}
@@ -186,6 +189,34 @@ func (l *login) user(ctx context.Context) (*User, error) {
 		return nil, err
 	}
 	return desk.Find[*User](ctx, l.Desk, KindUser, l.Email)
+}
+
+// provisioned joins the account to the user whom the provider has made over SCIM with the subject as the external identifier:
+// then it has said itself whose account this is. It returns nil if there is none.
+func (l *login) provisioned(ctx context.Context) (*User, error) {
+	users, err := desk.All[*User](ctx, l.Desk, KindUser)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(users, func(u *User) bool {
+		return u.Provisioning.Of(l.provider.Name) && !u.Provisioning.Deleted && u.Provisioning.ExternalID == l.Subject
+	})
+	if i < 0 {
+		return nil, nil
+	}
+	u := users[i]
+	if u.Deactivated {
+		return u, nil // refused for that reason, and not linked
+	}
+	if len(u.Identities) >= mostIdentities || slices.ContainsFunc(u.Identities, func(i resource.Identity) bool { return i.Issuer == l.provider.Issuer }) {
+		return nil, nil
+	}
+	if _, err := l.update(ctx, &User{
+		Meta: Meta{Name: u.Name}, Identities: append(slices.Clone(u.Identities), l.identity()),
+	}, []string{"identities"}); err != nil {
+		return nil, err
+	}
+	return desk.Find[*User](ctx, l.Desk, KindUser, u.Name)
 }
 
 // mayAdmit decides about an account that nobody has. Named is the user with its e-mail address, if there is one.
@@ -199,7 +230,7 @@ func (l *login) mayAdmit(named *User) error {
 		return notAllowed("No user has this account, and its e-mail domain is not one of those that may join.")
 	case named == nil && !l.provider.JustInTimeUsers:
 		return notAllowed("There is no such user; ask an administrator to add you.")
-	case named != nil && !l.provider.LinkByEmail:
+	case named != nil && !l.provider.LinkByEmail && !named.Provisioning.Of(l.provider.Name):
 		return notAllowed("The user with this e-mail address is not linked to this account; ask an administrator to link it.")
 	case named != nil && named.Deactivated:
 		return nil // refused for that reason, and not linked
@@ -266,6 +297,9 @@ func (l *login) teams(ctx context.Context, user string) (full []string, err erro
 		}
 		if t == nil {
 			continue // deleted: the mapping is for nothing
+		}
+		if t.Provisioning.Of(l.provider.Name) {
+			continue // the provider itself says over SCIM who is in it
 		}
 		is := slices.ContainsFunc(t.Members, func(m resource.TeamMember) bool { return m.User == user })
 		members := slices.Clone(t.Members)

@@ -52,7 +52,7 @@ func (c *Catalog) read(ctx context.Context, caller Caller, kind Kind, name strin
 // conceal takes out of a resource what is stored and never shown, and of a token what its rotation left once that is over.
 func (c *Catalog) conceal(o Object) {
 	switch o := o.(type) {
-	case *OAuthClient:
+	case interface{ DropSecrets() }:
 		o.DropSecrets()
 	case *BearerToken:
 		o.PreviousSHA256 = nil

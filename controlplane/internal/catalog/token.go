@@ -199,8 +199,48 @@ func (c *Catalog) Bootstrap(ctx context.Context, email string) (token string, cr
 
 const (
 	prefixClientSecret = "psc_" // ST-1
+	prefixScimToken    = "psm_" // ST-1
 	maxClientSecrets   = 2
+	maxScimTokens      = 2
 )
+
+// CreateScimToken makes a new token that an identity provider provisions users and groups with, which is in the answer's
+// Token and nowhere else: only its hash is stored. The newest token before stays good until the next one is made, unless the
+// others are dropped. Faults: NotFound, Denied.
+func (c *Catalog) CreateScimToken(ctx context.Context, caller Caller, name string, dropOthers bool) (Written, error) {
+	token, sha := ident.MintSecret(prefixScimToken)
+	var out Object
+	rev, changed, err := c.write(ctx, caller, false, nil, func(d *draft) (err error) {
+		p, err := desk.See[*IdentityProvider](ctx, d.Desk, KindIdentityProvider, name)
+		if err != nil {
+			return err
+		}
+		who, err := d.Who(ctx)
+		if err != nil {
+			return err
+		}
+		if err := who.Manages(p); err != nil {
+			return err
+		}
+		kept := p.ScimTokenSHA256
+		if dropOthers {
+			kept = nil
+		}
+		p.ScimTokenSHA256 = append([][]byte{sha[:]}, kept[:min(len(kept), maxScimTokens-1)]...)
+		p.ScimTokenTime = d.c.cfg.Now().UTC().Truncate(time.Second)
+		if err := d.Put(ctx, p, p.UID, ""); err != nil {
+			return err
+		}
+		out, err = d.Full(ctx, KindIdentityProvider, p.Name)
+		return err
+	})
+	if err != nil {
+		return Written{}, err
+	}
+	w, err := c.written(ctx, out, rev, changed, WriteOptions{})
+	w.Token = token
+	return w, err
+}
 
 // CreateClientSecret makes a new secret of an OAuth client, which is in the answer's Token and nowhere else: only its hash
 // is stored. The newest secret before stays good until the next one is made, unless the others are dropped. Faults:

@@ -169,6 +169,9 @@ func (d *draft) update(ctx context.Context, patch Object, mask []string) ([]stri
 	}
 	discovery.ForgetTransport(stored, wanted)
 	keepClientSecret(stored, wanted)
+	if err := d.held(ctx, wanted, mask); err != nil {
+		return nil, err
+	}
 	resource.Normalize(wanted)
 	before, err := resource.Clone(stored)
 	if err != nil {

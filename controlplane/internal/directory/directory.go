@@ -30,6 +30,8 @@ type Users interface {
 // Config is what a Server needs. All fields are required.
 type Config struct {
 	Users Users
+	// Provisioner does what identity providers say over SCIM.
+	Provisioner Provisioner
 	// Peer returns the name of the authserver that makes a call; Unauthenticated or Denied if it is none.
 	Peer func(ctx context.Context) (name string, err error)
 	Log  *slog.Logger
@@ -44,7 +46,7 @@ type Server struct {
 
 // New returns a Server. It starts nothing.
 func New(c Config) (*Server, error) {
-	if c.Users == nil || c.Peer == nil || c.Log == nil {
+	if c.Users == nil || c.Provisioner == nil || c.Peer == nil || c.Log == nil {
 		return nil, errors.New("the directory needs users, a way to know its callers, and a log")
 	}
 	return &Server{c: c}, nil

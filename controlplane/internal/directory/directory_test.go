@@ -73,7 +73,7 @@ func stores() map[string]func(*testing.T) catalog.Store {
 func newWorld(t *testing.T, store catalog.Store, who ident.Workload) *world {
 	t.Helper()
 	w := &world{t: t, store: store, catalog: catalog.New(catalog.Config{Store: store})}
-	d, err := directory.New(directory.Config{Users: w.catalog, Log: slog.New(slog.DiscardHandler), Peer: func(ctx context.Context) (string, error) {
+	d, err := directory.New(directory.Config{Users: w.catalog, Provisioner: w.catalog, Log: slog.New(slog.DiscardHandler), Peer: func(ctx context.Context) (string, error) {
 		w, err := enroll.Peer(ctx, ident.RoleAuthserver)
 		return w.Name, err
 	}})

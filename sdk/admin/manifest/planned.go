@@ -37,8 +37,16 @@ func outputOnly(message, field string) bool {
 		if field == "scopes_supported" {
 			return true
 		}
-	case "IdentityProvider", "OAuthCredential":
+	case "OAuthCredential":
 		if field == "secret_version" {
+			return true
+		}
+	case "IdentityProvider":
+		if slices.Contains([]string{"secret_version", "scim_token_sha256", "scim_token_time"}, field) {
+			return true
+		}
+	case "User", "Team":
+		if field == "provisioning" {
 			return true
 		}
 	case "OAuthClient":

@@ -17,6 +17,9 @@ import (
 // ClientSecret is what [API] answers when an OAuth client's secret is made.
 const ClientSecret = "psc_new"
 
+// ScimToken is what [API] answers when a SCIM token is made.
+const ScimToken = "psm_new"
+
 type users struct {
 	adminv1connect.UnimplementedUserServiceHandler
 	a *API
@@ -60,6 +63,18 @@ func (s providers) ListIdentityProviders(_ context.Context, req *adminv1.ListIde
 func (s providers) DeleteIdentityProvider(_ context.Context, req *adminv1.DeleteIdentityProviderRequest) (*adminv1.DeleteIdentityProviderResponse, error) {
 	rev, err := remove[*resourcev1.IdentityProvider](s.a, req.GetName(), req.GetEtag())
 	return &adminv1.DeleteIdentityProviderResponse{Revision: rev}, err
+}
+
+// CreateScimToken implements the service; the token is [ScimToken].
+func (s providers) CreateScimToken(_ context.Context, req *adminv1.CreateScimTokenRequest) (*adminv1.CreateScimTokenResponse, error) {
+	m, err := get[*resourcev1.IdentityProvider](s.a, req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	made := proto.CloneOf(m)
+	made.ScimTokenTime = timestamppb.Now()
+	s.a.store(made, false)
+	return &adminv1.CreateScimTokenResponse{IdentityProvider: made, Revision: s.a.head(), ScimToken: ScimToken}, nil
 }
 
 type clients struct {

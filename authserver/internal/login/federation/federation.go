@@ -35,8 +35,9 @@ const (
 	ReasonAccessToken  = "ACCESS_TOKEN_HASH"      // at_hash is that of another access token
 	ReasonRequired     = "REQUIRED_CLAIM_MISSING" // a claim that the administrator requires is missing or different
 	ReasonSubject      = "SUBJECT_INVALID"
-	ReasonUserInfo     = "USERINFO_MISMATCH" // UserInfo tells of somebody else
-	ReasonSignature    = "SIGNATURE_INVALID" // an identity assertion is not signed by the provider
+	ReasonUserInfo     = "USERINFO_MISMATCH"    // UserInfo tells of somebody else
+	ReasonSignature    = "SIGNATURE_INVALID"    // an identity assertion is not signed by the provider
+	ReasonLogoutToken  = "LOGOUT_TOKEN_INVALID" // signature, form or content of a logout token
 	codeErrorMaxLength = 64
 )
 

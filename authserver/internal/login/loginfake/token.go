@@ -9,7 +9,9 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"strings"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -91,3 +93,34 @@ func accessHash(token string) string {
 func splitScope(s string) []string { return strings.Fields(s) }
 
 func cutBearer(header string) (string, bool) { return strings.CutPrefix(header, "Bearer ") }
+
+// LogoutToken makes a logout token of the provider (OpenID Connect Back-Channel Logout 1.0 §2.4), for the client and the subject,
+// with its claims and the typ of its header changed.
+func (p *Provider) LogoutToken(typ string, change func(c map[string]any)) string {
+	p.Lock()
+	defer p.Unlock()
+	now := p.Now()
+	c := map[string]any{
+		"iss": p.Issuer, "aud": p.Client.ID, "sub": p.Subject, "iat": now.Unix(), "exp": now.Add(2 * time.Minute).Unix(), "jti": random(),
+		"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}},
+	}
+	if change != nil {
+		change(c)
+	}
+	claims, err := json.Marshal(c)
+	if err != nil {
+		return err.Error()
+	}
+	if p.Behavior.Sign != nil {
+		return p.Behavior.Sign(claims, p.key)
+	}
+	options := &jose.SignerOptions{}
+	if typ != "" {
+		options = options.WithType(jose.ContentType(typ))
+	}
+	s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: p.key, KeyID: "k1"}}, options)
+	if err != nil {
+		return err.Error()
+	}
+	return compact(s, claims)
+}

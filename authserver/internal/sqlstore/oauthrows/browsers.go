@@ -77,6 +77,11 @@ func (t *Tx) DeleteLogins(ctx context.Context, user string) error {
 	return t.change(ctx, "delete the logins of a user", `DELETE FROM oauth_logins WHERE user_uid = $1`, user)
 }
 
+// DeleteProviderLogins implements [store.OAuthTx].
+func (t *Tx) DeleteProviderLogins(ctx context.Context, user, provider string) error {
+	return t.change(ctx, "delete the logins of a user with a provider", `DELETE FROM oauth_logins WHERE user_uid = $1 AND provider = $2`, user, provider)
+}
+
 // Password implements [store.OAuthReader].
 func (r Reader) Password(ctx context.Context, user string) (store.Password, error) {
 	return row(ctx, r, "read a password", scanPassword,

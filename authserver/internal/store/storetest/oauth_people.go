@@ -200,6 +200,18 @@ func logins(t *testing.T, s store.Store) {
 	update(t, s, func(ctx context.Context, tx store.OAuthTx) error { return tx.DeleteLogin(ctx, hash("l1")) })
 	_, err := s.Login(t.Context(), hash("l1"))
 	wantMissing(t, err)
+	mine := store.Login{Hash: hash("l4"), User: "u1", Provider: "okta", AMR: []string{}, AuthTime: at(1), UseTime: at(1), ExpireTime: at(2)}
+	update(t, s, func(ctx context.Context, tx store.OAuthTx) error { return tx.PutLogin(ctx, mine) })
+	update(t, s, func(ctx context.Context, tx store.OAuthTx) error {
+		return tx.DeleteProviderLogins(ctx, "u1", "elsewhere")
+	})
+	if _, err := s.Login(t.Context(), hash("l4")); err != nil {
+		t.Errorf("the login with another provider: %v", err)
+	}
+	update(t, s, func(ctx context.Context, tx store.OAuthTx) error { return tx.DeleteProviderLogins(ctx, "u1", "okta") })
+	_, err = s.Login(t.Context(), hash("l4"))
+	wantMissing(t, err)
+	same(t, got[store.Login](t)(s.Login(t.Context(), hash("l2"))), bare)
 	update(t, s, func(ctx context.Context, tx store.OAuthTx) error { return tx.DeleteLogins(ctx, "u1") })
 	_, err = s.Login(t.Context(), hash("l2"))
 	wantMissing(t, err)

@@ -29,6 +29,10 @@ type IdentityProvider struct {
 	SigningAlgorithms []string    `json:"signing_algorithms,omitempty"`
 	MaxTokenAge       *Duration   `json:"max_token_age,omitempty"`
 	IDJAG             *IDJAGTrust `json:"id_jag,omitempty"`
+	// ScimTokenSHA256 is the SHA-256 of each SCIM token in use, the newest first: it is stored and goes to the authserver, and
+	// no caller of the catalog ever gets it.
+	ScimTokenSHA256 [][]byte  `json:"scim_token_sha256,omitempty" field:"output"`
+	ScimTokenTime   time.Time `json:"scim_token_time,omitzero" field:"output"`
 }
 
 // IDJAGTrust says which identity assertions of a provider are accepted (JAG-1 to JAG-20).
@@ -99,6 +103,9 @@ func (*OAuthClient) Kind() Kind { return KindOAuthClient }
 func (c *OAuthClient) IsConfidential() bool {
 	return c.Authentication == ClientAuthSecret || c.Authentication == ClientAuthPrivateKeyJWT
 }
+
+// DropSecrets takes the hashes out that no caller may see.
+func (p *IdentityProvider) DropSecrets() { p.ScimTokenSHA256 = nil }
 
 // DropSecrets takes the hashes out that no caller may see.
 func (c *OAuthClient) DropSecrets() { c.SecretSHA256 = nil }

@@ -21,13 +21,30 @@ type User struct {
 	Role        Role       `json:"role,omitempty"`
 	Deactivated bool       `json:"deactivated,omitempty"`
 	Identities  []Identity `json:"identities,omitempty" field:"kept"`
+	// Provisioning is what an identity provider says of the user over SCIM; nil if none does.
+	Provisioning *Provisioning `json:"provisioning,omitempty" field:"output"`
 }
+
+// Provisioning is what an identity provider says of a user or a team over SCIM. Name is the userName of a user and the
+// displayName of a group. A user of whom it says Inactive is deactivated until it says something else.
+type Provisioning struct {
+	IdentityProvider string `json:"identity_provider,omitempty"`
+	ExternalID       string `json:"external_id,omitempty"`
+	Name             string `json:"name,omitempty"`
+	Inactive         bool   `json:"inactive,omitempty"`
+	Deleted          bool   `json:"deleted,omitempty"`
+}
+
+// Of reports whether it is an identity provider, by name, that says it. Nil is nobody's.
+func (p *Provisioning) Of(provider string) bool { return p != nil && p.IdentityProvider == provider }
 
 // Team is a group of users.
 type Team struct {
 	Meta
 	DisplayName string       `json:"display_name,omitempty"`
 	Members     []TeamMember `json:"members,omitempty"`
+	// Provisioning is the group of an identity provider that the team is over SCIM; nil if it is none.
+	Provisioning *Provisioning `json:"provisioning,omitempty" field:"output"`
 }
 
 // TeamMember is a user's place in a team. RoleAdmin manages the team; anything else is a plain member.

@@ -25,9 +25,20 @@ func Keep(old, now resource.Object) {
 			old.CredentialVersion, old.SecretNames = now.CredentialVersion, slices.Clone(now.SecretNames)
 		}
 	case *resource.IdentityProvider:
-		old.SecretVersion = ""
+		old.SecretVersion, old.ScimTokenSHA256, old.ScimTokenTime = "", nil, time.Time{}
 		if now, ok := now.(*resource.IdentityProvider); ok && now != nil {
 			old.SecretVersion = now.SecretVersion
+			old.ScimTokenSHA256, old.ScimTokenTime = slices.Clone(now.ScimTokenSHA256), now.ScimTokenTime
+		}
+	case *resource.User:
+		// What an identity provider says holds until it says something else: nobody who has left comes back with a rollback.
+		if now, ok := now.(*resource.User); ok && now != nil {
+			old.Provisioning = now.Provisioning
+			old.Deactivated = old.Deactivated || now.Provisioning != nil && now.Provisioning.Inactive
+		}
+	case *resource.Team:
+		if now, ok := now.(*resource.Team); ok && now != nil {
+			old.Provisioning = now.Provisioning
 		}
 	case *resource.Server:
 		now, _ := now.(*resource.Server)

@@ -214,12 +214,12 @@ func person(rec *catalog.Record) (*distributionv1.Resource, error) {
 	case catalog.KindTeam:
 		m := &resourcev1.Team{}
 		err := decode(rec, m)
-		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime, m.Provisioning = rec.Name, rec.UID, "", nil, nil, nil
 		return &distributionv1.Resource{Body: &distributionv1.Resource_Team{Team: m}}, err
 	case catalog.KindUser:
 		m := &resourcev1.User{}
 		err := decode(rec, m)
-		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime, m.Provisioning = rec.Name, rec.UID, "", nil, nil, nil
 		return &distributionv1.Resource{Body: &distributionv1.Resource_User{User: m}}, err
 	case catalog.KindIdentityProvider:
 		m := &resourcev1.IdentityProvider{}

@@ -402,3 +402,26 @@ func TestOAuthOfServersIsForTheAuthserver(t *testing.T) {
 		}
 	}
 }
+
+// D-82, ST-2: the hashes of SCIM tokens are for authservers alone; what providers say of users and teams is for nobody.
+func TestProvisioningStaysInside(t *testing.T) {
+	e, err := scope.Encode(record(catalog.KindIdentityProvider, "okta", `{"scim_token_sha256":["q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s="]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for s, want := range map[scope.Scope]int{{}: 0, {Region: "eu"}: 0, {Authserver: true}: 1} {
+		got := &distributionv1.Resource{}
+		if err := proto.Unmarshal(e.For(s), got); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(got.GetIdentityProvider().GetScimTokenSha256()); n != want || got.GetIdentityProvider().GetName() != "okta" {
+			t.Errorf("scope %+v gets %d hashes, want %d: %v", s, n, want, got)
+		}
+	}
+	for _, kind := range []catalog.Kind{catalog.KindUser, catalog.KindTeam} {
+		e, err := scope.Encode(record(kind, "a@x", `{"provisioning":{"identity_provider":"okta","name":"canary"}}`))
+		if err != nil || strings.Contains(string(e.Wire), "canary") {
+			t.Errorf("%s: %q, %v", kind, e.Wire, err)
+		}
+	}
+}

@@ -26,6 +26,125 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// CreateScimTokenRequest names one identity provider.
+type CreateScimTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the identity provider.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// True ends every token made before.
+	DropOthers    bool `protobuf:"varint,2,opt,name=drop_others,json=dropOthers,proto3" json:"drop_others,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateScimTokenRequest) Reset() {
+	*x = CreateScimTokenRequest{}
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateScimTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateScimTokenRequest) ProtoMessage() {}
+
+func (x *CreateScimTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateScimTokenRequest.ProtoReflect.Descriptor instead.
+func (*CreateScimTokenRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *CreateScimTokenRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateScimTokenRequest) GetDropOthers() bool {
+	if x != nil {
+		return x.DropOthers
+	}
+	return false
+}
+
+// CreateScimTokenResponse carries the token.
+type CreateScimTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The identity provider as stored.
+	IdentityProvider *v1.IdentityProvider `protobuf:"bytes,1,opt,name=identity_provider,json=identityProvider,proto3" json:"identity_provider,omitempty"`
+	// Revision the write made.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The token itself, "psm_…". Shown this once.
+	ScimToken     string `protobuf:"bytes,3,opt,name=scim_token,json=scimToken,proto3" json:"scim_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateScimTokenResponse) Reset() {
+	*x = CreateScimTokenResponse{}
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateScimTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateScimTokenResponse) ProtoMessage() {}
+
+func (x *CreateScimTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateScimTokenResponse.ProtoReflect.Descriptor instead.
+func (*CreateScimTokenResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CreateScimTokenResponse) GetIdentityProvider() *v1.IdentityProvider {
+	if x != nil {
+		return x.IdentityProvider
+	}
+	return nil
+}
+
+func (x *CreateScimTokenResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *CreateScimTokenResponse) GetScimToken() string {
+	if x != nil {
+		return x.ScimToken
+	}
+	return ""
+}
+
 // CreateIdentityProviderRequest asks for a new identity provider.
 type CreateIdentityProviderRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -39,7 +158,7 @@ type CreateIdentityProviderRequest struct {
 
 func (x *CreateIdentityProviderRequest) Reset() {
 	*x = CreateIdentityProviderRequest{}
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[0]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -51,7 +170,7 @@ func (x *CreateIdentityProviderRequest) String() string {
 func (*CreateIdentityProviderRequest) ProtoMessage() {}
 
 func (x *CreateIdentityProviderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[0]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -64,7 +183,7 @@ func (x *CreateIdentityProviderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIdentityProviderRequest.ProtoReflect.Descriptor instead.
 func (*CreateIdentityProviderRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{0}
+	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CreateIdentityProviderRequest) GetIdentityProvider() *v1.IdentityProvider {
@@ -94,7 +213,7 @@ type CreateIdentityProviderResponse struct {
 
 func (x *CreateIdentityProviderResponse) Reset() {
 	*x = CreateIdentityProviderResponse{}
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[1]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -106,7 +225,7 @@ func (x *CreateIdentityProviderResponse) String() string {
 func (*CreateIdentityProviderResponse) ProtoMessage() {}
 
 func (x *CreateIdentityProviderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[1]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -119,7 +238,7 @@ func (x *CreateIdentityProviderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateIdentityProviderResponse.ProtoReflect.Descriptor instead.
 func (*CreateIdentityProviderResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{1}
+	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateIdentityProviderResponse) GetIdentityProvider() *v1.IdentityProvider {
@@ -147,7 +266,7 @@ type GetIdentityProviderRequest struct {
 
 func (x *GetIdentityProviderRequest) Reset() {
 	*x = GetIdentityProviderRequest{}
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[2]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +278,7 @@ func (x *GetIdentityProviderRequest) String() string {
 func (*GetIdentityProviderRequest) ProtoMessage() {}
 
 func (x *GetIdentityProviderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[2]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +291,7 @@ func (x *GetIdentityProviderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIdentityProviderRequest.ProtoReflect.Descriptor instead.
 func (*GetIdentityProviderRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{2}
+	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetIdentityProviderRequest) GetName() string {
@@ -193,7 +312,7 @@ type GetIdentityProviderResponse struct {
 
 func (x *GetIdentityProviderResponse) Reset() {
 	*x = GetIdentityProviderResponse{}
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[3]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -205,7 +324,7 @@ func (x *GetIdentityProviderResponse) String() string {
 func (*GetIdentityProviderResponse) ProtoMessage() {}
 
 func (x *GetIdentityProviderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[3]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -218,7 +337,7 @@ func (x *GetIdentityProviderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIdentityProviderResponse.ProtoReflect.Descriptor instead.
 func (*GetIdentityProviderResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{3}
+	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetIdentityProviderResponse) GetIdentityProvider() *v1.IdentityProvider {
@@ -246,7 +365,7 @@ type ListIdentityProvidersRequest struct {
 
 func (x *ListIdentityProvidersRequest) Reset() {
 	*x = ListIdentityProvidersRequest{}
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[4]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +377,7 @@ func (x *ListIdentityProvidersRequest) String() string {
 func (*ListIdentityProvidersRequest) ProtoMessage() {}
 
 func (x *ListIdentityProvidersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[4]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +390,7 @@ func (x *ListIdentityProvidersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIdentityProvidersRequest.ProtoReflect.Descriptor instead.
 func (*ListIdentityProvidersRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{4}
+	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListIdentityProvidersRequest) GetPageSize() int32 {
@@ -315,7 +434,7 @@ type ListIdentityProvidersResponse struct {
 
 func (x *ListIdentityProvidersResponse) Reset() {
 	*x = ListIdentityProvidersResponse{}
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[5]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +446,7 @@ func (x *ListIdentityProvidersResponse) String() string {
 func (*ListIdentityProvidersResponse) ProtoMessage() {}
 
 func (x *ListIdentityProvidersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[5]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +459,7 @@ func (x *ListIdentityProvidersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIdentityProvidersResponse.ProtoReflect.Descriptor instead.
 func (*ListIdentityProvidersResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{5}
+	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListIdentityProvidersResponse) GetIdentityProviders() []*v1.IdentityProvider {
@@ -373,7 +492,7 @@ type UpdateIdentityProviderRequest struct {
 
 func (x *UpdateIdentityProviderRequest) Reset() {
 	*x = UpdateIdentityProviderRequest{}
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[6]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +504,7 @@ func (x *UpdateIdentityProviderRequest) String() string {
 func (*UpdateIdentityProviderRequest) ProtoMessage() {}
 
 func (x *UpdateIdentityProviderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[6]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +517,7 @@ func (x *UpdateIdentityProviderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateIdentityProviderRequest.ProtoReflect.Descriptor instead.
 func (*UpdateIdentityProviderRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{6}
+	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UpdateIdentityProviderRequest) GetIdentityProvider() *v1.IdentityProvider {
@@ -435,7 +554,7 @@ type UpdateIdentityProviderResponse struct {
 
 func (x *UpdateIdentityProviderResponse) Reset() {
 	*x = UpdateIdentityProviderResponse{}
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[7]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +566,7 @@ func (x *UpdateIdentityProviderResponse) String() string {
 func (*UpdateIdentityProviderResponse) ProtoMessage() {}
 
 func (x *UpdateIdentityProviderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[7]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +579,7 @@ func (x *UpdateIdentityProviderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateIdentityProviderResponse.ProtoReflect.Descriptor instead.
 func (*UpdateIdentityProviderResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{7}
+	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UpdateIdentityProviderResponse) GetIdentityProvider() *v1.IdentityProvider {
@@ -492,7 +611,7 @@ type DeleteIdentityProviderRequest struct {
 
 func (x *DeleteIdentityProviderRequest) Reset() {
 	*x = DeleteIdentityProviderRequest{}
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[8]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +623,7 @@ func (x *DeleteIdentityProviderRequest) String() string {
 func (*DeleteIdentityProviderRequest) ProtoMessage() {}
 
 func (x *DeleteIdentityProviderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[8]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +636,7 @@ func (x *DeleteIdentityProviderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteIdentityProviderRequest.ProtoReflect.Descriptor instead.
 func (*DeleteIdentityProviderRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{8}
+	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteIdentityProviderRequest) GetName() string {
@@ -552,7 +671,7 @@ type DeleteIdentityProviderResponse struct {
 
 func (x *DeleteIdentityProviderResponse) Reset() {
 	*x = DeleteIdentityProviderResponse{}
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[9]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +683,7 @@ func (x *DeleteIdentityProviderResponse) String() string {
 func (*DeleteIdentityProviderResponse) ProtoMessage() {}
 
 func (x *DeleteIdentityProviderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[9]
+	mi := &file_penstock_admin_v1_identity_provider_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +696,7 @@ func (x *DeleteIdentityProviderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteIdentityProviderResponse.ProtoReflect.Descriptor instead.
 func (*DeleteIdentityProviderResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{9}
+	return file_penstock_admin_v1_identity_provider_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteIdentityProviderResponse) GetRevision() uint64 {
@@ -591,7 +710,17 @@ var File_penstock_admin_v1_identity_provider_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_identity_provider_proto_rawDesc = "" +
 	"\n" +
-	")penstock/admin/v1/identity_provider.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a,penstock/resource/v1/identity_provider.proto\"\xa1\x01\n" +
+	")penstock/admin/v1/identity_provider.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a,penstock/resource/v1/identity_provider.proto\"Y\n" +
+	"\x16CreateScimTokenRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\x12\x1f\n" +
+	"\vdrop_others\x18\x02 \x01(\bR\n" +
+	"dropOthers\"\xae\x01\n" +
+	"\x17CreateScimTokenResponse\x12S\n" +
+	"\x11identity_provider\x18\x01 \x01(\v2&.penstock.resource.v1.IdentityProviderR\x10identityProvider\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\"\n" +
+	"\n" +
+	"scim_token\x18\x03 \x01(\tB\x03\x80\x01\x01R\tscimToken\"\xa1\x01\n" +
 	"\x1dCreateIdentityProviderRequest\x12[\n" +
 	"\x11identity_provider\x18\x01 \x01(\v2&.penstock.resource.v1.IdentityProviderB\x06\xbaH\x03\xc8\x01\x01R\x10identityProvider\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x91\x01\n" +
@@ -627,13 +756,14 @@ const file_penstock_admin_v1_identity_provider_proto_rawDesc = "" +
 	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"<\n" +
 	"\x1eDeleteIdentityProviderResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision2\x92\x05\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision2\xfc\x05\n" +
 	"\x17IdentityProviderService\x12}\n" +
 	"\x16CreateIdentityProvider\x120.penstock.admin.v1.CreateIdentityProviderRequest\x1a1.penstock.admin.v1.CreateIdentityProviderResponse\x12y\n" +
 	"\x13GetIdentityProvider\x12-.penstock.admin.v1.GetIdentityProviderRequest\x1a..penstock.admin.v1.GetIdentityProviderResponse\"\x03\x90\x02\x01\x12\x7f\n" +
 	"\x15ListIdentityProviders\x12/.penstock.admin.v1.ListIdentityProvidersRequest\x1a0.penstock.admin.v1.ListIdentityProvidersResponse\"\x03\x90\x02\x01\x12}\n" +
 	"\x16UpdateIdentityProvider\x120.penstock.admin.v1.UpdateIdentityProviderRequest\x1a1.penstock.admin.v1.UpdateIdentityProviderResponse\x12}\n" +
-	"\x16DeleteIdentityProvider\x120.penstock.admin.v1.DeleteIdentityProviderRequest\x1a1.penstock.admin.v1.DeleteIdentityProviderResponseB\xd8\x01\n" +
+	"\x16DeleteIdentityProvider\x120.penstock.admin.v1.DeleteIdentityProviderRequest\x1a1.penstock.admin.v1.DeleteIdentityProviderResponse\x12h\n" +
+	"\x0fCreateScimToken\x12).penstock.admin.v1.CreateScimTokenRequest\x1a*.penstock.admin.v1.CreateScimTokenResponseB\xd8\x01\n" +
 	"\x15com.penstock.admin.v1B\x15IdentityProviderProtoP\x01ZBgithub.com/penstockhq/penstock/proto/gen/penstock/admin/v1;adminv1\xa2\x02\x03PAX\xaa\x02\x11Penstock.Admin.V1\xca\x02\x11Penstock\\Admin\\V1\xe2\x02\x1dPenstock\\Admin\\V1\\GPBMetadata\xea\x02\x13Penstock::Admin::V1b\x06proto3"
 
 var (
@@ -648,44 +778,49 @@ func file_penstock_admin_v1_identity_provider_proto_rawDescGZIP() []byte {
 	return file_penstock_admin_v1_identity_provider_proto_rawDescData
 }
 
-var file_penstock_admin_v1_identity_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_penstock_admin_v1_identity_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_penstock_admin_v1_identity_provider_proto_goTypes = []any{
-	(*CreateIdentityProviderRequest)(nil),  // 0: penstock.admin.v1.CreateIdentityProviderRequest
-	(*CreateIdentityProviderResponse)(nil), // 1: penstock.admin.v1.CreateIdentityProviderResponse
-	(*GetIdentityProviderRequest)(nil),     // 2: penstock.admin.v1.GetIdentityProviderRequest
-	(*GetIdentityProviderResponse)(nil),    // 3: penstock.admin.v1.GetIdentityProviderResponse
-	(*ListIdentityProvidersRequest)(nil),   // 4: penstock.admin.v1.ListIdentityProvidersRequest
-	(*ListIdentityProvidersResponse)(nil),  // 5: penstock.admin.v1.ListIdentityProvidersResponse
-	(*UpdateIdentityProviderRequest)(nil),  // 6: penstock.admin.v1.UpdateIdentityProviderRequest
-	(*UpdateIdentityProviderResponse)(nil), // 7: penstock.admin.v1.UpdateIdentityProviderResponse
-	(*DeleteIdentityProviderRequest)(nil),  // 8: penstock.admin.v1.DeleteIdentityProviderRequest
-	(*DeleteIdentityProviderResponse)(nil), // 9: penstock.admin.v1.DeleteIdentityProviderResponse
-	(*v1.IdentityProvider)(nil),            // 10: penstock.resource.v1.IdentityProvider
-	(*fieldmaskpb.FieldMask)(nil),          // 11: google.protobuf.FieldMask
+	(*CreateScimTokenRequest)(nil),         // 0: penstock.admin.v1.CreateScimTokenRequest
+	(*CreateScimTokenResponse)(nil),        // 1: penstock.admin.v1.CreateScimTokenResponse
+	(*CreateIdentityProviderRequest)(nil),  // 2: penstock.admin.v1.CreateIdentityProviderRequest
+	(*CreateIdentityProviderResponse)(nil), // 3: penstock.admin.v1.CreateIdentityProviderResponse
+	(*GetIdentityProviderRequest)(nil),     // 4: penstock.admin.v1.GetIdentityProviderRequest
+	(*GetIdentityProviderResponse)(nil),    // 5: penstock.admin.v1.GetIdentityProviderResponse
+	(*ListIdentityProvidersRequest)(nil),   // 6: penstock.admin.v1.ListIdentityProvidersRequest
+	(*ListIdentityProvidersResponse)(nil),  // 7: penstock.admin.v1.ListIdentityProvidersResponse
+	(*UpdateIdentityProviderRequest)(nil),  // 8: penstock.admin.v1.UpdateIdentityProviderRequest
+	(*UpdateIdentityProviderResponse)(nil), // 9: penstock.admin.v1.UpdateIdentityProviderResponse
+	(*DeleteIdentityProviderRequest)(nil),  // 10: penstock.admin.v1.DeleteIdentityProviderRequest
+	(*DeleteIdentityProviderResponse)(nil), // 11: penstock.admin.v1.DeleteIdentityProviderResponse
+	(*v1.IdentityProvider)(nil),            // 12: penstock.resource.v1.IdentityProvider
+	(*fieldmaskpb.FieldMask)(nil),          // 13: google.protobuf.FieldMask
 }
 var file_penstock_admin_v1_identity_provider_proto_depIdxs = []int32{
-	10, // 0: penstock.admin.v1.CreateIdentityProviderRequest.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
-	10, // 1: penstock.admin.v1.CreateIdentityProviderResponse.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
-	10, // 2: penstock.admin.v1.GetIdentityProviderResponse.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
-	10, // 3: penstock.admin.v1.ListIdentityProvidersResponse.identity_providers:type_name -> penstock.resource.v1.IdentityProvider
-	10, // 4: penstock.admin.v1.UpdateIdentityProviderRequest.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
-	11, // 5: penstock.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
-	10, // 6: penstock.admin.v1.UpdateIdentityProviderResponse.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
-	0,  // 7: penstock.admin.v1.IdentityProviderService.CreateIdentityProvider:input_type -> penstock.admin.v1.CreateIdentityProviderRequest
-	2,  // 8: penstock.admin.v1.IdentityProviderService.GetIdentityProvider:input_type -> penstock.admin.v1.GetIdentityProviderRequest
-	4,  // 9: penstock.admin.v1.IdentityProviderService.ListIdentityProviders:input_type -> penstock.admin.v1.ListIdentityProvidersRequest
-	6,  // 10: penstock.admin.v1.IdentityProviderService.UpdateIdentityProvider:input_type -> penstock.admin.v1.UpdateIdentityProviderRequest
-	8,  // 11: penstock.admin.v1.IdentityProviderService.DeleteIdentityProvider:input_type -> penstock.admin.v1.DeleteIdentityProviderRequest
-	1,  // 12: penstock.admin.v1.IdentityProviderService.CreateIdentityProvider:output_type -> penstock.admin.v1.CreateIdentityProviderResponse
-	3,  // 13: penstock.admin.v1.IdentityProviderService.GetIdentityProvider:output_type -> penstock.admin.v1.GetIdentityProviderResponse
-	5,  // 14: penstock.admin.v1.IdentityProviderService.ListIdentityProviders:output_type -> penstock.admin.v1.ListIdentityProvidersResponse
-	7,  // 15: penstock.admin.v1.IdentityProviderService.UpdateIdentityProvider:output_type -> penstock.admin.v1.UpdateIdentityProviderResponse
-	9,  // 16: penstock.admin.v1.IdentityProviderService.DeleteIdentityProvider:output_type -> penstock.admin.v1.DeleteIdentityProviderResponse
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	12, // 0: penstock.admin.v1.CreateScimTokenResponse.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
+	12, // 1: penstock.admin.v1.CreateIdentityProviderRequest.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
+	12, // 2: penstock.admin.v1.CreateIdentityProviderResponse.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
+	12, // 3: penstock.admin.v1.GetIdentityProviderResponse.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
+	12, // 4: penstock.admin.v1.ListIdentityProvidersResponse.identity_providers:type_name -> penstock.resource.v1.IdentityProvider
+	12, // 5: penstock.admin.v1.UpdateIdentityProviderRequest.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
+	13, // 6: penstock.admin.v1.UpdateIdentityProviderRequest.update_mask:type_name -> google.protobuf.FieldMask
+	12, // 7: penstock.admin.v1.UpdateIdentityProviderResponse.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
+	2,  // 8: penstock.admin.v1.IdentityProviderService.CreateIdentityProvider:input_type -> penstock.admin.v1.CreateIdentityProviderRequest
+	4,  // 9: penstock.admin.v1.IdentityProviderService.GetIdentityProvider:input_type -> penstock.admin.v1.GetIdentityProviderRequest
+	6,  // 10: penstock.admin.v1.IdentityProviderService.ListIdentityProviders:input_type -> penstock.admin.v1.ListIdentityProvidersRequest
+	8,  // 11: penstock.admin.v1.IdentityProviderService.UpdateIdentityProvider:input_type -> penstock.admin.v1.UpdateIdentityProviderRequest
+	10, // 12: penstock.admin.v1.IdentityProviderService.DeleteIdentityProvider:input_type -> penstock.admin.v1.DeleteIdentityProviderRequest
+	0,  // 13: penstock.admin.v1.IdentityProviderService.CreateScimToken:input_type -> penstock.admin.v1.CreateScimTokenRequest
+	3,  // 14: penstock.admin.v1.IdentityProviderService.CreateIdentityProvider:output_type -> penstock.admin.v1.CreateIdentityProviderResponse
+	5,  // 15: penstock.admin.v1.IdentityProviderService.GetIdentityProvider:output_type -> penstock.admin.v1.GetIdentityProviderResponse
+	7,  // 16: penstock.admin.v1.IdentityProviderService.ListIdentityProviders:output_type -> penstock.admin.v1.ListIdentityProvidersResponse
+	9,  // 17: penstock.admin.v1.IdentityProviderService.UpdateIdentityProvider:output_type -> penstock.admin.v1.UpdateIdentityProviderResponse
+	11, // 18: penstock.admin.v1.IdentityProviderService.DeleteIdentityProvider:output_type -> penstock.admin.v1.DeleteIdentityProviderResponse
+	1,  // 19: penstock.admin.v1.IdentityProviderService.CreateScimToken:output_type -> penstock.admin.v1.CreateScimTokenResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_penstock_admin_v1_identity_provider_proto_init() }
@@ -699,7 +834,7 @@ func file_penstock_admin_v1_identity_provider_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_admin_v1_identity_provider_proto_rawDesc), len(file_penstock_admin_v1_identity_provider_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -87,7 +87,11 @@ type IdentityProvider struct {
 	// and subject; just_in_time_users, link_by_email, email_domains and trusted_email_addresses hold as for a login, and an
 	// address that the assertion does not call verified counts only with trusted_email_addresses. required_claims must be in
 	// assertions, too.
-	IdJag         *IdJagTrust `protobuf:"bytes,28,opt,name=id_jag,json=idJag,proto3" json:"id_jag,omitempty"`
+	IdJag *IdJagTrust `protobuf:"bytes,28,opt,name=id_jag,json=idJag,proto3" json:"id_jag,omitempty"`
+	// SHA-256 of each SCIM token in use. Never returned by the admin API; on the authserver's stream only. Output only.
+	ScimTokenSha256 [][]byte `protobuf:"bytes,31,rep,name=scim_token_sha256,json=scimTokenSha256,proto3" json:"scim_token_sha256,omitempty"`
+	// When the newest SCIM token was made; unset if there is none. Output only.
+	ScimTokenTime *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=scim_token_time,json=scimTokenTime,proto3" json:"scim_token_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -297,6 +301,20 @@ func (x *IdentityProvider) GetIdJag() *IdJagTrust {
 	return nil
 }
 
+func (x *IdentityProvider) GetScimTokenSha256() [][]byte {
+	if x != nil {
+		return x.ScimTokenSha256
+	}
+	return nil
+}
+
+func (x *IdentityProvider) GetScimTokenTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ScimTokenTime
+	}
+	return nil
+}
+
 // IdJagTrust says which identity assertions of a provider are accepted (draft-ietf-oauth-identity-assertion-authz-grant).
 type IdJagTrust struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -459,7 +477,7 @@ var File_penstock_resource_v1_identity_provider_proto protoreflect.FileDescripto
 
 const file_penstock_resource_v1_identity_provider_proto_rawDesc = "" +
 	"\n" +
-	",penstock/resource/v1/identity_provider.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\f\n" +
+	",penstock/resource/v1/identity_provider.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\r\n" +
 	"\x10IdentityProvider\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -491,7 +509,9 @@ const file_penstock_resource_v1_identity_provider_proto_rawDesc = "" +
 	"\x12signing_algorithms\x18\x17 \x03(\tBT\xbaHQ\x92\x01N\x10\n" +
 	"\x18\x01\"HrFR\x05ES256R\x05ES384R\x05ES512R\x05RS256R\x05RS384R\x05RS512R\x05PS256R\x05PS384R\x05PS512R\x05EdDSAR\x11signingAlgorithms\x12P\n" +
 	"\rmax_token_age\x18\x18 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b<R\vmaxTokenAge\x127\n" +
-	"\x06id_jag\x18\x1c \x01(\v2 .penstock.resource.v1.IdJagTrustR\x05idJag\x1a9\n" +
+	"\x06id_jag\x18\x1c \x01(\v2 .penstock.resource.v1.IdJagTrustR\x05idJag\x12:\n" +
+	"\x11scim_token_sha256\x18\x1f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10\x02\"\x04z\x02h R\x0fscimTokenSha256\x12B\n" +
+	"\x0fscim_token_time\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rscimTokenTime\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aA\n" +
@@ -545,12 +565,13 @@ var file_penstock_resource_v1_identity_provider_proto_depIdxs = []int32{
 	4, // 4: penstock.resource.v1.IdentityProvider.required_claims:type_name -> penstock.resource.v1.IdentityProvider.RequiredClaimsEntry
 	6, // 5: penstock.resource.v1.IdentityProvider.max_token_age:type_name -> google.protobuf.Duration
 	1, // 6: penstock.resource.v1.IdentityProvider.id_jag:type_name -> penstock.resource.v1.IdJagTrust
-	6, // 7: penstock.resource.v1.IdJagTrust.max_lifetime:type_name -> google.protobuf.Duration
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	5, // 7: penstock.resource.v1.IdentityProvider.scim_token_time:type_name -> google.protobuf.Timestamp
+	6, // 8: penstock.resource.v1.IdJagTrust.max_lifetime:type_name -> google.protobuf.Duration
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_identity_provider_proto_init() }

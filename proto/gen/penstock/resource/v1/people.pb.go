@@ -107,7 +107,9 @@ type User struct {
 	// Accounts at identity providers that are this user, at most 16. One account is one user's. A login adds the account it
 	// came with. A configuration or an update of everything that sets none keeps them; an update mask with this field takes
 	// them away.
-	Identities    []*Identity `protobuf:"bytes,10,rep,name=identities,proto3" json:"identities,omitempty"`
+	Identities []*Identity `protobuf:"bytes,10,rep,name=identities,proto3" json:"identities,omitempty"`
+	// What an identity provider says of the user over SCIM; unset if none does. Output only.
+	Provisioning  *Provisioning `protobuf:"bytes,31,opt,name=provisioning,proto3" json:"provisioning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,6 +214,96 @@ func (x *User) GetIdentities() []*Identity {
 	return nil
 }
 
+func (x *User) GetProvisioning() *Provisioning {
+	if x != nil {
+		return x.Provisioning
+	}
+	return nil
+}
+
+// Provisioning is what an identity provider says of a user or a team over SCIM (RFC 7643). That provider alone may change
+// it, and until it says something else, a user whom it says is not active stays deactivated.
+type Provisioning struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the identity provider.
+	IdentityProvider string `protobuf:"bytes,1,opt,name=identity_provider,json=identityProvider,proto3" json:"identity_provider,omitempty"`
+	// Identifier at the identity provider (externalId); empty if it gave none.
+	ExternalId string `protobuf:"bytes,2,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	// Name at the identity provider: userName of a user, displayName of a group.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// True if the identity provider says that the user is not active, or has deleted the user.
+	Inactive bool `protobuf:"varint,4,opt,name=inactive,proto3" json:"inactive,omitempty"`
+	// True if the identity provider has deleted the user. The user is still there, deactivated.
+	Deleted       bool `protobuf:"varint,5,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Provisioning) Reset() {
+	*x = Provisioning{}
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Provisioning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Provisioning) ProtoMessage() {}
+
+func (x *Provisioning) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Provisioning.ProtoReflect.Descriptor instead.
+func (*Provisioning) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Provisioning) GetIdentityProvider() string {
+	if x != nil {
+		return x.IdentityProvider
+	}
+	return ""
+}
+
+func (x *Provisioning) GetExternalId() string {
+	if x != nil {
+		return x.ExternalId
+	}
+	return ""
+}
+
+func (x *Provisioning) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Provisioning) GetInactive() bool {
+	if x != nil {
+		return x.Inactive
+	}
+	return false
+}
+
+func (x *Provisioning) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
 // Identity is an account at an identity provider (OpenID Connect Core 1.0 §5.7: issuer and subject together).
 type Identity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -225,7 +317,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[1]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -237,7 +329,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[1]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -250,7 +342,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{1}
+	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Identity) GetIssuer() string {
@@ -285,14 +377,17 @@ type Team struct {
 	// Name for people, at most 128 characters.
 	DisplayName string `protobuf:"bytes,7,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Members, at most 10,000, one entry per user.
-	Members       []*TeamMember `protobuf:"bytes,8,rep,name=members,proto3" json:"members,omitempty"`
+	Members []*TeamMember `protobuf:"bytes,8,rep,name=members,proto3" json:"members,omitempty"`
+	// The group of an identity provider that this team is over SCIM; unset if it is none. Then logins with that provider
+	// leave the team alone. Output only.
+	Provisioning  *Provisioning `protobuf:"bytes,31,opt,name=provisioning,proto3" json:"provisioning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Team) Reset() {
 	*x = Team{}
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[2]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +399,7 @@ func (x *Team) String() string {
 func (*Team) ProtoMessage() {}
 
 func (x *Team) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[2]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +412,7 @@ func (x *Team) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Team.ProtoReflect.Descriptor instead.
 func (*Team) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{2}
+	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Team) GetName() string {
@@ -376,6 +471,13 @@ func (x *Team) GetMembers() []*TeamMember {
 	return nil
 }
 
+func (x *Team) GetProvisioning() *Provisioning {
+	if x != nil {
+		return x.Provisioning
+	}
+	return nil
+}
+
 // TeamMember is a user's place in a team.
 type TeamMember struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -389,7 +491,7 @@ type TeamMember struct {
 
 func (x *TeamMember) Reset() {
 	*x = TeamMember{}
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[3]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +503,7 @@ func (x *TeamMember) String() string {
 func (*TeamMember) ProtoMessage() {}
 
 func (x *TeamMember) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[3]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +516,7 @@ func (x *TeamMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TeamMember.ProtoReflect.Descriptor instead.
 func (*TeamMember) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{3}
+	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TeamMember) GetUser() string {
@@ -477,7 +579,7 @@ type BearerToken struct {
 
 func (x *BearerToken) Reset() {
 	*x = BearerToken{}
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[4]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +591,7 @@ func (x *BearerToken) String() string {
 func (*BearerToken) ProtoMessage() {}
 
 func (x *BearerToken) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_people_proto_msgTypes[4]
+	mi := &file_penstock_resource_v1_people_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +604,7 @@ func (x *BearerToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BearerToken.ProtoReflect.Descriptor instead.
 func (*BearerToken) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{4}
+	return file_penstock_resource_v1_people_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *BearerToken) GetName() string {
@@ -635,7 +737,7 @@ var File_penstock_resource_v1_people_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_people_proto_rawDesc = "" +
 	"\n" +
-	"!penstock/resource/v1/people.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xd5\x04\n" +
+	"!penstock/resource/v1/people.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\x9d\x05\n" +
 	"\x04User\x123\n" +
 	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x03\x18\xfe\x012\x13^[^@\\s/]+@[^@\\s/]+$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -651,15 +753,23 @@ const file_penstock_resource_v1_people_proto_rawDesc = "" +
 	"\n" +
 	"identities\x18\n" +
 	" \x03(\v2\x1e.penstock.resource.v1.IdentityB\b\xbaH\x05\x92\x01\x02\x10\x10R\n" +
-	"identities\x1a9\n" +
+	"identities\x12F\n" +
+	"\fprovisioning\x18\x1f \x01(\v2\".penstock.resource.v1.ProvisioningR\fprovisioning\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"T\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc3\x01\n" +
+	"\fProvisioning\x124\n" +
+	"\x11identity_provider\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\x10identityProvider\x12)\n" +
+	"\vexternal_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xff\x01R\n" +
+	"externalId\x12\x1c\n" +
+	"\x04name\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xfe\x01R\x04name\x12\x1a\n" +
+	"\binactive\x18\x04 \x01(\bR\binactive\x12\x18\n" +
+	"\adeleted\x18\x05 \x01(\bR\adeleted\"T\n" +
 	"\bIdentity\x12\"\n" +
 	"\x06issuer\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\x06issuer\x12$\n" +
 	"\asubject\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xff\x01R\asubject\"\x81\x04\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xff\x01R\asubject\"\xc9\x04\n" +
 	"\x04Team\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -670,7 +780,8 @@ const file_penstock_resource_v1_people_proto_rawDesc = "" +
 	"updateTime\x12W\n" +
 	"\x06labels\x18\x06 \x03(\v2&.penstock.resource.v1.Team.LabelsEntryB\x17\xbaH\x14\x9a\x01\x11\x10@\"\x06r\x04\x10\x01\x18?*\x05r\x03\x18\xff\x01R\x06labels\x12+\n" +
 	"\fdisplay_name\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\vdisplayName\x12E\n" +
-	"\amembers\x18\b \x03(\v2 .penstock.resource.v1.TeamMemberB\t\xbaH\x06\x92\x01\x03\x10\x90NR\amembers\x1a9\n" +
+	"\amembers\x18\b \x03(\v2 .penstock.resource.v1.TeamMemberB\t\xbaH\x06\x92\x01\x03\x10\x90NR\amembers\x12F\n" +
+	"\fprovisioning\x18\x1f \x01(\v2\".penstock.resource.v1.ProvisioningR\fprovisioning\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"f\n" +
@@ -726,45 +837,48 @@ func file_penstock_resource_v1_people_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_resource_v1_people_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_penstock_resource_v1_people_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_penstock_resource_v1_people_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_penstock_resource_v1_people_proto_goTypes = []any{
 	(Role)(0),                     // 0: penstock.resource.v1.Role
 	(*User)(nil),                  // 1: penstock.resource.v1.User
-	(*Identity)(nil),              // 2: penstock.resource.v1.Identity
-	(*Team)(nil),                  // 3: penstock.resource.v1.Team
-	(*TeamMember)(nil),            // 4: penstock.resource.v1.TeamMember
-	(*BearerToken)(nil),           // 5: penstock.resource.v1.BearerToken
-	nil,                           // 6: penstock.resource.v1.User.LabelsEntry
-	nil,                           // 7: penstock.resource.v1.Team.LabelsEntry
-	nil,                           // 8: penstock.resource.v1.BearerToken.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*Owner)(nil),                 // 10: penstock.resource.v1.Owner
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(*Provisioning)(nil),          // 2: penstock.resource.v1.Provisioning
+	(*Identity)(nil),              // 3: penstock.resource.v1.Identity
+	(*Team)(nil),                  // 4: penstock.resource.v1.Team
+	(*TeamMember)(nil),            // 5: penstock.resource.v1.TeamMember
+	(*BearerToken)(nil),           // 6: penstock.resource.v1.BearerToken
+	nil,                           // 7: penstock.resource.v1.User.LabelsEntry
+	nil,                           // 8: penstock.resource.v1.Team.LabelsEntry
+	nil,                           // 9: penstock.resource.v1.BearerToken.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*Owner)(nil),                 // 11: penstock.resource.v1.Owner
+	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
 }
 var file_penstock_resource_v1_people_proto_depIdxs = []int32{
-	9,  // 0: penstock.resource.v1.User.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 1: penstock.resource.v1.User.update_time:type_name -> google.protobuf.Timestamp
-	6,  // 2: penstock.resource.v1.User.labels:type_name -> penstock.resource.v1.User.LabelsEntry
+	10, // 0: penstock.resource.v1.User.create_time:type_name -> google.protobuf.Timestamp
+	10, // 1: penstock.resource.v1.User.update_time:type_name -> google.protobuf.Timestamp
+	7,  // 2: penstock.resource.v1.User.labels:type_name -> penstock.resource.v1.User.LabelsEntry
 	0,  // 3: penstock.resource.v1.User.role:type_name -> penstock.resource.v1.Role
-	2,  // 4: penstock.resource.v1.User.identities:type_name -> penstock.resource.v1.Identity
-	9,  // 5: penstock.resource.v1.Team.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 6: penstock.resource.v1.Team.update_time:type_name -> google.protobuf.Timestamp
-	7,  // 7: penstock.resource.v1.Team.labels:type_name -> penstock.resource.v1.Team.LabelsEntry
-	4,  // 8: penstock.resource.v1.Team.members:type_name -> penstock.resource.v1.TeamMember
-	0,  // 9: penstock.resource.v1.TeamMember.role:type_name -> penstock.resource.v1.Role
-	9,  // 10: penstock.resource.v1.BearerToken.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 11: penstock.resource.v1.BearerToken.update_time:type_name -> google.protobuf.Timestamp
-	8,  // 12: penstock.resource.v1.BearerToken.labels:type_name -> penstock.resource.v1.BearerToken.LabelsEntry
-	10, // 13: penstock.resource.v1.BearerToken.owner:type_name -> penstock.resource.v1.Owner
-	9,  // 14: penstock.resource.v1.BearerToken.expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 15: penstock.resource.v1.BearerToken.last_use_time:type_name -> google.protobuf.Timestamp
-	11, // 16: penstock.resource.v1.BearerToken.ttl:type_name -> google.protobuf.Duration
-	9,  // 17: penstock.resource.v1.BearerToken.previous_expire_time:type_name -> google.protobuf.Timestamp
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	3,  // 4: penstock.resource.v1.User.identities:type_name -> penstock.resource.v1.Identity
+	2,  // 5: penstock.resource.v1.User.provisioning:type_name -> penstock.resource.v1.Provisioning
+	10, // 6: penstock.resource.v1.Team.create_time:type_name -> google.protobuf.Timestamp
+	10, // 7: penstock.resource.v1.Team.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 8: penstock.resource.v1.Team.labels:type_name -> penstock.resource.v1.Team.LabelsEntry
+	5,  // 9: penstock.resource.v1.Team.members:type_name -> penstock.resource.v1.TeamMember
+	2,  // 10: penstock.resource.v1.Team.provisioning:type_name -> penstock.resource.v1.Provisioning
+	0,  // 11: penstock.resource.v1.TeamMember.role:type_name -> penstock.resource.v1.Role
+	10, // 12: penstock.resource.v1.BearerToken.create_time:type_name -> google.protobuf.Timestamp
+	10, // 13: penstock.resource.v1.BearerToken.update_time:type_name -> google.protobuf.Timestamp
+	9,  // 14: penstock.resource.v1.BearerToken.labels:type_name -> penstock.resource.v1.BearerToken.LabelsEntry
+	11, // 15: penstock.resource.v1.BearerToken.owner:type_name -> penstock.resource.v1.Owner
+	10, // 16: penstock.resource.v1.BearerToken.expire_time:type_name -> google.protobuf.Timestamp
+	10, // 17: penstock.resource.v1.BearerToken.last_use_time:type_name -> google.protobuf.Timestamp
+	12, // 18: penstock.resource.v1.BearerToken.ttl:type_name -> google.protobuf.Duration
+	10, // 19: penstock.resource.v1.BearerToken.previous_expire_time:type_name -> google.protobuf.Timestamp
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_people_proto_init() }
@@ -779,7 +893,7 @@ func file_penstock_resource_v1_people_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_people_proto_rawDesc), len(file_penstock_resource_v1_people_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

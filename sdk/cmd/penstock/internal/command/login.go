@@ -99,3 +99,32 @@ func (c *createSecretCommand) Run(ctx context.Context, r *run) error {
 	r.note("client secret of %s (revision %d); it is shown this once; %s", c.Name, res.GetRevision(), others)
 	return r.print("%s", res.GetClientSecret())
 }
+
+// providerCommands is penstock identity-provider.
+type providerCommands struct {
+	CreateScimToken createScimTokenCommand `cmd:"" help:"Make a SCIM token and print it, once and alone, on standard output."`
+}
+
+// createScimTokenCommand is penstock identity-provider create-scim-token.
+type createScimTokenCommand struct {
+	Name       string `arg:"" help:"Name of the identity provider."`
+	DropOthers bool   `help:"End every token made before at once; without it the newest one stays good until the next is made."`
+}
+
+// Run implements the command.
+func (c *createScimTokenCommand) Run(ctx context.Context, r *run) error {
+	client, err := r.client()
+	if err != nil {
+		return err
+	}
+	res, err := client.IdentityProviders.CreateScimToken(ctx, &adminv1.CreateScimTokenRequest{Name: c.Name, DropOthers: c.DropOthers})
+	if err != nil {
+		return err
+	}
+	others := "the one before stays good until the next is made"
+	if c.DropOthers {
+		others = "those before are refused from now on"
+	}
+	r.note("SCIM token of %s (revision %d); it is shown this once; %s", c.Name, res.GetRevision(), others)
+	return r.print("%s", res.GetScimToken())
+}

@@ -77,6 +77,19 @@ func TestOAuthClientSecret(t *testing.T) {
 	w.run(t, "get", "oauth-client", "ci", "-o", "json").want(t, exitOK, `"secret_time"`, "")
 }
 
+func TestScimToken(t *testing.T) {
+	w := newWorld(t)
+	w.api.Put(&resourcev1.IdentityProvider{Name: "okta"})
+	got := w.run(t, "identity-provider", "create-scim-token", "okta")
+	got.want(t, exitOK, "", "SCIM token of okta (revision 1); it is shown this once; the one before stays good")
+	if got.out != adminfake.ScimToken+"\n" {
+		t.Errorf("standard output is %q, want the token alone", got.out)
+	}
+	w.run(t, "identity-provider", "create-scim-token", "okta", "--drop-others").want(t, exitOK, adminfake.ScimToken+"\n", "refused from now on")
+	w.run(t, "identity-provider", "create-scim-token", "nope").want(t, exitNotFound, "", "nope")
+	w.run(t, "get", "identity-provider", "okta", "-o", "json").want(t, exitOK, `"scim_token_time"`, "")
+}
+
 // TestLoginNouns: the kinds of OAuth in the general commands.
 func TestLoginNouns(t *testing.T) {
 	w := newWorld(t)

@@ -50,6 +50,9 @@ const (
 	// IdentityProviderServiceDeleteIdentityProviderProcedure is the fully-qualified name of the
 	// IdentityProviderService's DeleteIdentityProvider RPC.
 	IdentityProviderServiceDeleteIdentityProviderProcedure = "/penstock.admin.v1.IdentityProviderService/DeleteIdentityProvider"
+	// IdentityProviderServiceCreateScimTokenProcedure is the fully-qualified name of the
+	// IdentityProviderService's CreateScimToken RPC.
+	IdentityProviderServiceCreateScimTokenProcedure = "/penstock.admin.v1.IdentityProviderService/CreateScimToken"
 )
 
 // IdentityProviderServiceClient is a client for the penstock.admin.v1.IdentityProviderService
@@ -65,6 +68,10 @@ type IdentityProviderServiceClient interface {
 	UpdateIdentityProvider(context.Context, *v1.UpdateIdentityProviderRequest) (*v1.UpdateIdentityProviderResponse, error)
 	// DeleteIdentityProvider deletes one identity provider. Fails with failed_precondition while others need it.
 	DeleteIdentityProvider(context.Context, *v1.DeleteIdentityProviderRequest) (*v1.DeleteIdentityProviderResponse, error)
+	// CreateScimToken makes a new token that the identity provider provisions users and groups with over SCIM, and returns it
+	// this once. The one before stays good until the next is made, so that it can be exchanged without an interruption;
+	// drop_others ends it at once.
+	CreateScimToken(context.Context, *v1.CreateScimTokenRequest) (*v1.CreateScimTokenResponse, error)
 }
 
 // NewIdentityProviderServiceClient constructs a client for the
@@ -110,6 +117,12 @@ func NewIdentityProviderServiceClient(httpClient connect.HTTPClient, baseURL str
 			connect.WithSchema(identityProviderServiceMethods.ByName("DeleteIdentityProvider")),
 			connect.WithClientOptions(opts...),
 		),
+		createScimToken: connect.NewClient[v1.CreateScimTokenRequest, v1.CreateScimTokenResponse](
+			httpClient,
+			baseURL+IdentityProviderServiceCreateScimTokenProcedure,
+			connect.WithSchema(identityProviderServiceMethods.ByName("CreateScimToken")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -120,6 +133,7 @@ type identityProviderServiceClient struct {
 	listIdentityProviders  *connect.Client[v1.ListIdentityProvidersRequest, v1.ListIdentityProvidersResponse]
 	updateIdentityProvider *connect.Client[v1.UpdateIdentityProviderRequest, v1.UpdateIdentityProviderResponse]
 	deleteIdentityProvider *connect.Client[v1.DeleteIdentityProviderRequest, v1.DeleteIdentityProviderResponse]
+	createScimToken        *connect.Client[v1.CreateScimTokenRequest, v1.CreateScimTokenResponse]
 }
 
 // CreateIdentityProvider calls penstock.admin.v1.IdentityProviderService.CreateIdentityProvider.
@@ -167,6 +181,15 @@ func (c *identityProviderServiceClient) DeleteIdentityProvider(ctx context.Conte
 	return nil, err
 }
 
+// CreateScimToken calls penstock.admin.v1.IdentityProviderService.CreateScimToken.
+func (c *identityProviderServiceClient) CreateScimToken(ctx context.Context, req *v1.CreateScimTokenRequest) (*v1.CreateScimTokenResponse, error) {
+	response, err := c.createScimToken.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // IdentityProviderServiceHandler is an implementation of the
 // penstock.admin.v1.IdentityProviderService service.
 type IdentityProviderServiceHandler interface {
@@ -180,6 +203,10 @@ type IdentityProviderServiceHandler interface {
 	UpdateIdentityProvider(context.Context, *v1.UpdateIdentityProviderRequest) (*v1.UpdateIdentityProviderResponse, error)
 	// DeleteIdentityProvider deletes one identity provider. Fails with failed_precondition while others need it.
 	DeleteIdentityProvider(context.Context, *v1.DeleteIdentityProviderRequest) (*v1.DeleteIdentityProviderResponse, error)
+	// CreateScimToken makes a new token that the identity provider provisions users and groups with over SCIM, and returns it
+	// this once. The one before stays good until the next is made, so that it can be exchanged without an interruption;
+	// drop_others ends it at once.
+	CreateScimToken(context.Context, *v1.CreateScimTokenRequest) (*v1.CreateScimTokenResponse, error)
 }
 
 // NewIdentityProviderServiceHandler builds an HTTP handler from the service implementation. It
@@ -221,6 +248,12 @@ func NewIdentityProviderServiceHandler(svc IdentityProviderServiceHandler, opts 
 		connect.WithSchema(identityProviderServiceMethods.ByName("DeleteIdentityProvider")),
 		connect.WithHandlerOptions(opts...),
 	)
+	identityProviderServiceCreateScimTokenHandler := connect.NewUnaryHandlerSimple(
+		IdentityProviderServiceCreateScimTokenProcedure,
+		svc.CreateScimToken,
+		connect.WithSchema(identityProviderServiceMethods.ByName("CreateScimToken")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/penstock.admin.v1.IdentityProviderService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case IdentityProviderServiceCreateIdentityProviderProcedure:
@@ -233,6 +266,8 @@ func NewIdentityProviderServiceHandler(svc IdentityProviderServiceHandler, opts 
 			identityProviderServiceUpdateIdentityProviderHandler.ServeHTTP(w, r)
 		case IdentityProviderServiceDeleteIdentityProviderProcedure:
 			identityProviderServiceDeleteIdentityProviderHandler.ServeHTTP(w, r)
+		case IdentityProviderServiceCreateScimTokenProcedure:
+			identityProviderServiceCreateScimTokenHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -260,4 +295,8 @@ func (UnimplementedIdentityProviderServiceHandler) UpdateIdentityProvider(contex
 
 func (UnimplementedIdentityProviderServiceHandler) DeleteIdentityProvider(context.Context, *v1.DeleteIdentityProviderRequest) (*v1.DeleteIdentityProviderResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.IdentityProviderService.DeleteIdentityProvider is not implemented"))
+}
+
+func (UnimplementedIdentityProviderServiceHandler) CreateScimToken(context.Context, *v1.CreateScimTokenRequest) (*v1.CreateScimTokenResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.IdentityProviderService.CreateScimToken is not implemented"))
 }
