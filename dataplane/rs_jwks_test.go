@@ -394,6 +394,16 @@ func TestIdentityProviderKeys(t *testing.T) {
 		if got := w.call("eng", "srv__echo", p.token("es", map[string]any{"h:kid": nil})); got.status != 200 {
 			t.Errorf("JW-9, no kid and one key: %d", got.status)
 		}
+		old = p.token("es", nil)
+		if got := w.call("eng", "srv__echo", old); got.status != 200 {
+			t.Errorf("before the key was replaced: %d", got.status)
+		}
+		p.replace("es")
+		time.Sleep(16 * time.Minute)
+		if got := w.call("eng", "srv__echo", old); got.status != 401 {
+			t.Errorf("a token that was verified with another key of the same kid: %d", got.status)
+		}
+		expect("the other key of the same kid", "es", 200)
 	})
 }
 
