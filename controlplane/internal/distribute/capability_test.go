@@ -62,6 +62,7 @@ func TestOldNodeStopsFeature(t *testing.T) {
 		for _, o := range []catalog.Object{
 			&catalog.Server{Meta: catalog.Meta{Name: "files"}, StreamableHTTP: &resource.StreamableHTTP{URL: "https://files.example.com/mcp"}},
 			&catalog.Connection{Meta: catalog.Meta{Name: "shared"}, Server: "files", Owner: &resource.Owner{Organization: &struct{}{}}},
+			&catalog.IdentityProvider{Meta: catalog.Meta{Name: "okta"}, Issuer: "https://idp.example.com", ClientID: "penstock", GatewayTokens: true},
 		} {
 			if _, err := c.Create(t.Context(), root, o, catalog.WriteOptions{}); err != nil {
 				t.Fatal(err)
@@ -74,6 +75,11 @@ func TestOldNodeStopsFeature(t *testing.T) {
 		gateways := map[string]func() *catalog.Gateway{
 			"authentication.oauth": func() *catalog.Gateway {
 				return &catalog.Gateway{Meta: catalog.Meta{Name: "login"}, Authentication: &resource.Authentication{OAuth: &struct{}{}}}
+			},
+			"authentication.jwks": func() *catalog.Gateway {
+				return &catalog.Gateway{Meta: catalog.Meta{Name: "foreign"}, Authentication: &resource.Authentication{JWKS: &resource.JWKS{
+					Issuers: []resource.JWKSIssuer{{IdentityProvider: "okta", Audiences: []string{"api://foreign"}}},
+				}}}
 			},
 			"rate_limits": func() *catalog.Gateway {
 				minute := resource.Duration(time.Minute)
@@ -97,9 +103,9 @@ func TestOldNodeStopsFeature(t *testing.T) {
 			synctest.Wait()
 			return got
 		}
-		startNode(t, p, "new", "eu", able("bearer_token", "oauth", "rate_limits", "required_scopes"))
+		startNode(t, p, "new", "eu", able("bearer_token", "jwks", "oauth", "rate_limits", "required_scopes"))
 		synctest.Wait()
-		if err := errors.Join(try(true)["authentication.oauth"], try(true)["rate_limits"], try(true)["tools[files/read].required_scopes"]); err != nil {
+		if err := errors.Join(try(true)["authentication.oauth"], try(true)["authentication.jwks"], try(true)["rate_limits"], try(true)["tools[files/read].required_scopes"]); err != nil {
 			t.Errorf("with a new node: %v", err)
 		}
 		old := startNode(t, p, "old", "us", able("bearer_token"))
