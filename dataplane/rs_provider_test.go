@@ -40,12 +40,11 @@ type rsProvider struct {
 	keys   map[string]crypto.Signer // by kid
 	algs   map[string]jose.SignatureAlgorithm
 
-	discoveries, fetches atomic.Int64
+	fetches atomic.Int64 // of the key set
 
 	mu     sync.Mutex
-	shown  []string                // kids in the key set
-	answer http.HandlerFunc        // in place of the key set, if set
-	change func(map[string]string) // of the discovery document, if set
+	shown  []string         // kids in the key set
+	answer http.HandlerFunc // in place of the key set, if set
 }
 
 const rsProviderHost = "idp.example.com" // a name that httptest's certificate has
@@ -86,23 +85,18 @@ func newRSProvider(t *testing.T) *rsProvider {
 // ServeHTTP implements [http.Handler].
 func (p *rsProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
-	shown, answer, change := p.shown, p.answer, p.change
+	set, answer := p.set(p.shown), p.answer
 	p.mu.Unlock()
 	switch r.URL.Path {
 	case "/.well-known/openid-configuration":
-		p.discoveries.Add(1)
-		document := map[string]string{"issuer": p.issuer, "jwks_uri": p.issuer + "/keys"}
-		if change != nil {
-			change(document)
-		}
-		_ = json.NewEncoder(w).Encode(document)
+		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": p.issuer, "jwks_uri": p.issuer + "/keys"})
 	case "/keys":
 		p.fetches.Add(1)
 		if answer != nil {
 			answer(w, r)
 			return
 		}
-		_, _ = w.Write(p.set(shown))
+		_, _ = w.Write(set)
 	default:
 		http.NotFound(w, r)
 	}
@@ -125,6 +119,18 @@ func (p *rsProvider) show(kids ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.shown = kids
+}
+
+// replace makes another key under a kid, which a provider should not do.
+func (p *rsProvider) replace(kid string) {
+	p.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keys[kid] = key
 }
 
 // answers answers something else in place of the key set; nil is the key set again.

@@ -61,6 +61,7 @@ func TestOldNodeStopsFeature(t *testing.T) {
 		for _, o := range []catalog.Object{
 			&catalog.Server{Meta: catalog.Meta{Name: "files"}, StreamableHTTP: &resource.StreamableHTTP{URL: "https://files.example.com/mcp"}},
 			&catalog.Connection{Meta: catalog.Meta{Name: "shared"}, Server: "files", Owner: &resource.Owner{Organization: &struct{}{}}},
+			&catalog.IdentityProvider{Meta: catalog.Meta{Name: "okta"}, Issuer: "https://idp.example.com", ClientID: "penstock", GatewayTokens: true},
 		} {
 			if _, err := c.Create(t.Context(), root, o, catalog.WriteOptions{}); err != nil {
 				t.Fatal(err)
@@ -73,6 +74,11 @@ func TestOldNodeStopsFeature(t *testing.T) {
 		gateways := map[string]func() *catalog.Gateway{
 			"authentication.oauth": func() *catalog.Gateway {
 				return &catalog.Gateway{Meta: catalog.Meta{Name: "login"}, Authentication: &resource.Authentication{OAuth: &struct{}{}}}
+			},
+			"authentication.jwks": func() *catalog.Gateway {
+				return &catalog.Gateway{Meta: catalog.Meta{Name: "foreign"}, Authentication: &resource.Authentication{JWKS: &resource.JWKS{
+					Issuers: []resource.JWKSIssuer{{IdentityProvider: "okta", Audiences: []string{"api://foreign"}}},
+				}}}
 			},
 			"rate_limits": func() *catalog.Gateway {
 				minute := resource.Duration(time.Minute)
@@ -109,7 +115,7 @@ func TestOldNodeStopsFeature(t *testing.T) {
 			synctest.Wait()
 			return got
 		}
-		startNode(t, p, "new", "eu", able("bearer_token", "oauth", "passthrough_headers", "rate_limits", "required_scopes", "resolve_at_call_time"))
+		startNode(t, p, "new", "eu", able("bearer_token", "jwks", "oauth", "passthrough_headers", "rate_limits", "required_scopes", "resolve_at_call_time"))
 		synctest.Wait()
 		for field, err := range try(true) {
 			if err != nil {
