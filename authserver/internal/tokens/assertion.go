@@ -4,7 +4,6 @@ package tokens
 
 import (
 	"context"
-	"log/slog"
 	"net/url"
 
 	"github.com/penstockhq/penstock/authserver/internal/clients"
@@ -44,8 +43,8 @@ func (e *Endpoint) assert(ctx context.Context, c *clients.Client, form url.Value
 		decision = oauthfault.From(err).Reason
 		err = judged{error: err, facts: v.Facts}
 	}
-	e.c.Log.InfoContext(ctx, "identity assertion judged", obs.AttrRequestID, reqctx.From(ctx).ID, slog.String("iss", v.Issuer),
-		slog.String("sub_hash", v.SubjectHash), slog.String("jti_hash", v.IDHash), slog.String("client_id", c.ID), slog.String("decision", decision))
+	e.c.Log.InfoContext(ctx, "identity assertion judged", obs.AttrRequestID, reqctx.From(ctx).ID, "iss", v.Issuer,
+		"sub_hash", v.SubjectHash, "jti_hash", v.IDHash, "client_id", c.ID, "decision", decision)
 	return issue, err
 }
 
