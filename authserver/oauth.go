@@ -22,6 +22,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/directory"
 	"github.com/penstockhq/penstock/authserver/internal/discovery"
 	"github.com/penstockhq/penstock/authserver/internal/grants"
+	"github.com/penstockhq/penstock/authserver/internal/idjag"
 	"github.com/penstockhq/penstock/authserver/internal/introspect"
 	"github.com/penstockhq/penstock/authserver/internal/keys"
 	"github.com/penstockhq/penstock/authserver/internal/limit"
@@ -92,6 +93,16 @@ func (a *authorization) Describe(ctx context.Context, request string) (pages.Des
 	return a.authorize.Describe(ctx, request)
 }
 
+// Signed implements idjag.Providers: tokens are made before login is.
+func (a *authorization) Signed(ctx context.Context, idp *directory.Provider, compact string) ([]byte, error) {
+	return a.login.Signed(ctx, idp, compact)
+}
+
+// Asserted implements idjag.Providers.
+func (a *authorization) Asserted(ctx context.Context, view *directory.View, idp *directory.Provider, claims []byte) (string, error) {
+	return a.login.Asserted(ctx, view, idp, claims)
+}
+
 // Onward implements login.Destinations.
 func (a *authorization) Onward(request string) string {
 	if connect.IsLink(request) {
@@ -118,6 +129,10 @@ func (s *Server) openAuthorization(db store.Store, v *vault.Vault, l *link) (a *
 	a.discovery, err = discovery.New(discovery.Config{
 		Issuer: s.c.Issuer, Registration: s.c.OAuth.DCR != string(register.Off), MetadataDocuments: s.c.OAuth.CIMD != string(cimd.Off),
 		ClientSecrets: true, ClientCredentials: true, Documentation: s.c.OAuth.ServiceDocumentation,
+		Assertions: func() bool {
+			view := l.follower.View()
+			return view != nil && view.Assertions()
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -170,9 +185,13 @@ func (s *Server) openTokens(a *authorization, db store.OAuth, view func() *direc
 	if err != nil {
 		return err
 	}
+	rules, err := idjag.New(idjag.Config{Issuer: s.c.Issuer, View: view, Providers: a, Limiter: a.limiter, Used: a.grants.Asserted})
+	if err != nil {
+		return err
+	}
 	a.tokens, err = tokens.New(tokens.Config{
 		Issuer: s.c.Issuer, Grants: a.grants, Clients: a.clients, Keys: a.keys, View: view, Store: db,
-		AccessTTL: s.c.OAuth.AccessTokenLife, ClientCredentials: true, Log: s.c.Telemetry.Log,
+		AccessTTL: s.c.OAuth.AccessTokenLife, ClientCredentials: true, Assertions: rules, Log: s.c.Telemetry.Log,
 	})
 	if err != nil {
 		return err

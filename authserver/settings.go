@@ -4,7 +4,6 @@ package authserver
 
 import (
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/penstockhq/penstock/sdk/kit/egress"
@@ -69,12 +68,11 @@ type EgressSettings struct {
 func (e EgressSettings) policy() (p egress.Policy, problem string) {
 	p = egress.Policy{AllowLoopback: e.AllowLoopback, AllowPrivate: e.AllowPrivate}
 	for _, text := range e.Allow {
-		host, network, found := strings.Cut(text, "=")
-		prefix, err := netip.ParsePrefix(network)
-		if !found || host == "" || err != nil {
+		exception, ok := egress.ParseException(text)
+		if !ok {
 			return p, text
 		}
-		p.Exceptions = append(p.Exceptions, egress.Exception{Host: host, Prefixes: []netip.Prefix{prefix}})
+		p.Exceptions = append(p.Exceptions, exception)
 	}
 	return p, ""
 }

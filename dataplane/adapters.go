@@ -67,6 +67,17 @@ func (c sealer) OpenTask(gatewayUID, id string) ([]byte, bool) {
 	return plain, err == nil
 }
 
+// SealInvite implements dispatch.Sealer.
+func (c sealer) SealInvite(gatewayUID string, plain []byte) string {
+	return string(c.keys.Seal(nil, seal.Invite, gatewayUID, plain))
+}
+
+// OpenInvite implements dispatch.Sealer.
+func (c sealer) OpenInvite(gatewayUID, token string) ([]byte, bool) {
+	plain, err := c.keys.Open(nil, seal.Invite, gatewayUID, token)
+	return plain, err == nil
+}
+
 // states seals what requestState holds.
 type states struct{ keys *seal.Keyset }
 
@@ -87,6 +98,15 @@ func authFailures(t *obs.Telemetry) (func(ctx context.Context, reason string), e
 		metric.WithDescription("Requests that were refused before their body was read, by reason."))
 	return func(ctx context.Context, reason string) {
 		counter.Add(ctx, 1, metric.WithAttributes(attribute.String("reason", reason)))
+	}, err
+}
+
+// keyFailures counts renewals of identity providers' keys that failed, by provider (auth.md JW-6): administrators name few.
+func keyFailures(t *obs.Telemetry) (func(ctx context.Context, provider string), error) {
+	counter, err := t.Meter.Meter(tracerName).Int64Counter(obs.MetricProviderKeyFailures, metric.WithUnit("{failure}"),
+		metric.WithDescription("Renewals of the key set of an identity provider that failed; the keys before count on for 24 h."))
+	return func(ctx context.Context, provider string) {
+		counter.Add(ctx, 1, metric.WithAttributes(attribute.String("provider", provider)))
 	}, err
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/penstockhq/penstock/sdk/kit/egress"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -45,7 +46,7 @@ type Settings struct {
 		Dir string `name:"dir" help:"folder for the last known good configuration and the keys made here"`
 	} `name:"data"`
 	Revocation struct {
-		MaxStale time.Duration `name:"max_stale" default:"24h" help:"how long bearer tokens count without news from a control plane; 0 refuses tokens of every kind after a minute"`
+		MaxStale time.Duration `name:"max_stale" default:"24h" help:"how long bearer tokens and those of identity providers count without news from a control plane; 0 refuses tokens of every kind after a minute"`
 	} `name:"revocation"`
 	SealKeyset obs.Secret `name:"seal_keyset" help:"keys of session ids and cursors, the same on every node: one or two of 32 bytes in base64; empty makes one in the data folder"`
 	Upstream   struct {
@@ -53,6 +54,7 @@ type Settings struct {
 		AllowPrivate  bool `name:"allow_private" help:"let MCP servers be in private networks"`
 		MaxProcesses  int  `name:"max_processes" default:"256" help:"most stdio server processes at a time"`
 	} `name:"upstream"`
+	Egress   EgressSettings `name:"egress"`
 	Shutdown struct {
 		Grace time.Duration `name:"grace" default:"3s" help:"how long open connections are still served, after the node has stopped accepting new ones"`
 		Drain time.Duration `name:"drain" default:"30s" help:"how long calls in flight may take to finish"`
@@ -64,6 +66,26 @@ type Settings struct {
 	Telemetry struct {
 		OTLP string `name:"otlp" help:"where traces and metrics are pushed: host:port (OTLP/gRPC) or a URL (OTLP/HTTP); empty is off"`
 	} `name:"telemetry"`
+}
+
+// EgressSettings open addresses that the guard on requests to identity providers would refuse.
+type EgressSettings struct {
+	Allow         []string `name:"allow" help:"exceptions, host=network: idp.internal=10.1.0.0/16"`
+	AllowLoopback bool     `name:"allow_loopback" help:"let identity providers be on this machine"`
+	AllowPrivate  bool     `name:"allow_private" help:"let identity providers be in private networks"`
+}
+
+// policy reads the exceptions; problem says which one cannot be read.
+func (e EgressSettings) policy() (p egress.Policy, problem string) {
+	p = egress.Policy{AllowLoopback: e.AllowLoopback, AllowPrivate: e.AllowPrivate}
+	for _, text := range e.Allow {
+		exception, ok := egress.ParseException(text)
+		if !ok {
+			return p, text
+		}
+		p.Exceptions = append(p.Exceptions, exception)
+	}
+	return p, ""
 }
 
 // TLSSettings name the certificate of this process and the authorities of its peers.
@@ -113,6 +135,9 @@ func (c Config) validate() error {
 				f = f.At(file.path, "is empty: control plane and authserver are reached by mutual TLS only; set it, or enrollment.join_token")
 			}
 		}
+	}
+	if _, problem := c.Egress.policy(); problem != "" {
+		f = f.At("egress.allow", "has "+problem+", which is not host=network, such as idp.internal=10.1.0.0/16")
 	}
 	if c.Revocation.MaxStale < 0 {
 		f = f.At("revocation.max_stale", "is negative")

@@ -25,6 +25,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/edge"
 	"github.com/penstockhq/penstock/dataplane/internal/follow"
 	"github.com/penstockhq/penstock/dataplane/internal/issuer"
+	"github.com/penstockhq/penstock/dataplane/internal/providers"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio"
@@ -77,6 +78,7 @@ type rooms struct {
 	stdio      *stdio.Pool
 	credential *credential.Client
 	issuer     *issuer.Keeper
+	providers  *providers.Keys
 	health     *health
 	follower   *node.Client
 	discoverer *discover.Discoverer
@@ -135,6 +137,7 @@ func (n *Node) run(ctx context.Context, r *rooms, mcp, ops net.Listener) error {
 		{Name: "stdio upstreams", Run: r.stdio.Run},
 		{Name: "credentials", Run: r.credential.Run},
 		{Name: "issuer", Run: r.issuer.Run},
+		{Name: "identity providers", Run: r.providers.Run},
 		{Name: "health", Run: r.health.watch},
 		{Name: "discovery", Run: r.discoverer.Run},
 		{Name: "usage", Run: r.usage.Run},
@@ -187,6 +190,9 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := n.openProviders(r); err != nil {
+		return nil, err
+	}
 	if err := n.openFollower(r, route, keys.state); err != nil {
 		return nil, err
 	}
@@ -196,7 +202,7 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 	})
 	closers.Add("bridge", func(context.Context) error { return between.Close() })
 	calls, err := dispatch.New(dispatch.Config{
-		Upstream: between, Credentials: route, Sealer: sealer{keys.seal, time.Now}, Changed: r.discoverer.Changed, Log: t.Log,
+		Upstream: between, Credentials: route, Links: route, Sealer: sealer{keys.seal, time.Now}, Changed: r.discoverer.Changed, Log: t.Log,
 		Homes:      r.forwarding.whereabouts(),
 		RateLimits: r.rates,
 		Tracer:     t.Tracer.Tracer(tracerName), Meter: t.Meter.Meter(tracerName),
@@ -232,7 +238,7 @@ func (n *Node) openAuthn(r *rooms) (*authn.Authenticator, error) {
 		return nil, err
 	}
 	return authn.New(authn.Config{
-		Now: time.Now, Used: r.usage.TokenUsed, Failed: refused, Issuer: r.issuer, Resources: edge.Resources(n.c.MCP.URL),
+		Now: time.Now, Used: r.usage.TokenUsed, Failed: refused, Issuer: r.issuer, Providers: r.providers, Resources: edge.Resources(n.c.MCP.URL),
 		StaleFor: r.health.StaleFor, MaxStale: n.c.Revocation.MaxStale,
 	})
 }

@@ -180,7 +180,7 @@ func (p peers) Elsewhere(node string) bool { return p.client.Elsewhere(node) }
 // Forward implements edge.Peers.
 func (p peers) Forward(w http.ResponseWriter, r *http.Request, d edge.Detour) (int, error) {
 	return p.client.Forward(w, r, forward.Request{
-		Node: d.Node, Why: d.Why, GatewayUID: d.GatewayUID, Principal: d.Principal, Body: d.Body, Unwanted: d.Unwanted,
+		Node: d.Node, Why: d.Why, GatewayUID: d.GatewayUID, Principal: d.Principal, Passed: d.Passed, Body: d.Body, Unwanted: d.Unwanted,
 	})
 }
 

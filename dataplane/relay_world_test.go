@@ -20,6 +20,7 @@ import (
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/penstockhq/penstock/dataplane/internal/bridge"
+	"github.com/penstockhq/penstock/dataplane/internal/credential"
 	"github.com/penstockhq/penstock/dataplane/internal/dispatch"
 	"github.com/penstockhq/penstock/dataplane/internal/edge"
 	"github.com/penstockhq/penstock/dataplane/internal/memstate"
@@ -54,6 +55,8 @@ type relayed struct {
 	homes dispatch.Homes // nil: the node is alone
 
 	shared *redisstate.Sessions // nil: likewise
+
+	credentials *credential.Client // nil: no server needs any
 
 	upstreamCalls atomic.Int64
 }
@@ -118,11 +121,15 @@ func (n *relayed) start(
 	sessions.Listens(n.pool)
 	processes, err := stdio.New(stdio.Config{ClientVersion: "1", Log: log, Meter: metricnoop.NewMeterProvider(), MaxProcesses: 1})
 	must(err)
-	route := router{http: n.pool, stdio: processes, checked: func(string, string) { n.upstreamCalls.Add(1) }}
+	route := router{http: n.pool, stdio: processes, credentials: n.credentials, checked: func(string, string) { n.upstreamCalls.Add(1) }}
 	between := bridge.New(bridge.Config{Upstream: route, Sealer: states{keys}, Node: n.name, Log: log})
 	n.between = between
+	var links dispatch.Links
+	if n.credentials != nil {
+		links = route
+	}
 	calls, err := dispatch.New(dispatch.Config{
-		Upstream: between, Credentials: route, Sealer: sealer{keys, time.Now}, Changed: func(string, string) {}, Log: log,
+		Upstream: between, Credentials: route, Links: links, Sealer: sealer{keys, time.Now}, Changed: func(string, string) {}, Log: log,
 		Tracer: tracenoop.NewTracerProvider().Tracer(""), Meter: metricnoop.NewMeterProvider().Meter(""), Homes: n.homes,
 	})
 	must(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/credential"
 	"github.com/penstockhq/penstock/dataplane/internal/follow"
 	"github.com/penstockhq/penstock/dataplane/internal/issuer"
+	"github.com/penstockhq/penstock/dataplane/internal/providers"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 	"github.com/penstockhq/penstock/sdk/node"
@@ -38,6 +39,17 @@ func (r revocations) take(ctx context.Context, entries []*distributionv1.Revocat
 			return
 		}
 	}
+}
+
+// openProviders makes what keeps the keys of identity providers.
+func (n *Node) openProviders(r *rooms) error {
+	failed, err := keyFailures(n.c.Telemetry)
+	if err != nil {
+		return err
+	}
+	guard, _ := n.c.Egress.policy() // validate has read it
+	r.providers, err = providers.New(providers.Config{View: r.holder, Egress: guard, Failed: failed, Log: n.c.Telemetry.Log})
+	return err
 }
 
 // health says whether the node may serve. It is asked by every request, so what the follower knows is read at most twice a

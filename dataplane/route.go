@@ -33,14 +33,44 @@ func (r router) Resolve(ctx context.Context, c *view.Connection, p ident.Princip
 	if err != nil {
 		return call.Credential{}, err
 	}
-	return call.Credential{Key: found.Key, Header: found.RevealHeaders(), Env: found.Env}, nil
+	return credentialOf(found), nil
 }
 
-// Call implements bridge.Upstream.
+func credentialOf(c *credential.Credential) call.Credential {
+	return call.Credential{Key: c.Key, Header: c.RevealHeaders(), Env: c.Env, Serial: c.Serial}
+}
+
+// Link implements dispatch.Links.
+func (r router) Link(ctx context.Context, p ident.Principal, server, gateway string) (url string, err error) {
+	return r.credentials.Link(ctx, p.UID, server, p.ClientID, gateway)
+}
+
+// Call implements bridge.Upstream. A request whose credential the server refuses did not run: it is sent once more with one that
+// was renewed (UP-8).
 func (r router) Call(ctx context.Context, o *call.Outbound, sink func(call.Event) error) (call.Reply, error) {
+	reply, err := r.send(ctx, o, sink)
+	if !refused(err) || o.Credential.Key == "" {
+		return reply, err
+	}
+	renewed, err := r.credentials.Refused(ctx, o.Connection.UID, o.Connection.CredentialVersion, o.Principal, o.Credential.Serial)
+	if err != nil {
+		return call.Reply{}, err
+	}
+	again := *o
+	again.Credential = credentialOf(renewed)
+	return r.send(ctx, &again, sink)
+}
+
+func refused(err error) bool {
+	return err != nil && fault.From(err).Reason == upstream.ReasonUnauthorized
+}
+
+// send makes one try.
+func (r router) send(ctx context.Context, o *call.Outbound, sink func(call.Event) error) (call.Reply, error) {
 	request := upstream.Request{
 		Method: o.Method, Params: o.Params, ProgressToken: o.ProgressToken, ClientVersion: o.Version, Schema: o.Schema,
 		LogLevel: o.Client.LogLevel, Traceparent: o.Traceparent, Tracestate: o.Tracestate, Idempotent: o.Retryable,
+		Passthrough: o.Passed,
 	}
 	var events func(upstream.Event) error
 	if sink != nil {
@@ -103,8 +133,8 @@ func (r router) Watch(ctx context.Context, o *call.Outbound, want call.Subscript
 }
 
 // Notify implements bridge.Notifier.
-func (r router) Notify(session, method string, params []byte) {
-	r.http.Notify(session, method, params)
+func (r router) Notify(session, method string, params []byte, passed http.Header) {
+	r.http.Notify(session, method, params, passed)
 	r.stdio.Notify(session, method, params)
 }
 

@@ -86,6 +86,10 @@ func rsRows(w *rsWorld) []rsRow {
 		post("RS-20", "static token where there are none", 401, strings.ReplaceAll(rsInvalid, "/eng", "/support"), rsInvalidBody, bearer(w.static["u1"])).at("/v1/mcp/support"),
 		post("RS-20", "access token where there is no OAuth", 401, `Bearer error="invalid_token", error_description="The access token is invalid or expired"`, rsInvalidBody, bearer(w.token(map[string]any{"aud": rsOrigin + "/v1/mcp/static"}))).at("/v1/mcp/static"),
 		bad("RS-20", "path that is not on", w.token(map[string]any{"pst_method": "id_jag"})),
+		get("RS-1", "metadata with ID-JAG alone", rsMetadata+"managed", 200, strings.NewReplacer("/eng", "/managed", "Engineering", "managed").Replace(rsGoldenPRM)),
+		post("RS-3", "no token, ID-JAG alone", 401, strings.Replace(rsGolden, "/eng", "/managed", 1), "").at("/v1/mcp/managed"),
+		post("RS-20", "by ID-JAG", 400, "-", "", bearer(w.token(map[string]any{"pst_method": "id_jag", "aud": rsOrigin + "/v1/mcp/managed"}))).at("/v1/mcp/managed"), // read, then no JSON-RPC
+		post("RS-20", "by OAuth where ID-JAG alone is on", 401, strings.Replace(rsInvalid, "/eng", "/managed", 1), rsInvalidBody, bearer(w.token(map[string]any{"aud": rsOrigin + "/v1/mcp/managed"}))).at("/v1/mcp/managed"),
 		bad("RS-20", "neither shape", "opaque"),
 		get("AS-22", "metadata of the authserver", "/.well-known/oauth-authorization-server", 200, rsServer),
 		{id: "AS-22", name: "HEAD", method: "HEAD", path: "/.well-known/oauth-authorization-server", status: 200, body: "-"},

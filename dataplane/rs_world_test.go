@@ -55,6 +55,7 @@ type rsWorld struct {
 	stale    atomic.Int64 // time.Duration
 	skewed   atomic.Bool
 	revision uint64
+	failed   atomic.Int64      // renewals of the identity provider's keys
 	static   map[string]string // static tokens by name
 }
 
@@ -67,6 +68,7 @@ type rsOptions struct {
 	noCompat bool
 	maxStale time.Duration
 	log      io.Writer // where the front tells everything, if set
+	idp      *rsProvider
 }
 
 // inRS runs f in a world.
@@ -76,14 +78,14 @@ func inRS(t *testing.T, o rsOptions, f func(w *rsWorld)) {
 		w := &rsWorld{t: t, static: make(map[string]string), origin: &origin{t: t, replies: make(chan received, 16)}}
 		front, back := newPipes(), newPipes()
 		keeper := w.keeper()
-		callers, err := authn.New(authn.Config{
-			Now: time.Now, Used: func(string) {}, Failed: func(context.Context, string) {}, Issuer: keeper, Resources: edge.Resources(rsOrigin),
-			StaleFor: w.StaleFor, MaxStale: o.maxStale,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.node = newRelayedWith(t, back.dial, func(_ *relayed, c *edge.Config) {
+		w.node = newRelayedWith(t, back.dial, func(n *relayed, c *edge.Config) {
+			callers, err := authn.New(authn.Config{
+				Now: time.Now, Used: func(string) {}, Failed: func(context.Context, string) {}, Issuer: keeper, Resources: edge.Resources(rsOrigin),
+				Providers: w.providers(n.holder, o.idp), StaleFor: w.StaleFor, MaxStale: o.maxStale,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
 			c.Authenticator, c.Issuer, c.Health = callers, keeper, w
 			if o.log != nil {
 				told := *c.Telemetry
@@ -176,6 +178,7 @@ func (w *rsWorld) publish(change func(b *view.Builder)) {
 	put(compile.Gateway{Name: "static", Visibility: all, BearerTokens: true}, tools()...)
 	put(compile.Gateway{Name: "closed", Visibility: all})
 	put(compile.Gateway{Name: "unlisted", Visibility: all, OAuth: true, BearerTokens: true})
+	put(compile.Gateway{Name: "managed", Visibility: eng, IDJAG: true}, tools()...)
 	put(compile.Gateway{Name: "off", Visibility: all, OAuth: true, Disabled: true})
 	put(compile.Gateway{Name: "fresh", Visibility: all, OAuth: true, MaxStale: 5 * time.Minute}, tools()...)
 	for _, name := range []string{"u1", "gone", "old"} {

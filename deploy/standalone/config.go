@@ -121,6 +121,7 @@ func (c Config) node() dataplane.Config {
 	s.Authserver.URL = authserver.LocalURL
 	s.Data.Dir = c.path("dataplane")
 	s.Upstream.AllowLoopback, s.Upstream.AllowPrivate = c.Upstream.AllowLoopback, c.Upstream.AllowPrivate
+	s.Egress = dataplane.EgressSettings(c.Egress)
 	s.Upstream.MaxProcesses = maxProcesses
 	s.Revocation.MaxStale = maxStale
 	s.Shutdown.Drain = shutdown

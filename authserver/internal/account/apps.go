@@ -73,7 +73,7 @@ func (a *app) consent(c *store.Consent) {
 	a.add(c.RedirectHost, c.Scopes, c.CreateTime)
 }
 
-// grant adds what a grant knows. One without a consent should not be there; a person still has to see it.
+// grant adds what a grant knows. One without a consent is of an identity assertion: her organisation let the client in.
 func (a *app) grant(g *store.Grant) {
 	a.add(g.RedirectHost, g.Scopes, g.CreateTime)
 	if g.UseTime.After(a.used) {

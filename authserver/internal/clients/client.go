@@ -53,6 +53,10 @@ type Client struct {
 // Public reports whether the client has nothing to authenticate with.
 func (c *Client) Public() bool { return c.Method == directory.MethodNone }
 
+// Asserts reports whether the client may redeem identity assertions (ID-JAG). Whether its document says so is no matter: in each
+// assertion the identity provider names the client that may. It knows no client that registered itself (EMA §5).
+func (c *Client) Asserts() bool { return c.Origin != Dynamic }
+
 // Title returns the name, or the client_id where there is none.
 func (c *Client) Title() string {
 	if c.Name != "" {

@@ -4,6 +4,7 @@ package directory
 
 import (
 	"slices"
+	"time"
 
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
@@ -68,6 +69,9 @@ func (v *View) putGateway(name string, r *distributionv1.Resource, before *View)
 		if c := f.GetPinned().GetConnection(); c != "" {
 			pinned = append(pinned, c)
 		}
+		if f.GetResolveAtCallTime() != nil {
+			pinned = append(pinned, allOf(f.GetServer()))
+		}
 	}
 	v.putFeatures(name, pinned)
 	if r == nil {
@@ -96,7 +100,8 @@ func makeGateway(r *resourcev1.Gateway) (*Gateway, error) {
 	slices.Sort(scopes)
 	return &Gateway{
 		UID: r.GetUid(), Name: r.GetName(), DisplayName: r.GetDisplayName(), Description: r.GetDescription(),
-		Visibility: compiled.Visibility, OAuth: compiled.OAuth, Disabled: compiled.Disabled, Scopes: scopes,
+		Visibility: compiled.Visibility, OAuth: compiled.OAuth, IDJAG: compiled.IDJAG,
+		AssertedBy: r.GetAuthentication().GetIdJag().GetIdentityProviders(), Disabled: compiled.Disabled, Scopes: scopes,
 		Regions: r.GetRegions(),
 	}, nil
 }
@@ -105,7 +110,7 @@ func makeProvider(r *resourcev1.IdentityProvider) *Provider {
 	p := &Provider{
 		UID: r.GetUid(), Name: r.GetName(), DisplayName: r.GetDisplayName(), Issuer: r.GetIssuer(), ClientID: r.GetClientId(),
 		SecretVersion: r.GetSecretVersion(), Scopes: r.GetScopes(), GroupsClaim: r.GetGroupsClaim(), MapsGroups: len(r.GetGroupMappings()) > 0,
-		RequiredClaims: r.GetRequiredClaims(), Disabled: r.GetDisabled(),
+		RequiredClaims: r.GetRequiredClaims(), Disabled: r.GetDisabled(), IDJAG: makeTrust(r.GetIdJag()),
 	}
 	if len(p.Scopes) == 0 {
 		p.Scopes = []string{"email", "profile"}
@@ -114,6 +119,26 @@ func makeProvider(r *resourcev1.IdentityProvider) *Provider {
 		p.GroupsClaim = "groups"
 	}
 	return p
+}
+
+// defaultLifetime is that of identity assertions (JAG-7).
+const defaultLifetime = 10 * time.Minute
+
+func makeTrust(r *resourcev1.IdJagTrust) *Trust {
+	if r == nil {
+		return nil
+	}
+	t := &Trust{
+		MaxLifetime: defaultLifetime, PublicClients: r.GetPublicClients(), ResourceFromRequest: r.GetResourceFromRequest(),
+		TrustedAudSub: r.GetTrustedAudSub(), Tenant: r.GetTenant(), AcceptAct: r.GetAcceptAct(), Algorithms: r.GetSigningAlgorithms(),
+	}
+	if r.GetMaxLifetime() != nil {
+		t.MaxLifetime = r.GetMaxLifetime().AsDuration()
+	}
+	if len(t.Algorithms) == 0 {
+		t.Algorithms = []string{"ES256", "RS256", "PS256", "EdDSA"}
+	}
+	return t
 }
 
 func makeClient(r *resourcev1.OAuthClient) *Client {

@@ -4,6 +4,7 @@ package directory
 
 import (
 	"maps"
+	"strings"
 
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 )
@@ -14,11 +15,14 @@ type Connection struct {
 	Server    string // name
 }
 
-// use is one gateway's use of one connection. An assignment of a tool makes one, and so does each feature of a server that
-// the gateway shows.
+// use is one gateway's use of one connection, or of all connections of a server, where calls choose. An assignment of a tool makes
+// one, and so does each feature of a server that the gateway shows.
 type use struct {
 	gateway, connection string
 }
+
+// allOf stands in a use for all connections of a server: no connection has such a name.
+func allOf(server string) string { return "/" + server }
 
 // Reaches reports whether nodes of a region may have the credential of a connection (uid): if a gateway that they serve
 // uses it (D-85, KM-7). A connection that no gateway uses belongs to no region: any node may be asked to list its server.
@@ -27,10 +31,15 @@ func (v *View) Reaches(connection, region string) bool {
 	if c == nil {
 		return false
 	}
-	gateways := v.uses[c.Name]
-	if region == "" || len(gateways) == 0 {
+	pinned, chosen := v.uses[c.Name], v.uses[allOf(c.Server)]
+	if region == "" || len(pinned)+len(chosen) == 0 {
 		return true
 	}
+	return v.serves(pinned, region) || v.serves(chosen, region)
+}
+
+// serves reports whether nodes of a region serve one of the gateways.
+func (v *View) serves(gateways map[string]int, region string) bool {
 	for name := range gateways {
 		if g := v.slugs[name]; g != nil && g.InRegion(region) {
 			return true
@@ -50,20 +59,26 @@ func (v *View) putConnection(name string, r *distributionv1.Resource) {
 	}
 }
 
-// putPin brings an assignment that pins a connection into the view, or takes it out if r is nil.
+// putPin brings an assignment into the view as a use of what it runs with, or takes it out if r is nil.
 func (v *View) putPin(name string, r *distributionv1.Resource) {
 	if old, ok := v.pins[name]; ok {
 		delete(v.pins, name)
 		v.count(old, -1)
 	}
 	a := r.GetAssignment()
-	if c := a.GetPinned().GetConnection(); c != "" {
+	c := a.GetPinned().GetConnection()
+	if a.GetResolveAtCallTime() != nil {
+		_, tool, _ := strings.Cut(name, "/")
+		server, _, _ := strings.Cut(tool, "/")
+		c = allOf(server)
+	}
+	if c != "" {
 		v.pins[name] = use{a.GetGateway(), c}
 		v.count(v.pins[name], 1)
 	}
 }
 
-// putFeatures replaces the connections that the features of a gateway pin.
+// putFeatures replaces the connections that the features of a gateway use.
 func (v *View) putFeatures(gateway string, connections []string) {
 	for _, c := range v.features[gateway] {
 		v.count(use{gateway, c}, -1)

@@ -106,6 +106,55 @@ func TestReaches(t *testing.T) {
 	}
 }
 
+// D-85, G-12: where calls choose among the connections of a server, all of them are for the nodes that serve the gateway.
+func TestReachesWhatCallsChoose(t *testing.T) {
+	f, s := directory.NewFollower("https://gw.example.com"), &state{epoch: "one", resources: map[node.Key]*distributionv1.Resource{}}
+	apply := func(list ...*distributionv1.Resource) {
+		t.Helper()
+		if rejects := f.Apply(t.Context(), s, s.put(list...), false); len(rejects) > 0 {
+			t.Fatal(rejects)
+		}
+	}
+	of := func(name, server string) *distributionv1.Resource {
+		c := connection(name)
+		c.GetConnection().Server = server
+		return c
+	}
+	chosen := func(gateway, tool string) *distributionv1.Resource {
+		a := pin(gateway, tool, "")
+		a.GetAssignment().Mode = &resourcev1.ToolAssignment_ResolveAtCallTime{ResolveAtCallTime: &resourcev1.ResolveAtCallTime{}}
+		return a
+	}
+	want := func(when string, regions map[string]string) {
+		t.Helper()
+		for name, want := range regions {
+			got := ""
+			for _, region := range []string{"eu", "us"} {
+				if f.View().Reaches("uid-"+name, region) {
+					got += region
+				}
+			}
+			if got != want {
+				t.Errorf("%s: %s reaches %q, want %q", when, name, got, want)
+			}
+		}
+	}
+	apply(of("ada", "gh"), of("bob", "gh"), of("other", "jira"), regional("g-eu", []string{"eu"}), regional("g-us", []string{"us"}), chosen("g-eu", "gh/star"))
+	want("chosen in eu", map[string]string{"ada": "eu", "bob": "eu", "other": "euus"})
+	apply(pin("g-us", "gh/star", "bob"))
+	want("one pinned in us, too", map[string]string{"ada": "eu", "bob": "euus"})
+	apply(of("carl", "gh"))
+	want("connected later", map[string]string{"carl": "eu"})
+	apply(pin("g-eu", "gh/star", "ada"))
+	want("pinned in place of chosen", map[string]string{"ada": "eu", "bob": "us", "carl": "euus"})
+	shows := regional("g-us", []string{"us"})
+	shows.GetGateway().ServerFeatures = []*resourcev1.ServerFeature{{
+		Server: "gh", Prompts: true, Mode: &resourcev1.ServerFeature_ResolveAtCallTime{ResolveAtCallTime: &resourcev1.ResolveAtCallTime{}},
+	}}
+	apply(shows)
+	want("a feature chooses", map[string]string{"ada": "euus", "bob": "us", "carl": "us", "other": "euus"})
+}
+
 func TestBans(t *testing.T) {
 	b := directory.NewBans()
 	entry := func(kind distributionv1.RevocationKind, id string, end time.Time) *distributionv1.Revocation {

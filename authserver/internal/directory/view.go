@@ -5,6 +5,7 @@ package directory
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 )
@@ -40,7 +41,9 @@ type User struct {
 type Gateway struct {
 	UID, Name, DisplayName, Description string
 	Visibility                          compile.Visibility
-	OAuth                               bool // clients may log in with OAuth
+	OAuth                               bool     // clients may log in with OAuth
+	IDJAG                               bool     // clients may bring identity assertions, of AssertedBy
+	AssertedBy                          []string // names of identity providers; empty means all that assert
 	Disabled                            bool
 	Scopes                              []string // that tokens for it may have, sorted; "mcp" is always one
 	Regions                             []string // whose nodes serve it; empty means all (D-11)
@@ -64,6 +67,18 @@ type Provider struct {
 	MapsGroups             bool // groups put people into teams
 	RequiredClaims         map[string]string
 	Disabled               bool
+	IDJAG                  *Trust // nil: its identity assertions are not accepted
+}
+
+// Trust is which identity assertions (ID-JAG) of a provider are accepted.
+type Trust struct {
+	MaxLifetime         time.Duration // from iat to exp (JAG-7)
+	PublicClients       []string      // client_ids that may come without client authentication (JAG-6)
+	ResourceFromRequest bool          // an assertion without resource is for the one of the request (JAG-10)
+	TrustedAudSub       bool          // aud_sub is the uid of a user (JAG-12)
+	Tenant              string        // that assertions must have; empty: none (JAG-13)
+	AcceptAct           bool          // the claim act is ignored (JAG-18)
+	Algorithms          []string      // of signatures (JAG-3)
 }
 
 // Title returns the display name, or the name where there is none.
@@ -117,6 +132,11 @@ func (v *View) UserByIdentity(issuer, subject string) *User {
 	return active(v.identities[compile.Identity{Issuer: issuer, Subject: subject}])
 }
 
+// Identified reports whether an account at an identity provider is some user's, deactivated or not.
+func (v *View) Identified(issuer, subject string) bool {
+	return v.identities[compile.Identity{Issuer: issuer, Subject: subject}] != nil
+}
+
 func active(u *User) *User {
 	if u == nil || u.Deactivated {
 		return nil
@@ -150,13 +170,51 @@ func (v *View) Providers() []*Provider {
 	return list
 }
 
+// Asserter returns the identity provider of an issuer, byte for byte, whose identity assertions are accepted (JAG-2); nil if
+// there is none, or it is disabled.
+func (v *View) Asserter(issuer string) *Provider {
+	for _, p := range v.providers {
+		if p.Issuer == issuer && !p.Disabled && p.IDJAG != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// TakesAssertions reports whether a gateway accepts identity assertions of a provider, by name (JAG-14).
+func (v *View) TakesAssertions(g *Gateway, provider string) bool {
+	if g == nil || g.Disabled || !g.IDJAG || len(g.AssertedBy) > 0 && !slices.Contains(g.AssertedBy, provider) {
+		return false
+	}
+	p := v.Provider(provider)
+	return p != nil && p.IDJAG != nil
+}
+
+// Assertions reports whether some gateway accepts identity assertions of some provider (AS-8).
+func (v *View) Assertions() bool {
+	for _, p := range v.providers {
+		if p.Disabled || p.IDJAG == nil {
+			continue
+		}
+		for _, g := range v.gateways {
+			if v.TakesAssertions(g, p.Name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Client returns a registered client by client_id, nil if there is none. A disabled one is returned.
 func (v *View) Client(id string) *Client { return v.clients[id] }
 
-// MayUse reports whether a user may use a gateway now (G-2), and the gateway takes OAuth (AZ-7). It is what nodes decide
-// too, by the same records.
-func (v *View) MayUse(g *Gateway, u *User) bool {
-	if g == nil || u == nil || u.Deactivated || g.Disabled || !g.OAuth {
+// MayUse reports whether a user may use a gateway now, and the gateway takes OAuth (AZ-7).
+func (v *View) MayUse(g *Gateway, u *User) bool { return g != nil && g.OAuth && v.Admits(g, u) }
+
+// Admits reports whether a user may use a gateway now (G-2), whichever way a client comes. It is what nodes decide too, by the
+// same records.
+func (v *View) Admits(g *Gateway, u *User) bool {
+	if g == nil || u == nil || u.Deactivated || g.Disabled {
 		return false
 	}
 	switch vis := g.Visibility; {

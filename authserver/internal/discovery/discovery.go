@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -34,6 +35,9 @@ type Config struct {
 	ClientSecrets bool
 	// ClientCredentials lists the grant type (AS-8).
 	ClientCredentials bool
+	// Assertions reports whether clients may bring identity assertions at the moment: then their grant type and profile are
+	// listed (AS-8, AS-9), never who makes them. nil: they may not.
+	Assertions func() bool
 	// Documentation is the service_documentation, a URL; empty: none (AS-12).
 	Documentation string
 }
@@ -50,6 +54,7 @@ type metadata struct {
 	ResponseTypes     []string `json:"response_types_supported"`
 	ResponseModes     []string `json:"response_modes_supported"`
 	GrantTypes        []string `json:"grant_types_supported"`
+	GrantProfiles     []string `json:"authorization_grant_profiles_supported,omitempty"`
 	Challenges        []string `json:"code_challenge_methods_supported"`
 	Methods           []string `json:"token_endpoint_auth_methods_supported"`
 	Algorithms        []string `json:"token_endpoint_auth_signing_alg_values_supported"`
@@ -61,8 +66,16 @@ type metadata struct {
 
 // Discovery serves the document. It is immutable.
 type Discovery struct {
-	document []byte
+	assertions       func() bool
+	plain, asserting []byte // the document without and with identity assertions
 }
+
+// The grant type of identity assertions (RFC 7523 §2.1), and the profile that says what they are
+// (draft-ietf-oauth-identity-assertion-authz-grant).
+const (
+	assertionGrant   = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	assertionProfile = "urn:ietf:params:oauth:grant-profile:id-jag"
+)
 
 // New makes the document. An issuer that RFC 8414 §2 does not allow is an error.
 func New(c Config) (*Discovery, error) {
@@ -87,11 +100,16 @@ func New(c Config) (*Discovery, error) {
 	if c.ClientCredentials {
 		m.GrantTypes = append(m.GrantTypes, "client_credentials")
 	}
-	document, err := json.Marshal(m)
-	if err != nil {
+	d := &Discovery{assertions: c.Assertions}
+	var err error
+	if d.plain, err = json.Marshal(m); err != nil {
 		return nil, fmt.Errorf("encode the metadata: %w", err)
 	}
-	return &Discovery{document: document}, nil
+	m.GrantTypes, m.GrantProfiles = slices.Insert(m.GrantTypes, 2, assertionGrant), []string{assertionProfile}
+	if d.asserting, err = json.Marshal(m); err != nil {
+		return nil, fmt.Errorf("encode the metadata: %w", err)
+	}
+	return d, nil
 }
 
 func checkIssuer(issuer string) error {
@@ -107,8 +125,13 @@ func checkIssuer(issuer string) error {
 	return nil
 }
 
-// Document returns the document as it is served. It must not be changed.
-func (d *Discovery) Document() []byte { return d.document }
+// Document returns the document as it is served now. It must not be changed.
+func (d *Discovery) Document() []byte {
+	if d.assertions != nil && d.assertions() {
+		return d.asserting
+	}
+	return d.plain
+}
 
 // ServeHTTP answers GET and HEAD with the document, for every origin and for five minutes (AS-1). Nothing of the request
 // counts but its method (AS-18).
@@ -122,5 +145,5 @@ func (d *Discovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "max-age=300")
-	_, _ = w.Write(d.document)
+	_, _ = w.Write(d.Document())
 }

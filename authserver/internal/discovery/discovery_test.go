@@ -16,7 +16,7 @@ import (
 
 const issuer = "https://auth.example.com"
 
-// golden is the body of auth.md §2 without the entries of what is not built yet.
+// golden is the body of auth.md §2 where no identity assertions are accepted.
 const golden = `{"issuer":"https://auth.example.com","authorization_endpoint":"https://auth.example.com/api/auth/oauth2/authorize",` +
 	`"token_endpoint":"https://auth.example.com/api/auth/oauth2/token","registration_endpoint":"https://auth.example.com/api/auth/oauth2/register",` +
 	`"revocation_endpoint":"https://auth.example.com/api/auth/oauth2/revoke","introspection_endpoint":"https://auth.example.com/api/auth/oauth2/introspect",` +
@@ -25,6 +25,34 @@ const golden = `{"issuer":"https://auth.example.com","authorization_endpoint":"h
 	`"code_challenge_methods_supported":["S256"],"token_endpoint_auth_methods_supported":["none","private_key_jwt","client_secret_basic","client_secret_post"],` +
 	`"token_endpoint_auth_signing_alg_values_supported":["ES256","RS256","PS256"],"scopes_supported":["mcp","offline_access"],` +
 	`"client_id_metadata_document_supported":true,"authorization_response_iss_parameter_supported":true}`
+
+// asserting is the whole body of auth.md §2.
+func asserting() string {
+	return strings.Replace(golden, `"grant_types_supported":["authorization_code","refresh_token"],`,
+		`"grant_types_supported":["authorization_code","refresh_token","urn:ietf:params:oauth:grant-type:jwt-bearer"],`+
+			`"authorization_grant_profiles_supported":["urn:ietf:params:oauth:grant-profile:id-jag"],`, 1)
+}
+
+// AS-8, AS-9: identity assertions are listed exactly while they are accepted, and their issuers never.
+func TestAssertions(t *testing.T) {
+	accepted := false
+	c := config()
+	c.Assertions = func() bool { return accepted }
+	d, s := serve(t, c)
+	for _, now := range []bool{false, true, false} {
+		accepted = now
+		want := golden
+		if now {
+			want = asserting()
+		}
+		if got := string(d.Document()); got != want {
+			t.Errorf("accepted %t: document is\n%s\nwant\n%s", now, got, want)
+		}
+		if _, body := get(t, http.MethodGet, s.URL+discovery.OpenIDPath, nil); body != want {
+			t.Errorf("accepted %t: served is %s", now, body)
+		}
+	}
+}
 
 func config() discovery.Config {
 	return discovery.Config{Issuer: issuer, Registration: true, MetadataDocuments: true, ClientSecrets: true}

@@ -20,6 +20,7 @@ const AccessType = "at+jwt"
 const (
 	MethodOAuth             = "oauth"
 	MethodClientCredentials = "client_credentials"
+	MethodIDJAG             = "id_jag"
 )
 
 // revokedTokens is the issuer under which the store remembers the jti of revoked access tokens.

@@ -24,6 +24,9 @@ const (
 	Login           = "login"            // login pages and attempts of an address
 	Connect         = "connect"          // connect pages of an address
 	ClientFailure   = "client_failure"   // failed authentications of a client from an address (RL-2)
+
+	Assertion        = "assertion"         // identity assertions of an issuer that a client brings (JAG-20)
+	AssertionFailure = "assertion_failure" // identity assertions with a wrong signature, of an address
 )
 
 // Rate is how fast a bucket fills and how much it holds.
@@ -45,6 +48,9 @@ func Defaults() map[string]Rate {
 		Login:           {PerMinute: 120, Burst: 60},
 		Connect:         {PerMinute: 120, Burst: 60},
 		ClientFailure:   {PerMinute: 10, Burst: 10},
+
+		Assertion:        {PerMinute: 6000, Burst: 3000},
+		AssertionFailure: {PerMinute: 10, Burst: 10},
 	}
 }
 

@@ -48,6 +48,9 @@ oauth_codes.redirect_host     public
 oauth_codes.redirect_uri      public
 oauth_codes.resource          public
 oauth_codes.scopes            list
+oauth_codes.subject           account at an identity provider
+oauth_codes.subject_issuer    public
+oauth_codes.subject_session   name of a session, which opens nothing
 oauth_codes.user_uid          uid
 oauth_consents.client_id      public
 oauth_consents.client_name    public
@@ -64,6 +67,9 @@ oauth_grants.provider         name
 oauth_grants.redirect_host    public
 oauth_grants.resource         public
 oauth_grants.scopes           list
+oauth_grants.subject          account at an identity provider
+oauth_grants.subject_issuer   public
+oauth_grants.subject_session  name of a session, which opens nothing
 oauth_grants.user_uid         uid
 oauth_head.audit_hash         hash
 oauth_jtis.hash               hash

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,6 +20,15 @@ const (
 	// ReasonAuditEmpty: no server has recorded anything in the database (Precondition).
 	ReasonAuditEmpty = "AUDIT_LOG_EMPTY"
 )
+
+// Digest returns a text as an audit event names it: its SHA-256 in hexadecimal, nothing for no text.
+func Digest(text string) string {
+	if text == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
 
 // AuditHash returns the hash of a record: SHA-256 of the 32 bytes of the hash before and the event's stored JSON (AU-1).
 func AuditHash(previous Hash, event []byte) Hash {

@@ -80,7 +80,7 @@ type Grant struct {
 	ID           string // gid of its tokens
 	User         string // uid; empty for client credentials
 	Client       string
-	RedirectHost string // of the consent it rests on
+	RedirectHost string // of the consent it rests on; empty if it rests on none
 	Gateway      string // uid
 	Resource     string // canonical resource, `aud`
 	Scopes       []string
@@ -91,6 +91,15 @@ type Grant struct {
 	UseTime      time.Time // last issue of a token
 	ExpireTime   time.Time // absolute end
 	RevokeTime   time.Time // zero while it is good
+	Origin       Subject   // of a grant that an identity assertion made; zero for every other
+}
+
+// Subject is the account at an identity provider that an identity assertion (ID-JAG) was about. It says who somebody is
+// elsewhere, so that a token for another server can be asked for in her name; the assertion itself is kept nowhere.
+type Subject struct {
+	Issuer  string // `iss`
+	Subject string // `sub`
+	Session string // `sid`; empty: not said
 }
 
 // Code is an authorization code.
@@ -178,6 +187,9 @@ type Event struct {
 	UserAgent string    `json:"user_agent,omitempty"`
 	RequestID string    `json:"request_id,omitempty"` // the one a person was shown (AU-6)
 	Grant     string    `json:"gid_hash,omitempty"`   // hexadecimal SHA-256 of the gid
+	Issuer    string    `json:"iss,omitempty"`        // of an identity assertion, as are the next two
+	Subject   string    `json:"sub_hash,omitempty"`   // hexadecimal SHA-256 of `sub`
+	Token     string    `json:"jti_hash,omitempty"`   // hexadecimal SHA-256 of `jti`
 }
 
 // AuditRecord is an event in the hash chain (AU-1); [VerifyAudit] checks it.

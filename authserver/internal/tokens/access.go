@@ -27,7 +27,7 @@ func (a Access) Usable(_ context.Context, g store.Grant) (resource string, err e
 		return "", noDirectory()
 	}
 	gateway := view.Gateway(g.Gateway)
-	if gateway == nil || gateway.Disabled || !gateway.OAuth {
+	if gateway == nil || gateway.Disabled || !takes(view, gateway, g) {
 		return "", lost("gateway_not_available")
 	}
 	if g.User == "" {
@@ -41,13 +41,21 @@ func (a Access) Usable(_ context.Context, g store.Grant) (resource string, err e
 	switch {
 	case user == nil:
 		return "", lost("user_inactive")
-	case !view.MayUse(gateway, user):
+	case !view.Admits(gateway, user):
 		return "", lost("gateway_access_lost")
 	case g.Provider != "" && view.Provider(g.Provider) == nil:
 		// The organisation no longer relies on what said who the person is.
 		return "", lost("provider_not_available")
 	}
 	return view.Resource(gateway), nil
+}
+
+// takes reports whether a gateway accepts clients on the path that a grant came by (RS-20).
+func takes(view *directory.View, gateway *directory.Gateway, g store.Grant) bool {
+	if g.Origin != (store.Subject{}) {
+		return view.TakesAssertions(gateway, g.Provider)
+	}
+	return gateway.OAuth
 }
 
 func lost(reason string) error {

@@ -3,7 +3,6 @@
 package tokens_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -15,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,12 +28,16 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/introspect"
 	"github.com/penstockhq/penstock/authserver/internal/keys"
 	"github.com/penstockhq/penstock/authserver/internal/limit"
+	"github.com/penstockhq/penstock/authserver/internal/login"
+	"github.com/penstockhq/penstock/authserver/internal/login/loginfake"
+	"github.com/penstockhq/penstock/authserver/internal/login/password"
 	"github.com/penstockhq/penstock/authserver/internal/revoke"
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/tokens"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
@@ -77,26 +79,16 @@ type bench struct {
 	public   http.Handler // introspection on the public listener
 	log      *safeBuffer
 
+	idp    *loginfake.Provider // "okta", which asserts; its people come by LoginUser of the bench
+	room   *login.Login
+	makes  atomic.Bool // LoginUser makes users
+	answer atomic.Pointer[fault.Fault]
+	asked  atomic.Int64
+	people *clients.Clients
+	logger *slog.Logger
+
 	content directory.Content
 	view    atomic.Pointer[directory.View]
-}
-
-// safeBuffer is a log that several goroutines write.
-type safeBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // option changes the settings of a bench.
@@ -109,8 +101,9 @@ func newBench(t *testing.T, options ...option) *bench {
 
 func newBenchOn(t *testing.T, database string, options ...option) *bench {
 	t.Helper()
-	b := &bench{t: t, url: database, log: new(safeBuffer), content: content()}
+	b := &bench{t: t, url: database, log: new(safeBuffer), content: content(), idp: loginfake.New(t)}
 	b.at.Store(time.Date(2026, 7, 28, 12, 0, 0, 0, time.UTC).UnixNano())
+	b.idp.Now = b.Now
 	b.publish()
 	var err error
 	b.store, err = sqlstore.Open(t.Context(), database)
@@ -128,7 +121,13 @@ func newBenchOn(t *testing.T, database string, options ...option) *bench {
 	must(t, err)
 	must(t, b.keys.Start(t.Context()))
 
-	limiter, err := limit.New(limit.Config{Now: b.Now, Rates: map[string]limit.Rate{limit.ClientFailure: {PerMinute: 1000, Burst: 1000}}})
+	many := limit.Rate{PerMinute: 1000, Burst: 1000}
+	limiter, err := limit.New(limit.Config{Now: b.Now, Rates: map[string]limit.Rate{limit.ClientFailure: many, limit.AssertionFailure: many}})
+	must(t, err)
+	b.room, err = login.New(login.Config{
+		Issuer: issuer, Store: b.store, View: b.view.Load, Directory: b, Secrets: b.vault, Destinations: noDestinations{}, HTTP: &http.Client{},
+		Settle: time.Second, Hash: password.Params{Memory: 64, Passes: 1, Threads: 1}, Log: logger, Now: b.Now,
+	})
 	must(t, err)
 	people, err := clients.New(clients.Config{
 		View: b.view.Load, Store: b.store, Limiter: limiter, Issuer: issuer, TokenEndpoint: issuer + "/api/auth/oauth2/token",
@@ -144,12 +143,16 @@ func newBenchOn(t *testing.T, database string, options ...option) *bench {
 		Issuer: issuer, Clients: people, Keys: b.keys, View: b.view.Load, Store: b.store, AccessTTL: 15 * time.Minute,
 		ClientCredentials: true, Log: logger, Now: b.Now,
 	}
+	b.people, b.logger = people, logger
 	for _, o := range options {
 		o(&gc, &tc)
 	}
 	b.grants, err = grants.New(gc)
 	must(t, err)
 	tc.Grants = b.grants
+	if tc.Assertions == nil {
+		tc.Assertions = b.rules(limiter)
+	}
 	b.endpoint, err = tokens.New(tc)
 	must(t, err)
 	b.revoke, err = revoke.New(revoke.Config{Grants: b.grants, Clients: people, Log: logger})

@@ -21,6 +21,7 @@ const (
 	refreshToken      = "refresh_token"
 	clientCredentials = "client_credentials"
 	tokenExchange     = "urn:ietf:params:oauth:grant-type:token-exchange"
+	jwtBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 )
 
 // handlers returns the grant types that there are.
@@ -29,6 +30,7 @@ func (e *Endpoint) handlers() []handler {
 		{e: e, grantType: authorizationCode, method: grants.MethodOAuth, decide: e.redeem},
 		{e: e, grantType: refreshToken, method: grants.MethodOAuth, decide: e.refresh},
 		{e: e, grantType: tokenExchange, decide: refuseExchange},
+		{e: e, grantType: jwtBearer, method: grants.MethodIDJAG, decide: e.assert},
 	}
 	if e.c.ClientCredentials {
 		list = append(list, handler{e: e, grantType: clientCredentials, method: grants.MethodClientCredentials, decide: e.credentials})

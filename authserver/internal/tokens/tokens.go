@@ -16,6 +16,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/directory"
 	"github.com/penstockhq/penstock/authserver/internal/grants"
 	"github.com/penstockhq/penstock/authserver/internal/grants/params"
+	"github.com/penstockhq/penstock/authserver/internal/idjag"
 	"github.com/penstockhq/penstock/authserver/internal/oauthfault"
 	"github.com/penstockhq/penstock/authserver/internal/reqctx"
 	"github.com/penstockhq/penstock/authserver/internal/store"
@@ -43,6 +44,8 @@ type Config struct {
 	Keys    Signer
 	View    func() *directory.View
 	Store   store.OAuth // for the audit of refusals
+	// Assertions judges identity assertions.
+	Assertions Assertions
 	// AccessTTL is the lifetime of access tokens: what Grants was told, too.
 	AccessTTL time.Duration
 	// ClientCredentials turns the grant type client_credentials on (TK-19).
@@ -68,8 +71,8 @@ func New(c Config) (*Endpoint, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Grants == nil || c.Clients == nil || c.Keys == nil || c.View == nil || c.Store == nil || c.Log == nil {
-		return nil, errors.New("the token endpoint needs grants, clients, keys, a directory, a store and a log")
+	if c.Grants == nil || c.Clients == nil || c.Keys == nil || c.View == nil || c.Store == nil || c.Assertions == nil || c.Log == nil {
+		return nil, errors.New("the token endpoint needs grants, clients, keys, a directory, a store, rules for assertions and a log")
 	}
 	if c.Issuer == "" || c.AccessTTL <= 0 {
 		return nil, errors.New("the token endpoint needs an issuer and a lifetime of tokens")
@@ -130,7 +133,8 @@ func (e *Endpoint) refuse(w http.ResponseWriter, r *http.Request, form url.Value
 	case refused.Code == oauthfault.TemporarilyUnavailable:
 		e.c.Log.WarnContext(ctx, "token request not answered", obs.AttrRequestID, reqctx.From(ctx).ID, obs.AttrError, err.Error())
 	case recordable(refused):
-		e.record(ctx, claimed(r, form), form.Get("grant_type"), refused)
+		j, _ := errors.AsType[judged](err)
+		e.record(ctx, claimed(r, form), form.Get("grant_type"), refused, j.facts)
 	}
 	oauthfault.Write(w, refused)
 }
@@ -150,16 +154,20 @@ func recordable(refused *oauthfault.Error) bool {
 	}
 }
 
-func (e *Endpoint) record(ctx context.Context, client, grantType string, refused *oauthfault.Error) {
+func (e *Endpoint) record(ctx context.Context, client, grantType string, refused *oauthfault.Error, facts idjag.Facts) {
 	action := "token.issued"
-	if grantType == refreshToken {
+	switch grantType {
+	case refreshToken:
 		action = "token.refreshed"
+	case jwtBearer:
+		action = "idjag.rejected"
 	}
 	event := reqctx.Event(ctx, action, "refused")
 	event.ActorType, event.Client, event.Reason = "client", clip(client), string(refused.Code)
 	if refused.Reason != "" {
 		event.Reason = refused.Reason
 	}
+	event.Issuer, event.Subject, event.Token = facts.Issuer, facts.SubjectHash, facts.IDHash
 	// The answer is no even if the client has gone; the limit is that of the write alone.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
@@ -131,6 +133,56 @@ func TestBearerToken(t *testing.T) {
 	if _, err := w.client(t, "second").Gateways.ListGateways(ctx, &adminv1.ListGatewaysRequest{}); !admin.IsUnauthenticated(err) {
 		t.Errorf("a deleted token: got %v", err)
 	}
+}
+
+// TestRotateBearerToken is ST-6 over the wire: both secrets work, and no answer but the one that makes it shows a secret or a
+// hash.
+func TestRotateBearerToken(t *testing.T) {
+	w := newWorld(t)
+	c, ctx := w.client(t, memberUser), t.Context()
+	created, err := c.BearerTokens.CreateBearerToken(ctx, &adminv1.CreateBearerTokenRequest{BearerToken: &resourcev1.BearerToken{
+		Name: "second", Owner: userOwner(memberUser), AdminApi: true,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, overlap := range map[string]*durationpb.Duration{"below 0": durationpb.New(-1), "above 24 h": durationpb.New(24*time.Hour + 1)} {
+		if _, err := c.BearerTokens.RotateBearerToken(ctx, &adminv1.RotateBearerTokenRequest{Name: "second", Overlap: overlap}); !admin.IsInvalid(err) {
+			t.Errorf("an overlap %s: %v", name, err)
+		}
+	}
+	rotated, err := c.BearerTokens.RotateBearerToken(ctx, &adminv1.RotateBearerTokenRequest{Name: "second", Etag: created.GetBearerToken().GetEtag()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rotated.GetToken() == created.GetToken() || rotated.GetRevision() <= created.GetRevision() || rotated.GetBearerToken().GetUid() != created.GetBearerToken().GetUid() {
+		t.Errorf("got %v", rotated.GetBearerToken())
+	}
+	got, err := c.BearerTokens.GetBearerToken(ctx, &adminv1.GetBearerTokenRequest{Name: "second"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, m := range map[string]*resourcev1.BearerToken{"the answer": rotated.GetBearerToken(), "get": got.GetBearerToken()} {
+		if left := time.Until(m.GetPreviousExpireTime().AsTime()); left < 23*time.Hour || left > 24*time.Hour || len(m.GetPreviousSha256())+len(m.GetSha256()) > 0 {
+			t.Errorf("%s: %v", what, m)
+		}
+	}
+	works := func(step string, want bool, secrets ...string) {
+		t.Helper()
+		for i, secret := range secrets {
+			w.tokens["second"] = secret
+			if _, err := w.client(t, "second").Gateways.ListGateways(ctx, &adminv1.ListGatewaysRequest{}); (err == nil) != want {
+				t.Errorf("%s: secret %d: %v", step, i, err)
+			}
+		}
+	}
+	works("both", true, created.GetToken(), rotated.GetToken())
+	again, err := c.BearerTokens.RotateBearerToken(ctx, &adminv1.RotateBearerTokenRequest{Name: "second", Overlap: durationpb.New(0)})
+	if err != nil || again.GetBearerToken().GetPreviousExpireTime() != nil {
+		t.Fatalf("got %v, %v", again, err)
+	}
+	works("at once", false, created.GetToken(), rotated.GetToken())
+	works("at once", true, again.GetToken())
 }
 
 // TestGatewayTokenAtTheAdminAPI is ST-5: the admin API is an audience of its own.

@@ -5,7 +5,10 @@ package adminapi
 import (
 	"context"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 )
@@ -38,6 +41,30 @@ func (s bearerTokens) ListBearerTokens(ctx context.Context, req *adminv1.ListBea
 		return nil, err
 	}
 	return &adminv1.ListBearerTokensResponse{BearerTokens: page, NextPageToken: next}, nil
+}
+
+// RotateBearerToken implements adminv1connect.BearerTokenServiceHandler.
+func (s bearerTokens) RotateBearerToken(ctx context.Context, req *adminv1.RotateBearerTokenRequest) (*adminv1.RotateBearerTokenResponse, error) {
+	w, err := s.catalog.RotateToken(ctx, callerOf(ctx), req.GetName(), catalog.RotateOptions{
+		Overlap: span(req.GetOverlap()), TTL: span(req.GetTtl()), Etag: req.GetEtag(), ValidateOnly: req.GetValidateOnly(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	m, err := toProto[*resourcev1.BearerToken](w.Object)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.RotateBearerTokenResponse{BearerToken: m, Revision: uint64(w.Revision), Token: w.Token}, nil
+}
+
+// span is a duration of the domain, nil if it is not set.
+func span(d *durationpb.Duration) *resource.Duration {
+	if d == nil {
+		return nil
+	}
+	out := resource.Duration(d.AsDuration())
+	return &out
 }
 
 // DeleteBearerToken implements adminv1connect.BearerTokenServiceHandler.

@@ -82,7 +82,14 @@ func (s gateways) GetConnectInstructions(ctx context.Context, req *adminv1.GetCo
 	}
 	of := instructions.Gateway{
 		Name: g.GetName(), Title: g.GetDisplayName(), URL: url,
-		OAuth: g.GetAuthentication().GetOauth() != nil, BearerToken: g.GetAuthentication().GetBearerToken() != nil,
+		// Clients find an identity provider as they find the authserver: in the gateway's metadata.
+		OAuth:       g.GetAuthentication().GetOauth() != nil || len(g.GetAuthentication().GetJwks().GetIssuers()) > 0,
+		BearerToken: g.GetAuthentication().GetBearerToken() != nil,
+	}
+	if !of.OAuth && !of.BearerToken && g.GetAuthentication().GetIdJag() != nil {
+		return nil, fault.Newf(fault.Precondition, "GATEWAY_MANAGED_BY_PROVIDER",
+			"Gateway %s takes identity assertions only: whoever manages the identity provider connects clients to %s; set authentication: {oauth: {}} to let people do it.",
+			g.GetName(), url)
 	}
 	if !of.OAuth && !of.BearerToken {
 		return nil, fault.Newf(fault.Precondition, "GATEWAY_WITHOUT_AUTHENTICATION",

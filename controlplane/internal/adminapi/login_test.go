@@ -263,6 +263,22 @@ func TestConnectWithOAuth(t *testing.T) {
 	}
 }
 
+// TestConnectByAssertion: nothing is to be pasted where the identity provider decides about clients, and the answer says who
+// does it.
+func TestConnectByAssertion(t *testing.T) {
+	w := newWorld(t)
+	c, ctx := w.client(t, adminUser), t.Context()
+	g := orgGateway("managed")
+	g.Authentication = &resourcev1.Authentication{IdJag: &resourcev1.IdJagAuthentication{}}
+	if _, err := c.Gateways.CreateGateway(ctx, &adminv1.CreateGatewayRequest{Gateway: g}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Gateways.GetConnectInstructions(ctx, &adminv1.GetConnectInstructionsRequest{Gateway: "managed"})
+	if e, ok := admin.AsError(err); !ok || e.Reason != "GATEWAY_MANAGED_BY_PROVIDER" || !strings.Contains(e.Message, "/v1/mcp/managed") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestLoginProblemsHavePlaces: refused fields of the kinds of OAuth lead back to the lines of the manifest.
 func TestLoginProblemsHavePlaces(t *testing.T) {
 	w := newWorld(t)

@@ -41,11 +41,17 @@ server: everything
 owner: {organization: {}}
 secret_headers: {Authorization: {from_env: EVERYTHING_TOKEN}}
 ---
+kind: IdentityProvider
+name: okta
+issuer: https://okta.example.com
+client_id: penstock
+id_jag: {max_lifetime: 300s, public_clients: ["https://client.example/oauth/c.json"]}
+---
 kind: Gateway
 name: eng
 display_name: Engineering tools
 visibility: {team: {teams: [eng]}}
-authentication: {oauth: {}, bearer_token: {}}
+authentication: {oauth: {}, bearer_token: {}, id_jag: {identity_providers: [okta]}}
 tools:
 - {tool: everything/echo, pinned: {connection: everything-shared}}
 - {tool: everything/get-sum, pinned: {connection: everything-shared}, exposed_name: add, required_scopes: ["mcp:write"]}
@@ -89,12 +95,12 @@ func TestDocumentedManifests(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := got.GetGateway()
-	if a := g.GetAuthentication(); a.GetOauth() == nil || a.GetBearerToken() == nil || !slices.Equal(g.GetScopesSupported(), []string{"mcp", "mcp:write"}) {
+	if a := g.GetAuthentication(); a.GetOauth() == nil || a.GetBearerToken() == nil || !slices.Equal(a.GetIdJag().GetIdentityProviders(), []string{"okta"}) || !slices.Equal(g.GetScopesSupported(), []string{"mcp", "mcp:write"}) {
 		t.Errorf("got %v with scopes %v", a, g.GetScopesSupported())
 	}
 	for _, line := range []string{
 		"untrusted_context: ALWAYS_UNTRUSTED", "default_action: ALLOW",
-		"authentication: {id_jag: {identity_providers: [okta]}}", "load_tools_when_needed: true",
+		"authentication: {jwks: {}}", "load_tools_when_needed: true",
 	} {
 		text := "kind: Gateway\nname: x\nvisibility: {organization: {}}\n" + line + "\n"
 		set, err := manifest.Load([]manifest.Source{{Name: "m", Data: []byte(text)}}, secrets)

@@ -310,6 +310,10 @@ func peopleRows() []row {
 			_, err := c.BearerTokens.CreateBearerToken(ctx, &adminv1.CreateBearerTokenRequest{BearerToken: &resourcev1.BearerToken{Gateways: []string{"eng"}, Owner: userOwner(memberUser)}, ValidateOnly: true})
 			return err
 		}},
+		{"RotateBearerToken of a member", ok, notFound, ok, func(ctx context.Context, c *admin.Client) error {
+			_, err := c.BearerTokens.RotateBearerToken(ctx, &adminv1.RotateBearerTokenRequest{Name: "of-member", ValidateOnly: true})
+			return err
+		}},
 		{"DeleteBearerToken of a member", ok, notFound, ok, func(ctx context.Context, c *admin.Client) error {
 			_, err := c.BearerTokens.DeleteBearerToken(ctx, &adminv1.DeleteBearerTokenRequest{Name: "of-member", ValidateOnly: true})
 			return err

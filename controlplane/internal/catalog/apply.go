@@ -23,9 +23,8 @@ const (
 )
 
 // Apply brings many resources into the wanted state in one transaction: one revision, wholly or not at all. Their order
-// does not matter: people come before servers, servers before connections, connections before gateways, and gateways
-// before OAuth clients. Fields that are
-// not set take their defaults; secrets that are not set are kept. Problems of all resources of a kind are reported
+// does not matter: people come before servers, servers before connections, connections and identity providers before
+// gateways, and gateways before OAuth clients. Fields that are not set take their defaults; secrets that are not set are kept. Problems of all resources of a kind are reported
 // together, each with the resource in its path.
 func (c *Catalog) Apply(ctx context.Context, caller Caller, objects []Object, opt ApplyOptions) (Applied, error) {
 	wanted, err := wantedOf(objects)

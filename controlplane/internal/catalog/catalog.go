@@ -115,9 +115,10 @@ type Config struct {
 
 // Catalog is the commands and queries of the domain. Its methods may be called at the same time.
 type Catalog struct {
-	cfg    Config
-	facts  *facts.Keeper
-	logins chan struct{} // holds a token while no login writes
+	cfg     Config
+	facts   *facts.Keeper
+	rotated rotations
+	logins  chan struct{} // holds a token while nobody writes in turn
 }
 
 // New returns a catalog on a store. It starts nothing.

@@ -55,7 +55,13 @@ func TestServerFeatures(t *testing.T) {
 		{"connection of another server", "edna", showing("gw", seenBy(), shows("files", "other")), "invalid PIN_CONNECTION_OF_OTHER_SERVER", "server_features[files].pinned.connection"},
 		{"resolved at the call", "edna", showing("gw", seenBy(), with(func(f *resource.ServerFeature) {
 			f.Pinned, f.ResolveAtCallTime = nil, &struct{}{}
-		})), "invalid NOT_ENFORCED_YET", "server_features[files].resolve_at_call_time"},
+		})), "", ""},
+		{"pinned and resolved at the call", "edna", showing("gw", seenBy(), with(func(f *resource.ServerFeature) {
+			f.ResolveAtCallTime = &struct{}{}
+		})), bad, "server_features[files].resolve_at_call_time"},
+		{"resolved at the call, of a server the caller does not see (G-18)", "ada", showing("gw", seenBy("eng"), resource.ServerFeature{
+			Server: "hidden", Prompts: true, ResolveAtCallTime: &struct{}{},
+		}), "denied SERVER_NOT_VISIBLE", "server_features[hidden].server"},
 		{"too many", "edna", showing("gw", seenBy(), make([]resource.ServerFeature, 101)...), bad, "server_features"},
 		{"a team's connection on everybody's gateway (G-11)", "edna", showing("gw", seenBy(), shows("files", "eng-files")), "invalid PIN_TEAM_CONNECTION_ON_ORGANIZATION_GATEWAY", "server_features[files].pinned.connection"},
 		{"another team's connection lent (G-11)", "eve", showing("gw", seenBy("eng", "ops"), shows("files", "eng-files")), "denied PIN_TEAM_CONNECTION_LENT", "server_features[files].pinned.connection"},

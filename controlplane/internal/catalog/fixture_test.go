@@ -235,6 +235,10 @@ func pin(tool, connection string) catalog.ToolAssignment {
 	return catalog.ToolAssignment{Tool: tool, Pinned: &resource.Pinned{Connection: connection}}
 }
 
+func atCall(tool string) catalog.ToolAssignment {
+	return catalog.ToolAssignment{Tool: tool, ResolveAtCallTime: &struct{}{}}
+}
+
 // get returns a resource as the control plane sees it.
 func get[T catalog.Object](o *org, kind catalog.Kind, name string) T {
 	o.t.Helper()

@@ -95,7 +95,6 @@ func TestGatewayFields(t *testing.T) {
 			}
 		}, "invalid INVALID_FIELD", "rate_limits"},
 		{"load tools when needed", func(g *catalog.Gateway) { g.LoadToolsWhenNeeded = true }, "invalid NOT_ENFORCED_YET", "load_tools_when_needed"},
-		{"pass-through headers", func(g *catalog.Gateway) { g.PassthroughHeaders = []string{"x-a"} }, "invalid NOT_ENFORCED_YET", "passthrough_headers"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := gateway("gw", seenBy())

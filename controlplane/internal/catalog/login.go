@@ -72,14 +72,7 @@ func (c *Catalog) LoginUser(ctx context.Context, in Login) (LoggedIn, error) {
 	if !errors.Is(err, errWrites) {
 		return LoggedIn{}, err
 	}
-	// One after the other: a whole organisation that logs in for the first time would be in its own way.
-	select {
-	case <-c.logins:
-	case <-ctx.Done():
-		return LoggedIn{}, ctx.Err()
-	}
-	defer func() { c.logins <- struct{}{} }()
-	rev, changed, err := c.cfg.Store.Write(ctx, in.Actor, run)
+	rev, changed, err := c.inTurn(ctx, in.Actor, run)
 	if err != nil {
 		return LoggedIn{}, err
 	}
@@ -89,8 +82,20 @@ func (c *Catalog) LoginUser(ctx context.Context, in Login) (LoggedIn, error) {
 	return out, nil
 }
 
-// errWrites says that a login changes something.
-var errWrites = errors.New("this login changes something")
+// inTurn writes what people do at the authserver, one after the other: a whole organisation that logs in for the first time would be
+// in its own way.
+func (c *Catalog) inTurn(ctx context.Context, actor string, run func(Tx) error) (Revision, bool, error) {
+	select {
+	case <-c.logins:
+	case <-ctx.Done():
+		return 0, false, ctx.Err()
+	}
+	defer func() { c.logins <- struct{}{} }()
+	return c.cfg.Store.Write(ctx, actor, run)
+}
+
+// errWrites says that a command that mostly changes nothing does.
+var errWrites = errors.New("this changes something")
 
 // onlyReads is a transaction that ends at the first write.
 type onlyReads struct{ Reader }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
@@ -23,6 +24,18 @@ func numbered(n int, suffix ...string) []string {
 	return words
 }
 
+func duration(d time.Duration) *resource.Duration {
+	r := resource.Duration(d)
+	return &r
+}
+
+func asserting(change func(*resource.IDJAGTrust)) func(*catalog.IdentityProvider) {
+	return func(o *catalog.IdentityProvider) {
+		o.IDJAG = &resource.IDJAGTrust{}
+		change(o.IDJAG)
+	}
+}
+
 // TestIdentityProviders has a row for each rule.
 func TestIdentityProviders(t *testing.T) {
 	type p = catalog.IdentityProvider
@@ -36,7 +49,19 @@ func TestIdentityProviders(t *testing.T) {
 			o.GroupMappings = []resource.GroupMapping{{Group: "E", Team: "eng"}, {Group: "E", Team: "ops"}}
 			o.RequiredClaims = map[string]string{"tid": "1"}
 			o.JustInTimeUsers, o.LinkByEmail, o.TrustedEmailAddresses = true, true, true
+			o.IDJAG = &resource.IDJAGTrust{MaxLifetime: duration(time.Hour), PublicClients: []string{"https://c.example/c.json"}, Tenant: "t", SigningAlgorithms: []string{"ES256", "EdDSA"}}
 		}},
+		{"assertions", "", "", asserting(func(*resource.IDJAGTrust) {})},
+		{"assertions for too long", "invalid INVALID_FIELD", "id_jag.max_lifetime", asserting(func(j *resource.IDJAGTrust) { j.MaxLifetime = duration(61 * time.Minute) })},
+		{"assertions for no time", "invalid INVALID_FIELD", "id_jag.max_lifetime", asserting(func(j *resource.IDJAGTrust) { j.MaxLifetime = duration(0) })},
+		{"many public clients", "invalid INVALID_FIELD", "id_jag.public_clients", asserting(func(j *resource.IDJAGTrust) { j.PublicClients = numbered(101) })},
+		{"public client twice", "invalid INVALID_FIELD", "id_jag.public_clients[1]", asserting(func(j *resource.IDJAGTrust) { j.PublicClients = []string{"c", "c"} })},
+		{"empty public client", "invalid INVALID_FIELD", "id_jag.public_clients[0]", asserting(func(j *resource.IDJAGTrust) { j.PublicClients = []string{""} })},
+		{"long public client", "invalid INVALID_FIELD", "id_jag.public_clients[0]", asserting(func(j *resource.IDJAGTrust) { j.PublicClients = []string{long(513)} })},
+		{"long tenant", "invalid INVALID_FIELD", "id_jag.tenant", asserting(func(j *resource.IDJAGTrust) { j.Tenant = long(257) })},
+		{"symmetrical algorithm", "invalid INVALID_FIELD", "id_jag.signing_algorithms[1]", asserting(func(j *resource.IDJAGTrust) { j.SigningAlgorithms = []string{"ES256", "HS256"} })},
+		{"algorithm none", "invalid INVALID_FIELD", "id_jag.signing_algorithms[0]", asserting(func(j *resource.IDJAGTrust) { j.SigningAlgorithms = []string{"none"} })},
+		{"algorithm twice", "invalid INVALID_FIELD", "id_jag.signing_algorithms[1]", asserting(func(j *resource.IDJAGTrust) { j.SigningAlgorithms = []string{"ES256", "ES256"} })},
 		{"name taken", "already_exists RESOURCE_ALREADY_EXISTS", "", func(o *p) { o.Name = "okta" }},
 		{"no slug", "invalid INVALID_FIELD", "name", func(o *p) { o.Name = "Okta!" }},
 		{"long display name", "invalid INVALID_FIELD", "display_name", func(o *p) { o.DisplayName = long(129) }},
@@ -113,6 +138,7 @@ func TestOAuthClients(t *testing.T) {
 		{"denied scheme (REG-7)", "invalid INVALID_FIELD", "redirect_uris[1]", func(o *c) { o.RedirectURIs = append(o.RedirectURIs, "javascript:alert(1)") }},
 		{"the same URI twice", "invalid INVALID_FIELD", "redirect_uris[1]", func(o *c) { o.RedirectURIs = append(o.RedirectURIs, o.RedirectURIs[0]) }},
 		{"nothing to do", "invalid INVALID_FIELD", "redirect_uris", func(o *c) { o.RedirectURIs = nil }},
+		{"nothing but assertions to bring (JAG-6)", "", "", func(o *c) { o.RedirectURIs, o.Authentication = nil, resource.ClientAuthSecret }},
 		{"own keys", "", "", keyed},
 		{"keys at a URL", "", "", func(o *c) { o.Authentication, o.JWKSURI = resource.ClientAuthPrivateKeyJWT, "https://app.example/jwks" }},
 		{"keys at a URL without TLS", "invalid INVALID_FIELD", "jwks_uri", func(o *c) { o.Authentication, o.JWKSURI = resource.ClientAuthPrivateKeyJWT, "http://app.example/jwks" }},

@@ -205,6 +205,7 @@ func TestClientAuth(t *testing.T) {
 	o := newOrg(t)
 	for want, ways := range map[string]*resource.Authentication{
 		"Clients authenticate with OAuth.":                  {OAuth: &struct{}{}},
+		"Clients authenticate with identity assertions.":    {IDJAG: &resource.IDJAG{}},
 		"Clients authenticate with bearer tokens.":          {BearerToken: &struct{}{}},
 		"Clients authenticate with OAuth or bearer tokens.": {OAuth: &struct{}{}, BearerToken: &struct{}{}},
 	} {
@@ -217,6 +218,50 @@ func TestClientAuth(t *testing.T) {
 		if !slices.ContainsFunc(got, func(c resource.Condition) bool { return c.Type == "HasClientAuth" && c.Status && c.Message == want }) {
 			t.Errorf("want %q among %+v", want, got)
 		}
+	}
+}
+
+// TestAssertedBy: whose identity assertions count at a gateway (JAG-14), and that such a provider is not deleted under it.
+func TestAssertedBy(t *testing.T) {
+	o := newOrg(t)
+	o.create(provider("okta", asserting(func(*resource.IDJAGTrust) {})), provider("corp"))
+	by := func(names ...string) *catalog.Gateway {
+		g := gateway("gw", seenBy())
+		g.Authentication = &resource.Authentication{IDJAG: &resource.IDJAG{IdentityProviders: names}}
+		return g
+	}
+	const at = "authentication.id_jag.identity_providers"
+	for _, tc := range []struct {
+		name, want, field string
+		by                []string
+	}{
+		{"every one", "", "", nil},
+		{"one", "", "", []string{"okta"}},
+		{"one that asserts nothing yet", "", "", []string{"corp"}},
+		{"one that there is not", "invalid UNKNOWN_REFERENCE", at + "[0]", []string{"nope"}},
+		{"one twice", "invalid INVALID_FIELD", at + "[1]", []string{"okta", "okta"}},
+		{"no name", "invalid INVALID_FIELD", at + "[0]", []string{""}},
+		{"too many", "invalid INVALID_FIELD", at, numbered(101)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := o.Create(t.Context(), o.as("root"), by(tc.by...), catalog.WriteOptions{ValidateOnly: true})
+			wantRefusal(t, err, tc.want)
+			wantField(t, err, tc.field)
+		})
+	}
+	o.create(by("okta", "corp"))
+	diff(t, "providers", []string{"corp", "okta"}, get[*catalog.Gateway](o, catalog.KindGateway, "gw").Authentication.IDJAG.IdentityProviders)
+	_, err := o.Delete(t.Context(), o.as("root"), catalog.KindIdentityProvider, "okta", "", catalog.WriteOptions{})
+	wantRefusal(t, err, "precondition RESOURCE_IN_USE", `gateway "gw"`)
+
+	// Both come and go in one apply, in whatever order they are written.
+	both := by("new")
+	both.Name = "managed"
+	if _, err := apply(o, "root", catalog.ApplyOptions{}, both, provider("new")); err != nil {
+		t.Error(err)
+	}
+	if _, err := apply(o, "root", catalog.ApplyOptions{Prune: true}, provider("corp"), &catalog.User{Meta: named(mail("root")), Role: catalog.RoleAdmin}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -255,7 +300,17 @@ func TestCapabilities(t *testing.T) {
 	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
 	wantField(t, err, "tools[files/read].required_scopes")
 	wantRefusal(t, create(gateway("plain", seenBy(), pin("files/read", "shared"))), "")
+	managed := gateway("managed", seenBy())
+	managed.Authentication = &resource.Authentication{IDJAG: &resource.IDJAG{}}
+	err = create(managed)
+	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
+	wantField(t, err, "authentication.id_jag")
+	o.create(provider("okta", giving))
+	err = create(accepts("okta", "api://a"))
+	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
+	wantField(t, err, "authentication.jwks")
 	nodes.old = false
+	wantRefusal(t, create(accepts("okta", "api://a")), "")
 	wantRefusal(t, create(login("login")), "")
 	if _, err := c.Delete(t.Context(), o.as("root"), catalog.KindGateway, "plain", "", catalog.WriteOptions{}); err != nil {
 		t.Fatal(err)

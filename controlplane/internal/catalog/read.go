@@ -4,6 +4,7 @@ package catalog
 
 import (
 	"context"
+	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/condition"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/desk"
@@ -48,16 +49,22 @@ func (c *Catalog) read(ctx context.Context, caller Caller, kind Kind, name strin
 	return o, c.facts.Annotate(ctx, kind, []Object{o})
 }
 
-// conceal takes out of a resource what is stored and never shown.
-func conceal(o Object) {
-	if c, ok := o.(*OAuthClient); ok {
-		c.DropSecrets()
+// conceal takes out of a resource what is stored and never shown, and of a token what its rotation left once that is over.
+func (c *Catalog) conceal(o Object) {
+	switch o := o.(type) {
+	case *OAuthClient:
+		o.DropSecrets()
+	case *BearerToken:
+		o.PreviousSHA256 = nil
+		if !o.PreviousExpireTime.After(c.cfg.Now()) {
+			o.PreviousExpireTime = time.Time{}
+		}
 	}
 }
 
 // status fills in a gateway's status: where it is and why it is not usable, if it is not.
 func (c *Catalog) status(ctx context.Context, d *desk.Desk, o Object) error {
-	conceal(o)
+	c.conceal(o)
 	g, ok := o.(*Gateway)
 	if !ok {
 		return nil
@@ -176,7 +183,7 @@ func (l *lister) match(ctx context.Context, rec *Record) (Object, error) {
 
 // exported are the kinds that manifests have, in the order in which they depend on each other.
 func exported() []Kind {
-	return []Kind{KindUser, KindTeam, KindServer, KindConnection, KindGateway, KindIdentityProvider, KindOAuthClient}
+	return []Kind{KindUser, KindTeam, KindServer, KindConnection, KindIdentityProvider, KindGateway, KindOAuthClient}
 }
 
 // Export returns every resource that manifests have and the caller may see, in the form that Apply takes: without what

@@ -12,6 +12,8 @@ const (
 	ReasonPasswordWeak = "PASSWORD_REFUSED"
 	// ReasonNoClientSecret (Precondition): an OAuth client does not authenticate with a secret.
 	ReasonNoClientSecret = "CLIENT_TAKES_NO_SECRET"
+	// ReasonTokenExpired (Precondition): a bearer token that has expired is not rotated.
+	ReasonTokenExpired = "TOKEN_EXPIRED"
 	// ReasonDuplicate (Invalid): one request names a resource twice.
 	ReasonDuplicate = "DUPLICATE_RESOURCE"
 	// ReasonTokenRefused (Unauthenticated): a bearer token does not open the admin API. The text is the same whatever is

@@ -112,22 +112,17 @@ func (c *Catalog) Authenticate(ctx context.Context, token string) (Caller, error
 		return Caller{}, refuse
 	}
 	var caller Caller
-	err := c.cfg.Store.Read(ctx, func(_ Head, r Reader) error {
+	err := c.cfg.Store.Read(ctx, func(head Head, r Reader) error {
 		d := desk.New(r, Caller{})
-		rec, err := r.Lookup(ctx, KindBearerToken, hex.EncodeToString(sha[:]))
-		if err != nil {
-			return err
-		}
-		if rec == nil {
-			return refuse
-		}
-		t, err := desk.Find[*BearerToken](ctx, d, KindBearerToken, rec.Name)
+		t, end, err := c.tokenOf(ctx, head, d, hex.EncodeToString(sha[:]))
 		switch {
 		case err != nil:
 			return err
+		case t == nil:
+			return refuse
 		case !t.AdminAPI:
 			return fault.New(fault.Unauthenticated, ReasonTokenRefused, "The bearer token is made for gateways and does not open the admin API.")
-		case !t.ExpireTime.After(c.cfg.Now()):
+		case !end.After(c.cfg.Now()):
 			return fault.New(fault.Unauthenticated, ReasonTokenRefused, "The bearer token has expired; make a new one.")
 		}
 		u, err := desk.Find[*User](ctx, d, KindUser, t.Owner.User)
@@ -144,6 +139,29 @@ func (c *Catalog) Authenticate(ctx context.Context, token string) (Caller, error
 		return Caller{}, err
 	}
 	return caller, c.facts.NoteUse(ctx, caller.TokenName)
+}
+
+// tokenOf returns the token with a secret, by its hexadecimal SHA-256, and when that secret ends: the one it has, or the one it
+// had before its rotation (ST-6). It is nil if there is none.
+func (c *Catalog) tokenOf(ctx context.Context, head Head, d *desk.Desk, sha string) (t *BearerToken, end time.Time, err error) {
+	rec, err := d.R.Lookup(ctx, KindBearerToken, sha)
+	if err != nil {
+		return nil, end, err
+	}
+	if rec != nil {
+		if t, err = desk.Find[*BearerToken](ctx, d, KindBearerToken, rec.Name); t != nil {
+			end = t.ExpireTime
+		}
+		return t, end, err
+	}
+	name, err := c.rotated.find(ctx, head, d, sha)
+	if err != nil || name == "" {
+		return nil, end, err
+	}
+	if t, err = desk.Find[*BearerToken](ctx, d, KindBearerToken, name); t != nil {
+		end = t.PreviousExpireTime
+	}
+	return t, end, err
 }
 
 // Bootstrap makes the first administrator and a token for the admin API, which lives 365 days. It does so once: when an

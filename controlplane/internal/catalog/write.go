@@ -103,7 +103,7 @@ func (c *Catalog) writeOne(ctx context.Context, caller Caller, in Object, opt Wr
 
 // written adds what is computed at a read. After a real write it reads again, so that times and status are right.
 func (c *Catalog) written(ctx context.Context, out Object, rev Revision, changed bool, opt WriteOptions) (Written, error) {
-	conceal(out)
+	c.conceal(out)
 	w := Written{Object: out, Revision: rev, Changed: changed}
 	if opt.ValidateOnly {
 		return w, nil

@@ -19,10 +19,12 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
-// Users logs users in. The catalog implements it.
+// Users logs users in and connects servers for them. The catalog implements it.
 type Users interface {
 	// LoginUser finds, links or makes the user of an account; Denied if it may not be.
 	LoginUser(ctx context.Context, in catalog.Login) (catalog.LoggedIn, error)
+	// ConnectServer makes a user's own connection and sets which credential counts; Denied or NotFound if it may not be.
+	ConnectServer(ctx context.Context, in catalog.Connecting) (catalog.Connected, error)
 }
 
 // Config is what a Server needs. All fields are required.
@@ -76,8 +78,33 @@ func (s *Server) LoginUser(ctx context.Context, r *directoryv1.LoginUserRequest)
 	return &directoryv1.LoginUserResponse{UserUid: out.UserUID, User: out.User, Revision: uint64(out.Revision)}, nil
 }
 
+// ConnectServer implements DirectoryService.
+func (s *Server) ConnectServer(ctx context.Context, r *directoryv1.ConnectServerRequest) (*directoryv1.ConnectServerResponse, error) {
+	name, err := s.c.Peer(ctx)
+	if err != nil {
+		return nil, toStatus(err)
+	}
+	if err := protovalidate.Validate(r); err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	out, err := s.c.Users.ConnectServer(ctx, catalog.Connecting{
+		UserUID: r.GetUserUid(), Server: r.GetServer(), CredentialVersion: r.GetCredentialVersion(), SecretNames: r.GetSecretNames(),
+		Actor: "authserver:" + name,
+	})
+	if err != nil {
+		if !refused(err) && ctx.Err() == nil {
+			s.c.Log.ErrorContext(ctx, "connection not stored", obs.AttrServer, r.GetServer(), obs.AttrError, err)
+		}
+		return nil, toStatus(err)
+	}
+	return &directoryv1.ConnectServerResponse{ConnectionUid: out.ConnectionUID, Connection: out.Connection, Revision: uint64(out.Revision)}, nil
+}
+
 // refused reports whether an error is an answer, not a failure.
-func refused(err error) bool { return fault.KindOf(err) == fault.Denied }
+func refused(err error) bool {
+	kind := fault.KindOf(err)
+	return kind == fault.Denied || kind == fault.NotFound
+}
 
 // toStatus maps a fault to a gRPC status with its reason; the cause stays here.
 func toStatus(err error) error {

@@ -3,7 +3,6 @@
 package distribute_test
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +80,19 @@ func TestOldNodeStopsFeature(t *testing.T) {
 					{Per: resource.RateLimitPerGateway, Requests: 10, Period: &minute},
 				}}
 			},
+			"passthrough_headers": func() *catalog.Gateway {
+				return &catalog.Gateway{Meta: catalog.Meta{Name: "passing"}, PassthroughHeaders: []string{"x-tenant"}}
+			},
+			"tools[files/read].resolve_at_call_time": func() *catalog.Gateway {
+				return &catalog.Gateway{Meta: catalog.Meta{Name: "resolved"}, Tools: []catalog.ToolAssignment{
+					{Tool: "files/read", ResolveAtCallTime: &struct{}{}},
+				}}
+			},
+			"server_features[files].resolve_at_call_time": func() *catalog.Gateway {
+				return &catalog.Gateway{Meta: catalog.Meta{Name: "shown"}, ServerFeatures: []resource.ServerFeature{
+					{Server: "files", Prompts: true, ResolveAtCallTime: &struct{}{}},
+				}}
+			},
 			"tools[files/read].required_scopes": func() *catalog.Gateway {
 				return &catalog.Gateway{Meta: catalog.Meta{Name: "scoped"}, Tools: []catalog.ToolAssignment{
 					{Tool: "files/read", Pinned: &resource.Pinned{Connection: "shared"}, RequiredScopes: []string{"mcp:write"}},
@@ -97,10 +109,12 @@ func TestOldNodeStopsFeature(t *testing.T) {
 			synctest.Wait()
 			return got
 		}
-		startNode(t, p, "new", "eu", able("bearer_token", "oauth", "rate_limits", "required_scopes"))
+		startNode(t, p, "new", "eu", able("bearer_token", "oauth", "passthrough_headers", "rate_limits", "required_scopes", "resolve_at_call_time"))
 		synctest.Wait()
-		if err := errors.Join(try(true)["authentication.oauth"], try(true)["rate_limits"], try(true)["tools[files/read].required_scopes"]); err != nil {
-			t.Errorf("with a new node: %v", err)
+		for field, err := range try(true) {
+			if err != nil {
+				t.Errorf("%s with a new node: %v", field, err)
+			}
 		}
 		old := startNode(t, p, "old", "us", able("bearer_token"))
 		synctest.Wait()

@@ -312,6 +312,43 @@ func TestDeltasAreShared(t *testing.T) {
 	}
 }
 
+// TestLargeDeltasLast: while a thousand nodes get a large delta, revisions come. It is not made anew for each of them: who
+// gets it late gets the same one, and what came since afterwards.
+func TestLargeDeltasLast(t *testing.T) {
+	store := memstore.New(nil)
+	feedtest.Write(t, store, feedtest.Shop()...)
+	f := feedtest.Start(t, store)
+	c, err := f.Class(scope.Scope{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		tools int
+		last  bool
+	}{"large": {500, true}, "small": {1, false}} {
+		from := f.Head().Revision
+		to := feedtest.Write(t, store, feedtest.Tools(name, tc.tools)...)
+		feedtest.AwaitHead(t, f, to)
+		d, err := c.Delta(t.Context(), from, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := feedtest.Write(t, store, feedtest.User(name+"@example.com", "1"))
+		feedtest.AwaitHead(t, f, later)
+		again, err := c.Delta(t.Context(), from, later)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (again == d) != tc.last {
+			t.Errorf("%s, %d bytes: up to %d became up to %d", name, d.Bytes, d.To, again.To)
+		}
+		rest, err := c.Delta(t.Context(), d.To, later)
+		if err != nil || rest.To != later || len(rest.Frames) != 1 {
+			t.Errorf("%s: the rest is %+v, %v", name, rest, err)
+		}
+	}
+}
+
 func TestTooManyScopes(t *testing.T) {
 	f := feedtest.Start(t, memstore.New(nil))
 	for i := range 64 {

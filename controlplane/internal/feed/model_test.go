@@ -76,10 +76,12 @@ func (m *model) members(s scope.Scope) map[replica.Key]bool {
 			name, _, _ := strings.Cut(tool, "/")
 			server(name)
 		}
-		if m.connections[connection] {
-			in[replica.Key{Kind: "connection", Name: connection}] = true
-			name, _, _ := strings.Cut(connection, "-")
-			server(name)
+		for c := range m.connections {
+			name, _, _ := strings.Cut(c, "-")
+			if c == connection || connection == feedtest.AtCall && strings.HasPrefix(tool, name+"/") {
+				in[replica.Key{Kind: "connection", Name: c}] = true
+				server(name)
+			}
 		}
 	}
 	return in
@@ -119,7 +121,7 @@ func (m *model) change(choose chooser) feedtest.Op {
 		m.gateways[gateway] = regions
 		return feedtest.Gateway(gateway, version, regions...)
 	case 2, 3, 4:
-		connection = choose.of(connection, connection, "")
+		connection = choose.of(connection, connection, "", feedtest.AtCall)
 		m.assignments[gateway+"/"+tool] = connection
 		return feedtest.Assign(gateway, tool, connection)
 	case 5, 6:

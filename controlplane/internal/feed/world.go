@@ -6,11 +6,11 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-
-	"golang.org/x/sync/errgroup"
+	"sync/atomic"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/feed/scope"
+	"github.com/penstockhq/penstock/sdk/kit/run"
 )
 
 // encoding is how many records wait at most until they are encoded, and how many entries until they are kept.
@@ -22,34 +22,36 @@ func readWorld(ctx context.Context, store catalog.Store) (*scope.World, catalog.
 	w := scope.NewWorld()
 	var head catalog.Head
 	records, entries := make(chan *catalog.Record, encoding), make(chan *scope.Entry, encoding)
-	all, ctx := errgroup.WithContext(ctx)
-	all.Go(func() (err error) {
-		defer close(records)
-		head, err = store.Snapshot(ctx, func(rec *catalog.Record) error {
-			select {
-			case records <- rec:
-				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
+	tasks := []run.Task{
+		{Name: "read", Run: func(ctx context.Context) (err error) {
+			defer close(records)
+			head, err = store.Snapshot(ctx, func(rec *catalog.Record) error { return hand(ctx, records, rec) })
+			return err
+		}},
+		{Name: "keep", Run: func(context.Context) error {
+			for e := range entries {
+				w.Set(e.Key, e)
 			}
-		})
-		return err
-	})
-	all.Go(func() error {
-		defer close(entries)
-		encoders, ctx := errgroup.WithContext(ctx)
-		for range runtime.GOMAXPROCS(0) {
-			encoders.Go(func() error { return encodeAll(ctx, records, entries) })
-		}
-		return encoders.Wait()
-	})
-	all.Go(func() error {
-		for e := range entries {
-			w.Set(e.Key, e)
-		}
-		return nil
-	})
-	if err := all.Wait(); err != nil {
+			return nil
+		}},
+	}
+	var encoders atomic.Int64
+	for range runtime.GOMAXPROCS(0) {
+		encoders.Add(1)
+		tasks = append(tasks, run.Task{Name: "encode", Run: func(ctx context.Context) error {
+			defer func() {
+				if encoders.Add(-1) == 0 {
+					close(entries)
+				}
+			}()
+			return encodeAll(ctx, records, entries)
+		}})
+	}
+	err := run.Group(ctx, tasks...)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
 		return nil, catalog.Head{}, fmt.Errorf("load state: %w", err)
 	}
 	return w, head, nil
@@ -59,17 +61,22 @@ func readWorld(ctx context.Context, store catalog.Store) (*scope.World, catalog.
 func encodeAll(ctx context.Context, records <-chan *catalog.Record, entries chan<- *scope.Entry) error {
 	for rec := range records {
 		e, err := scope.Encode(rec)
+		if err == nil && e != nil {
+			err = hand(ctx, entries, e)
+		}
 		if err != nil {
 			return err
 		}
-		if e == nil {
-			continue
-		}
-		select {
-		case entries <- e:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
 	}
 	return nil
+}
+
+// hand gives a value to who takes it, unless ctx ends before.
+func hand[T any](ctx context.Context, to chan<- T, value T) error {
+	select {
+	case to <- value:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

@@ -45,7 +45,7 @@ func readBlobs(ctx context.Context, tx *sql.Tx, hashes []catalog.Hash, found map
 		_, _ = fmt.Fprintf(&in, ",$%d", i+1) // a Builder takes everything
 		args[i] = hashes[i][:]
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT hash, body FROM blob WHERE hash IN ("+in.String()[1:]+")", args...)
+	rows, err := tx.QueryContext(ctx, "SELECT hash, body FROM blob WHERE hash IN ("+in.String()[1:]+")", args...) //nolint:gosec // numbers of arguments
 	if err != nil {
 		return sqlfault.Classify("read blobs", err)
 	}

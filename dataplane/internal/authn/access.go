@@ -52,13 +52,18 @@ func (v *verified) revoked(r *view.Revocations) bool {
 }
 
 // access returns the principal of an access token of the authserver (RS-10).
-func (a *Authenticator) access(ctx context.Context, s *view.Snapshot, g *view.Gateway, token string) (p ident.Principal, err error) {
-	if !g.OAuth {
+func (a *Authenticator) access(
+	ctx context.Context, s *view.Snapshot, g *view.Gateway, token string, hash [sha256.Size]byte,
+) (p ident.Principal, err error) {
+	if !g.AccessTokens() {
 		return p, invalid()
 	}
-	v, err := a.verify(ctx, token)
+	v, err := a.verify(ctx, token, hash)
 	if err != nil {
 		return p, err
+	}
+	if !takes(g, v.Method) {
+		return p, invalid()
 	}
 	// Whether the token counts is one question, until when another: what was revoked has not just expired.
 	if name, ok := strings.CutPrefix(v.Audience, a.c.Resources); !ok || name != g.Name {
@@ -80,9 +85,20 @@ func (a *Authenticator) access(ctx context.Context, s *view.Snapshot, g *view.Ga
 	return p, err
 }
 
+// takes reports whether a gateway accepts access tokens that were got on a path, each of which has a switch of its own (RS-20).
+func takes(g *view.Gateway, method string) bool {
+	switch method {
+	case accesstoken.MethodOAuth, accesstoken.MethodClientCredentials:
+		return g.OAuth
+	case accesstoken.MethodIDJAG:
+		return g.IDJAG
+	default:
+		return false
+	}
+}
+
 // verify returns a token that the authserver has signed.
-func (a *Authenticator) verify(ctx context.Context, token string) (*verified, error) {
-	hash := hashOf(token)
+func (a *Authenticator) verify(ctx context.Context, token string, hash [sha256.Size]byte) (*verified, error) {
 	if v := a.cache.get(hash); v != nil {
 		return v, nil
 	}
@@ -121,7 +137,7 @@ func holder(s *view.Snapshot, g *view.Gateway, v *verified) (ident.Principal, er
 		return p, revoked()
 	}
 	switch v.Method {
-	case accesstoken.MethodOAuth:
+	case accesstoken.MethodOAuth, accesstoken.MethodIDJAG:
 		u := s.UserByUID(v.Subject)
 		if u == nil {
 			return p, revoked()

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/view"
+	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
@@ -107,14 +108,23 @@ func withOAuth(t testing.TB) *house {
 		g.OAuth = true
 		b.PutGateway(&view.Gateway{Gateway: g})
 	}
+	b.PutGateway(&view.Gateway{Gateway: compile.Gateway{Name: "managed", UID: "uid-managed", IDJAG: true, Visibility: compile.Visibility{Organization: true}}})
 	for _, name := range []string{"robot", "retired"} {
 		b.PutClient(name, &view.Client{
-			Name: name, UID: "uid-" + name, Machine: true, Gateways: map[string]struct{}{"eng": {}}, Scopes: []string{"mcp"}, Disabled: name == "retired",
+			Name: name, UID: "uid-" + name, Machine: true, Gateways: map[string]struct{}{"eng": {}, "managed": {}}, Scopes: []string{"mcp"}, Disabled: name == "retired",
 		})
 	}
 	b.PutClient("ide", &view.Client{Name: "ide", UID: "uid-ide"})
 	h.holder.Publish(b.Build("epoch", 2))
 	return h
+}
+
+// managed is claims for the gateway managed, which has ID-JAG alone.
+func managed(changes map[string]any) map[string]any {
+	c := claims(map[string]any{"aud": "https://gw.example.com/v1/mcp/managed"})
+	maps.Copy(c, changes)
+	maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })
+	return c
 }
 
 func robot(changes map[string]any) map[string]any {
@@ -192,7 +202,14 @@ func TestAccessTokens(t *testing.T) {
 		{"iat 61 s ahead", s.sign(t, claims(m{"iat": at(61 * time.Second)}), nil), "eng", ReasonTokenInvalid},
 		{"nbf 61 s ahead", s.sign(t, claims(m{"nbf": at(61 * time.Second)}), nil), "eng", ReasonTokenInvalid},
 		{"exp before iat", s.sign(t, claims(m{"exp": at(10 * time.Second), "iat": at(30 * time.Second)}), nil), "eng", ReasonTokenInvalid},
-		{"by a path that is not on", s.sign(t, claims(m{"pst_method": "id_jag"}), nil), "eng", ReasonTokenInvalid},
+		{"by a path that is not on (RS-20)", s.sign(t, claims(m{"pst_method": "id_jag"}), nil), "eng", ReasonTokenInvalid},
+		{"by a path that there is not (RS-20)", s.sign(t, claims(m{"pst_method": "magic"}), nil), "eng", ReasonTokenInvalid},
+		{"by ID-JAG (RS-20)", s.sign(t, managed(m{"pst_method": "id_jag"}), nil), "managed", "user:uid-ada"},
+		{"by ID-JAG, without gid", s.sign(t, managed(m{"pst_method": "id_jag", "gid": nil}), nil), "managed", ReasonTokenInvalid},
+		{"by ID-JAG, deactivated user", s.sign(t, managed(m{"pst_method": "id_jag", "sub": "uid-gone"}), nil), "managed", ReasonTokenRevoked},
+		{"by OAuth where only ID-JAG is on (RS-20)", s.sign(t, managed(nil), nil), "managed", ReasonTokenInvalid},
+		{"as itself where only ID-JAG is on (RS-20)", s.sign(t, robot(m{"aud": "https://gw.example.com/v1/mcp/managed"}), nil), "managed", ReasonTokenInvalid},
+		{"static token where only ID-JAG is on (RS-20)", withOAuth(t).tokens["ada"], "managed", ReasonTokenInvalid},
 		{"gateway without OAuth", s.sign(t, claims(m{"aud": "https://gw.example.com/v1/mcp/off"}), nil), "off", ReasonTokenInvalid},
 		{"unknown user", s.sign(t, claims(m{"sub": "uid-nobody"}), nil), "eng", ReasonTokenRevoked},
 		{"deactivated user", s.sign(t, claims(m{"sub": "uid-gone"}), nil), "eng", ReasonTokenRevoked},

@@ -15,6 +15,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/keyset"
 )
 
 // Reasons of the faults that Authenticate returns.
@@ -31,8 +32,11 @@ const (
 )
 
 // MethodBearerToken is the Principal.Method of static bearer tokens; that of access tokens is their claim pst_method,
-// "oauth" or "client_credentials".
-const MethodBearerToken = "bearer_token"
+// "oauth", "client_credentials" or "id_jag"; MethodJWKS is that of tokens of identity providers.
+const (
+	MethodBearerToken = "bearer_token"
+	MethodJWKS        = "jwks"
+)
 
 // degradedAfter is the silence of the control plane after which a node is degraded (RS-12, D-62).
 const degradedAfter = 60 * time.Second
@@ -45,6 +49,13 @@ type Issuer interface {
 	Key(ctx context.Context, kid string) *ecdsa.PublicKey
 }
 
+// ProviderKeys are the keys of identity providers (providers room).
+type ProviderKeys interface {
+	// Key returns the key that an algorithm's signatures are checked with, by kid, nil if there is none; without a kid the only
+	// one. It may wait for one that is not known, never for one that is. It is Unavailable while the provider's keys are not known.
+	Key(ctx context.Context, p *view.Provider, kid, algorithm string) (*keyset.Key, error)
+}
+
 // Config is what an Authenticator needs. All functions must be quick and safe for concurrent use.
 type Config struct {
 	Now func() time.Time
@@ -54,25 +65,28 @@ type Config struct {
 	Failed func(ctx context.Context, reason string)
 	// Issuer is asked about access tokens.
 	Issuer Issuer
+	// Providers is asked about tokens of identity providers.
+	Providers ProviderKeys
 	// Resources is what the canonical resource of every gateway begins with; its name follows (AZ-6). For example
 	// "https://gw.example.com/v1/mcp/".
 	Resources string
 	// StaleFor is how long no control plane was heard (D-62); zero while one is.
 	StaleFor func() time.Duration
-	// MaxStale is for how long static tokens count while the node is degraded; zero refuses tokens of every kind as soon as
+	// MaxStale is for how long static tokens and those of identity providers count while the node is degraded; zero refuses tokens of every kind as soon as
 	// it is (RS-12).
 	MaxStale time.Duration
 }
 
 // Authenticator authenticates requests. It is safe for concurrent use.
 type Authenticator struct {
-	c     Config
-	cache cache // of verified access tokens
+	c       Config
+	cache   cache[verified] // of access tokens
+	foreign cache[foreign]  // of tokens of identity providers
 }
 
 // New returns an Authenticator. Every field of the Config is required but MaxStale.
 func New(c Config) (*Authenticator, error) {
-	if c.Now == nil || c.Used == nil || c.Failed == nil || c.Issuer == nil || c.Resources == "" || c.StaleFor == nil || c.MaxStale < 0 {
+	if c.Now == nil || c.Used == nil || c.Failed == nil || c.Issuer == nil || c.Providers == nil || c.Resources == "" || c.StaleFor == nil || c.MaxStale < 0 {
 		return nil, fault.New(fault.Bug, fault.ReasonInternal, "authn needs all parts of its Config")
 	}
 	return &Authenticator{c: c}, nil
@@ -95,16 +109,18 @@ func (a *Authenticator) authenticate(s *view.Snapshot, g *view.Gateway, r *http.
 	if err != nil {
 		return p, err
 	}
-	used := ""
+	used, lasting := "", false // lasting: nobody but the node stream says when the token is taken away
 	switch {
-	case !g.BearerTokens && !g.OAuth:
+	case !g.BearerTokens && !g.AccessTokens() && s.Issuers(g) == nil:
 		return p, refuse(token)
 	case token == "":
 		return p, fault.New(fault.Unauthenticated, ReasonTokenMissing, "Authentication required")
 	case strings.HasPrefix(token, "pst_"):
+		lasting = true
 		p, used, err = a.static(s, g, token)
 	case accesstoken.Looks(token):
-		p, err = a.access(r.Context(), s, g, token)
+		p, err = a.jwt(r.Context(), s, g, token)
+		lasting = p.Method == MethodJWKS
 	default:
 		err = invalid()
 	}
@@ -114,7 +130,7 @@ func (a *Authenticator) authenticate(s *view.Snapshot, g *view.Gateway, r *http.
 	if !s.Usable(g) || !s.MayUse(g, p) {
 		return p, fault.New(fault.Denied, ReasonNoAccess, "You may not use this gateway")
 	}
-	if err := a.fresh(used != ""); err != nil {
+	if err := a.fresh(lasting); err != nil {
 		return p, err
 	}
 	if used != "" {
@@ -125,8 +141,8 @@ func (a *Authenticator) authenticate(s *view.Snapshot, g *view.Gateway, r *http.
 
 // fresh decides whether tokens of a kind still count while nobody tells this node what was revoked (RS-12). Access tokens
 // do until they expire, which is soon: their clients get no other one without the authserver's consent.
-func (a *Authenticator) fresh(static bool) error {
-	if !static && a.c.MaxStale > 0 {
+func (a *Authenticator) fresh(lasting bool) error {
+	if !lasting && a.c.MaxStale > 0 {
 		return nil
 	}
 	silent := a.c.StaleFor()

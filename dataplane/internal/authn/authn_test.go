@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/penstockhq/penstock/dataplane/internal/view"
+	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/keyset"
 )
 
 // house is a view with one gateway for the team eng and tokens of every kind.
@@ -25,12 +28,20 @@ type house struct {
 	used   []string
 }
 
+// nobody is no identity provider's keys: the tests of a whole node have real ones.
+type nobody struct{}
+
+// Key implements ProviderKeys.
+func (nobody) Key(context.Context, *view.Provider, string, string) (*keyset.Key, error) {
+	return nil, nil
+}
+
 func now() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
 
 // config is that of an authenticator whose node hears its control plane.
 func config() Config {
 	return Config{
-		Now: now, Used: func(string) {}, Failed: func(context.Context, string) {}, Issuer: &signer{}, Resources: "https://gw.example.com/v1/mcp/",
+		Now: now, Used: func(string) {}, Failed: func(context.Context, string) {}, Issuer: &signer{}, Providers: nobody{}, Resources: "https://gw.example.com/v1/mcp/",
 		StaleFor: func() time.Duration { return 0 }, MaxStale: 24 * time.Hour,
 	}
 }
@@ -74,6 +85,9 @@ func newHouse(t testing.TB) *house {
 	h.token(b, "other-team", ident.KindTeam, compile.OwnerTeam, "ops", time.Time{})
 	h.token(b, "org", ident.KindOrganization, compile.OwnerOrganization, "", time.Time{})
 	h.token(b, "robot", ident.KindServiceAccount, compile.OwnerServiceAccount, "robot", time.Time{})
+	h.rotated(b, "laptop", now().Add(time.Second), now().Add(time.Hour))
+	h.rotated(b, "phone", now(), now().Add(time.Hour))
+	h.rotated(b, "tablet", now().Add(time.Hour), now())
 	h.tokens["unknown"], _ = ident.MintBearer(ident.KindUser)
 	h.tokens["garbled"] = h.tokens["ada"][:len(h.tokens["ada"])-1] + "!"
 	h.tokens["wrong-crc"] = flip(h.tokens["ada"])
@@ -89,6 +103,27 @@ func (h *house) token(b *view.Builder, name string, kind ident.Kind, owner compi
 		Name: name, UID: "uid-token-" + name, OwnerKind: owner, Owner: who, Expires: expires,
 		Gateways: map[string]struct{}{"eng": {}, "all": {}, "mine": {}, "off": {}},
 	})
+}
+
+// rotated puts a token of ada in the view that was rotated: $before-<name> and $after-<name> end at the given times.
+func (h *house) rotated(b *view.Builder, name string, previous, expires time.Time) {
+	text, hash := ident.MintBearer(ident.KindUser)
+	old, oldHash := ident.MintBearer(ident.KindUser)
+	h.tokens["after-"+name], h.tokens["before-"+name] = text, old
+	r := &resourcev1.BearerToken{
+		Name: name, Uid: "uid-token-" + name, Owner: &resourcev1.Owner{Kind: &resourcev1.Owner_User{User: "ada"}}, Gateways: []string{"eng"},
+		Sha256: hash[:], ExpireTime: timestamppb.New(expires), PreviousSha256: oldHash[:], PreviousExpireTime: timestamppb.New(previous),
+	}
+	sha, token, err := compile.MakeToken(r)
+	if err != nil {
+		panic(err)
+	}
+	oldSHA, before, err := compile.MakePreviousToken(r, token)
+	if err != nil {
+		panic(err)
+	}
+	b.PutToken(sha, token)
+	b.PutToken(oldSHA, before)
 }
 
 // flip changes the last digit of a token to another one.
@@ -117,6 +152,13 @@ func TestAuthenticate(t *testing.T) {
 		{"somebody else at a personal gateway", "mine", []string{"Bearer $bob"}, "", ReasonNoAccess},
 		{"deactivated user (ST-9)", "eng", []string{"Bearer $gone"}, "", ReasonTokenInvalid},
 		{"expired token", "eng", []string{"Bearer $old"}, "", ReasonTokenInvalid},
+		{"rotated token, new (ST-6)", "eng", []string{"Bearer $after-laptop"}, "", "user:uid-ada"},
+		{"rotated token, old, in the overlap (ST-6)", "eng", []string{"Bearer $before-laptop"}, "", "user:uid-ada"},
+		{"rotated token, old, at another gateway (ST-5)", "all", []string{"Bearer $before-laptop"}, "", ReasonTokenInvalid},
+		{"rotated token, new, after the overlap (ST-6)", "eng", []string{"Bearer $after-phone"}, "", "user:uid-ada"},
+		{"rotated token, old, after the overlap (ST-6)", "eng", []string{"Bearer $before-phone"}, "", ReasonTokenInvalid},
+		{"rotated token, new, expired (ST-4)", "eng", []string{"Bearer $after-tablet"}, "", ReasonTokenInvalid},
+		{"rotated token, old, of an expired one (ST-6)", "eng", []string{"Bearer $before-tablet"}, "", ReasonTokenInvalid},
 		{"team token", "eng", []string{"Bearer $team"}, "", "team:uid-eng"},
 		{"token of another team", "eng", []string{"Bearer $other-team"}, "", ReasonNoAccess},
 		{"team token at a personal gateway", "mine", []string{"Bearer $team"}, "", ReasonNoAccess},

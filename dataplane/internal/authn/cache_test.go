@@ -36,7 +36,7 @@ func TestCache(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
-	var c cache
+	var c cache[verified]
 	for i := range 3 * maxCached {
 		c.put(sha256.Sum256([]byte{byte(i), byte(i >> 8), byte(i >> 16)}), &verified{})
 	}

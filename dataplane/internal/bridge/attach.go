@@ -85,7 +85,7 @@ func (a *attachment) close() {
 // aside takes a notification that came with a call and is about the server (M-91): a client that listens hears of it on
 // its own stream; else list notices are dropped, and the newest update of each resource is kept for it.
 func (b *Bridge) aside(o *call.Outbound, e call.Event) {
-	if e.Method != updated && b.cfg.Changed != nil {
+	if e.Method != updated && b.cfg.Changed != nil && o.Gateway.Lists(o.Connection) {
 		b.cfg.Changed(o.Server.Name, o.Connection.Name)
 	}
 	if o.Client.Session == "" {
@@ -159,7 +159,7 @@ func (b *Bridge) subscribe(ctx context.Context, o *call.Outbound) (call.Reply, e
 		return call.Reply{Error: wire.AppendErrorObject(nil, wire.CodeInvalidParams, "params.uri must be a string", nil)}, nil
 	}
 	own, on := kept(o), o.Method == "resources/subscribe"
-	own.Params, own.Method, own.Offer = nil, "", nil
+	own.Params, own.Method, own.Offer, own.Passed = nil, "", nil, nil
 	s := b.session(o.Client.Session)
 	established, full := s.subscribe(own, uri, on)
 	if full {

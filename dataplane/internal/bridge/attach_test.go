@@ -352,8 +352,8 @@ func TestWatch(t *testing.T) {
 func TestNotify(t *testing.T) {
 	u := &script{}
 	b := newBridge(t, u, hold.Limits{})
-	b.Notify("session-1", "notifications/roots/list_changed", nil)
-	b.Notify("", "notifications/roots/list_changed", nil)
+	b.Notify("session-1", "notifications/roots/list_changed", nil, nil)
+	b.Notify("", "notifications/roots/list_changed", nil, nil)
 	if want := []string{"session-1 notifications/roots/list_changed"}; !slices.Equal(u.notified, want) {
 		t.Errorf("notified %q, want %q", u.notified, want)
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -36,8 +37,9 @@ type Upstream interface {
 
 // Notifier is an [Upstream] that passes notifications of clients on.
 type Notifier interface {
-	// Notify sends a notification to all upstreams of a session, without waiting for them.
-	Notify(session, method string, params []byte)
+	// Notify sends a notification to all upstreams of a session, without waiting for them. passed are the headers of the client
+	// that it carries (G-40).
+	Notify(session, method string, params []byte, passed http.Header)
 }
 
 // Config is what a Bridge needs.
@@ -158,10 +160,10 @@ func codeOf(object []byte) int64 {
 }
 
 // Notify passes a notification of the client, such as notifications/roots/list_changed, to all upstreams of its legacy
-// session. params is a raw object or nil.
-func (b *Bridge) Notify(session, method string, params []byte) {
+// session, with the headers that came with it and that servers get. params is a raw object or nil.
+func (b *Bridge) Notify(session, method string, params []byte, passed http.Header) {
 	if n, ok := b.cfg.Upstream.(Notifier); ok && session != "" {
-		n.Notify(session, method, params)
+		n.Notify(session, method, params, passed)
 	}
 }
 

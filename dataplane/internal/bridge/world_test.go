@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net/http"
 	"sync"
 	"testing"
 
@@ -112,7 +113,7 @@ func (u *script) Watch(ctx context.Context, o *call.Outbound, want call.Subscrip
 func (u *script) EndSession(session string) { u.ended = append(u.ended, session) }
 
 // Notify implements Notifier.
-func (u *script) Notify(session, method string, _ []byte) {
+func (u *script) Notify(session, method string, _ []byte, _ http.Header) {
 	u.notified = append(u.notified, session+" "+method)
 }
 

@@ -21,6 +21,10 @@ type Caller struct {
 	Version   wire.Version   // protocol version of the client side: of the session, or of a modern request
 	Client    Client         // what upstreams may ask of the client
 
+	// Passed are the headers of this one request that its gateway hands to servers over HTTP, in canonical form and with one
+	// value each (G-40); nil for none. They must not get into anything that is shared or that outlives the request.
+	Passed http.Header
+
 	// Traceparent and Tracestate are the W3C trace context of the client, from the header or from _meta (M-56); empty
 	// if there is none or it is malformed. The context of the request already carries the node's own span as its child.
 	Traceparent, Tracestate string
@@ -129,6 +133,8 @@ type Outbound struct {
 	// Params holds them as well.
 	State, Responses []byte
 
+	Passed http.Header // of Caller, for requests and what belongs to them; never for sessions and subscriptions
+
 	ProgressToken []byte // raw token of the client, nil if it sent none: notifications carry it
 	Traceparent   string
 	Tracestate    string
@@ -140,6 +146,8 @@ type Credential struct {
 	Key    string // identity of the credential, stable while it is the same; empty for none
 	Header http.Header
 	Env    map[string]obs.Secret
+	// Serial tells credentials of one key apart: it is another one whenever it was fetched anew.
+	Serial uint64
 }
 
 // Event is a message of an upstream that is not the response to a call. It is valid until the function that gets it

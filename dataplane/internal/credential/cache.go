@@ -18,6 +18,7 @@ type entry struct {
 	name         string // Credential.Key
 	buf          []byte
 	headers, env []pair
+	serial       uint64 // Credential.Serial
 	expires      time.Time
 	renew        time.Time // from when on a use fetches it anew
 }
@@ -60,7 +61,7 @@ func (e *entry) add(name, value string) pair {
 func (e *entry) credential() *Credential {
 	text := string(e.buf) // one copy; the parts refer to it
 	return &Credential{
-		Key: e.name, Expires: e.expires,
+		Key: e.name, Expires: e.expires, Serial: e.serial,
 		Headers: pick(text, e.headers), Env: pick(text, e.env),
 	}
 }
@@ -84,6 +85,12 @@ func (c *Credential) clone() *Credential {
 	d := *c
 	d.Headers, d.Env = maps.Clone(c.Headers), maps.Clone(c.Env)
 	return &d
+}
+
+// entry is the key of the cached credential that a flight is about.
+func (k key) entry() key {
+	k.refused = false
+	return k
 }
 
 // drop overwrites and forgets an entry. The caller holds mu.

@@ -64,6 +64,8 @@ type Credential struct {
 	Headers, Env map[string]obs.Secret
 	// Expires is when it must be resolved again.
 	Expires time.Time
+	// Serial tells the credentials of one client apart: it is another one whenever it was fetched anew.
+	Serial uint64
 }
 
 // RevealHeaders returns the headers in the form of net/http.
@@ -101,6 +103,8 @@ type Client struct {
 	mu      sync.Mutex // guards what follows
 	entries map[key]*entry
 	flights map[key]*flight
+	links   map[linkKey]*linkFlight
+	serial  uint64 // of the last entry
 	ended   bool
 }
 
@@ -109,6 +113,7 @@ type key struct {
 	connection, version string
 	kind                ident.Kind // of the principal
 	uid                 string     // of the principal
+	refused             bool       // of a flight: the upstream refused what was fetched before
 }
 
 // New returns a client. It asks for nothing until Resolve is called.
@@ -145,7 +150,7 @@ func New(c Config) (*Client, error) {
 	return &Client{
 		remote: remote, log: c.Log, now: c.Now, max: c.MaxEntries,
 		tracer: c.Tracer.Tracer(scope), lookups: lookups, seconds: seconds, outcomes: outcomes,
-		entries: make(map[key]*entry), flights: make(map[key]*flight),
+		entries: make(map[key]*entry), flights: make(map[key]*flight), links: make(map[linkKey]*linkFlight),
 	}, nil
 }
 
@@ -156,15 +161,32 @@ func New(c Config) (*Client, error) {
 // unexpired credential is at hand and the authserver cannot be reached, AUTHSERVER_REFUSED when it does not accept this
 // node.
 func (c *Client) Resolve(ctx context.Context, connectionUID, version string, p ident.Principal) (*Credential, error) {
+	k := key{connection: connectionUID, version: version, kind: p.Kind, uid: p.UID}
+	return c.resolved(ctx, k, func(ctx context.Context) (*Credential, *flight, error) { return c.lookup(ctx, k) })
+}
+
+// Refused is [Client.Resolve] for a call whose server refused the credential with that serial. The authserver renews what it
+// can, once for all calls that were refused; what was fetched anew since is returned without asking. Beside the faults of
+// Resolve there is Precondition CREDENTIAL_DEAD: it cannot be renewed, somebody has to connect the server again (UP-5, UP-8).
+func (c *Client) Refused(ctx context.Context, connectionUID, version string, p ident.Principal, serial uint64) (*Credential, error) {
+	k := key{connection: connectionUID, version: version, kind: p.Kind, uid: p.UID, refused: true}
+	return c.resolved(ctx, k, func(ctx context.Context) (*Credential, *flight, error) { return c.lookupNewer(ctx, k, serial) })
+}
+
+// look returns an unexpired credential, or a flight to wait for.
+type look func(ctx context.Context) (*Credential, *flight, error)
+
+// resolved waits for what look finds, and tells how it went.
+func (c *Client) resolved(ctx context.Context, k key, find look) (*Credential, error) {
 	ctx, span := c.tracer.Start(ctx, "credential")
 	defer span.End()
-	cred, outcome, err := c.resolve(ctx, key{connection: connectionUID, version: version, kind: p.Kind, uid: p.UID})
+	cred, outcome, err := c.resolve(ctx, k, find)
 	if err != nil {
 		outcome = outcomeError
 	}
 	c.lookups.Add(ctx, 1, c.outcomes[outcome])
 	if span.IsRecording() {
-		span.SetAttributes(attribute.String(obs.PenstockConnection, connectionUID), attribute.String(obs.PenstockOutcome, outcome))
+		span.SetAttributes(attribute.String(obs.PenstockConnection, k.connection), attribute.String(obs.PenstockOutcome, outcome))
 		if f := fault.From(err); f != nil {
 			span.SetAttributes(attribute.String(obs.PenstockFaultReason, f.Reason))
 		}
@@ -180,10 +202,10 @@ const (
 	outcomeError = "error"
 )
 
-func (c *Client) resolve(ctx context.Context, k key) (cred *Credential, outcome string, err error) {
+func (c *Client) resolve(ctx context.Context, k key, find look) (cred *Credential, outcome string, err error) {
 	outcome = outcomeHit
 	for {
-		cred, f, err := c.lookup(ctx, k)
+		cred, f, err := find(ctx)
 		if cred != nil || err != nil {
 			return cred, outcome, err
 		}
@@ -212,6 +234,23 @@ func (c *Client) lookup(ctx context.Context, k key) (*Credential, *flight, error
 		if !now.Before(e.renew) && c.flights[k] == nil {
 			c.launch(ctx, k)
 		}
+		return e.credential(), nil, nil
+	}
+	f := c.flights[k]
+	if f == nil {
+		f = c.launch(ctx, k)
+	}
+	return nil, f, nil
+}
+
+// lookupNewer is lookup for a credential that was fetched after the one with a serial.
+func (c *Client) lookupNewer(ctx context.Context, k key, serial uint64) (*Credential, *flight, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return nil, nil, fault.New(fault.Unavailable, ReasonUnavailable, "The node is stopping.")
+	}
+	if e := c.entries[k.entry()]; e != nil && e.serial != serial && c.now().Before(e.expires) {
 		return e.credential(), nil, nil
 	}
 	f := c.flights[k]
@@ -282,6 +321,9 @@ func (c *Client) end() {
 		c.drop(k)
 	}
 	for _, f := range c.flights {
+		f.cancel()
+	}
+	for _, f := range c.links {
 		f.cancel()
 	}
 	c.mu.Unlock()

@@ -7,6 +7,9 @@
 // it, and fetched anew before it expires while it is in use. A dropped entry is overwritten. What was handed out to a
 // call is a copy, which goes with the call: Go cannot overwrite strings.
 //
+// Likewise it asks the authserver for the links under which people connect servers, once for calls that need one at the same
+// time.
+//
 // dispatch resolves through it, and the root tells it about denials. It must never write a credential to disk or a log, and
 // must never know what a tool or a gateway is.
 package credential

@@ -16,7 +16,8 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
-// Reasons of faults that this room makes. Others are the authserver's: CREDENTIAL_MISSING, CREDENTIAL_UNREADABLE.
+// Reasons of faults that this room makes. Others are the authserver's: CREDENTIAL_MISSING, CREDENTIAL_UNREADABLE,
+// CREDENTIAL_DEAD, TOO_MANY_CONNECT_LINKS.
 const (
 	// ReasonUnavailable: the authserver gives no answer (Unavailable).
 	ReasonUnavailable = "AUTHSERVER_UNAVAILABLE"
@@ -60,7 +61,7 @@ type answer struct {
 }
 
 func (c *Client) fetch(ctx context.Context, k key) answer {
-	m := &credentialv1.ResolveRequest{ConnectionUid: k.connection, Version: k.version}
+	m := &credentialv1.ResolveRequest{ConnectionUid: k.connection, Version: k.version, Refused: k.refused}
 	if k.uid != "" {
 		m.Principal = &credentialv1.ResolvePrincipal{Kind: string(k.kind), Uid: k.uid}
 	}
@@ -96,11 +97,14 @@ func (c *Client) land(ctx context.Context, k key, f *flight, a answer) {
 		return
 	}
 	delete(c.flights, k)
+	k = k.entry()
 	f.err = a.err
 	if a.err != nil {
 		c.failed(ctx, k, a.err)
 		return
 	}
+	c.serial++
+	a.entry.serial = c.serial
 	f.cred = a.entry.credential()
 	if c.ended || !c.now().Before(a.entry.expires) {
 		clear(a.entry.buf)
@@ -144,6 +148,8 @@ func toFault(err error) error {
 		switch fault.KindOfConnect(uint32(remote.Code())) {
 		case fault.Precondition:
 			return fault.New(fault.Precondition, info.GetReason(), remote.Message()).Because(err)
+		case fault.Exhausted:
+			return fault.New(fault.Exhausted, info.GetReason(), remote.Message()).Because(err)
 		case fault.Unauthenticated, fault.Denied:
 			// It is about this node, and must not look as if it were about the caller.
 			return fault.New(fault.Unavailable, ReasonRefused,

@@ -47,7 +47,7 @@ type authserver struct {
 
 func (a *authserver) Resolve(ctx context.Context, m *credentialv1.ResolveRequest) (*credentialv1.ResolveResponse, error) {
 	a.mu.Lock()
-	a.asked = append(a.asked, strings.TrimSpace(fmt.Sprint(m.GetConnectionUid(), " ", m.GetVersion(), " ", m.GetPrincipal().GetKind(), " ", m.GetPrincipal().GetUid())))
+	a.asked = append(a.asked, strings.TrimSpace(fmt.Sprint(m.GetConnectionUid(), " ", m.GetVersion(), " ", m.GetPrincipal().GetKind(), " ", m.GetPrincipal().GetUid()))+refusedMark(m.GetRefused()))
 	hold, fail, life, value, bare := a.hold, a.fail, a.life, a.value, a.bare
 	a.mu.Unlock()
 	if hold != nil {
@@ -68,6 +68,36 @@ func (a *authserver) Resolve(ctx context.Context, m *credentialv1.ResolveRequest
 		r.ExpireTime = timestamppb.New(time.Now().Add(life))
 	}
 	return r, nil
+}
+
+// refusedMark stands behind a question for what was refused.
+func refusedMark(refused bool) string {
+	if refused {
+		return " refused"
+	}
+	return ""
+}
+
+// CreateConnectLink makes links that are numbered.
+func (a *authserver) CreateConnectLink(ctx context.Context, m *credentialv1.CreateConnectLinkRequest) (*credentialv1.CreateConnectLinkResponse, error) {
+	a.mu.Lock()
+	a.asked = append(a.asked, fmt.Sprint("link ", m.GetUserUid(), " ", m.GetServer(), " ", m.GetClientId(), " ", m.GetGateway()))
+	n, hold, fail, bare := len(a.asked), a.hold, a.fail, a.bare
+	a.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	switch {
+	case fail != nil:
+		return nil, fail
+	case bare:
+		return &credentialv1.CreateConnectLinkResponse{}, nil
+	}
+	return &credentialv1.CreateConnectLinkResponse{Url: fmt.Sprint("https://auth.example.com/connect/", n)}, nil
 }
 
 func (a *authserver) set(change func(*authserver)) {

@@ -5,6 +5,7 @@ package dispatch
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/dispatch/exposed"
+	"github.com/penstockhq/penstock/dataplane/internal/dispatch/invite"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/dataplane/internal/wire/headerschema"
@@ -37,15 +39,15 @@ type Upstream interface {
 	Watch(ctx context.Context, o *call.Outbound, want call.Subscription, deliver func(message []byte)) error
 
 	// Notify tells all servers of a legacy session what its client has told the node. params is the raw object, nil if
-	// absent.
-	Notify(session, method string, params []byte)
+	// absent; passed are the headers of that request which servers get (G-40).
+	Notify(session, method string, params []byte, passed http.Header)
 
 	// EndSession releases what servers hold for a legacy session.
 	EndSession(session string)
 }
 
-// Credentials resolves the credential of a connection for a principal. Its faults are Precondition
-// (CREDENTIAL_MISSING) and Unavailable.
+// Credentials resolves the credential of a connection for a principal. Its faults are Precondition (CREDENTIAL_MISSING,
+// CREDENTIAL_UNREADABLE, CREDENTIAL_DEAD) and Unavailable.
 type Credentials interface {
 	Resolve(ctx context.Context, c *view.Connection, p ident.Principal) (call.Credential, error)
 }
@@ -55,11 +57,13 @@ type RateLimits interface {
 	Call(ctx context.Context, s *view.Snapshot, g *view.Gateway, p ident.Principal, t *view.Tool) error
 }
 
-// Sealer makes and opens the cursors of lists (M-70), and the ids of tasks (M-55).
+// Sealer makes and opens the cursors of lists (M-70), the ids of tasks (M-55), and what modern clients bring back when they were
+// asked to connect a server (EL-7).
 type Sealer interface {
 	SealCursor(gatewayUID, lastName string) string
 	OpenCursor(gatewayUID, cursor string) (lastName string, ok bool)
 	exposed.Sealer
+	invite.Sealer
 }
 
 // Config is what a Dispatcher needs.
@@ -67,6 +71,7 @@ type Config struct {
 	Upstream    Upstream
 	Credentials Credentials
 	Sealer      Sealer
+	Links       Links      // nil: nobody can connect servers
 	RateLimits  RateLimits // nil: there are none
 	// Changed is told that a server's lists have changed, by the names of server and connection: it is discovered anew.
 	Changed func(server, connection string)
@@ -84,6 +89,7 @@ type Dispatcher struct {
 	upstream metric.Float64Histogram
 	outcomes map[string]metric.MeasurementOption
 	hub      hub
+	shadowed shadows
 	marked   headerschema.Cache[view.Tool]
 }
 
@@ -146,7 +152,7 @@ func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink 
 		if span.IsRecording() {
 			span.SetAttributes(attribute.String(obs.ErrorType, f.Reason))
 		}
-		reply, err = answer(c.Version, &t, f) // edge logs what is left
+		reply, err = d.refused(ctx, &c, &k, &t, f) // edge logs what is left
 	} else if reply.Error != nil || reply.IsError {
 		outcome = outcomeToolError
 	}
@@ -166,28 +172,39 @@ func (d *Dispatcher) run(
 			return call.Reply{}, err
 		}
 	}
+	if err := d.returned(c, k, t); err != nil {
+		return call.Reply{}, err
+	}
 	o, err := d.outbound(ctx, c, t)
 	if err != nil {
 		return call.Reply{}, err
 	}
 	o.Method, o.Params, o.ProgressToken, o.Retryable = k.Method, k.Params, k.ProgressToken, t.retryable
-	o.State, o.Responses = k.Message.P.RequestState.Of(k.Body), k.Message.P.InputResponses.Of(k.Body)
 	o.TaskRequired = t.tool != nil && isTaskOnly(c, o.Server, t.tool)
+	d.pass(ctx, c, o)
 	if o.Client.Asker != nil {
 		o.Client.Asker = d.names(c, o.Server, t.connection).Asker(o.Client.Asker)
 	}
 	if t.tool != nil && wire.Version(o.Server.Protocol).Era() == wire.Modern {
 		o.Schema = d.mirrored(t.tool)
 	}
+	var edits wire.Edits
+	if t.round > 0 { // of this node, and of no use to the upstream
+		edits.Delete(k.Message.P.RequestState)
+		edits.Delete(k.Message.P.InputResponses)
+	} else {
+		o.State, o.Responses = k.Message.P.RequestState.Of(k.Body), k.Message.P.InputResponses.Of(k.Body)
+	}
 	if t.at.Present() {
-		var edits wire.Edits
 		edits.Replace(t.at, wire.Quote(t.value))
+	}
+	if edits.Len() > 0 {
 		o.Params = edits.AppendSpan(make([]byte, 0, len(k.Params)+len(t.value)), k.Body, k.Message.Params.Span)
 	}
 	ear := d.ear(c, o.Server, t.connection)
 	reply, err := d.send(ctx, o, ear.sink(sink), waited)
 	if err != nil {
-		return call.Reply{}, err
+		return call.Reply{}, upstreamRefused(err)
 	}
 	return d.receive(c, t, o.Server, k.Method, reply)
 }
@@ -203,7 +220,7 @@ func (d *Dispatcher) mirrored(t *view.Tool) []byte {
 
 // outbound starts a request to the server of a target, with the credential of its connection.
 func (d *Dispatcher) outbound(ctx context.Context, c *call.Caller, t *target) (*call.Outbound, error) {
-	server, connection, err := locate(c.Snapshot, t)
+	server, connection, err := locate(c, t)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -64,7 +65,7 @@ func (w *world) Watch(ctx context.Context, o *call.Outbound, want call.Subscript
 	return nil
 }
 
-func (w *world) Notify(session, method string, params []byte) {
+func (w *world) Notify(session, method string, params []byte, _ http.Header) {
 	w.ended = append(w.ended, session+" "+method+" "+string(params))
 }
 
@@ -101,6 +102,16 @@ func (*world) SealCursor(gateway, last string) string { return gateway + "!" + l
 
 func (*world) OpenCursor(gateway, cursor string) (string, bool) {
 	return strings.CutPrefix(cursor, gateway+"!")
+}
+
+func (*world) SealInvite(gateway string, plain []byte) string {
+	return "pst1." + gateway + "!" + hex.EncodeToString(plain)
+}
+
+func (*world) OpenInvite(gateway, token string) ([]byte, bool) {
+	text, ok := strings.CutPrefix(token, "pst1."+gateway+"!")
+	plain, err := hex.DecodeString(text)
+	return plain, ok && err == nil
 }
 
 func (*world) SealTask(gateway string, plain []byte) string {

@@ -24,7 +24,7 @@ func (d *Dispatcher) Home(ctx context.Context, c call.Caller, k call.Call) (node
 	if err != nil || t.empty {
 		return ""
 	}
-	server, connection, err := locate(c.Snapshot, &t)
+	server, connection, err := locate(&c, &t)
 	if err != nil || !server.Homed {
 		return ""
 	}

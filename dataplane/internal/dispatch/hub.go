@@ -44,6 +44,7 @@ func (d *Dispatcher) join(c *call.Caller, t *target, l *listener) (settled <-cha
 		w = &watch{listeners: make(map[*listener]struct{}), stop: stop, settled: make(chan struct{})}
 		h.watches[key] = w
 		shared := *c
+		shared.Passed = nil // of the one that came first
 		on := *t
 		h.running.Go(func() { d.watchLists(ctx, &shared, on, w) })
 	}
@@ -70,7 +71,7 @@ func (d *Dispatcher) Close() {
 }
 
 // watchLists runs until the watch is stopped. Whoever listens first lends its snapshot; the connection's credential is
-// the same for all (only pinned connections are watched), and no capability of a client is offered.
+// the same for all: who else chooses it has it, too. And no capability of a client is offered.
 func (d *Dispatcher) watchLists(ctx context.Context, c *call.Caller, t target, w *watch) {
 	c.Client = call.Client{}
 	settle := sync.OnceFunc(func() { close(w.settled) })
@@ -81,11 +82,11 @@ func (d *Dispatcher) watchLists(ctx context.Context, c *call.Caller, t target, w
 		want := call.Subscription{
 			Tools: caps.ToolsChanged, Prompts: caps.PromptsChanged, Resources: caps.ResourcesChanged,
 			Established: func() {
-				d.Changed(t.server, t.connection) // it told nobody of what changed while nobody was connected
+				d.relist(c, t.server, t.connection) // it told nobody of what changed while nobody was connected
 				settle()
 			},
 		}
-		err = d.Upstream.Watch(ctx, o, want, func(message []byte) { d.listChanged(t.server, t.connection, noticeOf(message), w) })
+		err = d.Upstream.Watch(ctx, o, want, func(message []byte) { d.listChanged(c, &t, noticeOf(message), w) })
 	}
 	if err != nil && ctx.Err() == nil {
 		d.Log.InfoContext(ctx, "server not watched", slog.String(obs.AttrServer, t.server), obs.Fault(err))
@@ -94,17 +95,24 @@ func (d *Dispatcher) watchLists(ctx context.Context, c *call.Caller, t target, w
 
 // listChanged has the server discovered anew; the change reaches clients with the view. Resources are in no view, so
 // clients are told at once.
-func (d *Dispatcher) listChanged(server, connection, method string, w *watch) {
+func (d *Dispatcher) listChanged(c *call.Caller, t *target, method string, w *watch) {
 	switch method {
 	case noticeTools, noticePrompts:
-		d.Changed(server, connection)
+		d.relist(c, t.server, t.connection)
 	case noticeResources:
-		d.Changed(server, connection) // for templates and authorities
+		d.relist(c, t.server, t.connection) // for templates and authorities
 		d.hub.mu.Lock()
 		defer d.hub.mu.Unlock()
 		for l := range w.listeners {
-			l.resourcesChanged(server)
+			l.resourcesChanged(t.server)
 		}
+	}
+}
+
+// relist has a server discovered anew, where what it shows over the connection says what it has.
+func (d *Dispatcher) relist(c *call.Caller, server, connection string) {
+	if found := c.Snapshot.Connection(connection); found == nil || c.Gateway.Lists(found) {
+		d.Changed(server, connection)
 	}
 }
 

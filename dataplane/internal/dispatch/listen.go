@@ -106,18 +106,22 @@ func (d *Dispatcher) Attach(c call.Caller, deliver func(message []byte)) (detach
 	}
 }
 
-// reach resolves a connection that the gateway leads to.
+// reach resolves a connection that the gateway leads to, or may for this caller.
 func (d *Dispatcher) reach(ctx context.Context, c *call.Caller, connection string) (*call.Outbound, error) {
 	t := target{what: "gateway", connection: connection}
-	for _, f := range c.Gateway.Features {
-		if f.Connection == connection {
-			t.server = f.Server
+	found := c.Snapshot.Connection(connection)
+	leads := func(server, pinned string, atCall bool) {
+		if pinned == connection {
+			t.server = server
+		} else if s := c.Snapshot.Server(server); atCall && s != nil && c.Snapshot.MayRunWith(s, found, c.Principal) {
+			t.server = server
 		}
 	}
+	for _, f := range c.Gateway.Features {
+		leads(f.Server, f.Connection, f.AtCall)
+	}
 	for _, tool := range c.Gateway.Tools {
-		if tool.Connection == connection {
-			t.server = tool.Server
-		}
+		leads(tool.Server, tool.Connection, tool.AtCall)
 	}
 	return d.outbound(ctx, c, &t)
 }
@@ -136,23 +140,33 @@ func (d *Dispatcher) joinAll(c *call.Caller, l *listener) (settled []<-chan stru
 	}
 }
 
-// behind returns the servers of the gateway that can be watched, each with the connection it is read with.
+// behind returns the servers of the gateway that can be watched, each with the connection it is read with. One that is
+// resolved at the call is watched with what the caller's calls run with, if there is such a connection.
 func behind(c *call.Caller) (found []target) {
 	seen := make(map[string]struct{})
-	note := func(server, connection string) {
-		if _, known := seen[server]; known || connection == "" || c.Snapshot.Denied("server", server) {
+	note := func(name, connection string, atCall bool) {
+		if _, known := seen[name]; known || connection == "" && !atCall || c.Snapshot.Denied("server", name) {
 			return
 		}
-		seen[server] = struct{}{}
-		if watchable(c.Snapshot.Server(server)) {
-			found = append(found, target{what: "gateway", server: server, connection: connection})
+		seen[name] = struct{}{}
+		server := c.Snapshot.Server(name)
+		if !watchable(server) {
+			return
 		}
+		t := target{what: "gateway", server: name, connection: connection, atCall: atCall}
+		if atCall {
+			if _, _, err := locate(c, &t); err != nil {
+				return
+			}
+			t.atCall = false // who shares the watch shares the connection
+		}
+		found = append(found, t)
 	}
 	for _, f := range c.Gateway.Features {
-		note(f.Server, f.Connection)
+		note(f.Server, f.Connection, f.AtCall)
 	}
 	for _, t := range c.Gateway.Tools {
-		note(t.Server, t.Connection)
+		note(t.Server, t.Connection, t.AtCall)
 	}
 	return found
 }
@@ -225,7 +239,7 @@ func parts(c *call.Caller, uris []string) (found []part) {
 		if !known {
 			i = len(found)
 			at[f.Server] = i
-			found = append(found, part{target: target{what: "resource", server: f.Server, connection: f.Connection}})
+			found = append(found, part{target: target{what: "resource", server: f.Server, connection: f.Connection, atCall: f.AtCall}})
 		}
 		found[i].uris = append(found[i].uris, upstream)
 	}
@@ -248,7 +262,7 @@ func (d *Dispatcher) watchResources(ctx context.Context, c *call.Caller, p part,
 
 // Notify tells the upstreams of a session what its client has told the node.
 func (d *Dispatcher) Notify(c call.Caller, method string, params []byte) {
-	d.Upstream.Notify(c.Client.Session, method, params)
+	d.Upstream.Notify(c.Client.Session, method, params, c.Passed)
 }
 
 // EndSession releases what upstreams hold for a session.
@@ -285,10 +299,10 @@ func (e *ear) hear(message []byte) []byte {
 	}
 	switch noticeOf(message) {
 	case noticeTools, noticePrompts:
-		e.d.Changed(e.server.Name, e.connection)
+		e.d.relist(e.caller, e.server.Name, e.connection)
 		return nil
 	case noticeResources:
-		e.d.Changed(e.server.Name, e.connection)
+		e.d.relist(e.caller, e.server.Name, e.connection)
 		if e.listener != nil {
 			e.listener.resourcesChanged(e.server.Name)
 		}

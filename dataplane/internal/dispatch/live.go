@@ -113,7 +113,7 @@ func (d *Dispatcher) ask(ctx context.Context, c *call.Caller, p place) (page pag
 	if feature == nil || server == nil || c.Snapshot.Denied("server", p.Server) || !server.Capabilities.Resources {
 		return pageOf{}
 	}
-	raw, err := d.askRaw(ctx, c, &target{what: "resource", server: p.Server, connection: feature.Connection}, p.Cursor)
+	raw, err := d.askRaw(ctx, c, &target{what: "resource", server: p.Server, connection: feature.Connection, atCall: feature.AtCall}, p.Cursor)
 	if err == nil {
 		page, err = d.read(c, p, raw)
 	}
@@ -137,6 +137,7 @@ func (d *Dispatcher) askRaw(ctx context.Context, c *call.Caller, t *target, curs
 	if cursor != nil {
 		o.Params = append(wire.AppendString([]byte(`{"cursor":`), *cursor), '}')
 	}
+	d.pass(ctx, c, o)
 	ear := d.ear(c, o.Server, t.connection)
 	var waited time.Duration
 	reply, err := d.send(ctx, o, ear.sink(func([]byte) error { return nil }), &waited)

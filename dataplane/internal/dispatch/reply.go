@@ -29,6 +29,16 @@ const (
 	ReasonUnreadable        = "UPSTREAM_RESULT_INVALID"
 	// ReasonCredentialMissing is the authserver's word, too, for a secret that was deleted.
 	ReasonCredentialMissing = "CREDENTIAL_MISSING"
+	// ReasonRequiresUser: only a person's connection would do, and the caller is none (UP-2).
+	ReasonRequiresUser = "CREDENTIAL_REQUIRES_USER"
+	// ReasonAuthFailed: the upstream refused the credential, a renewed one too where there is one (UP-8).
+	ReasonAuthFailed = "UPSTREAM_AUTH_FAILED"
+	// ReasonScope is upstream's word, too: the credential is good for less than the call needs (UP-8).
+	ReasonScope = "UPSTREAM_INSUFFICIENT_SCOPE"
+	// ReasonConnectDeclined: the person did not agree to open the page (EL-8).
+	ReasonConnectDeclined = "CONNECT_DECLINED"
+	// ReasonState is bridge's word, too: the requestState is not one that this client was given for this request (EL-7).
+	ReasonState = "REQUEST_STATE_INVALID"
 )
 
 func held(t *view.Tool) error {
@@ -43,8 +53,8 @@ func noCredential(c *view.Connection, what string) error {
 }
 
 // answer turns a fault that happened after the tool was found into a result with isError, or keeps it a fault where the
-// table of style.md §5 has a protocol error: that is all methods but tools/call.
-func answer(v wire.Version, t *target, f *fault.Fault) (call.Reply, error) {
+// table of style.md §5 has a protocol error: that is all methods but tools/call. url is the link that mends it, if there is one.
+func answer(v wire.Version, t *target, f *fault.Fault, url string) (call.Reply, error) {
 	switch f.Kind {
 	case fault.Precondition:
 		if t.tool == nil { // nobody reads it but the client: to it the server cannot be reached
@@ -57,12 +67,12 @@ func answer(v wire.Version, t *target, f *fault.Fault) (call.Reply, error) {
 	default:
 		return call.Reply{}, f
 	}
-	return call.Reply{Result: toolError(v, t, f), IsError: true}, nil
+	return call.Reply{Result: toolError(v, t, f, url), IsError: true}, nil
 }
 
 // toolError is a result with isError: the text for the model, and for clients that know structuredContent the typed
 // penstock_error of G-13.
-func toolError(v wire.Version, t *target, f *fault.Fault) []byte {
+func toolError(v wire.Version, t *target, f *fault.Fault, url string) []byte {
 	b := append([]byte(nil), `{"content":[{"type":"text","text":`...)
 	b = wire.AppendString(b, f.Public)
 	b = append(b, `}],"isError":true`...)
@@ -71,8 +81,11 @@ func toolError(v wire.Version, t *target, f *fault.Fault) []byte {
 		b = wire.AppendString(b, f.Reason)
 		b = append(b, `,"server":`...)
 		b = wire.AppendString(b, t.server)
+		if url != "" {
+			b = wire.AppendString(append(b, `,"connect_url":`...), url)
+		}
 		b = append(b, `,"retryable":`...)
-		b = strconv.AppendBool(b, retryable(t, f))
+		b = strconv.AppendBool(b, url != "" || retryable(t, f))
 		if f.Retry > 0 {
 			b = append(b, `,"retry_after_ms":`...)
 			b = strconv.AppendInt(b, f.Retry.Milliseconds(), 10)
@@ -111,7 +124,7 @@ func (d *Dispatcher) receive(c *call.Caller, t *target, server *view.Server, met
 		return call.Reply{}, unreadable(err)
 	}
 	var edits wire.Edits
-	seen, err := convert.Result(&edits, r.Result, convert.Options{To: c.Version, Prompt: method == methodGetPrompt})
+	seen, err := convert.Result(&edits, r.Result, convert.Options{To: c.Version, Prompt: method == methodGetPrompt, Task: method == methodTask})
 	if err != nil {
 		return call.Reply{}, err
 	}

@@ -26,14 +26,16 @@ const whatMethod = "method"
 
 // target is who answers a request, and the one value in it that differs on the two sides.
 type target struct {
-	what               string // for texts: "tool", "prompt", "resource"
-	exposed            string // name that the client knows, for traces
-	server, connection string
+	what               string     // for texts: "tool", "prompt", "resource"
+	exposed            string     // name that the client knows, for traces
+	server, connection string     // connection is empty until one is chosen
+	atCall             bool       // the connection is chosen for the caller (G-12)
 	tool               *view.Tool // nil for other methods than tools/call
 	at                 wire.Span  // of the value that is replaced; absent for none
 	value              string     // what it is replaced with
 	retryable          bool
-	empty              bool // the server cannot answer, and an empty answer says so
+	round              uint8 // how often the person was asked to connect the server
+	empty              bool  // the server cannot answer, and an empty answer says so
 }
 
 // find returns the target of a request. What the caller does not see is the same NotFound fault as what does not exist
@@ -47,7 +49,7 @@ func (d *Dispatcher) find(c *call.Caller, k *call.Call) (target, error) {
 			return target{}, fault.Newf(fault.NotFound, ReasonUnknownTool, "Unknown tool: %s", k.Name)
 		}
 		return target{
-			what: "tool", exposed: tool.Exposed, server: tool.Server, connection: tool.Connection, tool: tool,
+			what: "tool", exposed: tool.Exposed, server: tool.Server, connection: tool.Connection, atCall: tool.AtCall, tool: tool,
 			at: p.Name.Span, value: tool.Upstream, retryable: tool.Retryable,
 		}, nil
 	case methodGetPrompt:
@@ -69,7 +71,7 @@ func findPrompt(c *call.Caller, name string, at wire.Span) (target, error) {
 		return target{}, fault.Newf(fault.NotFound, ReasonUnknownPrompt, "Unknown prompt: %s", name)
 	}
 	return target{
-		what: "prompt", exposed: prompt.Exposed, server: prompt.Server, connection: prompt.Connection,
+		what: "prompt", exposed: prompt.Exposed, server: prompt.Server, connection: prompt.Connection, atCall: prompt.AtCall,
 		at: at, value: prompt.Upstream, retryable: true,
 	}, nil
 }
@@ -80,7 +82,7 @@ func findResource(c *call.Caller, uri string, at wire.Span) (target, error) {
 		return target{}, noResource()
 	}
 	return target{
-		what: "resource", exposed: uri, server: f.Server, connection: f.Connection, at: at, value: upstream, retryable: true,
+		what: "resource", exposed: uri, server: f.Server, connection: f.Connection, atCall: f.AtCall, at: at, value: upstream, retryable: true,
 	}, nil
 }
 
@@ -110,14 +112,14 @@ func findAlone(c *call.Caller) (target, error) {
 	var found compile.Feature
 	for _, t := range c.Gateway.Tools {
 		if found.Server == "" {
-			found = compile.Feature{Server: t.Server, Connection: t.Connection}
+			found = compile.Feature{Server: t.Server, Connection: t.Connection, AtCall: t.AtCall}
 		}
 		if t.Server != found.Server {
 			return target{}, fault.New(fault.NotFound, ReasonUnknownMethod, "Method not found")
 		}
 	}
 	for _, f := range c.Gateway.Features {
-		if found.Server == "" || found.Connection == "" {
+		if found.Server == "" || found.Connection == "" && !found.AtCall {
 			found = f
 		}
 		if f.Server != found.Server {
@@ -127,16 +129,25 @@ func findAlone(c *call.Caller) (target, error) {
 	if found.Server == "" || c.Snapshot.Denied("server", found.Server) {
 		return target{}, fault.New(fault.NotFound, ReasonUnknownMethod, "Method not found")
 	}
-	return target{what: whatMethod, server: found.Server, connection: found.Connection}, nil
+	return target{what: whatMethod, server: found.Server, connection: found.Connection, atCall: found.AtCall}, nil
 }
 
-// locate finds the server and the pinned connection of a target. A deleted connection leaves the assignment in place; the
-// call says which one is missing (G-11).
-func locate(s *view.Snapshot, t *target) (*view.Server, *view.Connection, error) {
+// locate finds the server and the connection of a target, which it notes in the target where it is chosen at the call. A
+// deleted connection leaves the assignment in place; the call says which one is missing (G-11).
+func locate(c *call.Caller, t *target) (*view.Server, *view.Connection, error) {
+	s := c.Snapshot
 	server := s.Server(t.server)
 	if server == nil || s.Denied("server", t.server) {
 		return nil, nil, fault.Newf(fault.Precondition, ReasonServerMissing,
 			"The server %q behind this %s was removed. Ask an administrator of the gateway.", t.server, t.what)
+	}
+	if t.atCall {
+		connection := s.Choose(c.Gateway, server, c.Principal)
+		if connection == nil {
+			return nil, nil, noConnection(c, server, t)
+		}
+		t.connection = connection.Name
+		return server, connection, nil
 	}
 	connection := s.Connection(t.connection)
 	if connection == nil || s.Denied("connection", t.connection) {

@@ -45,10 +45,17 @@ func (d *Dispatcher) findTask(c *call.Caller, k *call.Call) (target, error) {
 	}, nil
 }
 
-// isBehind reports whether the gateway still has a tool that runs where the task does.
+// isBehind reports whether the gateway still has a tool that runs where the task does, or may for this caller.
 func isBehind(c *call.Caller, t *exposed.Task) bool {
 	return !c.Snapshot.Denied("server", t.Server) && slices.ContainsFunc(c.Snapshot.Tools(c.Gateway), func(tool *view.Tool) bool {
-		return tool.Server == t.Server && tool.Connection == t.Connection
+		switch {
+		case tool.Server != t.Server:
+			return false
+		case tool.AtCall:
+			server := c.Snapshot.Server(t.Server)
+			return server != nil && c.Snapshot.MayRunWith(server, c.Snapshot.Connection(t.Connection), c.Principal)
+		}
+		return tool.Connection == t.Connection
 	})
 }
 

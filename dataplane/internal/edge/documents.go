@@ -7,9 +7,10 @@ import (
 	"strings"
 
 	"github.com/penstockhq/penstock/dataplane/internal/edge/metadata"
+	"github.com/penstockhq/penstock/dataplane/internal/view"
 )
 
-// Issuer is the authorization server whose tokens gateways with OAuth accept (issuer room).
+// Issuer is the authorization server whose tokens gateways with OAuth or ID-JAG accept (issuer room).
 type Issuer interface {
 	// Issuer returns its identifier, empty as long as it is not known.
 	Issuer() string
@@ -74,7 +75,8 @@ func (x *request) serverMetadata() ([]byte, bool) {
 	return body, body != nil
 }
 
-// resourceMetadata is the document of one gateway (RS-1). A gateway without OAuth has none, as if it did not exist (RS-16).
+// resourceMetadata is the document of one gateway (RS-1). A gateway that accepts no token of an
+// authorization server has none, as if it did not exist (RS-16).
 func (x *request) resourceMetadata(path string) ([]byte, bool) {
 	form, name, ok := metadata.Named(path)
 	if !ok {
@@ -87,17 +89,26 @@ func (x *request) resourceMetadata(path string) ([]byte, bool) {
 		return nil, false
 	}
 	g := s.Gateway(name)
-	if g == nil || !g.OAuth || x.h.issuer == nil {
+	if g == nil || !x.h.hasServers(s, g) {
 		x.notHere("There is nothing at this address.")
 		return nil, false
 	}
-	issuer := x.h.issuer.Issuer()
-	if issuer == "" {
-		x.noIssuer()
-		return nil, false
+	var issuers []string
+	if g.AccessTokens() && x.h.issuer != nil {
+		own := x.h.issuer.Issuer()
+		if own == "" {
+			x.noIssuer()
+			return nil, false
+		}
+		issuers = append(issuers, own)
 	}
-	x.out = metadata.Append(x.out[:0], x.h.origin, form, issuer, g)
+	x.out = metadata.Append(x.out[:0], x.h.origin, form, append(issuers, s.Issuers(g)...), g)
 	return x.out, true
+}
+
+// hasServers reports whether the gateway accepts tokens of an authorization server: ours, or an identity provider.
+func (h *Handler) hasServers(s *view.Snapshot, g *view.Gateway) bool {
+	return g.AccessTokens() && h.issuer != nil || s.Issuers(g) != nil
 }
 
 func (x *request) noIssuer() {
@@ -105,9 +116,9 @@ func (x *request) noIssuer() {
 }
 
 // metadataURL is where the client finds out how to get a token, in the form in which it named the gateway; empty if the
-// gateway has no OAuth.
+// gateway accepts no token of an authorization server.
 func (x *request) metadataURL() string {
-	if x.gateway == nil || !x.gateway.OAuth || x.h.issuer == nil {
+	if x.gateway == nil || !x.h.hasServers(x.snapshot, x.gateway) {
 		return ""
 	}
 	return metadata.URL(x.h.origin, x.named)

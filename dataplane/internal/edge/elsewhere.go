@@ -43,6 +43,7 @@ type Detour struct {
 	Why        string // answer, message, resume, held, home
 	GatewayUID string
 	Principal  ident.Principal
+	Passed     http.Header // headers of the client that servers get (G-40)
 	Body       []byte
 	Unwanted   func(status int) bool // answers that are not for the client; nil for none
 }
@@ -109,7 +110,7 @@ func (x *request) isElsewhere(node string) bool {
 
 // forward has another node answer with w, as long as the caller may have it. With a nil error the request is answered.
 func (x *request) forward(w http.ResponseWriter, d Detour) error {
-	d.GatewayUID, d.Principal = x.gateway.UID, x.principal
+	d.GatewayUID, d.Principal, d.Passed = x.gateway.UID, x.principal, x.passed()
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	x.cancel = cancel
 	var watched sync.WaitGroup

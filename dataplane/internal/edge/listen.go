@@ -302,7 +302,7 @@ func (c *channel) renew() bool {
 		return true
 	}
 	changes.Between(was, old, x.snapshot, x.gateway).Notifications(func(m []byte) { c.out.Send(m) })
-	if old != x.gateway || was.HasDenials() || x.snapshot.HasDenials() {
+	if old != x.gateway || was.HasDenials() || x.snapshot.HasDenials() || x.snapshot.Rechosen(was, old, x.principal) {
 		c.Refresh() // what upstreams tell is mapped by the gateway as it was
 	}
 	return true

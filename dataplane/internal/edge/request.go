@@ -15,6 +15,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/edge/crowd"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/intake"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/measure"
+	"github.com/penstockhq/penstock/dataplane/internal/edge/passed"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/result"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
 	"github.com/penstockhq/penstock/dataplane/internal/session/replay"
@@ -124,8 +125,16 @@ func (x *request) seat() crowd.Seat {
 func (x *request) caller() call.Caller {
 	return call.Caller{
 		Principal: x.principal, Snapshot: x.snapshot, Gateway: x.gateway, Version: x.version, Client: x.client,
-		Traceparent: x.trace.Parent, Tracestate: x.trace.State, RequestID: x.requestID(),
+		Passed: x.passed(), Traceparent: x.trace.Parent, Tracestate: x.trace.State, RequestID: x.requestID(),
 	}
+}
+
+// passed are the headers that servers get of the client's (G-40).
+func (x *request) passed() http.Header {
+	if len(x.gateway.PassedHeaders) == 0 {
+		return nil
+	}
+	return passed.Of(x.r.Header, x.gateway.PassedHeaders)
 }
 
 // recheck takes the newest snapshot and reports whether the same principal may still use the gateway by it, with a token

@@ -147,7 +147,7 @@ func (x *request) resubscribe(ctx context.Context, relay *subscribe.Relay) bool 
 		return true
 	}
 	changes.Between(was, old, x.snapshot, x.gateway).Notifications(relay.Tell)
-	if old == x.gateway && !was.HasDenials() && !x.snapshot.HasDenials() {
+	if old == x.gateway && !was.HasDenials() && !x.snapshot.HasDenials() && !x.snapshot.Rechosen(was, old, x.principal) {
 		return true
 	}
 	honoured, err := x.h.dispatch.Subscribe(x.caller(), relay.Honoured())

@@ -25,6 +25,7 @@ const (
 	kindUser       = "user"
 	kindToken      = "bearer_token"
 	kindClient     = "oauth_client"
+	kindProvider   = "identity_provider"
 )
 
 // Denials are told what a denial takes away, so that credentials and upstream sessions of it can be dropped.
@@ -39,14 +40,20 @@ type Compiler struct {
 	denials Denials
 
 	current *view.View
-	tokens  map[string][sha256.Size]byte   // token name to hash, so that a tombstone finds its entry
+	tokens  map[string][]tokenHash         // token name to its hashes, so that a tombstone finds its entries
 	waiting map[string]map[string]struct{} // gateway to tools of its assignments that show nothing yet
 	where   places
 }
 
+// tokenHash is the SHA-256 of a bearer token's text.
+type tokenHash = [sha256.Size]byte
+
 // Features returns what nodes of this release enforce, in the words by which admission asks for it (D-37).
 func Features() []string {
-	return []string{"bearer_token", "oauth", "rate_limits", "required_scopes", "server_features", "sse", "stdio", "streamable_http", "upstream_oauth"}
+	return []string{
+		"bearer_token", "id_jag", "jwks", "oauth", "passthrough_headers", "rate_limits", "required_scopes", "resolve_at_call_time",
+		"server_features", "sse", "stdio", "streamable_http", "token_rotation", "upstream_oauth",
+	}
 }
 
 // New returns a compiler that publishes to holder and tells denials what was taken away.
@@ -92,7 +99,7 @@ func (c *Compiler) applyAll(s node.State) []node.Reject {
 	c.tokens, c.waiting, c.where = nil, nil, places{}
 	p := c.newPass(s, nil)
 	var touched []node.Key
-	for _, kind := range []string{kindUser, kindTeam, kindServer, kindConnection, kindToken, kindClient, kindGateway} {
+	for _, kind := range []string{kindUser, kindTeam, kindServer, kindConnection, kindToken, kindClient, kindProvider, kindGateway} {
 		s.Names(kind, func(name string) bool {
 			touched = append(touched, node.Key{Kind: kind, Name: name})
 			return true

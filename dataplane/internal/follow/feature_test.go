@@ -85,7 +85,7 @@ func TestFeatureOfNewerNodes(t *testing.T) {
 		t.Fatal(rejects)
 	}
 	newer := feature("a")
-	newer.Mode = &resourcev1.ServerFeature_ResolveAtCallTime{ResolveAtCallTime: &resourcev1.ResolveAtCallTime{}}
+	newer.Mode = nil // one that only newer nodes can read
 	key := s.gateway("eng", func(g *resourcev1.Gateway) { g.ServerFeatures = []*resourcev1.ServerFeature{newer} })
 	for name, touched := range map[string][]node.Key{"change": {key}, "full state": nil} {
 		rejects := c.Apply(t.Context(), s, touched, false)

@@ -4,6 +4,7 @@ package follow
 
 import (
 	"crypto/sha256"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,6 +48,56 @@ func TestOAuthClients(t *testing.T) {
 	c.Apply(t.Context(), s, []node.Key{k}, false)
 	if found, refused := holder.Load().Client("ci"); found != nil || refused {
 		t.Errorf("client %+v, refused %v", found, refused)
+	}
+}
+
+// Identity providers whose tokens gateways accept come, change and go; a gateway knows which of their tokens.
+func TestIdentityProviders(t *testing.T) {
+	holder := view.NewHolder()
+	c := New(holder, nil)
+	s := newState(t)
+	provider := func(change func(p *resourcev1.IdentityProvider)) node.Key {
+		p := &resourcev1.IdentityProvider{Name: "okta", Uid: "u", Issuer: "https://idp.example", ClientId: "c", GatewayTokens: true}
+		change(p)
+		return s.put(&distributionv1.Resource{Kind: "identity_provider", Name: "okta", Body: &distributionv1.Resource_IdentityProvider{IdentityProvider: p}})
+	}
+	k := provider(func(*resourcev1.IdentityProvider) {})
+	s.put(&distributionv1.Resource{Kind: "gateway", Name: "eng", Body: &distributionv1.Resource_Gateway{Gateway: &resourcev1.Gateway{
+		Name: "eng", Uid: "g", Visibility: &resourcev1.Visibility{Kind: &resourcev1.Visibility_Organization{Organization: &resourcev1.OrganizationVisibility{}}},
+		Authentication: &resourcev1.Authentication{Jwks: &resourcev1.JwksAuthentication{Issuers: []*resourcev1.JwksIssuer{{IdentityProvider: "okta", Audiences: []string{"a"}}}}},
+	}}})
+	if rejects := c.Apply(t.Context(), s, nil, false); len(rejects) > 0 {
+		t.Fatalf("rejected %v", rejects)
+	}
+	accepts := func(issuer string) (*view.Provider, *view.JWKSIssuer) {
+		now := holder.Load()
+		return now.Accepts(now.Gateway("eng"), issuer)
+	}
+	p, rules := accepts("https://idp.example")
+	if p == nil || p.MaxTokenAge != 24*time.Hour || !slices.Equal(p.Algorithms, []string{"ES256", "RS256", "PS256", "EdDSA"}) ||
+		rules.SubjectClaim != "sub" || !slices.Equal(rules.ScopeClaims, []string{"scope", "scp"}) {
+		t.Errorf("with defaults: %+v, %+v", p, rules)
+	}
+	if p, _ := accepts("https://idp.example/"); p != nil {
+		t.Error("another issuer is accepted")
+	}
+	for name, change := range map[string]func(p *resourcev1.IdentityProvider){
+		"no tokens": func(p *resourcev1.IdentityProvider) { p.GatewayTokens = false },
+		"disabled":  func(p *resourcev1.IdentityProvider) { p.Disabled = true },
+		"another":   func(p *resourcev1.IdentityProvider) { p.Issuer = "https://other.example" },
+	} {
+		provider(change)
+		if rejects := c.Apply(t.Context(), s, []node.Key{k}, true); len(rejects) > 0 {
+			t.Fatalf("%s: rejected %v", name, rejects)
+		}
+		if p, _ := accepts("https://idp.example"); p != nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	delete(s.resources, k)
+	c.Apply(t.Context(), s, []node.Key{k}, false)
+	if p, _ := accepts("https://other.example"); p != nil {
+		t.Error("a provider that is gone is accepted")
 	}
 }
 

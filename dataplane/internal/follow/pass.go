@@ -23,7 +23,7 @@ type pass struct {
 	before  *view.View
 	builder *view.Builder
 	where   *places // of the state before
-	tokens  map[string][sha256.Size]byte
+	tokens  map[string][]tokenHash
 	copied  bool // tokens are the pass's own
 	waiting map[string]map[string]struct{}
 	rejects []node.Reject
@@ -165,6 +165,12 @@ func (p *pass) putFlat(k node.Key) {
 		} else {
 			p.builder.PutClient(k.Name, compile.MakeOAuthClient(r.GetOauthClient()))
 		}
+	case kindProvider:
+		if r == nil {
+			p.builder.PutProvider(k.Name, nil)
+		} else {
+			p.builder.PutProvider(k.Name, compile.MakeProvider(r.GetIdentityProvider()))
+		}
 	case kindToken:
 		p.putToken(k)
 	}
@@ -172,24 +178,36 @@ func (p *pass) putFlat(k node.Key) {
 
 func (p *pass) putToken(k node.Key) {
 	r := p.state.Get(k.Kind, k.Name)
-	if r != nil {
-		hash, t, err := compile.MakeToken(r.GetBearerToken())
-		if err != nil {
-			p.rejects = append(p.rejects, reject(r, err))
-			return
-		}
+	if r == nil {
 		p.dropToken(k.Name)
-		p.ownTokens()
-		p.tokens[k.Name] = hash
-		p.builder.PutToken(hash, t)
+		return
+	}
+	hash, t, err := compile.MakeToken(r.GetBearerToken())
+	if err != nil {
+		p.rejects = append(p.rejects, reject(r, err))
+		return
+	}
+	before, old, err := compile.MakePreviousToken(r.GetBearerToken(), t)
+	if err != nil {
+		p.rejects = append(p.rejects, reject(r, err))
 		return
 	}
 	p.dropToken(k.Name)
+	p.ownTokens()
+	hashes := []tokenHash{hash}
+	if old != nil {
+		p.builder.PutToken(before, old)
+		hashes = append(hashes, before)
+	}
+	p.builder.PutToken(hash, t) // last: it counts if both are one
+	p.tokens[k.Name] = hashes
 }
 
 func (p *pass) dropToken(name string) {
-	if hash, ok := p.tokens[name]; ok {
-		p.builder.DeleteToken(hash)
+	if hashes, ok := p.tokens[name]; ok {
+		for _, hash := range hashes {
+			p.builder.DeleteToken(hash)
+		}
 		p.ownTokens()
 		delete(p.tokens, name)
 	}
@@ -202,7 +220,7 @@ func (p *pass) ownTokens() {
 	}
 	p.copied = true
 	if p.tokens = maps.Clone(p.tokens); p.tokens == nil {
-		p.tokens = make(map[string][sha256.Size]byte)
+		p.tokens = make(map[string][]tokenHash)
 	}
 }
 

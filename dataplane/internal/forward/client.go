@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -95,13 +96,15 @@ type Request struct {
 	Why        string
 	GatewayUID string
 	Principal  ident.Principal
-	Body       []byte // as the client sent it; read until Forward returns
+	// Passed are headers of the client that the gateway hands to servers, in canonical form (G-40).
+	Passed http.Header
+	Body   []byte // as the client sent it; read until Forward returns
 	// Unwanted, if not nil, says which statuses of the answer are not for the client.
 	Unwanted func(status int) bool
 }
 
 // Forward has another node answer r, which is of a client of this node, and passes the answer on to w as it comes. The
-// Authorization header and all others that are not of MCP stay here. When r's context ends, the other node is told. The
+// Authorization header and all others that are neither of MCP nor passed stay here. When r's context ends, the other node is told. The
 // status is the answer's, 0 if there is none.
 //
 // With an error nothing was sent to the client, but for PEER_BROKEN. Faults have the reasons of this package, or are
@@ -179,6 +182,7 @@ func (c *Client) send(ctx context.Context, p *peer, r *http.Request, d Request) 
 		return nil, refused(err)
 	}
 	out.Header = outgoing(r.Header)
+	maps.Copy(out.Header, d.Passed)
 	out.Header.Set(headerFrom, c.cfg.Self.Name)
 	out.Header.Set(headerWhy, d.Why)
 	out.Header.Set(headerGateway, d.GatewayUID)

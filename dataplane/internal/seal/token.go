@@ -30,6 +30,8 @@ const (
 	Task Kind = "task"
 	// RequestState is what a modern client gives back with its answers (M-78).
 	RequestState Kind = "request_state"
+	// Invite is the same where the node itself asked, to connect a server (EL-7).
+	Invite Kind = "invite"
 )
 
 // The kinds of what nodes share through a store, which is not to read it (M-89). They are sealed as bytes, not as text.

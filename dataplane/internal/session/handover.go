@@ -47,6 +47,9 @@ func (s *Session) Claim(ctx context.Context) (moved bool) {
 	}
 	given := m.expect(givenKey(s.key))
 	defer m.forgo(given)
+	s.mu.Lock()
+	s.arrive()
+	s.mu.Unlock()
 	before, _ := s.own(ctx)
 	s.mu.Lock()
 	s.claimed = true
@@ -68,6 +71,7 @@ func (s *Session) Linger(ctx context.Context, l Listener, stop func()) {
 	s.mu.Lock()
 	left := s.listener == l
 	if left {
+		s.arrived()
 		s.listener = nil
 		s.used.Store(time.Now().UnixNano())
 	}
@@ -94,6 +98,7 @@ func (s *Session) Hears(l Listener) (before Listener) {
 		return nil
 	}
 	s.hears = true
+	s.arrived()
 	b := s.behind
 	s.behind = nil
 	s.mu.Unlock()

@@ -80,6 +80,7 @@ func (s *Session) yield(generation int64) (lost, streaming bool, left *behind) {
 	s.lease = 0
 	s.moves++
 	s.elsewhere, s.looked = s.newest, time.Now()
+	s.arrived()
 	left, s.behind = s.behind, nil
 	if streaming = s.listener != nil; streaming {
 		s.listener.Close()

@@ -53,10 +53,11 @@ type Session struct {
 	calls     []flight  // few: compared one by one
 	questions []*Question
 	listener  Listener
-	hears     bool    // listener is told what upstreams say
-	behind    *behind // what a stream goes on with whose client has gone
-	giving    int64   // generation of the GET stream elsewhere whose node waits until the one here has been given up
-	claimed   bool    // by [Session.Claim], for the next stream
+	hears     bool          // listener is told what upstreams say
+	behind    *behind       // what a stream goes on with whose client has gone
+	giving    int64         // generation of the GET stream elsewhere whose node waits until the one here has been given up
+	claimed   bool          // by [Session.Claim], for the next stream
+	arriving  chan struct{} // closed when the upstreams are heard for the stream that is opened here just now, or it is over
 }
 
 // State is what a session has agreed on with its client.
@@ -204,6 +205,7 @@ func (s *Session) Listen(ctx context.Context, l Listener) error {
 	claimed := s.claimed
 	s.claimed = false
 	if claimed && s.elsewhere != 0 { // a newer one was opened elsewhere meanwhile
+		s.arrived()
 		s.mu.Unlock()
 		l.Close()
 		return nil
@@ -212,6 +214,7 @@ func (s *Session) Listen(ctx context.Context, l Listener) error {
 		s.listener.Close()
 	}
 	s.listener, s.hears = l, false
+	s.arrive()
 	s.mu.Unlock()
 	if !claimed {
 		s.own(ctx)
@@ -231,6 +234,7 @@ func (s *Session) Leave(ctx context.Context, l Listener) {
 		s.used.Store(time.Now().UnixNano())
 		lease, s.lease = s.lease, 0
 		b, s.behind = s.behind, nil
+		s.arrived()
 	}
 	s.mu.Unlock()
 	b.end()
@@ -294,6 +298,7 @@ func (s *Session) close(cause error) bool {
 	}
 	b := s.behind
 	s.behind = nil
+	s.arrived()
 	s.mu.Unlock()
 	b.end()
 	return true

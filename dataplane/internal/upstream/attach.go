@@ -4,7 +4,9 @@ package upstream
 
 import (
 	"context"
+	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/lease"
@@ -19,9 +21,19 @@ type attachment struct {
 	end   context.CancelFunc
 	reach Reach
 
+	isHeard atomic.Bool   // all upstream sessions that there were at first are heard, or cannot be
+	heard   chan struct{} // closed then
+
 	mu   sync.Mutex
 	sink func(connection string, e Event)
 	over bool
+}
+
+// allHeard notes that the upstream sessions that there were at first are heard.
+func (a *attachment) allHeard() {
+	if !a.isHeard.Swap(true) {
+		close(a.heard)
+	}
 }
 
 // give hands an event over, one at a time.
@@ -44,7 +56,7 @@ func (a *attachment) give(connection string, e Event) bool {
 // anew, with its subscriptions and log level (M-92). What other nodes have opened is heard too, where reach, which may be
 // nil, says how (M-91).
 func (p *Pool) Attach(uid string, reach Reach, sink func(connection string, e Event)) (detach func()) {
-	a := &attachment{sink: sink, reach: reach}
+	a := &attachment{sink: sink, reach: reach, heard: make(chan struct{})}
 	a.life, a.end = context.WithCancel(p.link.Life())
 	p.mu.Lock()
 	p.attached[uid] = a
@@ -170,14 +182,15 @@ func (p *Pool) revive(lost *link.Session) {
 
 // Notify sends a notification of the client, such as
 // notifications/roots/list_changed, to all upstream sessions of its session,
-// without waiting for them. params is a raw object or nil.
-func (p *Pool) Notify(uid, method string, params []byte) {
+// without waiting for them. params is a raw object or nil. passed are the
+// headers that came with it and that servers get (G-40); nil for none.
+func (p *Pool) Notify(uid, method string, params []byte, passed http.Header) {
 	message := wire.AppendNotification(nil, method, params)
 	var list []*link.Session
 	p.eachOf(uid, func(h *lease.Held[*link.Session]) { list = append(list, h.Value) })
 	for _, ses := range list {
 		p.link.Background(p.link.Life(), func(ctx context.Context) {
-			_ = ses.Tell(ctx, message) // best effort, as notifications are
+			_ = ses.TellOf(ctx, message, passed) // best effort, as notifications are
 		})
 	}
 }

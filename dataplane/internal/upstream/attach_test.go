@@ -183,10 +183,12 @@ func TestNotify(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p.Notify("c", "notifications/roots/list_changed", nil)
-	p.Notify("other", "notifications/roots/list_changed", nil)
+	p.Notify("c", "notifications/roots/list_changed", nil, http.Header{"X-Tenant": {"a"}})
+	p.Notify("other", "notifications/roots/list_changed", nil, nil)
 	until(t, func() bool { return len(s.all("notifications/roots/list_changed")) == 2 })
 	if got := s.all("notifications/roots/list_changed"); sessionOf(got[0]) == sessionOf(got[1]) {
 		t.Errorf("both to %s", sessionOf(got[0]))
+	} else if got[0].Header.Get("X-Tenant") != "a" || got[1].Header.Get("X-Tenant") != "a" {
+		t.Errorf("without its header (G-40): %v", got)
 	}
 }

@@ -96,6 +96,14 @@ func raw(status int, kind, body string) func(http.ResponseWriter, *http.Request,
 	}
 }
 
+// challenged refuses a credential and says why.
+func challenged(status int, challenge string) func(http.ResponseWriter, *http.Request, message) {
+	return func(w http.ResponseWriter, _ *http.Request, _ message) {
+		w.Header().Set("WWW-Authenticate", challenge)
+		w.WriteHeader(status)
+	}
+}
+
 // broken writes body and then cuts the connection.
 func broken(kind, body string) func(http.ResponseWriter, *http.Request, message) {
 	return func(w http.ResponseWriter, r *http.Request, m message) {
@@ -165,6 +173,9 @@ func TestAnswers(t *testing.T) {
 		{name: "401", answer: raw(401, "", ""), kind: fault.Precondition, reason: ReasonUnauthorized},
 		{name: "401 with JSON-RPC", answer: raw(401, jsonType, `{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"no"}}`), kind: fault.Precondition, reason: ReasonUnauthorized},
 		{name: "403", answer: raw(403, "", ""), kind: fault.Precondition, reason: ReasonUnauthorized},
+		{name: "403, more scope wanted (UP-8)", answer: challenged(403, `Bearer error="insufficient_scope", scope="repo"`), kind: fault.Precondition, reason: ReasonScope},
+		{name: "403, something else wrong", answer: challenged(403, `Bearer error="invalid_request"`), kind: fault.Precondition, reason: ReasonUnauthorized},
+		{name: "401 that names a scope", answer: challenged(401, `Bearer error="insufficient_scope"`), kind: fault.Precondition, reason: ReasonUnauthorized},
 		{name: "429", answer: raw(429, "", ""), kind: fault.Unavailable, reason: ReasonUnreachable},
 		{name: "503", answer: raw(503, "", ""), kind: fault.Unavailable, reason: ReasonUnreachable},
 		{name: "500", answer: raw(500, "text/plain", "boom"), kind: fault.Unavailable, reason: ReasonOutcomeUnknown},

@@ -30,7 +30,7 @@ import (
 // The error is a *fault.Fault: Unavailable with [ReasonUnreachable],
 // [ReasonCircuitOpen], [ReasonProtocol], [ReasonTooLarge] or
 // [ReasonOutcomeUnknown], Timeout with
-// [ReasonTimeout], Precondition with [ReasonUnauthorized] or [ReasonTarget],
+// [ReasonTimeout], Precondition with [ReasonUnauthorized], [ReasonScope] or [ReasonTarget],
 // Exhausted with [ReasonBusy], Canceled when ctx or sink ended the call, and
 // Invalid for params that are no object.
 func (p *Pool) Call(ctx context.Context, t Target, r Request, sink func(Event) error) (Result, error) {
@@ -206,7 +206,7 @@ func (c *call) judge(ctx context.Context, x *link.Messenger, a exchange.Answer) 
 		return false, nil
 	}
 	if a.Credential() {
-		return false, c.t.Refused(a.Status, true)
+		return false, c.t.RefusedCredential(a.Status, a.Scope)
 	}
 	if c.held != nil && c.held.Value.Stateful() && era.SessionGone(a.Answer) && !c.reopened {
 		c.reopened = true
@@ -258,8 +258,8 @@ func (c *call) cancel(ctx context.Context, x *link.Messenger, reason string) {
 	params := strconv.AppendInt([]byte(`{"requestId":`), x.ID, 10)
 	params = wire.AppendString(append(params, `,"reason":`...), reason)
 	message := wire.AppendNotification(nil, "notifications/cancelled", append(params, '}'))
-	ses := c.held.Value
+	ses, passed := c.held.Value, c.r.Passthrough
 	c.p.link.Background(ctx, func(ctx context.Context) {
-		_ = ses.Tell(ctx, message) // nobody is left to hear of a failure
+		_ = ses.TellOf(ctx, message, passed) // nobody is left to hear of a failure
 	})
 }

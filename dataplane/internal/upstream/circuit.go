@@ -177,7 +177,7 @@ func outcome(ctx context.Context, err error) breaker.Outcome {
 	switch f.Reason {
 	case ReasonTimeout:
 		return breaker.Failed
-	case ReasonUnauthorized, ReasonProtocol, ReasonTooLarge:
+	case ReasonUnauthorized, ReasonScope, ReasonProtocol, ReasonTooLarge:
 		return breaker.Answered
 	case ReasonUnreachable, ReasonOutcomeUnknown:
 	default:

@@ -125,6 +125,7 @@ func TestNoCircuit(t *testing.T) {
 		{name: "tool error", answer: raw(200, jsonType, `{"jsonrpc":"2.0","id":$ID,"result":{"isError":true,"content":[]}}`)},
 		{name: "401", answer: raw(401, "", "")},
 		{name: "403", answer: raw(403, "", "")},
+		{name: "403, more scope wanted", answer: challenged(403, `Bearer error="insufficient_scope"`)},
 		{name: "404", answer: raw(404, "text/plain", "no")},
 		{name: "429", answer: raw(429, "", "")},
 		{name: "no MCP", answer: raw(200, "text/html", "<html>")},

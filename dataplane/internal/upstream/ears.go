@@ -20,6 +20,9 @@ import (
 type Streams interface {
 	// Elsewhere returns the generation of the stream if another node has it, else 0. It does not wait.
 	Elsewhere(session string) (generation int64)
+	// Arriving returns a channel that is closed when the upstreams are heard for the stream that this node opens just now, or
+	// that is over; nil if it opens none. It does not wait.
+	Arriving(session string) <-chan struct{}
 	// Look has it found out anew where the stream is: what other nodes tell of it may still be on its way.
 	Look(ctx context.Context, session string)
 	// Announce has the other nodes told that a place of the session is filled. With wait it returns when the node that has
@@ -53,9 +56,40 @@ func (p *Pool) elsewhere(ses *link.Session) bool {
 	return p.cfg.Streams != nil && ses.Kept != nil && uid != "" && p.cfg.Streams.Elsewhere(uid) != 0
 }
 
-// heard is elsewhere, but waits until the other node hears the session, once for each of its streams: what an upstream says
-// before is lost.
+// arrivesWithin is how long calls wait at most for a stream that begins on this node.
+const arrivesWithin = time.Second
+
+// arrive waits while a stream of the client's session begins on this node, until the session is heard for it: a stream that was
+// opened for a call meanwhile would begin anew, and not where the node before has stopped.
+func (p *Pool) arrive(ctx context.Context, ses *link.Session) {
+	uid := ses.Target().Session
+	if p.cfg.Streams == nil || ses.Kept == nil || uid == "" {
+		return
+	}
+	coming := p.cfg.Streams.Arriving(uid)
+	if a := p.attachment(uid); coming == nil && (a == nil || a.isHeard.Load()) {
+		return // as nearly always
+	}
+	ctx, cancel := context.WithTimeout(ctx, arrivesWithin)
+	defer cancel()
+	if coming != nil {
+		select {
+		case <-coming:
+		case <-ctx.Done():
+		}
+	}
+	if a := p.attachment(uid); a != nil {
+		select {
+		case <-a.heard:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// heard is elsewhere, but waits until the session is heard: by the other node, once for each of its streams, or by this one for
+// a stream that has just come. What an upstream says before is lost.
 func (p *Pool) heard(ctx context.Context, ses *link.Session) bool {
+	p.arrive(ctx, ses)
 	t := ses.Target()
 	if p.cfg.Streams != nil && ses.Kept != nil && !ses.Looked.Load() && !ses.Looked.Swap(true) && p.attachment(t.Session) == nil {
 		p.cfg.Streams.Look(ctx, t.Session)
@@ -134,12 +168,14 @@ func (p *Pool) hears(a *attachment, uid string) bool {
 
 func (p *Pool) hear(a *attachment, uid, only string, done func(context.Context)) {
 	if !p.hears(a, uid) {
+		a.allHeard()
 		return
 	}
 	p.link.Spawn(func(context.Context) {
 		ctx, cancel := context.WithTimeout(a.life, hearWithin)
 		defer cancel()
 		if only == "" {
+			defer a.allHeard()
 			p.eachOf(uid, func(h *lease.Held[*link.Session]) {
 				if p.isUnplaced(h.Value) && p.place(ctx, h) {
 					return // the other one is joined

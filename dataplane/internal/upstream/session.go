@@ -103,6 +103,9 @@ func (p *Pool) take(ctx context.Context, s *site, t *Target, l *lease.Slot[*link
 		}
 		p.use(ctx, h.Value)
 		if fresh {
+			if p.attachment(t.Session) != nil {
+				p.resume(ctx, h.Value)
+			}
 			p.joined(h)
 			if p.sessions.Load() > int64(p.cfg.MaxSessions) {
 				p.evict(ctx)

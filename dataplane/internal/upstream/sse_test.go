@@ -30,6 +30,17 @@ type sseServer struct {
 	mu    sync.Mutex
 	got   []message
 	conns []*sseConn
+	heads map[string][]http.Header // by "GET" or JSON-RPC method
+}
+
+// head notes the headers of a request.
+func (s *sseServer) head(what string, h http.Header) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.heads == nil {
+		s.heads = make(map[string][]http.Header)
+	}
+	s.heads[what] = append(s.heads[what], h.Clone())
 }
 
 type sseConn struct {
@@ -70,6 +81,7 @@ func newSSEServer(t testing.TB, answer func(c *sseConn, m message)) *sseServer {
 
 func (s *sseServer) stream(w http.ResponseWriter, r *http.Request) {
 	c := &sseConn{out: make(chan string), closed: make(chan struct{})}
+	s.head(r.Method, r.Header)
 	s.mu.Lock()
 	s.conns = append(s.conns, c)
 	n, endpoint := len(s.conns)-1, s.endpoint
@@ -99,6 +111,7 @@ func (s *sseServer) post(t testing.TB, w http.ResponseWriter, r *http.Request) {
 	if err := json.NewDecoder(r.Body).Decode(&m); err != nil {
 		t.Error(err)
 	}
+	s.head(m.Method, r.Header)
 	var n int
 	_, _ = fmt.Sscanf(r.URL.Query().Get("n"), "%d", &n)
 	s.mu.Lock()

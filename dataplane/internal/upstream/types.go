@@ -39,6 +39,7 @@ const (
 	ReasonTooLarge       = peer.ReasonTooLarge
 	ReasonOutcomeUnknown = peer.ReasonOutcomeUnknown
 	ReasonUnauthorized   = peer.ReasonUnauthorized
+	ReasonScope          = peer.ReasonScope
 	ReasonBusy           = peer.ReasonBusy
 	ReasonTarget         = peer.ReasonTarget
 	ReasonNoStream       = peer.ReasonNoStream

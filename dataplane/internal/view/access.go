@@ -36,6 +36,48 @@ func (s *Snapshot) UserByUID(uid string) *User {
 	return s.User(name)
 }
 
+// Account returns the user who has an account at an identity provider. Both are nil and false if nobody has it; refused is true
+// if who has it is deactivated or was taken away.
+func (s *Snapshot) Account(id Identity) (u *User, refused bool) {
+	name, ok := s.identities[id]
+	if !ok {
+		return nil, false
+	}
+	u = s.User(name)
+	return u, u == nil
+}
+
+// Provider returns an identity provider whose tokens gateways may accept, nil if there is none or it was taken away.
+func (s *Snapshot) Provider(name string) *Provider {
+	p := s.providers[name]
+	if p == nil || s.Denied("identity_provider", name) {
+		return nil
+	}
+	return p
+}
+
+// Issuers returns the issuers whose tokens the gateway accepts beside the authserver's, in the order of its configuration; nil
+// if there are none.
+func (s *Snapshot) Issuers(g *Gateway) (list []string) {
+	for i := range g.JWKS {
+		if p := s.Provider(g.JWKS[i].Provider); p != nil {
+			list = append(list, p.Issuer)
+		}
+	}
+	return list
+}
+
+// Accepts returns the identity provider with an issuer and which of its tokens the gateway accepts, nil if it is none of the
+// gateway's. Issuers are compared byte for byte (JW-1).
+func (s *Snapshot) Accepts(g *Gateway, issuer string) (*Provider, *JWKSIssuer) {
+	for i := range g.JWKS {
+		if p := s.Provider(g.JWKS[i].Provider); p != nil && p.Issuer == issuer {
+			return p, &g.JWKS[i]
+		}
+	}
+	return nil, nil
+}
+
 // Client returns a registered OAuth client by its client_id, nil if there is none. refused is true if there was one that
 // is disabled or was taken away: no token that names it counts.
 func (s *Snapshot) Client(id string) (c *Client, refused bool) {

@@ -25,12 +25,15 @@ const (
 	gatewayUIDMap
 	serverMap
 	connectionMap
+	installMap
 	tokenMap
 	userMap
 	userUIDMap
 	clientMap
 	teamMap
 	memberMap
+	identityMap
+	providerMap
 	kinds
 )
 
@@ -116,6 +119,7 @@ func (b *Builder) PutServer(name string, s *Server) {
 
 // PutConnection stores a connection; nil removes it.
 func (b *Builder) PutConnection(name string, c *Connection) {
+	b.moveInstalled(b.next.connections[name], c)
 	put(b, connectionMap, &b.next.connections, name, c)
 }
 
@@ -131,7 +135,33 @@ func (b *Builder) PutUser(name string, u *User) {
 		own(b, userUIDMap, &b.next.userUIDs)
 		b.next.userUIDs[u.UID] = name
 	}
+	b.moveIdentities(name, b.next.users[name], u)
 	put(b, userMap, &b.next.users, name, u)
+}
+
+// moveIdentities keeps the index from accounts at identity providers to users.
+func (b *Builder) moveIdentities(name string, before, after *User) {
+	if before != nil {
+		for _, id := range before.Identities {
+			if b.next.identities[id] == name && (after == nil || !slices.Contains(after.Identities, id)) { // else another user got it first
+				own(b, identityMap, &b.next.identities)
+				delete(b.next.identities, id)
+			}
+		}
+	}
+	if after != nil {
+		for _, id := range after.Identities {
+			if b.next.identities[id] != name {
+				own(b, identityMap, &b.next.identities)
+				b.next.identities[id] = name
+			}
+		}
+	}
+}
+
+// PutProvider stores an identity provider; nil removes it.
+func (b *Builder) PutProvider(name string, p *Provider) {
+	put(b, providerMap, &b.next.providers, name, p)
 }
 
 // PutClient stores an OAuth client; nil removes it.

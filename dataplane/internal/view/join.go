@@ -64,6 +64,7 @@ func (b *Builder) joinGateway(g *Gateway) {
 	g.joined = true
 	server := func(name string) *Server { return b.next.servers[name] }
 	g.joinScopes()
+	g.joinChosen()
 	g.joinCapabilities(server)
 	g.joinInstructions(server)
 	if len(g.Features) == 0 {
@@ -80,6 +81,21 @@ func (g *Gateway) joinScopes() {
 		required = append(required, t.RequiredScopes...)
 	}
 	g.Scopes = compile.AddScopes(nil, required)
+}
+
+// joinChosen collects the servers whose connections calls choose.
+func (g *Gateway) joinChosen() {
+	note := func(server string, atCall bool) {
+		if atCall && !slices.Contains(g.atCall, server) {
+			g.atCall = append(g.atCall, server)
+		}
+	}
+	for _, t := range g.Tools {
+		note(t.Server, t.AtCall)
+	}
+	for _, f := range g.Features {
+		note(f.Server, f.AtCall)
+	}
 }
 
 // joinCapabilities makes what the gateway declares (M-57): its own lists change when its configuration does, so it tells
@@ -224,7 +240,7 @@ func (g *Gateway) joinPrompts(server func(string) *Server) {
 		for _, listed := range s.Prompts {
 			named = append(named, compile.NamedTool{Server: s.Name, Upstream: listed.Name})
 			g.Prompts = append(g.Prompts, &compile.Prompt{
-				Upstream: listed.Name, Server: s.Name, Connection: f.Connection, Body: listed.Body,
+				Upstream: listed.Name, Server: s.Name, Connection: f.Connection, AtCall: f.AtCall, Body: listed.Body,
 			})
 		}
 	}

@@ -51,7 +51,7 @@ func (g *Gateway) joinResources(server func(string) *Server) {
 		for _, listed := range s.Templates {
 			g.Templates = append(g.Templates, &compile.Template{
 				URI: g.ExposeURI(f.Server, listed.Name), Upstream: listed.Name,
-				Server: f.Server, Connection: f.Connection, Body: listed.Body,
+				Server: f.Server, Connection: f.Connection, AtCall: f.AtCall, Body: listed.Body,
 			})
 		}
 	}

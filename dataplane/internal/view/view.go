@@ -19,12 +19,15 @@ type View struct {
 	gatewayUIDs map[string]string // uid to name
 	servers     map[string]*Server
 	connections map[string]*Connection
+	installed   map[install][]*Connection // by server and owner, sorted by name
 	tokens      map[[sha256.Size]byte]*Token
 	users       map[string]*User
 	userUIDs    map[string]string // uid to name
 	clients     map[string]*Client
 	teams       map[string]*Team
 	memberships map[string][]string // user to names of teams
+	identities  map[Identity]string // account at an identity provider to user
+	providers   map[string]*Provider
 }
 
 // The compiled forms are kit/compile's, so that admission and nodes cannot differ.
@@ -41,6 +44,12 @@ type (
 	Client = compile.Client
 	// User is a person.
 	User = compile.User
+	// Identity is an account at an identity provider.
+	Identity = compile.Identity
+	// Provider is an identity provider whose tokens gateways may accept.
+	Provider = compile.Provider
+	// JWKSIssuer says which tokens of an identity provider count on a gateway.
+	JWKSIssuer = compile.JWKSIssuer
 	// Team is a group of people.
 	Team = compile.Team
 	// Visibility says who may use a gateway.
@@ -60,8 +69,9 @@ type Gateway struct {
 	FullInstructions string               // its own, then those of servers (M-58); at most 16 KiB
 
 	byName map[string]*Tool
-	joined bool    // the servers were looked at: the gateway is published
-	routes *routes // nil if no server shows resources
+	atCall []string // servers whose connections calls choose (G-12)
+	joined bool     // the servers were looked at: the gateway is published
+	routes *routes  // nil if no server shows resources
 	lists  [listSlots]atomic.Pointer[[][]byte]
 }
 
@@ -96,6 +106,15 @@ func (v *View) Server(name string) *Server { return v.servers[name] }
 
 // Connection returns a connection, nil if there is none.
 func (v *View) Connection(name string) *Connection { return v.connections[name] }
+
+// Providers calls fn for every identity provider whose tokens gateways may accept, in no order, until it returns false.
+func (v *View) Providers(fn func(*Provider) bool) {
+	for _, p := range v.providers {
+		if !fn(p) {
+			return
+		}
+	}
+}
 
 // Counts returns the numbers of gateways and of tools on them.
 func (v *View) Counts() (gateways, tools int) {

@@ -117,11 +117,18 @@ func fourSteps(t *testing.T, a *alone, env []string) (ada, eve person) {
 // apply applies manifests as a person does.
 func (a *alone) apply(manifests string) {
 	a.t.Helper()
+	a.applyWith(nil, manifests)
+}
+
+// applyWith applies manifests that refer to the environment.
+func (a *alone) applyWith(env []string, manifests string) {
+	a.t.Helper()
 	file := filepath.Join(a.t.TempDir(), "manifests.yaml")
 	if err := os.WriteFile(file, []byte(manifests), 0o600); err != nil {
 		a.t.Fatal(err)
 	}
-	if got := a.cli("apply", "-f", file, "--discover", "--wait"); got.code != 0 {
+	o := options{dir: a.home, env: append(env, portOffset(a.offset))}
+	if got := run(a.t, o, "penstock", "apply", "-f", file, "--discover", "--wait"); got.code != 0 {
 		a.t.Fatalf("apply: exit code %d\n%s\n%s", got.code, got.stderr, manifests)
 	}
 }

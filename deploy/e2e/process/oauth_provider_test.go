@@ -30,6 +30,8 @@ type identityProvider struct {
 	handler http.Handler
 	server  *http.Server
 	mute    atomic.Bool // its token endpoint cuts off who asks
+	op      *op.Provider
+	app     registration // of a client whose assertions it makes
 }
 
 // groupsOf is the provider's storage, which says in ID tokens and UserInfo which groups people are in.
@@ -50,6 +52,12 @@ func (g groupsOf) SetUserinfoFromRequest(ctx context.Context, info *oidc.UserInf
 
 // newProvider prepares a provider whose people have a group each; redirect is Penstock's callback. It is down.
 func newProvider(t *testing.T, redirect string, people map[string]person) *identityProvider {
+	t.Helper()
+	return newProviderWith(t, redirect, people, func(s groupsOf) exampleop.Storage { return s })
+}
+
+// newProviderWith prepares a provider whose storage is made of the one of [newProvider].
+func newProviderWith(t *testing.T, redirect string, people map[string]person, wrap func(groupsOf) exampleop.Storage) *identityProvider {
 	t.Helper()
 	users, groups := map[string]*storage.User{}, map[string][]string{}
 	for group, who := range people {
@@ -72,7 +80,12 @@ func newProvider(t *testing.T, redirect string, people map[string]person) *ident
 	}
 	p := &identityProvider{t: t, secret: rand.Text(), addr: address(freePort(t))}
 	storage.RegisterClients(storage.WebClient("penstock", p.secret, redirect))
-	p.handler = exampleop.SetupServer(p.issuer(), groupsOf{storage.NewStorage(store), groups}, nil, false)
+	p.app = registration{idAtProvider: "app", secret: rand.Text(), callback: p.issuer() + "/app"}
+	storage.RegisterClients(storage.WebClient(p.app.idAtProvider, p.app.secret, p.app.callback))
+	p.handler = exampleop.SetupServer(p.issuer(), wrap(groupsOf{storage.NewStorage(store), groups}), nil, false, func(made *op.Provider) error {
+		p.op = made
+		return nil
+	})
 	t.Cleanup(p.down)
 	return p
 }
@@ -93,6 +106,10 @@ func (p *identityProvider) up() {
 func (p *identityProvider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/oauth/token" && p.mute.Load() {
 		panic(http.ErrAbortHandler)
+	}
+	if r.URL.Path == "/oauth/token" && r.FormValue("requested_token_type") == idJAGType {
+		op.NewIssuerInterceptor(p.op.IssuerFromRequest).HandlerFunc(p.assert)(w, r)
+		return
 	}
 	p.handler.ServeHTTP(w, r)
 }

@@ -86,11 +86,17 @@ email_domains: [example.com]
 trustedEmailAddresses: true
 group_mappings: [{group: Engineers, team: eng}]
 required_claims: {tid: t1}
+gateway_tokens: true
+jwks_uri: https://idp.example/keys
+signing_algorithms: [ES256]
+max_token_age: 12h
 ---
 kind: Gateway
 name: ci
 visibility: {organization: {}}
-authentication: {oauth: {}}
+authentication:
+  oauth: {}
+  jwks: {issuers: [{identity_provider: okta, audiences: ["https://gw.example/v1/mcp/ci"], scope_claim: roles, required_claims: {env: prod}, require_at_jwt: true}]}
 tools:
 - {tool: everything/echo, pinned: {connection: everything-shared}, required_scopes: ["mcp:write"]}
 ---
@@ -142,11 +148,15 @@ func exampleResources() []*adminv1.ManifestResource {
 			TrustedEmailAddresses: true,
 			GroupMappings:         []*resourcev1.GroupMapping{{Group: "Engineers", Team: "eng"}},
 			RequiredClaims:        map[string]string{"tid": "t1"},
+			GatewayTokens:         true, JwksUri: "https://idp.example/keys", SigningAlgorithms: []string{"ES256"}, MaxTokenAge: durationpb.New(12 * time.Hour),
 		}}},
 		{Resource: &adminv1.ManifestResource_Gateway{Gateway: &resourcev1.Gateway{
-			Name:           "ci",
-			Visibility:     &resourcev1.Visibility{Kind: &resourcev1.Visibility_Organization{Organization: &resourcev1.OrganizationVisibility{}}},
-			Authentication: &resourcev1.Authentication{Oauth: &resourcev1.OAuthAuthentication{}},
+			Name:       "ci",
+			Visibility: &resourcev1.Visibility{Kind: &resourcev1.Visibility_Organization{Organization: &resourcev1.OrganizationVisibility{}}},
+			Authentication: &resourcev1.Authentication{Oauth: &resourcev1.OAuthAuthentication{}, Jwks: &resourcev1.JwksAuthentication{Issuers: []*resourcev1.JwksIssuer{{
+				IdentityProvider: "okta", Audiences: []string{"https://gw.example/v1/mcp/ci"}, ScopeClaim: "roles",
+				RequiredClaims: map[string]string{"env": "prod"}, RequireAtJwt: true,
+			}}}},
 			Tools: []*resourcev1.ToolAssignment{{
 				Tool: "everything/echo", RequiredScopes: []string{"mcp:write"},
 				Mode: &resourcev1.ToolAssignment_Pinned{Pinned: &resourcev1.Pinned{Connection: "everything-shared"}},
@@ -227,7 +237,7 @@ func TestProblems(t *testing.T) {
 		{"nothing near", "kind: Team\nname: a\nzzzzzzzzzz: 1\n", "; known: name, etag, labels, display_name, members"},
 		{"planned field", "kind: Gateway\nname: a\ndefault_action: ALLOW\n", "m.yaml:3:1: default_action of Gateway is not enforced by this version yet; remove it"},
 		{"planned field in lowerCamel", "kind: Gateway\nname: a\ndefaultAction: ALLOW\n", "defaultAction of Gateway is not enforced by this version yet"},
-		{"planned method", "kind: Gateway\nname: a\nauthentication: {id_jag: {}}\n", "m.yaml:3:18: id_jag of Authentication is not enforced by this version yet"},
+		{"planned method", "kind: Gateway\nname: a\nauthentication: {jwks: {}}\n", "m.yaml:3:18: jwks of Authentication is not enforced by this version yet"},
 		{"planned credential", "kind: Server\nname: a\ncredential: {token_exchange: {}}\n", "token_exchange of ServerCredential is not enforced by this version yet"},
 		{"output only", "kind: Team\nname: a\nuid: x\n", "m.yaml:3:1: uid is set by Penstock itself; remove it"},
 		{"output only, nested", "kind: Gateway\nname: a\ntools: [{tool: s/t, resolved_name: x}]\n", "m.yaml:3:21: resolved_name is set by Penstock itself"},

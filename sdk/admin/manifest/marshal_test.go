@@ -73,11 +73,23 @@ email_domains: [example.com]
 group_mappings: [{group: Engineers, team: eng}]
 required_claims: {tid: t1}
 trusted_email_addresses: true
+gateway_tokens: true
+jwks_uri: https://idp.example/keys
+signing_algorithms: [ES256]
+max_token_age: 12h
 ---
 kind: Gateway
 name: ci
 visibility: {organization: {}}
-authentication: {oauth: {}}
+authentication:
+  oauth: {}
+  jwks:
+    issuers:
+      - identity_provider: okta
+        audiences: ['https://gw.example/v1/mcp/ci']
+        scope_claim: roles
+        required_claims: {env: prod}
+        require_at_jwt: true
 tools: [{tool: everything/echo, pinned: {connection: everything-shared}, required_scopes: ['mcp:write']}]
 ---
 kind: OAuthClient

@@ -12,8 +12,6 @@ func plannedFields(message string) []string {
 		return []string{
 			"icon", "untrusted_context", "default_action",
 		}
-	case "Authentication":
-		return []string{"id_jag", "jwks"}
 	case "ServerCredential":
 		return []string{"oauth_client_credentials", "token_exchange", "caller_idp_token"}
 	default:

@@ -145,7 +145,7 @@ func (s gateways) GetConnectInstructions(_ context.Context, req *adminv1.GetConn
 	all := slices.DeleteFunc(slices.Clone(s.a.Connect), func(i *adminv1.ConnectInstruction) bool {
 		return req.GetClient() != "" && i.GetClient() != req.GetClient()
 	})
-	return &adminv1.GetConnectInstructionsResponse{Url: m.GetStatus().GetUrl(), TokenRequired: m.GetAuthentication().GetOauth() == nil, Instructions: all}, nil
+	return &adminv1.GetConnectInstructionsResponse{Url: m.GetStatus().GetUrl(), TokenRequired: m.GetAuthentication().GetOauth() == nil && m.GetAuthentication().GetJwks() == nil, Instructions: all}, nil
 }
 
 type teams struct {
@@ -180,6 +180,25 @@ func (s tokens) GetBearerToken(_ context.Context, req *adminv1.GetBearerTokenReq
 	m, err := get[*resourcev1.BearerToken](s.a, req.GetName())
 	return &adminv1.GetBearerTokenResponse{BearerToken: m}, err
 }
+
+// RotateBearerToken implements the service.
+func (s tokens) RotateBearerToken(_ context.Context, req *adminv1.RotateBearerTokenRequest) (*adminv1.RotateBearerTokenResponse, error) {
+	t, err := get[*resourcev1.BearerToken](s.a, req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	t.PreviousExpireTime = nil
+	if overlap := req.GetOverlap().AsDuration(); overlap > 0 {
+		t.PreviousExpireTime = timestamppb.New(rotatedAt().Add(overlap))
+	}
+	if req.GetTtl() != nil {
+		t.ExpireTime = timestamppb.New(rotatedAt().Add(req.GetTtl().AsDuration()))
+	}
+	return &adminv1.RotateBearerTokenResponse{BearerToken: t, Revision: s.a.head(), Token: "pst_u_rotated"}, nil
+}
+
+// rotatedAt is when the fake rotates every token.
+func rotatedAt() time.Time { return time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC) }
 
 // DeleteBearerToken implements the service.
 func (s tokens) DeleteBearerToken(_ context.Context, req *adminv1.DeleteBearerTokenRequest) (*adminv1.DeleteBearerTokenResponse, error) {

@@ -136,7 +136,18 @@ func TestMakeGatewayFeatures(t *testing.T) {
 		t.Errorf("got %+v\n%s", g, diff)
 	}
 	g, err = made(func(r *resourcev1.Gateway) {
-		r.ServerFeatures = []*resourcev1.ServerFeature{{Server: "a", Mode: &resourcev1.ServerFeature_ResolveAtCallTime{ResolveAtCallTime: &resourcev1.ResolveAtCallTime{}}}}
+		r.ServerFeatures = []*resourcev1.ServerFeature{{
+			Server: "a", Resources: true, Mode: &resourcev1.ServerFeature_ResolveAtCallTime{ResolveAtCallTime: &resourcev1.ResolveAtCallTime{}},
+		}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]compile.Feature{{Server: "a", AtCall: true, Resources: true}}, g.Features); diff != "" {
+		t.Errorf("at the call (-want +got):\n%s", diff)
+	}
+	g, err = made(func(r *resourcev1.Gateway) {
+		r.ServerFeatures = []*resourcev1.ServerFeature{{Server: "a", Resources: true}} // the mode is a field that is not known
 	})
 	if err == nil || g != nil {
 		t.Errorf("a mode of newer nodes compiled: %+v", g)

@@ -30,6 +30,7 @@ func MakeServer(r *resourcev1.Server) (*Server, error) {
 		Headers:        r.GetExtraHeaders(),
 		Protocol:       r.GetProtocol(),
 		Stateless:      r.GetStateless(),
+		OwnOnly:        r.GetOwnConnectionsOnly(),
 		CallTimeout:    defaultCallTimeout,
 		MaxConcurrency: defaultMaxConcurrency,
 		MaxResponse:    defaultMaxResponse,
@@ -93,11 +94,21 @@ func (s *Server) discovered(r *resourcev1.ServerStatus) {
 	}
 }
 
-// MakeConnection reads what a node needs of a connection.
+// MakeConnection reads what a node needs of a connection. One with an owner that this node does not know is nobody's: calls
+// that are pinned to it run, and no call chooses it.
 func MakeConnection(r *resourcev1.Connection) *Connection {
-	return &Connection{
+	c := &Connection{
 		Name: r.GetName(), UID: r.GetUid(), Server: r.GetServer(), CredentialVersion: r.GetCredentialVersion(),
 	}
+	switch o := r.GetOwner().GetKind().(type) {
+	case *resourcev1.Owner_User:
+		c.OwnerKind, c.Owner = OwnerUser, o.User
+	case *resourcev1.Owner_Team:
+		c.OwnerKind, c.Owner = OwnerTeam, o.Team
+	case *resourcev1.Owner_Organization:
+		c.OwnerKind = OwnerOrganization
+	}
+	return c
 }
 
 // MakeToken reads a bearer token. A hash of another length than SHA-256's is Invalid with reason BAD_TOKEN_HASH.
@@ -134,6 +145,25 @@ func MakeToken(r *resourcev1.BearerToken) (hash [sha256.Size]byte, t *Token, err
 	return hash, t, nil
 }
 
+// MakePreviousToken reads a bearer token as it was before its rotation (ST-6): token, as [MakeToken] returned it, under the old
+// hash and with an earlier end. It is nil for one that was not rotated, or whose old secret ended then. A hash of another length
+// than SHA-256's is Invalid with reason BAD_TOKEN_HASH.
+func MakePreviousToken(r *resourcev1.BearerToken, token *Token) (hash [sha256.Size]byte, previous *Token, err error) {
+	end := r.GetPreviousExpireTime()
+	if len(r.GetPreviousSha256()) == 0 || !end.IsValid() {
+		return hash, nil, nil
+	}
+	if len(r.GetPreviousSha256()) != sha256.Size {
+		return hash, nil, fault.New(fault.Invalid, "BAD_TOKEN_HASH", "the token's previous hash is not a SHA-256")
+	}
+	copy(hash[:], r.GetPreviousSha256())
+	old := *token
+	if old.Expires.IsZero() || end.AsTime().Before(old.Expires) {
+		old.Expires = end.AsTime()
+	}
+	return hash, &old, nil
+}
+
 // MakeTeam reads a team with its members.
 func MakeTeam(r *resourcev1.Team) *Team {
 	t := &Team{Name: r.GetName(), UID: r.GetUid(), Members: make(map[string]struct{}, len(r.GetMembers()))}
@@ -158,6 +188,8 @@ func MakeGateway(r *resourcev1.Gateway) (*Gateway, error) {
 	g := &Gateway{
 		Name: r.GetName(), UID: r.GetUid(), DisplayName: r.GetDisplayName(), Instructions: r.GetInstructions(),
 		BearerTokens: r.GetAuthentication().GetBearerToken() != nil, OAuth: r.GetAuthentication().GetOauth() != nil,
+		IDJAG:    r.GetAuthentication().GetIdJag() != nil,
+		JWKS:     makeJWKSIssuers(r.GetAuthentication().GetJwks().GetIssuers()),
 		Disabled: r.GetDisabled(),
 		ListTTL:  defaultListTTL,
 	}
@@ -189,6 +221,9 @@ func MakeGateway(r *resourcev1.Gateway) (*Gateway, error) {
 	if err := g.addRateLimits(r.GetRateLimits()); err != nil {
 		return nil, err
 	}
+	if err := g.addPassedHeaders(r.GetPassthroughHeaders()); err != nil {
+		return nil, err
+	}
 	return g, nil
 }
 
@@ -206,11 +241,11 @@ func makePrefix(p resourcev1.NamingPrefix) Prefix {
 // addFeatures reads what the gateway shows of servers besides tools.
 func (g *Gateway) addFeatures(features []*resourcev1.ServerFeature) error {
 	for _, f := range features {
-		if f.GetPinned() == nil && f.GetMode() != nil {
+		if f.GetMode() == nil && (f.GetPrompts() || f.GetResources()) { // it has one, which is unknown here
 			return fault.New(fault.Invalid, "UNKNOWN_MODE", "the credential mode of a server feature is not known to this node; update the node")
 		}
 		g.Features = append(g.Features, Feature{
-			Server: f.GetServer(), Connection: f.GetPinned().GetConnection(),
+			Server: f.GetServer(), Connection: f.GetPinned().GetConnection(), AtCall: f.GetResolveAtCallTime() != nil,
 			Prompts: f.GetPrompts(), Resources: f.GetResources(), Instructions: f.GetInstructions(),
 		})
 	}
@@ -224,8 +259,8 @@ func MakeTool(a *resourcev1.ToolAssignment, tool *distributionv1.Resource, body 
 	if tool == nil || body == nil {
 		return nil, nil
 	}
-	pinned, ok := a.GetMode().(*resourcev1.ToolAssignment_Pinned)
-	if !ok {
+	atCall := a.GetResolveAtCallTime() != nil
+	if a.GetPinned() == nil && !atCall {
 		return nil, fault.New(fault.Invalid, "UNKNOWN_MODE", "the assignment's credential mode is not known to this node; update the node")
 	}
 	if a.GetResolvedName() == "" {
@@ -234,7 +269,7 @@ func MakeTool(a *resourcev1.ToolAssignment, tool *distributionv1.Resource, body 
 	t := tool.GetTool()
 	return &Tool{
 		Exposed: a.GetResolvedName(), Upstream: t.GetUpstreamName(), Name: t.GetName(), Server: t.GetServer(),
-		Connection: pinned.Pinned.GetConnection(), Description: a.GetDescription(), Body: body,
+		Connection: a.GetPinned().GetConnection(), AtCall: atCall, Description: a.GetDescription(), Body: body,
 		Held: t.GetHeld(), Retryable: t.GetRetryable(), RequiredScopes: slices.Sorted(slices.Values(a.GetRequiredScopes())),
 	}, nil
 }

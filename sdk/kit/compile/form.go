@@ -10,8 +10,10 @@ type Gateway struct {
 	DisplayName  string
 	Instructions string
 	Visibility   Visibility
-	BearerTokens bool // static bearer tokens are accepted (ST-12)
-	OAuth        bool // access tokens of the authserver are accepted (RS-20)
+	BearerTokens bool         // static bearer tokens are accepted (ST-12)
+	OAuth        bool         // access tokens of the authserver are accepted (RS-20)
+	IDJAG        bool         // ... those that a client got for an identity assertion (RS-20)
+	JWKS         []JWKSIssuer // identity providers whose tokens are accepted (RS-20)
 	Disabled     bool
 	MaxStale     time.Duration // 0 means no limit (D-63)
 	ListTTL      time.Duration // life of a list in a modern client's cache (M-27)
@@ -22,6 +24,8 @@ type Gateway struct {
 	Extensions  []string  // extensions that may be declared to clients (M-60)
 	Passthrough bool      // methods of unknown extensions are relayed; the gateway has one server (M-60)
 
+	PassedHeaders []string // headers of clients that HTTP servers get, in canonical form (G-40)
+
 	RequestLimits []RateLimit // on requests of every method (G-50)
 	CallLimits    []RateLimit // on tool calls
 }
@@ -30,6 +34,7 @@ type Gateway struct {
 type Feature struct {
 	Server       string
 	Connection   string // pinned connection that reads prompts and resources
+	AtCall       bool   // the connection is chosen per caller at the call (G-12)
 	Prompts      bool
 	Resources    bool
 	Instructions bool
@@ -41,6 +46,7 @@ type Prompt struct {
 	Upstream   string // name the server knows
 	Server     string
 	Connection string
+	AtCall     bool
 	Body       []byte // definition, byte for byte
 }
 
@@ -50,6 +56,7 @@ type Template struct {
 	Upstream   string // uriTemplate the server knows
 	Server     string
 	Connection string
+	AtCall     bool
 	Body       []byte // definition, byte for byte
 }
 
@@ -79,7 +86,8 @@ type Tool struct {
 	Upstream    string // name the server knows
 	Name        string // "<server>/<upstream name>"
 	Server      string
-	Connection  string     // pinned connection
+	Connection  string     // pinned connection; empty if it is chosen at the call
+	AtCall      bool       // the connection is chosen per caller at the call (G-12)
 	Description string     // shown in place of the upstream's, or empty
 	Body        Definition // accepted definition, byte for byte
 	Held        bool       // refused until a changed definition is accepted (G-16)
@@ -106,6 +114,7 @@ type Server struct {
 	Env            map[string]string
 	Headers        map[string]string // fixed extra headers
 	NeedsSecret    bool              // connections carry a credential
+	OwnOnly        bool              // calls that choose a connection use the caller's own only (G-12)
 	Protocol       string            // version to speak: configured, else discovered, else empty
 	Stateless      bool
 	Homed          bool // its processes or sessions of a principal live on one node (M-94)
@@ -132,6 +141,8 @@ type Listed struct {
 type Connection struct {
 	Name, UID         string
 	Server            string
+	OwnerKind         OwnerKind
+	Owner             string // e-mail address or team name; empty for the organisation
 	CredentialVersion string // reference for Resolve; empty if there is no secret
 }
 
@@ -145,7 +156,7 @@ type Token struct {
 	Expires   time.Time // zero means never
 }
 
-// OwnerKind says who a bearer token acts as.
+// OwnerKind says who a bearer token acts as, or whose a connection is.
 type OwnerKind uint8
 
 // The kinds of owners.

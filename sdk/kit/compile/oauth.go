@@ -61,3 +61,7 @@ func MakeOAuthClient(r *resourcev1.OAuthClient) *Client {
 	}
 	return c
 }
+
+// AccessTokens reports whether the gateway accepts access tokens of the authserver, whichever way a client came by them: its
+// metadata name the authserver then (RS-1).
+func (g *Gateway) AccessTokens() bool { return g.OAuth || g.IDJAG }

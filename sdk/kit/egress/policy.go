@@ -51,6 +51,18 @@ type Exception struct {
 	Prefixes []netip.Prefix
 }
 
+// ParseException reads an exception as the setting egress_allow writes it,
+// host=network, for example "idp.internal=10.1.0.0/16". It returns false for
+// anything else.
+func ParseException(text string) (Exception, bool) {
+	host, network, found := strings.Cut(text, "=")
+	prefix, err := netip.ParsePrefix(network)
+	if !found || host == "" || err != nil {
+		return Exception{}, false
+	}
+	return Exception{Host: host, Prefixes: []netip.Prefix{prefix}}, true
+}
+
 // Policy says which special-use addresses may be dialed. The zero value lets
 // only global addresses pass. AllowLoopback opens 127.0.0.0/8, ::1 and the
 // name localhost; AllowPrivate opens RFC 1918, shared (100.64.0.0/10) and

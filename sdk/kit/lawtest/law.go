@@ -78,6 +78,7 @@ func rules() []rule {
 			Name: "4 the domain is pure",
 			From: []string{
 				"controlplane/internal/catalog/...", "dataplane/internal/policy/...", "dataplane/internal/view/...", "authserver/internal/grants/...",
+				"authserver/internal/idjag/...",
 			},
 			Deny: []string{
 				"net/http/...", "database/sql/...", "github.com/redis/...", "connectrpc.com/...", "google.golang.org/grpc/...",
@@ -185,7 +186,7 @@ func houses() map[string]house {
 			Arrows: map[string][]string{
 				"authorize":     {"consent", "login"}, // the phases of one conversation with a browser
 				"consent":       {"login"},
-				"tokens":        {"grants"},
+				"tokens":        {"grants", "idjag"},
 				"revoke":        {"grants"},
 				"introspect":    {"grants"},
 				"keys":          {"vault"},

@@ -74,12 +74,17 @@ func (p *Party) verify(
 	if azp := c.known.AuthorizedParty; azp != idp.ClientID && (azp != "" || len(token.Audience) > 1) {
 		return claims{}, refuse(ReasonParty, nil)
 	}
-	for name, want := range idp.RequiredClaims {
+	return c, c.require(idp.RequiredClaims)
+}
+
+// require returns an error unless all claims are there with their values.
+func (c *claims) require(all map[string]string) error {
+	for name, want := range all {
 		if got, ok := c.text(name); !ok || got != want {
-			return claims{}, refuse(ReasonRequired, fmt.Errorf("claim %q", name))
+			return refuse(ReasonRequired, fmt.Errorf("claim %q", name))
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // claims are those of an ID token or of UserInfo.

@@ -27,8 +27,9 @@ const (
 // discovered is what an identity provider says about itself.
 type discovered struct {
 	provider     *oidc.Provider
-	namesIssuer  bool // authorization responses have iss (RFC 9207 §3)
-	secretInForm bool // client_secret_post, because there is no client_secret_basic
+	namesIssuer  bool               // authorization responses have iss (RFC 9207 §3)
+	secretInForm bool               // client_secret_post, because there is no client_secret_basic
+	keys         *oidc.RemoteKeySet // of its identity assertions
 }
 
 // entry is the cached discovery of one issuer.
@@ -101,7 +102,7 @@ func (p *Party) read(ctx context.Context, issuer string) (*discovered, error) {
 		}
 	}
 	return &discovered{
-		provider: provider, namesIssuer: more.Issuer,
+		provider: provider, namesIssuer: more.Issuer, keys: oidc.NewRemoteKeySet(oidc.ClientContext(ctx, p.client), more.JWKS),
 		secretInForm: len(more.AuthMethods) > 0 && !slices.Contains(more.AuthMethods, "client_secret_basic"),
 	}, nil
 }

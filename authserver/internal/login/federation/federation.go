@@ -36,6 +36,7 @@ const (
 	ReasonRequired     = "REQUIRED_CLAIM_MISSING" // a claim that the administrator requires is missing or different
 	ReasonSubject      = "SUBJECT_INVALID"
 	ReasonUserInfo     = "USERINFO_MISMATCH" // UserInfo tells of somebody else
+	ReasonSignature    = "SIGNATURE_INVALID" // an identity assertion is not signed by the provider
 	codeErrorMaxLength = 64
 )
 

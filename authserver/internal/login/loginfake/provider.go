@@ -54,6 +54,10 @@ type Provider struct {
 	Seen url.Values
 	// Discoveries counts how often the discovery document was asked for.
 	Discoveries int
+	// Requests counts all that came.
+	Requests int
+	// Down answers everything with 503.
+	Down bool
 	// Mistakes are what the relying party did wrong.
 	Mistakes []string
 
@@ -79,6 +83,11 @@ func New(t testing.TB) *Provider {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.Lock()
 		defer p.Unlock()
+		p.Requests++
+		if p.Down {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		mux.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)

@@ -19,6 +19,7 @@ func redeem(name string, minute int) func(context.Context, store.OAuthTx) (bool,
 
 func codes(t *testing.T, s store.Store) {
 	want := code("k1")
+	want.Grant.Origin = store.Subject{Issuer: "https://idp.example", Subject: "a|b"}
 	put := func(ctx context.Context, tx store.OAuthTx) error { return tx.PutCode(ctx, want) }
 	update(t, s, put)
 	wantExists(t, s, put)
@@ -78,6 +79,7 @@ func grants(t *testing.T, s store.Store) {
 	first, second, over, service := grant("g1"), grant("g2"), grant("g3"), grant("g4")
 	second.CreateTime, over.ExpireTime = at(1), at(50)
 	service.User, service.AMR, service.Provider = "", nil, ""
+	second.RedirectHost, second.Origin = "", store.Subject{Issuer: "https://idp.example", Subject: "a|b", Session: "s1"}
 	update(t, s, func(ctx context.Context, tx store.OAuthTx) (err error) {
 		for _, g := range []store.Grant{first, second, over, service} {
 			err = errors.Join(err, tx.PutGrant(ctx, g))

@@ -16,8 +16,20 @@ const (
 	CapabilityOAuth = "oauth"
 	// CapabilityRequiredScopes: calls of tools with required_scopes need these scopes.
 	CapabilityRequiredScopes = "required_scopes"
+	// CapabilityJWKS: tokens of identity providers are accepted on gateways with authentication.jwks.
+	CapabilityJWKS = "jwks"
 	// CapabilityRateLimits: what is over a limit of rate_limits is refused.
 	CapabilityRateLimits = "rate_limits"
+	// CapabilityIDJAG: access tokens that were got by an identity assertion are accepted on gateways with
+	// authentication.id_jag, and nowhere else.
+	CapabilityIDJAG = "id_jag"
+	// CapabilityPassthroughHeaders: HTTP servers get the headers of clients that passthrough_headers lists.
+	CapabilityPassthroughHeaders = "passthrough_headers"
+	// CapabilityTokenRotation: a bearer token is accepted as it was before its rotation until previous_expire_time. Other nodes
+	// accept only the new one.
+	CapabilityTokenRotation = "token_rotation"
+	// CapabilityResolveAtCallTime: calls of tools and features with resolve_at_call_time run with a connection of their caller.
+	CapabilityResolveAtCallTime = "resolve_at_call_time"
 	// CapabilityUpstreamOAuth: calls of a server with credential.oauth carry an access token of the caller's.
 	CapabilityUpstreamOAuth = "upstream_oauth"
 )
@@ -28,7 +40,10 @@ const (
 func Enforceable(before, o resource.Object, lacking func(capability string) []string) error {
 	had, wanted := needs(before), needs(o)
 	var p resource.Problems
-	for _, capability := range []string{CapabilityOAuth, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityUpstreamOAuth} {
+	for _, capability := range []string{
+		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
+		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth,
+	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
 			continue
@@ -54,11 +69,39 @@ func needs(o resource.Object) map[string]string {
 	if g.Authentication != nil && g.Authentication.OAuth != nil {
 		out[CapabilityOAuth] = "authentication.oauth"
 	}
+	if g.Authentication != nil && g.Authentication.IDJAG != nil {
+		out[CapabilityIDJAG] = "authentication.id_jag"
+	}
+	if len(g.Issuers()) > 0 {
+		out[CapabilityJWKS] = "authentication.jwks"
+	}
 	if i := slices.IndexFunc(g.Tools, func(a resource.ToolAssignment) bool { return len(a.RequiredScopes) > 0 }); i >= 0 {
 		out[CapabilityRequiredScopes] = At(g.Tools[i], "required_scopes")
+	}
+	if i := slices.IndexFunc(g.ServerFeatures, func(f resource.ServerFeature) bool { return f.ResolveAtCallTime != nil }); i >= 0 {
+		out[CapabilityResolveAtCallTime] = FeatureAt(g.ServerFeatures[i], "resolve_at_call_time")
+	}
+	if i := slices.IndexFunc(g.Tools, func(a resource.ToolAssignment) bool { return a.ResolveAtCallTime != nil }); i >= 0 {
+		out[CapabilityResolveAtCallTime] = At(g.Tools[i], "resolve_at_call_time")
 	}
 	if len(g.RateLimits) > 0 {
 		out[CapabilityRateLimits] = "rate_limits"
 	}
+	if len(g.PassthroughHeaders) > 0 {
+		out[CapabilityPassthroughHeaders] = "passthrough_headers"
+	}
 	return out
+}
+
+// Rotatable refuses a rotation that leaves the old secret of a token good for a while when a live node would not accept it any
+// more (D-37, ST-6). Lacking is that of [Enforceable].
+func Rotatable(token string, lacking func(capability string) []string) error {
+	nodes := lacking(CapabilityTokenRotation)
+	if len(nodes) == 0 {
+		return nil
+	}
+	slices.Sort(nodes)
+	var p resource.Problems
+	p.AddKind(fault.Precondition, ReasonNodeLacksCapability, "overlap", "these nodes would refuse the old secret at once: %s; update them first, or rotate with an overlap of 0", resource.Listed(nodes))
+	return p.Err(fmt.Sprintf("bearer token %q", token))
 }

@@ -30,7 +30,7 @@ func gateway(ctx context.Context, d *desk.Desk, before, g *resource.Gateway, p *
 		sameVisibility = same(before.Visibility, g.Visibility)
 	}
 	for _, a := range g.Tools {
-		if a.Pinned == nil || !strings.Contains(a.Tool, "/") {
+		if a.Pinned == nil && a.ResolveAtCallTime == nil || !strings.Contains(a.Tool, "/") {
 			continue // refused already
 		}
 		prior, stays := old[a.Tool]
@@ -40,7 +40,7 @@ func gateway(ctx context.Context, d *desk.Desk, before, g *resource.Gateway, p *
 			if err := assignment(ctx, d, g, a, p); err != nil {
 				return err
 			}
-		case !sameVisibility:
+		case !sameVisibility && a.Pinned != nil:
 			c, err := desk.Find[*resource.Connection](ctx, d, resource.KindConnection, a.Pinned.Connection)
 			if err != nil {
 				return err
@@ -50,8 +50,17 @@ func gateway(ctx context.Context, d *desk.Desk, before, g *resource.Gateway, p *
 			}
 		}
 	}
+	if err := assertingProviders(ctx, d, g, p); err != nil {
+		return err
+	}
+	if err := issuers(ctx, d, before, g, p); err != nil {
+		return err
+	}
 	nameTools(g, p)
 	g.ScopesSupported = g.Scopes()
+	if err := passthrough(ctx, d, before, g, p); err != nil {
+		return err
+	}
 	return features(ctx, d, before, g, sameVisibility, p)
 }
 
@@ -90,6 +99,9 @@ func assignment(ctx context.Context, d *desk.Desk, g *resource.Gateway, a resour
 		return err
 	}
 	add(p, At(a, "tool"), who.Uses(server))
+	if a.Pinned == nil {
+		return nil
+	}
 	c, err := desk.Find[*resource.Connection](ctx, d, resource.KindConnection, a.Pinned.Connection)
 	if err != nil {
 		return err

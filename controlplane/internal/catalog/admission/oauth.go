@@ -30,6 +30,24 @@ func identityProvider(ctx context.Context, d *desk.Desk, o *resource.IdentityPro
 	return nil
 }
 
+// assertingProviders checks that the identity providers whose assertions count at a gateway exist (JAG-14). That one of them
+// asserts nothing, because its id_jag is not set, is no mistake: it may be switched off for a time.
+func assertingProviders(ctx context.Context, d *desk.Desk, g *resource.Gateway, p *resource.Problems) error {
+	if g.Authentication == nil || g.Authentication.IDJAG == nil {
+		return nil
+	}
+	for i, name := range g.Authentication.IDJAG.IdentityProviders {
+		o, err := desk.Find[*resource.IdentityProvider](ctx, d, resource.KindIdentityProvider, name)
+		if err != nil {
+			return err
+		}
+		if o == nil && name != "" {
+			p.Add(ReasonUnknownReference, fmt.Sprintf("authentication.id_jag.identity_providers[%d]", i), "there is no identity provider %q; create it first, or in the same apply", name)
+		}
+	}
+	return nil
+}
+
 // oauthClient checks that the gateways a client may use as itself exist (TK-19).
 func oauthClient(ctx context.Context, d *desk.Desk, c *resource.OAuthClient, p *resource.Problems) error {
 	if c.ClientCredentials == nil {

@@ -26,8 +26,19 @@ const (
 	ReasonPinPruned = "PIN_CONNECTION_PRUNED"
 	// ReasonPromptClash (Invalid): prompts of two servers would have one name on a gateway that puts none in front (M-62).
 	ReasonPromptClash = "PROMPT_NAME_CLASH"
+	// ReasonHeaderOfCredential (Invalid): a gateway would pass a header of clients through that one of its connections
+	// authenticates with (G-41).
+	ReasonHeaderOfCredential = "HEADER_OF_CREDENTIAL"
 	// ReasonNameReserved (Invalid): a tool would have the name of a tool of the gateway itself (G-26).
 	ReasonNameReserved = "TOOL_NAME_RESERVED"
+	// ReasonNoGatewayTokens (Invalid): a gateway newly accepts tokens of an identity provider that does not allow it.
+	ReasonNoGatewayTokens = "PROVIDER_WITHOUT_GATEWAY_TOKENS"
+	// ReasonAudienceTaken (Invalid): another gateway has an audience, and not both allow that (JW-2).
+	ReasonAudienceTaken = "AUDIENCE_TAKEN"
+	// ReasonAudienceOfLogin (Invalid): an audience is that of ID tokens, which do not count (JW-4).
+	ReasonAudienceOfLogin = "AUDIENCE_OF_LOGIN"
+	// ReasonSharedAudience (Denied): somebody without the role ADMIN allows an audience on several gateways.
+	ReasonSharedAudience = "SHARED_AUDIENCE_NEEDS_ADMIN"
 	// ReasonSecretKind (Invalid): a connection has secrets of a kind that its server does not take.
 	ReasonSecretKind = "SECRET_KIND_MISMATCH"
 	// ReasonSecretName (Invalid or Denied): a secret environment variable would replace one of the server, or change

@@ -57,6 +57,9 @@ func Restored(ctx context.Context, d *desk.Desk, o resource.Object) error {
 		if err := References(ctx, d, o.Visibility, &p); err != nil {
 			return err
 		}
+		if err := restoredIssuers(ctx, d, o, &p); err != nil {
+			return err
+		}
 		for _, f := range o.ServerFeatures {
 			server, err := desk.Find[*resource.Server](ctx, d, resource.KindServer, f.Server)
 			if err != nil {

@@ -27,7 +27,8 @@ const (
 	HasClientAuth = "HasClientAuth"
 	// Visible: the gateway is on and somebody is within its visibility.
 	Visible = "Visible"
-	// CredentialsResolvable: every pinned connection exists and has the credential that its server needs.
+	// CredentialsResolvable: every pinned connection exists and has the credential that its server needs; and where connections are
+	// chosen at the call there is one, or somebody who may make one.
 	CredentialsResolvable = "CredentialsResolvable"
 	// Enforced: all connected nodes enforce the gateway as it is.
 	Enforced = "Enforced"
@@ -37,6 +38,15 @@ const (
 	// PromptNames is shown when it is false: naming is NEVER, and prompts came to clash after the gateway was written.
 	// It is no part of Ready: nodes put prefixes on them.
 	PromptNames = "PromptNames"
+	// HeaderShadowed is shown, true, while a credential or a fixed header wins over a pass-through header of clients (G-42). It
+	// is no part of Ready.
+	HeaderShadowed = "HeaderShadowed"
+	// StdioWithoutHeaders is shown, true, while a stdio server is behind a gateway with pass-through headers: it gets none
+	// (G-42). It is no part of Ready.
+	StdioWithoutHeaders = "StdioWithoutHeaders"
+	// SeparateAudiences is shown when it is false: tokens of an identity provider for this gateway count on others too, which an
+	// ADMIN has allowed (auth.md JW-2). It is no part of Ready.
+	SeparateAudiences = "SeparateAudiences"
 	// Ready: all conditions that count are true.
 	Ready = "Ready"
 )
@@ -55,8 +65,9 @@ type Fleet interface {
 	Enforced(rev record.Revision) bool
 }
 
-// Of returns the conditions of a gateway, complete with its tools: those of G-3, Ready after them, and
-// WithinServerVisibility and PromptNames if they do not hold. A nil fleet is one without nodes.
+// Of returns the conditions of a gateway, complete with its tools: those of G-3, Ready after them, WithinServerVisibility,
+// SeparateAudiences and PromptNames if they do not hold, and HeaderShadowed and StdioWithoutHeaders if they do. A nil fleet is one
+// without nodes.
 func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]resource.Condition, error) {
 	visible, err := visibleCondition(ctx, d, g)
 	if err != nil {
@@ -70,10 +81,26 @@ func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]
 	if err != nil {
 		return nil, err
 	}
-	list := []resource.Condition{toolsCondition(g), authCondition(g), visible, credentials, enforced}
+	ways, err := authCondition(ctx, d, g)
+	if err != nil {
+		return nil, err
+	}
+	list := []resource.Condition{toolsCondition(g), ways, visible, credentials, enforced}
 	list = append(list, readyCondition(list))
 	if narrowed != nil {
 		list = append(list, *narrowed)
+	}
+	passed, err := headerConditions(ctx, d, g)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, passed...)
+	shared, err := sharedAudiences(ctx, d, g)
+	if err != nil {
+		return nil, err
+	}
+	if shared != nil {
+		list = append(list, *shared)
 	}
 	clashes, err := admission.PromptClashes(ctx, d, g)
 	if len(clashes) > 0 {
@@ -88,23 +115,9 @@ func Of(ctx context.Context, d *desk.Desk, g *resource.Gateway, nodes Fleet) ([]
 
 func toolsCondition(g *resource.Gateway) resource.Condition {
 	if len(g.Tools) == 0 {
-		return fails(HasTools, "NoToolsAssigned", "No tool is assigned; add entries to tools, each with a tool and a pinned connection.")
+		return fails(HasTools, "NoToolsAssigned", "No tool is assigned; add entries to tools, each with a tool and a pinned connection, or resolve_at_call_time: {}.")
 	}
 	return holds(HasTools, fmt.Sprintf("%d tools are assigned.", len(g.Tools)))
-}
-
-func authCondition(g *resource.Gateway) resource.Condition {
-	var ways []string
-	if a := g.Authentication; a != nil && a.OAuth != nil {
-		ways = append(ways, "OAuth")
-	}
-	if a := g.Authentication; a != nil && a.BearerToken != nil {
-		ways = append(ways, "bearer tokens")
-	}
-	if len(ways) == 0 {
-		return fails(HasClientAuth, "NoClientAuthentication", "No client can authenticate; set authentication, for example {oauth: {}} or {bearer_token: {}}.")
-	}
-	return holds(HasClientAuth, "Clients authenticate with "+strings.Join(ways, " or ")+".")
 }
 
 func readyCondition(list []resource.Condition) resource.Condition {
@@ -210,13 +223,19 @@ func credentialConditions(ctx context.Context, d *desk.Desk, g *resource.Gateway
 		c := fails(WithinServers, "ServerNarrowed", "The visibility of these servers no longer covers the owners of pinned connections: %s; calls go on, but the tools cannot be assigned anew.", resource.Listed(outside))
 		narrowed = &c
 	}
+	unconnected, err := unconnected(ctx, d, g)
+	if err != nil {
+		return resource.Condition{}, nil, err
+	}
 	switch {
 	case len(missing) > 0:
 		return fails(CredentialsResolvable, "ConnectionMissing", "Pinned connections do not exist: %s; create them again, or pin others.", resource.Listed(missing)), narrowed, d.Failed()
 	case len(empty) > 0:
 		return fails(CredentialsResolvable, "CredentialMissing", "Pinned connections have no credential: %s; set their secret_headers or secret_env.", resource.Listed(empty)), narrowed, d.Failed()
+	case len(unconnected) > 0:
+		return fails(CredentialsResolvable, "NobodyConnected", "These servers are resolved at the call, nobody is connected to them, and nobody who reaches the gateway may connect: %s; create a connection, or widen the visibility of the server.", resource.Listed(unconnected)), narrowed, d.Failed()
 	default:
-		return holds(CredentialsResolvable, "Every pinned connection is there with its credential."), narrowed, d.Failed()
+		return holds(CredentialsResolvable, "Every pinned connection is there with its credential, and what is resolved at the call can be."), narrowed, d.Failed()
 	}
 }
 

@@ -29,11 +29,12 @@ type Desk struct {
 	R      record.Reader
 	Caller access.Caller
 
-	decoded  map[*record.Record]resource.Object
-	standing *access.Standing
-	members  map[string]map[string]bool // team to its members
-	accounts map[resource.Identity]string
-	failed   error // of a membership look-up, whose signature has no room for it
+	decoded   map[*record.Record]resource.Object
+	standing  *access.Standing
+	members   map[string]map[string]bool // team to its members
+	accounts  map[resource.Identity]string
+	installed map[string][]*resource.Connection // by server
+	failed    error                             // of a membership look-up, whose signature has no room for it
 }
 
 // New returns a desk for a caller.
@@ -222,6 +223,21 @@ func (d *Desk) Identities(ctx context.Context) (map[resource.Identity]string, er
 		}
 	}
 	return d.accounts, nil
+}
+
+// Installed returns the connections of a server, as they were when it was first asked for any: it is for reading many gateways.
+func (d *Desk) Installed(ctx context.Context, server string) ([]*resource.Connection, error) {
+	if d.installed == nil {
+		all, err := All[*resource.Connection](ctx, d, resource.KindConnection)
+		if err != nil {
+			return nil, err
+		}
+		d.installed = make(map[string][]*resource.Connection)
+		for _, c := range all {
+			d.installed[c.Server] = append(d.installed[c.Server], c)
+		}
+	}
+	return d.installed[server], nil
 }
 
 // Label is a kind as it stands in a sentence.

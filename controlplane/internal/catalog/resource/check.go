@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/penstockhq/penstock/sdk/kit/compile"
 )
 
 var (
@@ -26,13 +28,15 @@ var (
 	tokenRE = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")
 )
 
+// MaxTTL is the longest life of a bearer token (ST-4).
+const MaxTTL = 365 * 24 * time.Hour
+
 const (
 	maxSlug     = 63
 	maxEmail    = 254
 	maxTools    = 10_000
 	maxFeatures = 100
 	maxMembers  = 10_000
-	maxTTL      = 365 * 24 * time.Hour // ST-4
 	maxListTTL  = 300 * time.Second
 	minMaxStale = 60 * time.Second
 	minPeriod   = time.Second
@@ -267,3 +271,24 @@ func (p *Problems) headers(path string, headers map[string]string, secret bool, 
 		seen[key] = true
 	}
 }
+
+// passthroughHeaders checks which headers of clients servers are to get (G-40, G-41).
+func (p *Problems) passthroughHeaders(names []string) {
+	p.count("passthrough_headers", len(names), compile.MaxPassedHeaders)
+	seen := make(map[string]bool, len(names))
+	for _, name := range names {
+		at := PassthroughAt(name)
+		switch why := compile.NeverPassed(name); {
+		case !tokenRE.MatchString(name):
+			p.field(at, "it is not a header name: 1 to 128 characters of an RFC 9110 token")
+		case why != "":
+			p.Add(ReasonHeaderNeverPassed, at, "%s", why)
+		case seen[name]:
+			p.field(at, "it is listed twice: case makes no difference")
+		}
+		seen[name] = true
+	}
+}
+
+// PassthroughAt is the path of a header among the passthrough_headers of a gateway: by the name, because they are sorted.
+func PassthroughAt(name string) string { return "passthrough_headers[" + clip(name) + "]" }

@@ -140,13 +140,13 @@ func (p *Problems) gateway(g *Gateway) {
 	if g.LoadToolsWhenNeeded {
 		p.Add(ReasonNotEnforcedYet, "load_tools_when_needed", "nodes do not enforce it yet; leave it out")
 	}
-	if len(g.PassthroughHeaders) > 0 {
-		p.Add(ReasonNotEnforcedYet, "passthrough_headers", "nodes do not enforce them yet; leave them out")
-	}
+	p.passthroughHeaders(g.PassthroughHeaders)
 	p.oneOf("resource_uris", string(g.ResourceURIs), string(ResourceURIsOnConflict), string(ResourceURIsAlways))
+	p.issuers(g)
 	p.features(g)
 	p.extensions(g)
 	p.rateLimits(g.RateLimits)
+	p.gatewayIDJAG(g.Authentication)
 	p.count("tools", len(g.Tools), maxTools)
 	seen := make(map[string]bool, len(g.Tools))
 	for _, a := range g.Tools {
@@ -165,10 +165,11 @@ func (p *Problems) assignment(at string, a ToolAssignment) {
 		p.field(at+".tool", "%q is not \"<server>/<upstream name>\"", clip(a.Tool))
 	}
 	switch {
+	case a.ResolveAtCallTime != nil && a.Pinned != nil:
+		p.field(at+".resolve_at_call_time", "set exactly one of pinned and resolve_at_call_time")
 	case a.ResolveAtCallTime != nil:
-		p.Add(ReasonNotEnforcedYet, at+".resolve_at_call_time", "nodes do not resolve credentials at the call yet; use pinned: {connection: NAME}")
 	case a.Pinned == nil:
-		p.field(at+".pinned", "it is not set; say whose credential a call runs with: pinned: {connection: NAME}")
+		p.field(at+".pinned", "it is not set; say whose credential a call runs with: pinned: {connection: NAME}, or resolve_at_call_time: {}")
 	default:
 		p.slug(at+".pinned.connection", a.Pinned.Connection)
 	}
@@ -194,12 +195,13 @@ func (p *Problems) features(g *Gateway) {
 		}
 		seen[f.Server] = true
 		switch {
+		case f.ResolveAtCallTime != nil && f.Pinned != nil:
+			p.field(at+".resolve_at_call_time", "set at most one of pinned and resolve_at_call_time")
 		case f.ResolveAtCallTime != nil:
-			p.Add(ReasonNotEnforcedYet, at+".resolve_at_call_time", "nodes do not resolve credentials at the call yet; use pinned: {connection: NAME}")
 		case f.Pinned != nil:
 			p.slug(at+".pinned.connection", f.Pinned.Connection)
 		case f.Prompts || f.Resources:
-			p.field(at+".pinned", "it is not set; say whose credential prompts and resources are read with: pinned: {connection: NAME}")
+			p.field(at+".pinned", "it is not set; say whose credential prompts and resources are read with: pinned: {connection: NAME}, or resolve_at_call_time: {}")
 		}
 		if !f.Prompts && !f.Resources && !f.Instructions {
 			p.field(at, "it turns nothing on; set prompts, resources or instructions to true, or leave the entry out")
@@ -312,7 +314,7 @@ func (p *Problems) token(t *BearerToken) {
 	if t.TTL != nil && *t.TTL <= 0 {
 		p.field("ttl", "it is not more than 0")
 	}
-	if t.TTL != nil && *t.TTL > Duration(maxTTL) {
+	if t.TTL != nil && *t.TTL > Duration(MaxTTL) {
 		p.field("ttl", "a token lives at most 365 days")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"time"
 	"unicode/utf8"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource/oauthrule"
@@ -125,12 +126,57 @@ func (p *Problems) identityProvider(o *IdentityProvider) {
 		}
 		seen[m] = true
 	}
-	p.count("required_claims", len(o.RequiredClaims), 16)
-	for name, value := range sorted(o.RequiredClaims) {
+	p.requiredClaims("required_claims", o.RequiredClaims)
+	p.gatewayTokens(o)
+	p.idJAG(o.IDJAG)
+}
+
+// requiredClaims checks claims that a token must have with exactly these values.
+func (p *Problems) requiredClaims(at string, claims map[string]string) {
+	p.count(at, len(claims), 16)
+	for name, value := range sorted(claims) {
 		if name == "" || len(name) > 128 || !printable(name) {
-			p.field("required_claims", "the key %q is not 1 to 128 printable characters", clip(name))
+			p.field(at, "the key %q is not 1 to 128 printable characters", clip(name))
 		}
-		p.text("required_claims."+clip(name), value, 512)
+		p.text(at+"."+clip(name), value, 512)
+	}
+}
+
+// idJAG checks which identity assertions of a provider are accepted (JAG-3, JAG-6, JAG-7, JAG-13).
+func (p *Problems) idJAG(t *IDJAGTrust) {
+	if t == nil {
+		return
+	}
+	const at = "id_jag."
+	p.between(at+"max_lifetime", t.MaxLifetime, time.Second, time.Hour)
+	p.count(at+"public_clients", len(t.PublicClients), 100)
+	p.unique(at+"public_clients", t.PublicClients)
+	for i, id := range t.PublicClients {
+		if id == "" || len(id) > 512 || !printable(id) {
+			p.field(fmt.Sprintf("%spublic_clients[%d]", at, i), "it is not 1 to 512 printable characters: a client_id")
+		}
+	}
+	p.text(at+"tenant", t.Tenant, 256)
+	p.unique(at+"signing_algorithms", t.SigningAlgorithms)
+	for i, name := range t.SigningAlgorithms {
+		switch name {
+		case "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA":
+		default:
+			p.field(fmt.Sprintf("%ssigning_algorithms[%d]", at, i), "%q is not one of ES256, ES384, ES512, RS256, RS384, RS512, PS256, PS384, PS512 and EdDSA", clip(name))
+		}
+	}
+}
+
+// gatewayIDJAG checks whose identity assertions count at a gateway (JAG-14).
+func (p *Problems) gatewayIDJAG(a *Authentication) {
+	if a == nil || a.IDJAG == nil {
+		return
+	}
+	const at = "authentication.id_jag.identity_providers"
+	p.count(at, len(a.IDJAG.IdentityProviders), 100)
+	p.unique(at, a.IDJAG.IdentityProviders)
+	for i, name := range a.IDJAG.IdentityProviders {
+		p.slug(fmt.Sprintf("%s[%d]", at, i), name)
 	}
 }
 
@@ -144,7 +190,7 @@ func (p *Problems) oauthClient(c *OAuthClient) {
 			p.field(fmt.Sprintf("redirect_uris[%d]", i), "%s", text)
 		}
 	}
-	if len(c.RedirectURIs) == 0 && c.ClientCredentials == nil {
+	if len(c.RedirectURIs) == 0 && c.ClientCredentials == nil && !c.IsConfidential() { // which may bring identity assertions
 		p.field("redirect_uris", "the client could do nothing; give it redirect_uris, client_credentials, or both")
 	}
 	p.clientKeys(c)

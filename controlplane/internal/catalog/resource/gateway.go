@@ -103,6 +103,39 @@ const (
 type Authentication struct {
 	BearerToken *struct{} `json:"bearer_token,omitempty"`
 	OAuth       *struct{} `json:"oauth,omitempty"`
+	IDJAG       *IDJAG    `json:"id_jag,omitempty"`
+	JWKS        *JWKS     `json:"jwks,omitempty"`
+}
+
+// JWKS lists the identity providers whose tokens count on a gateway (auth.md §7).
+type JWKS struct {
+	Issuers []JWKSIssuer `json:"issuers,omitempty"`
+}
+
+// JWKSIssuer says which tokens of one identity provider count (JW-1).
+type JWKSIssuer struct {
+	IdentityProvider   string            `json:"identity_provider,omitempty"`
+	Audiences          []string          `json:"audiences,omitempty"`
+	SubjectClaim       string            `json:"subject_claim,omitempty"`
+	ScopeClaim         string            `json:"scope_claim,omitempty"`
+	RequiredClaims     map[string]string `json:"required_claims,omitempty"`
+	AcceptIDTokens     bool              `json:"accept_id_tokens,omitempty"`
+	RequireATJWT       bool              `json:"require_at_jwt,omitempty"`
+	SharedAudience     bool              `json:"shared_audience,omitempty"`
+	AcceptMissingScope bool              `json:"accept_missing_scope,omitempty"`
+}
+
+// Issuers returns the identity providers whose tokens count on the gateway.
+func (g *Gateway) Issuers() []JWKSIssuer {
+	if g.Authentication == nil || g.Authentication.JWKS == nil {
+		return nil
+	}
+	return g.Authentication.JWKS.Issuers
+}
+
+// IDJAG switches access by identity assertions on. No provider listed means every one that has it set.
+type IDJAG struct {
+	IdentityProviders []string `json:"identity_providers,omitempty"`
 }
 
 // Naming says how tools are named on a gateway.

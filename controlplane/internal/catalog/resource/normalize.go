@@ -30,7 +30,18 @@ func Normalize(o Object) {
 				o.Naming = nil
 			}
 		}
+		if o.Authentication != nil && o.Authentication.IDJAG != nil {
+			slices.Sort(o.Authentication.IDJAG.IdentityProviders)
+		}
+		for _, i := range o.Issuers() {
+			slices.Sort(i.Audiences)
+		}
+		slices.SortStableFunc(o.Issuers(), func(a, b JWKSIssuer) int { return cmp.Compare(a.IdentityProvider, b.IdentityProvider) })
 		slices.Sort(o.Regions)
+		for i, name := range o.PassthroughHeaders {
+			o.PassthroughHeaders[i] = strings.ToLower(name)
+		}
+		slices.Sort(o.PassthroughHeaders)
 		slices.SortStableFunc(o.ServerFeatures, func(a, b ServerFeature) int { return cmp.Compare(a.Server, b.Server) })
 		unspecified(&o.ResourceURIs, "RESOURCE_URIS_UNSPECIFIED")
 		if o.Extensions != nil {

@@ -23,6 +23,23 @@ type IdentityProvider struct {
 	Disabled        bool              `json:"disabled,omitempty"`
 	// TrustedEmailAddresses takes addresses as verified that the provider says nothing about.
 	TrustedEmailAddresses bool `json:"trusted_email_addresses,omitempty"`
+	// GatewayTokens lets gateways accept its tokens; the fields below are about those.
+	GatewayTokens     bool        `json:"gateway_tokens,omitempty"`
+	JWKSURI           string      `json:"jwks_uri,omitempty"`
+	SigningAlgorithms []string    `json:"signing_algorithms,omitempty"`
+	MaxTokenAge       *Duration   `json:"max_token_age,omitempty"`
+	IDJAG             *IDJAGTrust `json:"id_jag,omitempty"`
+}
+
+// IDJAGTrust says which identity assertions of a provider are accepted (JAG-1 to JAG-20).
+type IDJAGTrust struct {
+	MaxLifetime         *Duration `json:"max_lifetime,omitempty"`
+	PublicClients       []string  `json:"public_clients,omitempty"`
+	ResourceFromRequest bool      `json:"resource_from_request,omitempty"`
+	TrustedAudSub       bool      `json:"trusted_aud_sub,omitempty"`
+	Tenant              string    `json:"tenant,omitempty"`
+	AcceptAct           bool      `json:"accept_act,omitempty"`
+	SigningAlgorithms   []string  `json:"signing_algorithms,omitempty"`
 }
 
 // GroupMapping puts the people of a group at the provider into a team.

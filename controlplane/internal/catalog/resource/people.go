@@ -37,7 +37,8 @@ type TeamMember struct {
 }
 
 // BearerToken is a static bearer token, without the token. TTL is input only and becomes ExpireTime. SHA256 is never
-// filled in by the catalog: the stored form has the hash as its Lookup.
+// filled in by the catalog: the stored form has the hash as its Lookup. PreviousSHA256 and PreviousExpireTime are of the token
+// as it was before its last rotation (ST-6), without a time if it ended then; both are stored, and the hash is never shown.
 type BearerToken struct {
 	Meta
 	DisplayName string    `json:"display_name,omitempty" field:"immutable"`
@@ -50,6 +51,9 @@ type BearerToken struct {
 	LastUseTime time.Time `json:"last_use_time,omitzero" field:"output"`
 	SHA256      []byte    `json:"sha256,omitempty" field:"output"`
 	TTL         *Duration `json:"ttl,omitempty" field:"immutable"`
+
+	PreviousSHA256     []byte    `json:"previous_sha256,omitempty" field:"output"`
+	PreviousExpireTime time.Time `json:"previous_expire_time,omitzero" field:"output"`
 }
 
 // Visibility says who may see and use a resource. Exactly one is set.

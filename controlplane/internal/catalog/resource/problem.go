@@ -16,6 +16,8 @@ const (
 	ReasonInvalidField = "INVALID_FIELD"
 	// ReasonNotEnforcedYet: a field is known, but nothing would enforce it in this version, so it is refused.
 	ReasonNotEnforcedYet = "NOT_ENFORCED_YET"
+	// ReasonHeaderNeverPassed: a gateway lists a header of clients that no server may get (G-41).
+	ReasonHeaderNeverPassed = "HEADER_NEVER_PASSED"
 	// ReasonUnknownField: a field mask or filter names a field that the resource does not have.
 	ReasonUnknownField = "UNKNOWN_FIELD"
 	// ReasonImmutableField: an update would change what cannot change.

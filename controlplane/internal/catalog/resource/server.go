@@ -25,6 +25,8 @@ type Server struct {
 	ExtraHeaders     map[string]string `json:"extra_headers,omitempty"`
 	Status           *ServerStatus     `json:"status,omitempty" field:"output"`
 	Questions        *Questions        `json:"questions,omitempty"`
+	// OwnConnectionsOnly has calls that choose a connection for their caller use the caller's own only (G-12).
+	OwnConnectionsOnly bool `json:"own_connections_only,omitempty"`
 }
 
 // Questions are the kinds of requests that a server may send to clients (M-59). Where a server has none set, all are

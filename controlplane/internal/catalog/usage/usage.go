@@ -65,6 +65,13 @@ func of(ctx context.Context, d *desk.Desk, o resource.Object) ([]string, error) 
 		return matching(clients, func(c *resource.OAuthClient) bool {
 			return c.ClientCredentials != nil && slices.Contains(c.ClientCredentials.Gateways, name)
 		}), err
+	case resource.KindIdentityProvider:
+		gateways, err := desk.All[*resource.Gateway](ctx, d, resource.KindGateway)
+		return matching(gateways, func(g *resource.Gateway) bool {
+			a := g.Authentication
+			return slices.ContainsFunc(g.Issuers(), func(i resource.JWKSIssuer) bool { return i.IdentityProvider == name }) ||
+				a != nil && a.IDJAG != nil && slices.Contains(a.IDJAG.IdentityProviders, name)
+		}), err
 	case resource.KindUser:
 		users, err := owned(ctx, d, o, func(v *resource.Visibility) bool {
 			return v != nil && v.Personal != nil && v.Personal.Owner == name

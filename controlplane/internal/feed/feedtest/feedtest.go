@@ -145,10 +145,17 @@ func Gateway(name, description string, regions ...string) Op {
 	}, nil)
 }
 
-// Assign puts a tool on a gateway, pinned to a connection.
+// AtCall stands for a connection that is chosen at the call.
+const AtCall = "*"
+
+// Assign puts a tool on a gateway, pinned to a connection, or with one that is chosen at the call.
 func Assign(gateway, tool, connection string) Op {
 	body := fields{"tool": tool}
-	if connection != "" {
+	switch connection {
+	case "":
+	case AtCall:
+		body["resolve_at_call_time"] = fields{}
+	default:
 		body["pinned"] = fields{"connection": connection}
 	}
 	return Put(catalog.KindAssignment, gateway+"/"+tool, body, nil)

@@ -14,7 +14,7 @@ type Scope struct {
 	// Region restricts to gateways that list no region, or this one. Empty means all gateways.
 	Region string
 	// Authserver is the one scope of authservers (D-11): people, identity providers, OAuth clients, gateways without their
-	// tools, the metadata of connections, which gateways pin those (D-85), and the servers that people connect themselves, all
+	// tools, the metadata of connections, which gateways use those (D-85), and the servers that people connect themselves, all
 	// of them whatever their region.
 	Authserver bool
 }
@@ -109,8 +109,14 @@ func (m *Members) Has(w *World, e *Entry) bool {
 	case e.Key.Kind == catalog.KindAssignment:
 		return m.scope.covers(w.Entries[catalog.Key{Kind: catalog.KindGateway, Name: gatewayOf(e.Key)}])
 	default:
-		return m.refs[e.Key] > 0
+		return m.refs[e.Key] > 0 || m.chosen(e)
 	}
+}
+
+// chosen reports whether the entry is a connection of a server whose connections are all in the class, because calls choose
+// among them (G-12).
+func (m *Members) chosen(e *Entry) bool {
+	return e.Key.Kind == catalog.KindConnection && m.refs[installedOf(e.server)] > 0
 }
 
 // Step follows one operation: the world already holds after, which replaced before.
@@ -174,8 +180,16 @@ func (m *Members) take(w *World, e *Entry, t *Touched) {
 		m.blobs[h]++
 	}
 	for _, k := range m.scope.needs(e) {
-		m.refs[k]++
-		if needed := w.Entries[k]; m.refs[k] == 1 && needed != nil {
+		if m.refs[k]++; m.refs[k] > 1 {
+			continue
+		}
+		if k.Kind == kindInstalled {
+			for _, c := range w.installed[k.Name] {
+				if m.refs[c.Key] == 0 {
+					m.enter(w, c, t)
+				}
+			}
+		} else if needed := w.Entries[k]; needed != nil && !m.chosen(needed) {
 			m.enter(w, needed, t)
 		}
 	}
@@ -189,11 +203,18 @@ func (m *Members) drop(w *World, e *Entry, t *Touched) {
 		}
 	}
 	for _, k := range m.scope.needs(e) {
-		if m.refs[k]--; m.refs[k] == 0 {
-			delete(m.refs, k)
-			if needed := w.Entries[k]; needed != nil {
-				m.leave(w, needed, t)
+		if m.refs[k]--; m.refs[k] > 0 {
+			continue
+		}
+		delete(m.refs, k)
+		if k.Kind == kindInstalled {
+			for _, c := range w.installed[k.Name] {
+				if m.refs[c.Key] == 0 {
+					m.leave(w, c, t)
+				}
 			}
+		} else if needed := w.Entries[k]; needed != nil && !m.chosen(needed) {
+			m.leave(w, needed, t)
 		}
 	}
 }

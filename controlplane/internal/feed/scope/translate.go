@@ -27,7 +27,13 @@ type Entry struct {
 	auth    []byte        // as authservers get an assignment or a server; nil: they have no part in it
 	needs   []catalog.Key // resources that come into scope with this one (D-12)
 	regions []string      // of a gateway
+	server  string        // of a connection
 }
+
+// kindInstalled is the kind of what stands among an entry's needs for all connections of a server.
+const kindInstalled catalog.Kind = "installed"
+
+func installedOf(server string) catalog.Key { return catalog.Key{Kind: kindInstalled, Name: server} }
 
 // For returns the resource as the followers of a scope get it: they are spared what they have no use for (D-82).
 func (e *Entry) For(s Scope) []byte {
@@ -64,7 +70,11 @@ func Encode(rec *catalog.Record) (*Entry, error) {
 		r.GetOauthClient().SecretSha256 = nil // only the authserver compares secrets
 		e.reduced, err = encode.Marshal(r)
 	}
-	if c := r.GetAssignment().GetPinned().GetConnection(); c != "" && err == nil {
+	if p := r.GetIdentityProvider(); p != nil && err == nil {
+		r.Body = &distributionv1.Resource_IdentityProvider{IdentityProvider: forNodes(p)}
+		e.reduced, err = encode.Marshal(r)
+	}
+	if r.GetAssignment().GetMode() != nil && err == nil {
 		// An authserver must know who may have the connection's credential (D-85), and of tools nothing but the resource's name.
 		e.auth, err = encode.Marshal(&distributionv1.Resource{
 			Kind: r.GetKind(), Name: r.GetName(), Version: r.GetVersion(),
@@ -89,6 +99,18 @@ func Encode(rec *catalog.Record) (*Entry, error) {
 		return nil, fmt.Errorf("encode %s %q: %w", rec.Kind, rec.Name, err)
 	}
 	return e, nil
+}
+
+// forNodes is what nodes need of an identity provider: what checks its tokens, if gateways may accept them, and else nothing.
+func forNodes(p *resourcev1.IdentityProvider) *resourcev1.IdentityProvider {
+	out := &resourcev1.IdentityProvider{Name: p.GetName(), Uid: p.GetUid()}
+	if !p.GetGatewayTokens() {
+		return out
+	}
+	out.GatewayTokens, out.Disabled, out.Issuer, out.ClientId = true, p.GetDisabled(), p.GetIssuer(), p.GetClientId()
+	out.JwksUri, out.SigningAlgorithms, out.MaxTokenAge = p.GetJwksUri(), p.GetSigningAlgorithms(), p.GetMaxTokenAge()
+	out.RequiredClaims = p.GetRequiredClaims()
+	return out
 }
 
 // connectable returns what an authserver must know of a server for which people give a credential themselves: what to ask for,
@@ -125,7 +147,7 @@ func message(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
 		err := decode(rec, m)
 		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime, m.Status = rec.Name, rec.UID, "", nil, nil, nil
 		m.SecretHeaders, m.SecretEnv = nil, nil // never stored; and never sent, whatever is stored (D-84)
-		e.needs = []catalog.Key{{Kind: catalog.KindServer, Name: m.GetServer()}}
+		e.needs, e.server = []catalog.Key{{Kind: catalog.KindServer, Name: m.GetServer()}}, m.GetServer()
 		return &distributionv1.Resource{Body: &distributionv1.Resource_Connection{Connection: m}}, err
 	case catalog.KindTool:
 		m := &resourcev1.Tool{}
@@ -147,6 +169,9 @@ func message(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
 			e.needs = append(e.needs, catalog.Key{Kind: catalog.KindServer, Name: f.GetServer()})
 			if c := f.GetPinned().GetConnection(); c != "" {
 				e.needs = append(e.needs, catalog.Key{Kind: catalog.KindConnection, Name: c})
+			}
+			if f.GetResolveAtCallTime() != nil {
+				e.needs = append(e.needs, installedOf(f.GetServer()))
 			}
 		}
 		return &distributionv1.Resource{Body: &distributionv1.Resource_Gateway{Gateway: m}}, err
@@ -175,6 +200,10 @@ func assignment(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error)
 	e.needs = []catalog.Key{{Kind: catalog.KindTool, Name: tool}}
 	if c := m.GetPinned().GetConnection(); c != "" {
 		e.needs = append(e.needs, catalog.Key{Kind: catalog.KindConnection, Name: c})
+	}
+	if m.GetResolveAtCallTime() != nil {
+		server, _, _ := strings.Cut(tool, "/")
+		e.needs = append(e.needs, installedOf(server))
 	}
 	return &distributionv1.Resource{Body: &distributionv1.Resource_Assignment{Assignment: m}}, err
 }

@@ -3,6 +3,7 @@
 package scope_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,6 +27,8 @@ func record(kind catalog.Kind, name, body string) *catalog.Record {
 func TestEncode(t *testing.T) {
 	token := record(catalog.KindBearerToken, "t", `{"owner":{"user":"ada@example.com"},"gateways":["demo"],"last_use_time":"2026-01-01T00:00:00Z","ttl":"60s"}`)
 	token.Lookup = strings.Repeat("ab", 32)
+	rotated := record(catalog.KindBearerToken, "t", `{"gateways":["demo"],"previous_sha256":"zc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc0=","previous_expire_time":"2026-01-02T00:00:00Z"}`)
+	rotated.Lookup = strings.Repeat("ab", 32)
 	tests := []struct {
 		name string
 		rec  *catalog.Record
@@ -89,6 +92,10 @@ func TestEncode(t *testing.T) {
 		},
 		{"a gateway with its scopes", record(catalog.KindGateway, "g", `{"authentication":{"oauth":{}},"scopes_supported":["mcp","mcp:write"]}`), `{"gateway":{"name":"g","uid":"u1","authentication":{"oauth":{}},"scopes_supported":["mcp","mcp:write"]}}`},
 		{"a user with accounts", record(catalog.KindUser, "a@x", `{"identities":[{"issuer":"https://idp.example","subject":"1"}]}`), `{"user":{"name":"a@x","uid":"u1","identities":[{"issuer":"https://idp.example","subject":"1"}]}}`},
+		{
+			"a token that was rotated, with both hashes (ST-6)", rotated,
+			`{"bearer_token":{"name":"t","uid":"u1","gateways":["demo"],"sha256":"q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=","previous_sha256":"zc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc0=","previous_expire_time":"2026-01-02T00:00:00Z"}}`,
+		},
 		{"a token of the admin API", record(catalog.KindBearerToken, "t", `{"admin_api":true}`), ""},
 		{"a kind without a message", record("something", "x", `{}`), ""},
 		{"no record", nil, ""},
@@ -178,8 +185,42 @@ func TestSecretsOfClientsAreForTheAuthserver(t *testing.T) {
 	}
 }
 
-// An authserver learns which gateway pins which connection, and nothing else of an assignment (D-85); of one that pins none,
-// nothing. Nodes get it whole.
+// D-82: nodes get what checks an identity provider's tokens, if gateways may accept them, and nothing else of it.
+func TestNodesGetLittleOfProviders(t *testing.T) {
+	const stored = `{"display_name":"Okta","issuer":"https://idp.example","client_id":"c","secret_version":"v1","scopes":["email"],"just_in_time_users":true,` +
+		`"email_domains":["example.com"],"groups_claim":"roles","group_mappings":[{"group":"g","team":"eng"}],"required_claims":{"tid":"1"},"labels":{"a":"b"},`
+	const checks = `"issuer":"https://idp.example","client_id":"c","required_claims":{"tid":"1"},"gateway_tokens":true,"jwks_uri":"https://idp.example/k","signing_algorithms":["ES256"],"max_token_age":"60s"`
+	for name, tt := range map[string]struct{ body, want string }{
+		"no tokens for gateways": {stored + `"jwks_uri":"https://idp.example/k"}`, `{"identity_provider":{"name":"okta","uid":"u1"}}`},
+		"tokens for gateways": {
+			stored + `"gateway_tokens":true,"jwks_uri":"https://idp.example/k","signing_algorithms":["ES256"],"max_token_age":"60s"}`,
+			`{"identity_provider":{"name":"okta","uid":"u1",` + checks + `}}`,
+		},
+		"disabled": {
+			stored + `"gateway_tokens":true,"disabled":true,"jwks_uri":"https://idp.example/k","signing_algorithms":["ES256"],"max_token_age":"60s"}`,
+			`{"identity_provider":{"name":"okta","uid":"u1","disabled":true,` + checks + `}}`,
+		},
+	} {
+		e, err := scope.Encode(record(catalog.KindIdentityProvider, "okta", tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := &distributionv1.Resource{}, &distributionv1.Resource{}
+		if err := errors.Join(proto.Unmarshal(e.For(scope.Scope{}), got), protojson.Unmarshal([]byte(tt.want), want)); err != nil {
+			t.Fatal(err)
+		}
+		want.Kind, want.Name, want.Version = "identity_provider", "okta", e.Version[:]
+		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if err := proto.Unmarshal(e.For(scope.Scope{Authserver: true}), got); err != nil || got.GetIdentityProvider().GetSecretVersion() != "v1" {
+			t.Errorf("%s: the authserver gets %v (%v)", name, got, err)
+		}
+	}
+}
+
+// An authserver learns which gateway pins which connection, or resolves its server's at the call, and nothing else of an
+// assignment (D-85). Nodes get it whole.
 func TestPinsAreForTheAuthserver(t *testing.T) {
 	rec := &catalog.Record{Key: catalog.Key{Kind: catalog.KindAssignment, Name: "eng/s1/echo"}, Body: []byte(
 		`{"tool":"s1/echo","pinned":{"connection":"s1-shared"},"exposedName":"say","description":"canary","requiredScopes":["mcp:write"]}`)}
@@ -203,18 +244,97 @@ func TestPinsAreForTheAuthserver(t *testing.T) {
 	if !strings.Contains(string(e.For(scope.Scope{Region: "eu"})), "canary") {
 		t.Error("a node does not get the whole assignment")
 	}
+	rec.Body = []byte(`{"tool":"s1/echo","resolve_at_call_time":{},"description":"canary"}`)
+	chosen, err := scope.Encode(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := proto.Unmarshal(chosen.For(scope.Scope{Authserver: true}), got); err != nil {
+		t.Fatal(err)
+	}
+	want.GetAssignment().Mode = &resourcev1.ToolAssignment_ResolveAtCallTime{ResolveAtCallTime: &resourcev1.ResolveAtCallTime{}}
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		t.Errorf("resolved at the call, to an authserver (-want +got):\n%s", diff)
+	}
 	rec.Body = []byte(`{"tool":"s1/echo"}`)
 	plain, err := scope.Encode(rec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w, m := scope.NewWorld(), scope.NewMembers(scope.Scope{Authserver: true})
-	for i, one := range []*scope.Entry{e, plain, e} {
+	for i, one := range []*scope.Entry{e, plain, chosen} {
 		before := w.Entries[one.Key]
 		w.Set(one.Key, one)
 		m.Step(w, before, one, nil)
 		if want := []int{1, 0, 1}[i]; m.Len() != want {
 			t.Errorf("step %d: %d members, want %d", i, m.Len(), want)
+		}
+	}
+}
+
+// G-12, D-12: with a tool that is resolved at the call, all connections of its server come into the scope, for as long as there is
+// such a tool, whichever comes first; what is pinned beside stays.
+func TestConnectionsToChooseFrom(t *testing.T) {
+	encode := func(kind catalog.Kind, name, body string) *scope.Entry {
+		e, err := scope.Encode(record(kind, name, body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	connection := func(name, server string) *scope.Entry {
+		return encode(catalog.KindConnection, name, `{"server":"`+server+`","owner":{"user":"a@x"}}`)
+	}
+	gateway := encode(catalog.KindGateway, "g", `{"regions":["eu"]}`)
+	pinned, atCall := encode(catalog.KindAssignment, "g/s/t", `{"pinned":{"connection":"c1"}}`), encode(catalog.KindAssignment, "g/s/t", `{"resolve_at_call_time":{}}`)
+	shows := encode(catalog.KindGateway, "g", `{"regions":["eu"],"server_features":[{"server":"s","prompts":true,"resolve_at_call_time":{}}]}`)
+	gone := func(e *scope.Entry) *scope.Entry { return &scope.Entry{Key: e.Key} }
+	w := scope.NewWorld()
+	eu, us := scope.NewMembers(scope.Scope{Region: "eu"}), scope.NewMembers(scope.Scope{Region: "us"})
+	for i, step := range []struct {
+		set  *scope.Entry // without a version: deleted
+		want string       // connections in eu
+	}{
+		{connection("c1", "s"), ""},
+		{encode(catalog.KindServer, "s", `{}`), ""},
+		{gateway, ""},
+		{pinned, "c1"},
+		{connection("c2", "s"), "c1"},
+		{atCall, "c1 c2"},
+		{connection("c3", "s"), "c1 c2 c3"},
+		{connection("c4", "other"), "c1 c2 c3"},
+		{connection("c2", "other"), "c1 c3"},
+		{gone(connection("c3", "s")), "c1"},
+		{connection("c2", "s"), "c1 c2"},
+		{shows, "c1 c2"},
+		{pinned, "c1 c2"},
+		{gateway, "c1"},
+		{atCall, "c1 c2"},
+		{gone(atCall), ""},
+		{shows, "c1 c2"},
+		{gone(gateway), ""},
+	} {
+		after := step.set
+		if after.Version == (catalog.Hash{}) {
+			after = nil
+		}
+		before := w.Entries[step.set.Key]
+		w.Set(step.set.Key, after)
+		eu.Step(w, before, after, nil)
+		us.Step(w, before, after, nil)
+		full := scope.NewMembers(scope.Scope{Region: "eu"})
+		full.Fill(w)
+		var got []string
+		for _, name := range []string{"c1", "c2", "c3", "c4"} {
+			if eu.Has(w, w.Entries[catalog.Key{Kind: catalog.KindConnection, Name: name}]) {
+				got = append(got, name)
+			}
+		}
+		if text := strings.Join(got, " "); text != step.want {
+			t.Errorf("step %d: got %q, want %q", i, text, step.want)
+		}
+		if full.Sum() != eu.Sum() || full.Len() != eu.Len() || us.Len() != 0 {
+			t.Errorf("step %d: %d members, %d from nothing, %d elsewhere", i, eu.Len(), full.Len(), us.Len())
 		}
 	}
 }

@@ -13,44 +13,63 @@ import (
 type World struct {
 	Entries map[catalog.Key]*Entry // read only: Set keeps an index beside it
 
-	assigned map[string]map[catalog.Key]*Entry // gateway → its assignments
+	assigned  map[string]map[catalog.Key]*Entry // gateway → its assignments
+	installed map[string]map[catalog.Key]*Entry // server → its connections
 }
 
 // NewWorld returns an empty world.
 func NewWorld() *World {
-	return &World{Entries: make(map[catalog.Key]*Entry), assigned: make(map[string]map[catalog.Key]*Entry)}
+	return &World{
+		Entries: make(map[catalog.Key]*Entry), assigned: make(map[string]map[catalog.Key]*Entry), installed: make(map[string]map[catalog.Key]*Entry),
+	}
 }
 
 // Set replaces what is under a key, nil for nothing.
 func (w *World) Set(k catalog.Key, e *Entry) {
+	before := w.Entries[k]
 	if e == nil {
 		delete(w.Entries, k)
 	} else {
 		w.Entries[k] = e
 	}
-	if k.Kind != catalog.KindAssignment {
-		return
+	if k.Kind == catalog.KindAssignment {
+		index(w.assigned, gatewayOf(k), k, e)
 	}
-	gateway := gatewayOf(k)
-	list := w.assigned[gateway]
+	if k.Kind == catalog.KindConnection {
+		if before != nil && (e == nil || e.server != before.server) {
+			index(w.installed, before.server, k, nil)
+		}
+		if e != nil {
+			index(w.installed, e.server, k, e)
+		}
+	}
+}
+
+// index puts an entry under a name in an index, or takes it out if it is nil.
+func index(in map[string]map[catalog.Key]*Entry, name string, k catalog.Key, e *Entry) {
+	list := in[name]
 	switch {
 	case e != nil && list == nil:
-		w.assigned[gateway] = map[catalog.Key]*Entry{k: e}
+		in[name] = map[catalog.Key]*Entry{k: e}
 	case e != nil:
 		list[k] = e
 	default:
 		delete(list, k)
 		if len(list) == 0 {
-			delete(w.assigned, gateway)
+			delete(in, name)
 		}
 	}
 }
 
 // Clone returns a copy that shares the entries.
 func (w *World) Clone() *World {
-	c := &World{Entries: maps.Clone(w.Entries), assigned: make(map[string]map[catalog.Key]*Entry, len(w.assigned))}
-	for gateway, list := range w.assigned {
-		c.assigned[gateway] = maps.Clone(list)
+	return &World{Entries: maps.Clone(w.Entries), assigned: cloneIndex(w.assigned), installed: cloneIndex(w.installed)}
+}
+
+func cloneIndex(in map[string]map[catalog.Key]*Entry) map[string]map[catalog.Key]*Entry {
+	c := make(map[string]map[catalog.Key]*Entry, len(in))
+	for name, list := range in {
+		c[name] = maps.Clone(list)
 	}
 	return c
 }

@@ -22,6 +22,7 @@ import (
 const (
 	MethodOAuth             = "oauth"
 	MethodClientCredentials = "client_credentials"
+	MethodIDJAG             = "id_jag"
 )
 
 // maxLength bounds a token in bytes, before anything of it is read.

@@ -7,11 +7,8 @@
 package state
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +41,7 @@ type State struct {
 }
 
 // Digest is what a request is about.
-type Digest [sha256.Size]byte
+type Digest = wire.Digest
 
 // The errors of [Book.Open] and [State.Check]. Neither says more to a client.
 var (
@@ -105,7 +102,7 @@ func (b Book) Open(gatewayUID string, raw []byte) (*State, error) {
 }
 
 // head is the length of what stands before the texts.
-const head = 2 + 16 + 8 + sha256.Size
+const head = 2 + 16 + 8 + len(Digest{})
 
 func parse(plain []byte) (*State, bool) {
 	if len(plain) < head {
@@ -140,60 +137,8 @@ func (t *State) Check(principal, client string, digest Digest, now time.Time) er
 	return nil
 }
 
-// DigestOf returns what a request is about: where it goes, its method and its params but for _meta, requestState and
-// inputResponses, which differ in a retry. The order of the members of params and white space do not matter. ok is false
-// if params is neither nil nor an object.
+// DigestOf returns what a request is about: where it goes, its method and its params, see [wire.DigestOf]. ok is false if
+// params is neither nil nor an object.
 func DigestOf(server, connection, method string, params []byte) (d Digest, ok bool) {
-	h := sha256.New()
-	write := func(part []byte) {
-		var length [8]byte
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		h.Write(length[:])
-		h.Write(part)
-	}
-	for _, text := range [...]string{server, connection, method} {
-		write([]byte(text))
-	}
-	if params != nil {
-		fields, err := wire.Fields(nil, params)
-		if err != nil {
-			return d, false
-		}
-		slices.SortFunc(fields, func(a, b wire.Field) int { return bytes.Compare(a.Name, b.Name) })
-		var room []byte
-		for i := range fields {
-			switch string(fields[i].Name) {
-			case "_meta", "requestState", "inputResponses":
-				continue
-			}
-			write(fields[i].Name)
-			room = appendCompact(room[:0], fields[i].Of(params))
-			write(room)
-		}
-	}
-	h.Sum(d[:0])
-	return d, true
-}
-
-// appendCompact appends scanned JSON without the white space between its tokens.
-func appendCompact(dst, raw []byte) []byte {
-	quoted, escaped := false, false
-	for _, c := range raw {
-		switch {
-		case quoted:
-			if escaped {
-				escaped = false
-			} else if c == '\\' {
-				escaped = true
-			} else if c == '"' {
-				quoted = false
-			}
-		case c == '"':
-			quoted = true
-		case c == ' ' || c == '\n' || c == '\r' || c == '\t':
-			continue
-		}
-		dst = append(dst, c)
-	}
-	return dst
+	return wire.DigestOf(params, server, connection, method)
 }

@@ -38,21 +38,25 @@ func Named(path string) (form, name string, ok bool) {
 // URL returns where the metadata of a gateway stands that was named in a form.
 func URL(origin, form string) string { return origin + Resource + Gateways + form }
 
-// Append appends the metadata of a gateway that was named in a form. issuer is the identifier of the authorization server.
-func Append(dst []byte, origin, form, issuer string, g *view.Gateway) []byte {
+// Append appends the metadata of a gateway that was named in a form. issuers are the identifiers of its authorization servers.
+func Append(dst []byte, origin, form string, issuers []string, g *view.Gateway) []byte {
 	dst = wire.AppendString(append(dst, `{"resource":`...), origin+Gateways+form)
-	dst = wire.AppendString(append(dst, `,"authorization_servers":[`...), issuer)
-	dst = append(dst, `],"scopes_supported":[`...)
-	for i, scope := range g.Scopes {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = wire.AppendString(dst, scope)
-	}
+	dst = appendList(append(dst, `,"authorization_servers":[`...), issuers)
+	dst = appendList(append(dst, `],"scopes_supported":[`...), g.Scopes)
 	dst = append(dst, `],"bearer_methods_supported":["header"],"resource_name":`...)
 	title := g.DisplayName
 	if title == "" {
 		title = g.Name
 	}
 	return append(wire.AppendString(dst, title), '}')
+}
+
+func appendList(dst []byte, list []string) []byte {
+	for i, text := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = wire.AppendString(dst, text)
+	}
+	return dst
 }

@@ -34,7 +34,7 @@ func TestNamed(t *testing.T) {
 func TestAppend(t *testing.T) {
 	g := &view.Gateway{Gateway: compile.Gateway{Name: "eng", DisplayName: "\"A\"\n\\"}, Scopes: []string{"mcp"}}
 	var body map[string]any
-	if err := json.Unmarshal(metadata.Append(nil, "https://gw.example.com", "eng/", "https://auth.example.com", g), &body); err != nil {
+	if err := json.Unmarshal(metadata.Append(nil, "https://gw.example.com", "eng/", []string{"https://auth.example.com", "https://idp.example"}, g), &body); err != nil {
 		t.Fatal(err)
 	}
 	if body["resource_name"] != g.DisplayName || body["resource"] != "https://gw.example.com/v1/mcp/eng/" || len(body) != 5 {

@@ -130,6 +130,7 @@ type Exchange struct {
 type Answer struct {
 	era.Answer
 	Session string // Mcp-Session-Id of the answer
+	Scope   bool   // 403 with a challenge that says insufficient_scope (RFC 6750 §3.1)
 }
 
 // keptScratch is the largest buffer that survives a Reset.

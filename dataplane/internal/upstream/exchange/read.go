@@ -18,6 +18,7 @@ import (
 func (x *Exchange) read(ctx context.Context, resp *httpclient.Response) (a Answer, err error) {
 	a.Status = resp.Status
 	a.Session = string(resp.Header("Mcp-Session-Id"))
+	a.Scope = resp.Status == http.StatusForbidden && bytes.Contains(resp.Header("Www-Authenticate"), []byte("insufficient_scope"))
 	kind, coding := resp.Header("Content-Type"), resp.Header("Content-Encoding")
 	switch {
 	case len(coding) > 0 && !bytes.EqualFold(coding, []byte("identity")):

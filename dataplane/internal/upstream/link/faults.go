@@ -59,7 +59,10 @@ func NotSent(t *peer.Target, f *fault.Fault) *fault.Fault {
 // notInitialized is the fault for an initialize that was answered without a
 // result.
 func notInitialized(t *peer.Target, a exchange.Answer) *fault.Fault {
-	if a.Error == nil || a.Credential() {
+	switch {
+	case a.Credential():
+		return t.RefusedCredential(a.Status, a.Scope)
+	case a.Error == nil:
 		return t.Refused(a.Status, true)
 	}
 	cause := error(era.Error(a.Error))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/era"
@@ -222,16 +223,18 @@ func (x *Messenger) deliver(in exchange.Inbound, release func()) error {
 		return nil
 	}
 	x.given = true
-	return x.Sink(x.ses.event(in, release))
+	return x.Sink(x.ses.event(in, release, x.Passed))
 }
 
 // Dropped implements exchange.Receiver.
 func (x *Messenger) Dropped(ctx context.Context) { x.e.Drop(ctx) }
 
-// tell sends a message that has no response: a notification or an answer.
-func (e *Engine) tell(ctx context.Context, to *httpclient.Endpoint, t *peer.Target, v wire.Version, ses *Session, message []byte) error {
+// tell sends a message that has no response: a notification or an answer. passed are the headers of the client whose call it
+// belongs to; nil for none.
+func (e *Engine) tell(ctx context.Context, to *httpclient.Endpoint, t *peer.Target, v wire.Version, ses *Session, message []byte, passed http.Header) error {
 	x := e.Begin(to, t, v, ses)
 	defer x.Done()
+	x.Passed = passed
 	x.Timeout = shortTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		x.Timeout = max(time.Until(deadline), time.Millisecond)

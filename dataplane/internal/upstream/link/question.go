@@ -5,6 +5,7 @@ package link
 import (
 	"bytes"
 	"context"
+	"net/http"
 	"sync"
 	"sync/atomic"
 
@@ -22,9 +23,9 @@ const maxReplies = 64
 func (ses *Session) answered(ctx context.Context, in exchange.Inbound) bool {
 	switch {
 	case in.Method == "ping":
-		ses.reply(ctx, wire.AppendResult(nil, in.ID, []byte(`{}`)))
+		ses.reply(ctx, wire.AppendResult(nil, in.ID, []byte(`{}`)), nil)
 	case ses.purpose.Discovering && in.Method == "roots/list":
-		ses.reply(ctx, wire.AppendResult(nil, in.ID, []byte(`{"roots":[]}`)))
+		ses.reply(ctx, wire.AppendResult(nil, in.ID, []byte(`{"roots":[]}`)), nil)
 	case ses.purpose.Discovering || !ses.kinds.Allow(in.Method):
 		ses.refuse(ctx, in.ID)
 	default:
@@ -35,16 +36,16 @@ func (ses *Session) answered(ctx context.Context, in exchange.Inbound) bool {
 
 // refuse answers a question that nobody is there for.
 func (ses *Session) refuse(ctx context.Context, id []byte) {
-	ses.reply(ctx, wire.AppendError(nil, id, wire.CodeMethodNotFound, "Method not found", nil))
+	ses.reply(ctx, wire.AppendError(nil, id, wire.CodeMethodNotFound, "Method not found", nil), nil)
 }
 
-// reply sends a response to the upstream, without waiting for it.
-func (ses *Session) reply(ctx context.Context, message []byte) {
+// reply sends a response to the upstream, without waiting for it, with the headers of the client of the call that it is about.
+func (ses *Session) reply(ctx context.Context, message []byte, passed http.Header) {
 	if ses.replies.Add(1) <= maxReplies && ses.ready.Load() && ses.e.spawn(func(life context.Context) {
 		defer ses.replies.Add(-1)
 		short, cancel := context.WithTimeout(life, replyTimeout)
 		defer cancel()
-		_ = ses.Tell(short, message) // the upstream misses its answer
+		_ = ses.TellOf(short, message, passed) // the upstream misses its answer
 	}) {
 		return
 	}
@@ -53,8 +54,8 @@ func (ses *Session) reply(ctx context.Context, message []byte) {
 }
 
 // event makes the event of a message. release is called when a question is
-// answered.
-func (ses *Session) event(in exchange.Inbound, release func()) peer.Event {
+// answered. passed are the headers of the client of the call that the message came with; nil for none.
+func (ses *Session) event(in exchange.Inbound, release func(), passed http.Header) peer.Event {
 	e := peer.Event{Kind: peer.Notification, Method: in.Method, Params: in.Params, Raw: in.Raw, ID: in.ID}
 	if in.ID == nil {
 		return e
@@ -69,7 +70,7 @@ func (ses *Session) event(in exchange.Inbound, release func()) peer.Event {
 		}
 		short, cancel := context.WithTimeout(ses.e.life, replyTimeout)
 		defer cancel()
-		_ = ses.Tell(short, wire.AppendNotification(nil, "notifications/progress", params)) // it is only progress
+		_ = ses.TellOf(short, wire.AppendNotification(nil, "notifications/progress", params), passed) // it is only progress
 	}
 	e.Answer = func(result, object []byte) {
 		once.Do(func() {
@@ -79,7 +80,7 @@ func (ses *Session) event(in exchange.Inbound, release func()) peer.Event {
 			if result == nil {
 				message = wire.AppendErrorResponse(nil, id, object)
 			}
-			ses.reply(ses.e.life, message)
+			ses.reply(ses.e.life, message, passed)
 		})
 	}
 	return e

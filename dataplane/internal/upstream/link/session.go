@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 
@@ -115,9 +116,15 @@ func (ses *Session) Delete(ctx context.Context) {
 	_, _ = x.Delete(ctx)
 }
 
-// Tell sends a message that has no response. The bytes are kept until then.
+// Tell sends a message that has no response and belongs to no call. The bytes are kept until then.
 func (ses *Session) Tell(ctx context.Context, message []byte) error {
-	return ses.e.tell(ctx, ses.to, &ses.target, ses.version, ses, message)
+	return ses.TellOf(ctx, message, nil)
+}
+
+// TellOf is [Session.Tell] for a message that belongs to a call, which carries what the client of the call passes through
+// (G-40); nil for nothing.
+func (ses *Session) TellOf(ctx context.Context, message []byte, passed http.Header) error {
+	return ses.e.tell(ctx, ses.to, &ses.target, ses.version, ses, message, passed)
 }
 
 // take places a message of the session's stream. Only the refusal of a watcher
@@ -148,7 +155,7 @@ func (ses *Session) Message(ctx context.Context, in exchange.Inbound, newest *in
 		newest.TakenBack(in.Params)
 	}
 	if ses.purpose.Watch != nil {
-		if err := ses.purpose.Watch(ses.event(in, release)); err != nil {
+		if err := ses.purpose.Watch(ses.event(in, release, nil)); err != nil {
 			return &exchange.SinkError{Err: err}
 		}
 		return nil
@@ -170,7 +177,7 @@ func (ses *Session) Message(ctx context.Context, in exchange.Inbound, newest *in
 
 func (ses *Session) attached(in exchange.Inbound, release func()) bool {
 	uid, give := ses.target.Session, ses.e.cfg.Attached
-	return uid != "" && give != nil && give(uid, ses.target.Connection, ses.event(in, release))
+	return uid != "" && give != nil && give(uid, ses.target.Connection, ses.event(in, release, nil))
 }
 
 // Dropped implements inbox.Owner.

@@ -29,6 +29,9 @@ const (
 	ReasonOutcomeUnknown = "OUTCOME_UNKNOWN"
 	// ReasonUnauthorized (Precondition): the upstream answered 401 or 403.
 	ReasonUnauthorized = "UPSTREAM_UNAUTHORIZED"
+	// ReasonScope (Precondition): the upstream answered 403 and that the
+	// credential's scope is not enough.
+	ReasonScope = "UPSTREAM_INSUFFICIENT_SCOPE"
 	// ReasonBusy (Exhausted): the connection's limit of calls is reached.
 	ReasonBusy = "UPSTREAM_BUSY"
 	// ReasonTarget (Precondition): the URL or a header of the server's
@@ -79,6 +82,14 @@ func (t *Target) Late() *fault.Fault {
 // Busy is Exhausted with [ReasonBusy].
 func (t *Target) Busy() *fault.Fault {
 	return t.Fault(fault.Exhausted, ReasonBusy, "has as many calls under way as its connection allows").After(time.Second)
+}
+
+// RefusedCredential classifies the status 401 or 403. scope says that the challenge asks for more scope.
+func (t *Target) RefusedCredential(status int, scope bool) *fault.Fault {
+	if scope {
+		return t.Fault(fault.Precondition, ReasonScope, "wants more rights than the credential of its connection has").Because(StatusError(status))
+	}
+	return t.Refused(status, true)
 }
 
 // Refused classifies an HTTP status that brought no JSON-RPC answer.

@@ -81,7 +81,10 @@ type Request struct {
 	// messages (M-52). A legacy upstream session is told when it changes.
 	LogLevel string
 	// Passthrough are the client's headers that the gateway lets through
-	// (G-40). What an upstream must not get from a client is dropped again.
+	// (G-40), in canonical form. They go with this request and with what
+	// belongs to it: its cancellation, answers to questions it raises, and the
+	// resumption of its stream. What an upstream must not get from a client is
+	// dropped again.
 	Passthrough http.Header
 	// Idempotent says that running the request twice does no harm.
 	Idempotent bool

@@ -24,6 +24,8 @@ type Options struct {
 	To wire.Version
 	// Prompt says that the result is of prompts/get, whose content stands in messages.
 	Prompt bool
+	// Task says that the result is of tasks/get, which may hold the result of the call.
+	Task bool
 }
 
 // Seen is what a result says of itself.
@@ -54,10 +56,37 @@ func Result(e *wire.Edits, raw []byte, o Options) (Seen, error) {
 	}
 	seen := Seen{IsError: string(m.R.IsError.Of(raw)) == "true", Type: m.R.ResultType.Of(raw)}
 	e.Delete(m.R.PenstockError)
+	if o.Task {
+		if err := strip(e, raw); err != nil {
+			return Seen{}, err
+		}
+	}
 	if o.To.Era() == wire.Modern {
 		return seen, toModern(e, raw, &m)
 	}
 	return seen, toLegacy(e, raw, &m, o)
+}
+
+// strip removes penstock_error from the result of a call that the result of tasks/get holds (G-13).
+func strip(e *wire.Edits, raw []byte) error {
+	var room [12]wire.Field
+	fields, err := wire.Fields(room[:0], raw)
+	if err != nil {
+		return fmt.Errorf("read task: %w", err)
+	}
+	at := wire.Lookup(fields, "result")
+	inner := at.Of(raw)
+	if !wire.IsObject(inner) {
+		return nil
+	}
+	var m wire.Message
+	if err := wire.ScanResult(inner, &m); err != nil {
+		return fmt.Errorf("read the result of a task: %w", err)
+	}
+	if forged := m.R.PenstockError; forged.Present() {
+		e.Delete(wire.Member{Key: forged.Key + at.Start, Span: wire.Span{Start: forged.Start + at.Start, End: forged.End + at.Start}})
+	}
+	return nil
 }
 
 func checkType(raw []byte, m *wire.Message, o Options) error {

@@ -13,6 +13,7 @@ import (
 	v1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -365,6 +366,152 @@ func (x *ListBearerTokensResponse) GetNextPageToken() string {
 	return ""
 }
 
+// RotateBearerTokenRequest asks for a new secret.
+type RotateBearerTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the bearer token.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How long the secret before stays good, but never after the token expires. Unset means 24 h, which is the most; 0 ends it now.
+	Overlap *durationpb.Duration `protobuf:"bytes,2,opt,name=overlap,proto3" json:"overlap,omitempty"`
+	// Life of the token from now on, at most 365 days. Unset keeps the time at which it expires.
+	Ttl *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// If set, must equal the stored etag.
+	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	// True checks everything and changes nothing.
+	ValidateOnly  bool `protobuf:"varint,5,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateBearerTokenRequest) Reset() {
+	*x = RotateBearerTokenRequest{}
+	mi := &file_penstock_admin_v1_bearer_token_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateBearerTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateBearerTokenRequest) ProtoMessage() {}
+
+func (x *RotateBearerTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_bearer_token_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateBearerTokenRequest.ProtoReflect.Descriptor instead.
+func (*RotateBearerTokenRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_bearer_token_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RotateBearerTokenRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RotateBearerTokenRequest) GetOverlap() *durationpb.Duration {
+	if x != nil {
+		return x.Overlap
+	}
+	return nil
+}
+
+func (x *RotateBearerTokenRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *RotateBearerTokenRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RotateBearerTokenRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// RotateBearerTokenResponse carries the new secret.
+type RotateBearerTokenResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The bearer token as stored, with previous_expire_time.
+	BearerToken *v1.BearerToken `protobuf:"bytes,1,opt,name=bearer_token,json=bearerToken,proto3" json:"bearer_token,omitempty"`
+	// Revision the write made.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The token itself, "pst_…". Shown this once.
+	Token         string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateBearerTokenResponse) Reset() {
+	*x = RotateBearerTokenResponse{}
+	mi := &file_penstock_admin_v1_bearer_token_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateBearerTokenResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateBearerTokenResponse) ProtoMessage() {}
+
+func (x *RotateBearerTokenResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_bearer_token_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateBearerTokenResponse.ProtoReflect.Descriptor instead.
+func (*RotateBearerTokenResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_bearer_token_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RotateBearerTokenResponse) GetBearerToken() *v1.BearerToken {
+	if x != nil {
+		return x.BearerToken
+	}
+	return nil
+}
+
+func (x *RotateBearerTokenResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *RotateBearerTokenResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
 // DeleteBearerTokenRequest deletes one bearer token.
 type DeleteBearerTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -380,7 +527,7 @@ type DeleteBearerTokenRequest struct {
 
 func (x *DeleteBearerTokenRequest) Reset() {
 	*x = DeleteBearerTokenRequest{}
-	mi := &file_penstock_admin_v1_bearer_token_proto_msgTypes[6]
+	mi := &file_penstock_admin_v1_bearer_token_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -392,7 +539,7 @@ func (x *DeleteBearerTokenRequest) String() string {
 func (*DeleteBearerTokenRequest) ProtoMessage() {}
 
 func (x *DeleteBearerTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_bearer_token_proto_msgTypes[6]
+	mi := &file_penstock_admin_v1_bearer_token_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -405,7 +552,7 @@ func (x *DeleteBearerTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteBearerTokenRequest.ProtoReflect.Descriptor instead.
 func (*DeleteBearerTokenRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_bearer_token_proto_rawDescGZIP(), []int{6}
+	return file_penstock_admin_v1_bearer_token_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeleteBearerTokenRequest) GetName() string {
@@ -440,7 +587,7 @@ type DeleteBearerTokenResponse struct {
 
 func (x *DeleteBearerTokenResponse) Reset() {
 	*x = DeleteBearerTokenResponse{}
-	mi := &file_penstock_admin_v1_bearer_token_proto_msgTypes[7]
+	mi := &file_penstock_admin_v1_bearer_token_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +599,7 @@ func (x *DeleteBearerTokenResponse) String() string {
 func (*DeleteBearerTokenResponse) ProtoMessage() {}
 
 func (x *DeleteBearerTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_bearer_token_proto_msgTypes[7]
+	mi := &file_penstock_admin_v1_bearer_token_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +612,7 @@ func (x *DeleteBearerTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteBearerTokenResponse.ProtoReflect.Descriptor instead.
 func (*DeleteBearerTokenResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_bearer_token_proto_rawDescGZIP(), []int{7}
+	return file_penstock_admin_v1_bearer_token_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeleteBearerTokenResponse) GetRevision() uint64 {
@@ -479,7 +626,7 @@ var File_penstock_admin_v1_bearer_token_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_bearer_token_proto_rawDesc = "" +
 	"\n" +
-	"$penstock/admin/v1/bearer_token.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a!penstock/resource/v1/people.proto\"\x8d\x01\n" +
+	"$penstock/admin/v1/bearer_token.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!penstock/resource/v1/people.proto\"\x8d\x01\n" +
 	"\x18CreateBearerTokenRequest\x12L\n" +
 	"\fbearer_token\x18\x01 \x01(\v2!.penstock.resource.v1.BearerTokenB\x06\xbaH\x03\xc8\x01\x01R\vbearerToken\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"\x98\x01\n" +
@@ -501,18 +648,30 @@ const file_penstock_admin_v1_bearer_token_proto_rawDesc = "" +
 	"\fshow_deleted\x18\x04 \x01(\bR\vshowDeleted\"\x8a\x01\n" +
 	"\x18ListBearerTokensResponse\x12F\n" +
 	"\rbearer_tokens\x18\x01 \x03(\v2!.penstock.resource.v1.BearerTokenR\fbearerTokens\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"}\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x80\x02\n" +
+	"\x18RotateBearerTokenRequest\x12\x1e\n" +
+	"\x04name\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\x12C\n" +
+	"\aoverlap\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\aoverlap\x12<\n" +
+	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xe7\x84\x0f*\x00R\x03ttl\x12\x1c\n" +
+	"\x04etag\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12#\n" +
+	"\rvalidate_only\x18\x05 \x01(\bR\fvalidateOnly\"\x98\x01\n" +
+	"\x19RotateBearerTokenResponse\x12D\n" +
+	"\fbearer_token\x18\x01 \x01(\v2!.penstock.resource.v1.BearerTokenR\vbearerToken\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x19\n" +
+	"\x05token\x18\x03 \x01(\tB\x03\x80\x01\x01R\x05token\"}\n" +
 	"\x18DeleteBearerTokenRequest\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04name\x12\x1c\n" +
 	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"7\n" +
 	"\x19DeleteBearerTokenResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision2\xd2\x03\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision2\xc2\x04\n" +
 	"\x12BearerTokenService\x12n\n" +
 	"\x11CreateBearerToken\x12+.penstock.admin.v1.CreateBearerTokenRequest\x1a,.penstock.admin.v1.CreateBearerTokenResponse\x12j\n" +
 	"\x0eGetBearerToken\x12(.penstock.admin.v1.GetBearerTokenRequest\x1a).penstock.admin.v1.GetBearerTokenResponse\"\x03\x90\x02\x01\x12p\n" +
 	"\x10ListBearerTokens\x12*.penstock.admin.v1.ListBearerTokensRequest\x1a+.penstock.admin.v1.ListBearerTokensResponse\"\x03\x90\x02\x01\x12n\n" +
+	"\x11RotateBearerToken\x12+.penstock.admin.v1.RotateBearerTokenRequest\x1a,.penstock.admin.v1.RotateBearerTokenResponse\x12n\n" +
 	"\x11DeleteBearerToken\x12+.penstock.admin.v1.DeleteBearerTokenRequest\x1a,.penstock.admin.v1.DeleteBearerTokenResponseB\xd3\x01\n" +
 	"\x15com.penstock.admin.v1B\x10BearerTokenProtoP\x01ZBgithub.com/penstockhq/penstock/proto/gen/penstock/admin/v1;adminv1\xa2\x02\x03PAX\xaa\x02\x11Penstock.Admin.V1\xca\x02\x11Penstock\\Admin\\V1\xe2\x02\x1dPenstock\\Admin\\V1\\GPBMetadata\xea\x02\x13Penstock::Admin::V1b\x06proto3"
 
@@ -528,7 +687,7 @@ func file_penstock_admin_v1_bearer_token_proto_rawDescGZIP() []byte {
 	return file_penstock_admin_v1_bearer_token_proto_rawDescData
 }
 
-var file_penstock_admin_v1_bearer_token_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_penstock_admin_v1_bearer_token_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_penstock_admin_v1_bearer_token_proto_goTypes = []any{
 	(*CreateBearerTokenRequest)(nil),  // 0: penstock.admin.v1.CreateBearerTokenRequest
 	(*CreateBearerTokenResponse)(nil), // 1: penstock.admin.v1.CreateBearerTokenResponse
@@ -536,28 +695,36 @@ var file_penstock_admin_v1_bearer_token_proto_goTypes = []any{
 	(*GetBearerTokenResponse)(nil),    // 3: penstock.admin.v1.GetBearerTokenResponse
 	(*ListBearerTokensRequest)(nil),   // 4: penstock.admin.v1.ListBearerTokensRequest
 	(*ListBearerTokensResponse)(nil),  // 5: penstock.admin.v1.ListBearerTokensResponse
-	(*DeleteBearerTokenRequest)(nil),  // 6: penstock.admin.v1.DeleteBearerTokenRequest
-	(*DeleteBearerTokenResponse)(nil), // 7: penstock.admin.v1.DeleteBearerTokenResponse
-	(*v1.BearerToken)(nil),            // 8: penstock.resource.v1.BearerToken
+	(*RotateBearerTokenRequest)(nil),  // 6: penstock.admin.v1.RotateBearerTokenRequest
+	(*RotateBearerTokenResponse)(nil), // 7: penstock.admin.v1.RotateBearerTokenResponse
+	(*DeleteBearerTokenRequest)(nil),  // 8: penstock.admin.v1.DeleteBearerTokenRequest
+	(*DeleteBearerTokenResponse)(nil), // 9: penstock.admin.v1.DeleteBearerTokenResponse
+	(*v1.BearerToken)(nil),            // 10: penstock.resource.v1.BearerToken
+	(*durationpb.Duration)(nil),       // 11: google.protobuf.Duration
 }
 var file_penstock_admin_v1_bearer_token_proto_depIdxs = []int32{
-	8, // 0: penstock.admin.v1.CreateBearerTokenRequest.bearer_token:type_name -> penstock.resource.v1.BearerToken
-	8, // 1: penstock.admin.v1.CreateBearerTokenResponse.bearer_token:type_name -> penstock.resource.v1.BearerToken
-	8, // 2: penstock.admin.v1.GetBearerTokenResponse.bearer_token:type_name -> penstock.resource.v1.BearerToken
-	8, // 3: penstock.admin.v1.ListBearerTokensResponse.bearer_tokens:type_name -> penstock.resource.v1.BearerToken
-	0, // 4: penstock.admin.v1.BearerTokenService.CreateBearerToken:input_type -> penstock.admin.v1.CreateBearerTokenRequest
-	2, // 5: penstock.admin.v1.BearerTokenService.GetBearerToken:input_type -> penstock.admin.v1.GetBearerTokenRequest
-	4, // 6: penstock.admin.v1.BearerTokenService.ListBearerTokens:input_type -> penstock.admin.v1.ListBearerTokensRequest
-	6, // 7: penstock.admin.v1.BearerTokenService.DeleteBearerToken:input_type -> penstock.admin.v1.DeleteBearerTokenRequest
-	1, // 8: penstock.admin.v1.BearerTokenService.CreateBearerToken:output_type -> penstock.admin.v1.CreateBearerTokenResponse
-	3, // 9: penstock.admin.v1.BearerTokenService.GetBearerToken:output_type -> penstock.admin.v1.GetBearerTokenResponse
-	5, // 10: penstock.admin.v1.BearerTokenService.ListBearerTokens:output_type -> penstock.admin.v1.ListBearerTokensResponse
-	7, // 11: penstock.admin.v1.BearerTokenService.DeleteBearerToken:output_type -> penstock.admin.v1.DeleteBearerTokenResponse
-	8, // [8:12] is the sub-list for method output_type
-	4, // [4:8] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	10, // 0: penstock.admin.v1.CreateBearerTokenRequest.bearer_token:type_name -> penstock.resource.v1.BearerToken
+	10, // 1: penstock.admin.v1.CreateBearerTokenResponse.bearer_token:type_name -> penstock.resource.v1.BearerToken
+	10, // 2: penstock.admin.v1.GetBearerTokenResponse.bearer_token:type_name -> penstock.resource.v1.BearerToken
+	10, // 3: penstock.admin.v1.ListBearerTokensResponse.bearer_tokens:type_name -> penstock.resource.v1.BearerToken
+	11, // 4: penstock.admin.v1.RotateBearerTokenRequest.overlap:type_name -> google.protobuf.Duration
+	11, // 5: penstock.admin.v1.RotateBearerTokenRequest.ttl:type_name -> google.protobuf.Duration
+	10, // 6: penstock.admin.v1.RotateBearerTokenResponse.bearer_token:type_name -> penstock.resource.v1.BearerToken
+	0,  // 7: penstock.admin.v1.BearerTokenService.CreateBearerToken:input_type -> penstock.admin.v1.CreateBearerTokenRequest
+	2,  // 8: penstock.admin.v1.BearerTokenService.GetBearerToken:input_type -> penstock.admin.v1.GetBearerTokenRequest
+	4,  // 9: penstock.admin.v1.BearerTokenService.ListBearerTokens:input_type -> penstock.admin.v1.ListBearerTokensRequest
+	6,  // 10: penstock.admin.v1.BearerTokenService.RotateBearerToken:input_type -> penstock.admin.v1.RotateBearerTokenRequest
+	8,  // 11: penstock.admin.v1.BearerTokenService.DeleteBearerToken:input_type -> penstock.admin.v1.DeleteBearerTokenRequest
+	1,  // 12: penstock.admin.v1.BearerTokenService.CreateBearerToken:output_type -> penstock.admin.v1.CreateBearerTokenResponse
+	3,  // 13: penstock.admin.v1.BearerTokenService.GetBearerToken:output_type -> penstock.admin.v1.GetBearerTokenResponse
+	5,  // 14: penstock.admin.v1.BearerTokenService.ListBearerTokens:output_type -> penstock.admin.v1.ListBearerTokensResponse
+	7,  // 15: penstock.admin.v1.BearerTokenService.RotateBearerToken:output_type -> penstock.admin.v1.RotateBearerTokenResponse
+	9,  // 16: penstock.admin.v1.BearerTokenService.DeleteBearerToken:output_type -> penstock.admin.v1.DeleteBearerTokenResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_penstock_admin_v1_bearer_token_proto_init() }
@@ -571,7 +738,7 @@ func file_penstock_admin_v1_bearer_token_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_admin_v1_bearer_token_proto_rawDesc), len(file_penstock_admin_v1_bearer_token_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

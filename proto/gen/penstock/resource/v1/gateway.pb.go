@@ -302,7 +302,12 @@ type Gateway struct {
 	Status *GatewayStatus `protobuf:"bytes,18,opt,name=status,proto3" json:"status,omitempty"`
 	// True to load tools on demand. Refused until nodes enforce it.
 	LoadToolsWhenNeeded bool `protobuf:"varint,19,opt,name=load_tools_when_needed,json=loadToolsWhenNeeded,proto3" json:"load_tools_when_needed,omitempty"`
-	// Client headers handed to HTTP upstreams. Refused until nodes enforce it.
+	// Headers of clients that servers over HTTP get, each with the request that brought it: names of up to 128 characters (RFC
+	// 9110 tokens), kept in lower case and sorted, at most 20. Several values come as one, joined with ", ". What opens
+	// sessions, streams and subscriptions carries none, and servers that run as processes get none. Refused are headers that
+	// authenticate, route or frame a request, those of one connection, those of MCP (mcp-*) and of proxies (forwarded,
+	// x-forwarded-*, x-real-ip), and the header in which a pinned connection has its credential; a credential that comes later
+	// wins over what clients send.
 	PassthroughHeaders []string `protobuf:"bytes,20,rep,name=passthrough_headers,json=passthroughHeaders,proto3" json:"passthrough_headers,omitempty"`
 	// What the gateway shows of servers besides tools; a server that is not listed shows nothing else. At most one entry
 	// for each server.
@@ -741,7 +746,7 @@ type ServerFeature_Pinned struct {
 }
 
 type ServerFeature_ResolveAtCallTime struct {
-	// Chosen per caller at the call. Refused until nodes enforce it.
+	// Chosen per caller at the call.
 	ResolveAtCallTime *ResolveAtCallTime `protobuf:"bytes,3,opt,name=resolve_at_call_time,json=resolveAtCallTime,proto3,oneof"`
 }
 
@@ -811,7 +816,12 @@ type Authentication struct {
 	// Static bearer tokens.
 	BearerToken *BearerTokenAuthentication `protobuf:"bytes,1,opt,name=bearer_token,json=bearerToken,proto3" json:"bearer_token,omitempty"`
 	// OAuth 2.1 access tokens of Penstock's authserver: people log in with a browser, machines use client credentials.
-	Oauth         *OAuthAuthentication `protobuf:"bytes,2,opt,name=oauth,proto3" json:"oauth,omitempty"`
+	Oauth *OAuthAuthentication `protobuf:"bytes,2,opt,name=oauth,proto3" json:"oauth,omitempty"`
+	// Identity assertions (ID-JAG): the identity provider decides who may use the gateway with which client, and clients
+	// redeem what it asserts at Penstock's authserver (MCP Enterprise-Managed Authorization).
+	IdJag *IdJagAuthentication `protobuf:"bytes,3,opt,name=id_jag,json=idJag,proto3" json:"id_jag,omitempty"`
+	// Access tokens that identity providers issue for this very gateway, checked by the providers' key sets.
+	Jwks          *JwksAuthentication `protobuf:"bytes,4,opt,name=jwks,proto3" json:"jwks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -860,6 +870,237 @@ func (x *Authentication) GetOauth() *OAuthAuthentication {
 	return nil
 }
 
+func (x *Authentication) GetIdJag() *IdJagAuthentication {
+	if x != nil {
+		return x.IdJag
+	}
+	return nil
+}
+
+func (x *Authentication) GetJwks() *JwksAuthentication {
+	if x != nil {
+		return x.Jwks
+	}
+	return nil
+}
+
+// IdJagAuthentication switches access by identity assertions on.
+type IdJagAuthentication struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of the identity providers whose assertions count, each with id_jag set. Empty means every one that has it set.
+	IdentityProviders []string `protobuf:"bytes,1,rep,name=identity_providers,json=identityProviders,proto3" json:"identity_providers,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *IdJagAuthentication) Reset() {
+	*x = IdJagAuthentication{}
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdJagAuthentication) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdJagAuthentication) ProtoMessage() {}
+
+func (x *IdJagAuthentication) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdJagAuthentication.ProtoReflect.Descriptor instead.
+func (*IdJagAuthentication) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *IdJagAuthentication) GetIdentityProviders() []string {
+	if x != nil {
+		return x.IdentityProviders
+	}
+	return nil
+}
+
+// JwksAuthentication lists the identity providers whose tokens count on a gateway. A token counts for the user who has the
+// account (issuer, subject) among User.identities, within the gateway's visibility.
+type JwksAuthentication struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The providers, 1 to 8, each once.
+	Issuers       []*JwksIssuer `protobuf:"bytes,1,rep,name=issuers,proto3" json:"issuers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JwksAuthentication) Reset() {
+	*x = JwksAuthentication{}
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JwksAuthentication) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JwksAuthentication) ProtoMessage() {}
+
+func (x *JwksAuthentication) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JwksAuthentication.ProtoReflect.Descriptor instead.
+func (*JwksAuthentication) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *JwksAuthentication) GetIssuers() []*JwksIssuer {
+	if x != nil {
+		return x.Issuers
+	}
+	return nil
+}
+
+// JwksIssuer says which tokens of one identity provider count on a gateway.
+type JwksIssuer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the identity provider, whose gateway_tokens must be on. Clients find its issuer among the authorization_servers
+	// of the gateway's protected resource metadata (RFC 9728), after Penstock's own.
+	IdentityProvider string `protobuf:"bytes,1,opt,name=identity_provider,json=identityProvider,proto3" json:"identity_provider,omitempty"`
+	// Audiences, 1 to 8, one of which must be in "aud", for example the URL of the gateway. Compared byte for byte. They must be
+	// for this gateway alone: a token for another one must not count here.
+	Audiences []string `protobuf:"bytes,2,rep,name=audiences,proto3" json:"audiences,omitempty"`
+	// Claim that holds the subject of the account. Empty means "sub". Another claim must never be given to anybody else, and the
+	// users' identities must have its values, which a login does not write.
+	SubjectClaim string `protobuf:"bytes,3,opt,name=subject_claim,json=subjectClaim,proto3" json:"subject_claim,omitempty"`
+	// Claim that lists scopes, as text with spaces or as a list of texts. Empty means "scope" or, in a token without it, "scp".
+	ScopeClaim string `protobuf:"bytes,4,opt,name=scope_claim,json=scopeClaim,proto3" json:"scope_claim,omitempty"`
+	// Claims that a token must have with exactly these values, besides those of the identity provider.
+	RequiredClaims map[string]string `protobuf:"bytes,5,rep,name=required_claims,json=requiredClaims,proto3" json:"required_claims,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// True lets ID tokens count as well. They are not made for it: whoever gets one from a login can use the gateway with it. They
+	// have no scopes, so accept_missing_scope is needed with it.
+	AcceptIdTokens bool `protobuf:"varint,6,opt,name=accept_id_tokens,json=acceptIdTokens,proto3" json:"accept_id_tokens,omitempty"`
+	// True demands the header typ "at+jwt" (RFC 9068), which tells access tokens from all others.
+	RequireAtJwt bool `protobuf:"varint,7,opt,name=require_at_jwt,json=requireAtJwt,proto3" json:"require_at_jwt,omitempty"`
+	// True allows an audience on other gateways too, which must allow it as well: a token then counts on all of them. Only an ADMIN
+	// may turn it on. The gateway's condition SeparateAudiences tells of it.
+	SharedAudience bool `protobuf:"varint,8,opt,name=shared_audience,json=sharedAudience,proto3" json:"shared_audience,omitempty"`
+	// True gives a token without the scope claim the scope "mcp". Otherwise it has none, and calls get 403 insufficient_scope. A
+	// token with the claim has what it lists and no more.
+	AcceptMissingScope bool `protobuf:"varint,9,opt,name=accept_missing_scope,json=acceptMissingScope,proto3" json:"accept_missing_scope,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *JwksIssuer) Reset() {
+	*x = JwksIssuer{}
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JwksIssuer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JwksIssuer) ProtoMessage() {}
+
+func (x *JwksIssuer) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JwksIssuer.ProtoReflect.Descriptor instead.
+func (*JwksIssuer) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *JwksIssuer) GetIdentityProvider() string {
+	if x != nil {
+		return x.IdentityProvider
+	}
+	return ""
+}
+
+func (x *JwksIssuer) GetAudiences() []string {
+	if x != nil {
+		return x.Audiences
+	}
+	return nil
+}
+
+func (x *JwksIssuer) GetSubjectClaim() string {
+	if x != nil {
+		return x.SubjectClaim
+	}
+	return ""
+}
+
+func (x *JwksIssuer) GetScopeClaim() string {
+	if x != nil {
+		return x.ScopeClaim
+	}
+	return ""
+}
+
+func (x *JwksIssuer) GetRequiredClaims() map[string]string {
+	if x != nil {
+		return x.RequiredClaims
+	}
+	return nil
+}
+
+func (x *JwksIssuer) GetAcceptIdTokens() bool {
+	if x != nil {
+		return x.AcceptIdTokens
+	}
+	return false
+}
+
+func (x *JwksIssuer) GetRequireAtJwt() bool {
+	if x != nil {
+		return x.RequireAtJwt
+	}
+	return false
+}
+
+func (x *JwksIssuer) GetSharedAudience() bool {
+	if x != nil {
+		return x.SharedAudience
+	}
+	return false
+}
+
+func (x *JwksIssuer) GetAcceptMissingScope() bool {
+	if x != nil {
+		return x.AcceptMissingScope
+	}
+	return false
+}
+
 // OAuthAuthentication switches OAuth 2.1 on. It has no fields.
 type OAuthAuthentication struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -869,7 +1110,7 @@ type OAuthAuthentication struct {
 
 func (x *OAuthAuthentication) Reset() {
 	*x = OAuthAuthentication{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +1122,7 @@ func (x *OAuthAuthentication) String() string {
 func (*OAuthAuthentication) ProtoMessage() {}
 
 func (x *OAuthAuthentication) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[5]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +1135,7 @@ func (x *OAuthAuthentication) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OAuthAuthentication.ProtoReflect.Descriptor instead.
 func (*OAuthAuthentication) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{5}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{8}
 }
 
 // BearerTokenAuthentication switches static bearer tokens on. It has no fields.
@@ -906,7 +1147,7 @@ type BearerTokenAuthentication struct {
 
 func (x *BearerTokenAuthentication) Reset() {
 	*x = BearerTokenAuthentication{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +1159,7 @@ func (x *BearerTokenAuthentication) String() string {
 func (*BearerTokenAuthentication) ProtoMessage() {}
 
 func (x *BearerTokenAuthentication) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[6]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1172,7 @@ func (x *BearerTokenAuthentication) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BearerTokenAuthentication.ProtoReflect.Descriptor instead.
 func (*BearerTokenAuthentication) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{6}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{9}
 }
 
 // Naming says how tools and prompts are named on a gateway; each have a name space of their own.
@@ -945,7 +1186,7 @@ type Naming struct {
 
 func (x *Naming) Reset() {
 	*x = Naming{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1198,7 @@ func (x *Naming) String() string {
 func (*Naming) ProtoMessage() {}
 
 func (x *Naming) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[7]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1211,7 @@ func (x *Naming) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Naming.ProtoReflect.Descriptor instead.
 func (*Naming) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{7}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Naming) GetPrefix() NamingPrefix {
@@ -1010,7 +1251,7 @@ type ToolAssignment struct {
 
 func (x *ToolAssignment) Reset() {
 	*x = ToolAssignment{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1263,7 @@ func (x *ToolAssignment) String() string {
 func (*ToolAssignment) ProtoMessage() {}
 
 func (x *ToolAssignment) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[8]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1276,7 @@ func (x *ToolAssignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolAssignment.ProtoReflect.Descriptor instead.
 func (*ToolAssignment) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{8}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ToolAssignment) GetTool() string {
@@ -1122,7 +1363,7 @@ type ToolAssignment_Pinned struct {
 }
 
 type ToolAssignment_ResolveAtCallTime struct {
-	// Chosen per caller at the call. Refused until nodes enforce it.
+	// Chosen per caller at the call.
 	ResolveAtCallTime *ResolveAtCallTime `protobuf:"bytes,3,opt,name=resolve_at_call_time,json=resolveAtCallTime,proto3,oneof"`
 }
 
@@ -1141,7 +1382,7 @@ type Pinned struct {
 
 func (x *Pinned) Reset() {
 	*x = Pinned{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1153,7 +1394,7 @@ func (x *Pinned) String() string {
 func (*Pinned) ProtoMessage() {}
 
 func (x *Pinned) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[9]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1166,7 +1407,7 @@ func (x *Pinned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pinned.ProtoReflect.Descriptor instead.
 func (*Pinned) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{9}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Pinned) GetConnection() string {
@@ -1176,7 +1417,9 @@ func (x *Pinned) GetConnection() string {
 	return ""
 }
 
-// ResolveAtCallTime runs a call with a connection chosen for the caller. It has no fields.
+// ResolveAtCallTime runs a call with a connection chosen for the caller: the caller's own; else one of a team of the caller,
+// a team that the gateway is visible to first, then by name; else the organization's. Callers who are no people never get a
+// person's. Who has none is sent to a page to connect the server. It has no fields.
 type ResolveAtCallTime struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1185,7 +1428,7 @@ type ResolveAtCallTime struct {
 
 func (x *ResolveAtCallTime) Reset() {
 	*x = ResolveAtCallTime{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1440,7 @@ func (x *ResolveAtCallTime) String() string {
 func (*ResolveAtCallTime) ProtoMessage() {}
 
 func (x *ResolveAtCallTime) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[10]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,13 +1453,15 @@ func (x *ResolveAtCallTime) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveAtCallTime.ProtoReflect.Descriptor instead.
 func (*ResolveAtCallTime) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{10}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{13}
 }
 
 // GatewayStatus says whether a gateway is usable, and if not why. Output only.
 type GatewayStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// HasTools, HasClientAuth, Visible, CredentialsResolvable, Enforced and, true when all of these are, Ready.
+	// HasTools, HasClientAuth, Visible, CredentialsResolvable, Enforced and, true when all of these are, Ready. Then, only while
+	// there is something to say, WithinServerVisibility and PromptNames, which are false, and HeaderShadowed and
+	// StdioWithoutHeaders, which are true.
 	Conditions []*Condition `protobuf:"bytes,1,rep,name=conditions,proto3" json:"conditions,omitempty"`
 	// URL of the MCP endpoint.
 	Url           string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
@@ -1226,7 +1471,7 @@ type GatewayStatus struct {
 
 func (x *GatewayStatus) Reset() {
 	*x = GatewayStatus{}
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1483,7 @@ func (x *GatewayStatus) String() string {
 func (*GatewayStatus) ProtoMessage() {}
 
 func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[11]
+	mi := &file_penstock_resource_v1_gateway_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1496,7 @@ func (x *GatewayStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GatewayStatus.ProtoReflect.Descriptor instead.
 func (*GatewayStatus) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{11}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GatewayStatus) GetConditions() []*Condition {
@@ -1336,10 +1581,32 @@ const file_penstock_resource_v1_gateway_proto_rawDesc = "" +
 	"\n" +
 	"Extensions\x12-\n" +
 	"\aallowed\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10 \x18\x01\"\ar\x05\x10\x03\x18\x80\x01R\aallowed\x12 \n" +
-	"\vpassthrough\x18\x02 \x01(\bR\vpassthrough\"\xa5\x01\n" +
+	"\vpassthrough\x18\x02 \x01(\bR\vpassthrough\"\xa5\x02\n" +
 	"\x0eAuthentication\x12R\n" +
 	"\fbearer_token\x18\x01 \x01(\v2/.penstock.resource.v1.BearerTokenAuthenticationR\vbearerToken\x12?\n" +
-	"\x05oauth\x18\x02 \x01(\v2).penstock.resource.v1.OAuthAuthenticationR\x05oauth\"\x15\n" +
+	"\x05oauth\x18\x02 \x01(\v2).penstock.resource.v1.OAuthAuthenticationR\x05oauth\x12@\n" +
+	"\x06id_jag\x18\x03 \x01(\v2).penstock.resource.v1.IdJagAuthenticationR\x05idJag\x12<\n" +
+	"\x04jwks\x18\x04 \x01(\v2(.penstock.resource.v1.JwksAuthenticationR\x04jwks\"X\n" +
+	"\x13IdJagAuthentication\x12A\n" +
+	"\x12identity_providers\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10d\x18\x01\"\x06r\x04\x10\x01\x18?R\x11identityProviders\"\\\n" +
+	"\x12JwksAuthentication\x12F\n" +
+	"\aissuers\x18\x01 \x03(\v2 .penstock.resource.v1.JwksIssuerB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10\bR\aissuers\"\xba\x04\n" +
+	"\n" +
+	"JwksIssuer\x126\n" +
+	"\x11identity_provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x10identityProvider\x123\n" +
+	"\taudiences\x18\x02 \x03(\tB\x15\xbaH\x12\x92\x01\x0f\b\x01\x10\b\x18\x01\"\ar\x05\x10\x01\x18\x80\x04R\taudiences\x12-\n" +
+	"\rsubject_claim\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\fsubjectClaim\x12)\n" +
+	"\vscope_claim\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\n" +
+	"scopeClaim\x12w\n" +
+	"\x0frequired_claims\x18\x05 \x03(\v24.penstock.resource.v1.JwksIssuer.RequiredClaimsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x10\"\ar\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80\x04R\x0erequiredClaims\x12(\n" +
+	"\x10accept_id_tokens\x18\x06 \x01(\bR\x0eacceptIdTokens\x12$\n" +
+	"\x0erequire_at_jwt\x18\a \x01(\bR\frequireAtJwt\x12'\n" +
+	"\x0fshared_audience\x18\b \x01(\bR\x0esharedAudience\x120\n" +
+	"\x14accept_missing_scope\x18\t \x01(\bR\x12acceptMissingScope\x1aA\n" +
+	"\x13RequiredClaimsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x15\n" +
 	"\x13OAuthAuthentication\"\x1b\n" +
 	"\x19BearerTokenAuthentication\"N\n" +
 	"\x06Naming\x12D\n" +
@@ -1402,7 +1669,7 @@ func file_penstock_resource_v1_gateway_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_resource_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_penstock_resource_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_penstock_resource_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_penstock_resource_v1_gateway_proto_goTypes = []any{
 	(RateLimitPer)(0),                 // 0: penstock.resource.v1.RateLimitPer
 	(RateLimitUnavailable)(0),         // 1: penstock.resource.v1.RateLimitUnavailable
@@ -1413,52 +1680,60 @@ var file_penstock_resource_v1_gateway_proto_goTypes = []any{
 	(*ServerFeature)(nil),             // 6: penstock.resource.v1.ServerFeature
 	(*Extensions)(nil),                // 7: penstock.resource.v1.Extensions
 	(*Authentication)(nil),            // 8: penstock.resource.v1.Authentication
-	(*OAuthAuthentication)(nil),       // 9: penstock.resource.v1.OAuthAuthentication
-	(*BearerTokenAuthentication)(nil), // 10: penstock.resource.v1.BearerTokenAuthentication
-	(*Naming)(nil),                    // 11: penstock.resource.v1.Naming
-	(*ToolAssignment)(nil),            // 12: penstock.resource.v1.ToolAssignment
-	(*Pinned)(nil),                    // 13: penstock.resource.v1.Pinned
-	(*ResolveAtCallTime)(nil),         // 14: penstock.resource.v1.ResolveAtCallTime
-	(*GatewayStatus)(nil),             // 15: penstock.resource.v1.GatewayStatus
-	nil,                               // 16: penstock.resource.v1.Gateway.LabelsEntry
-	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
-	(*Visibility)(nil),                // 18: penstock.resource.v1.Visibility
-	(*durationpb.Duration)(nil),       // 19: google.protobuf.Duration
-	(*structpb.Struct)(nil),           // 20: google.protobuf.Struct
-	(*Condition)(nil),                 // 21: penstock.resource.v1.Condition
+	(*IdJagAuthentication)(nil),       // 9: penstock.resource.v1.IdJagAuthentication
+	(*JwksAuthentication)(nil),        // 10: penstock.resource.v1.JwksAuthentication
+	(*JwksIssuer)(nil),                // 11: penstock.resource.v1.JwksIssuer
+	(*OAuthAuthentication)(nil),       // 12: penstock.resource.v1.OAuthAuthentication
+	(*BearerTokenAuthentication)(nil), // 13: penstock.resource.v1.BearerTokenAuthentication
+	(*Naming)(nil),                    // 14: penstock.resource.v1.Naming
+	(*ToolAssignment)(nil),            // 15: penstock.resource.v1.ToolAssignment
+	(*Pinned)(nil),                    // 16: penstock.resource.v1.Pinned
+	(*ResolveAtCallTime)(nil),         // 17: penstock.resource.v1.ResolveAtCallTime
+	(*GatewayStatus)(nil),             // 18: penstock.resource.v1.GatewayStatus
+	nil,                               // 19: penstock.resource.v1.Gateway.LabelsEntry
+	nil,                               // 20: penstock.resource.v1.JwksIssuer.RequiredClaimsEntry
+	(*timestamppb.Timestamp)(nil),     // 21: google.protobuf.Timestamp
+	(*Visibility)(nil),                // 22: penstock.resource.v1.Visibility
+	(*durationpb.Duration)(nil),       // 23: google.protobuf.Duration
+	(*structpb.Struct)(nil),           // 24: google.protobuf.Struct
+	(*Condition)(nil),                 // 25: penstock.resource.v1.Condition
 }
 var file_penstock_resource_v1_gateway_proto_depIdxs = []int32{
-	17, // 0: penstock.resource.v1.Gateway.create_time:type_name -> google.protobuf.Timestamp
-	17, // 1: penstock.resource.v1.Gateway.update_time:type_name -> google.protobuf.Timestamp
-	16, // 2: penstock.resource.v1.Gateway.labels:type_name -> penstock.resource.v1.Gateway.LabelsEntry
-	18, // 3: penstock.resource.v1.Gateway.visibility:type_name -> penstock.resource.v1.Visibility
+	21, // 0: penstock.resource.v1.Gateway.create_time:type_name -> google.protobuf.Timestamp
+	21, // 1: penstock.resource.v1.Gateway.update_time:type_name -> google.protobuf.Timestamp
+	19, // 2: penstock.resource.v1.Gateway.labels:type_name -> penstock.resource.v1.Gateway.LabelsEntry
+	22, // 3: penstock.resource.v1.Gateway.visibility:type_name -> penstock.resource.v1.Visibility
 	8,  // 4: penstock.resource.v1.Gateway.authentication:type_name -> penstock.resource.v1.Authentication
-	12, // 5: penstock.resource.v1.Gateway.tools:type_name -> penstock.resource.v1.ToolAssignment
-	11, // 6: penstock.resource.v1.Gateway.naming:type_name -> penstock.resource.v1.Naming
-	19, // 7: penstock.resource.v1.Gateway.max_stale:type_name -> google.protobuf.Duration
-	19, // 8: penstock.resource.v1.Gateway.list_ttl:type_name -> google.protobuf.Duration
-	15, // 9: penstock.resource.v1.Gateway.status:type_name -> penstock.resource.v1.GatewayStatus
+	15, // 5: penstock.resource.v1.Gateway.tools:type_name -> penstock.resource.v1.ToolAssignment
+	14, // 6: penstock.resource.v1.Gateway.naming:type_name -> penstock.resource.v1.Naming
+	23, // 7: penstock.resource.v1.Gateway.max_stale:type_name -> google.protobuf.Duration
+	23, // 8: penstock.resource.v1.Gateway.list_ttl:type_name -> google.protobuf.Duration
+	18, // 9: penstock.resource.v1.Gateway.status:type_name -> penstock.resource.v1.GatewayStatus
 	6,  // 10: penstock.resource.v1.Gateway.server_features:type_name -> penstock.resource.v1.ServerFeature
 	2,  // 11: penstock.resource.v1.Gateway.resource_uris:type_name -> penstock.resource.v1.ResourceUris
 	7,  // 12: penstock.resource.v1.Gateway.extensions:type_name -> penstock.resource.v1.Extensions
 	5,  // 13: penstock.resource.v1.Gateway.rate_limits:type_name -> penstock.resource.v1.RateLimit
 	0,  // 14: penstock.resource.v1.RateLimit.per:type_name -> penstock.resource.v1.RateLimitPer
-	19, // 15: penstock.resource.v1.RateLimit.period:type_name -> google.protobuf.Duration
+	23, // 15: penstock.resource.v1.RateLimit.period:type_name -> google.protobuf.Duration
 	1,  // 16: penstock.resource.v1.RateLimit.when_unavailable:type_name -> penstock.resource.v1.RateLimitUnavailable
-	13, // 17: penstock.resource.v1.ServerFeature.pinned:type_name -> penstock.resource.v1.Pinned
-	14, // 18: penstock.resource.v1.ServerFeature.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
-	10, // 19: penstock.resource.v1.Authentication.bearer_token:type_name -> penstock.resource.v1.BearerTokenAuthentication
-	9,  // 20: penstock.resource.v1.Authentication.oauth:type_name -> penstock.resource.v1.OAuthAuthentication
-	3,  // 21: penstock.resource.v1.Naming.prefix:type_name -> penstock.resource.v1.NamingPrefix
-	13, // 22: penstock.resource.v1.ToolAssignment.pinned:type_name -> penstock.resource.v1.Pinned
-	14, // 23: penstock.resource.v1.ToolAssignment.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
-	20, // 24: penstock.resource.v1.ToolAssignment.fixed_arguments:type_name -> google.protobuf.Struct
-	21, // 25: penstock.resource.v1.GatewayStatus.conditions:type_name -> penstock.resource.v1.Condition
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	16, // 17: penstock.resource.v1.ServerFeature.pinned:type_name -> penstock.resource.v1.Pinned
+	17, // 18: penstock.resource.v1.ServerFeature.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
+	13, // 19: penstock.resource.v1.Authentication.bearer_token:type_name -> penstock.resource.v1.BearerTokenAuthentication
+	12, // 20: penstock.resource.v1.Authentication.oauth:type_name -> penstock.resource.v1.OAuthAuthentication
+	9,  // 21: penstock.resource.v1.Authentication.id_jag:type_name -> penstock.resource.v1.IdJagAuthentication
+	10, // 22: penstock.resource.v1.Authentication.jwks:type_name -> penstock.resource.v1.JwksAuthentication
+	11, // 23: penstock.resource.v1.JwksAuthentication.issuers:type_name -> penstock.resource.v1.JwksIssuer
+	20, // 24: penstock.resource.v1.JwksIssuer.required_claims:type_name -> penstock.resource.v1.JwksIssuer.RequiredClaimsEntry
+	3,  // 25: penstock.resource.v1.Naming.prefix:type_name -> penstock.resource.v1.NamingPrefix
+	16, // 26: penstock.resource.v1.ToolAssignment.pinned:type_name -> penstock.resource.v1.Pinned
+	17, // 27: penstock.resource.v1.ToolAssignment.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
+	24, // 28: penstock.resource.v1.ToolAssignment.fixed_arguments:type_name -> google.protobuf.Struct
+	25, // 29: penstock.resource.v1.GatewayStatus.conditions:type_name -> penstock.resource.v1.Condition
+	30, // [30:30] is the sub-list for method output_type
+	30, // [30:30] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_gateway_proto_init() }
@@ -1471,7 +1746,7 @@ func file_penstock_resource_v1_gateway_proto_init() {
 		(*ServerFeature_Pinned)(nil),
 		(*ServerFeature_ResolveAtCallTime)(nil),
 	}
-	file_penstock_resource_v1_gateway_proto_msgTypes[8].OneofWrappers = []any{
+	file_penstock_resource_v1_gateway_proto_msgTypes[11].OneofWrappers = []any{
 		(*ToolAssignment_Pinned)(nil),
 		(*ToolAssignment_ResolveAtCallTime)(nil),
 	}
@@ -1481,7 +1756,7 @@ func file_penstock_resource_v1_gateway_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_gateway_proto_rawDesc), len(file_penstock_resource_v1_gateway_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   13,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -25,7 +26,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// IdentityProvider is an OpenID Connect provider that people log in with.
+// IdentityProvider is an OpenID Connect provider that people log in with, and whose tokens gateways may accept.
 type IdentityProvider struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name, a slug of 1 to 63 characters, unique among identity providers. Immutable. It is part of the
@@ -64,15 +65,31 @@ type IdentityProvider struct {
 	GroupsClaim string `protobuf:"bytes,16,opt,name=groups_claim,json=groupsClaim,proto3" json:"groups_claim,omitempty"`
 	// Teams that a login puts people in, or takes them out of, by their groups.
 	GroupMappings []*GroupMapping `protobuf:"bytes,17,rep,name=group_mappings,json=groupMappings,proto3" json:"group_mappings,omitempty"`
-	// Claims that the ID token must have with exactly these values, for example {"tid": "…"} for one tenant of Entra.
+	// Claims that the ID token must have with exactly these values, for example {"tid": "…"} for one tenant of Entra. Identity
+	// assertions, and tokens that gateways accept, must have them too.
 	RequiredClaims map[string]string `protobuf:"bytes,18,rep,name=required_claims,json=requiredClaims,proto3" json:"required_claims,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// True keeps people from logging in with it.
+	// True keeps people from logging in with it, and gateways from accepting its tokens.
 	Disabled bool `protobuf:"varint,19,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	// True takes the e-mail addresses of this provider as verified, for a provider of the organisation that does not say so
 	// itself, such as Entra.
 	TrustedEmailAddresses bool `protobuf:"varint,20,opt,name=trusted_email_addresses,json=trustedEmailAddresses,proto3" json:"trusted_email_addresses,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// True lets gateways accept its tokens: those that list it in authentication.jwks. Nodes then keep its key set. Any change of
+	// the provider, a label too, has them fetch it anew at once.
+	GatewayTokens bool `protobuf:"varint,21,opt,name=gateway_tokens,json=gatewayTokens,proto3" json:"gateway_tokens,omitempty"`
+	// URL of the key set (RFC 7517) that checks those tokens. Empty means that of the discovery document of the issuer.
+	JwksUri string `protobuf:"bytes,22,opt,name=jwks_uri,json=jwksUri,proto3" json:"jwks_uri,omitempty"`
+	// Signature algorithms of those tokens (RFC 7518 §3.1), asymmetric ones. Empty means ES256, RS256, PS256 and EdDSA.
+	SigningAlgorithms []string `protobuf:"bytes,23,rep,name=signing_algorithms,json=signingAlgorithms,proto3" json:"signing_algorithms,omitempty"`
+	// Age after which those tokens no longer count, whatever their "exp", 1 minute to 30 days. Unset means 24 h.
+	MaxTokenAge *durationpb.Duration `protobuf:"bytes,24,opt,name=max_token_age,json=maxTokenAge,proto3" json:"max_token_age,omitempty"`
+	// Trust in the identity assertions (ID-JAG) of the provider: a client redeems one at the authserver's token endpoint for an
+	// access token to a gateway with authentication.id_jag. Unset means that none is accepted. Who somebody is goes by issuer
+	// and subject; just_in_time_users, link_by_email, email_domains and trusted_email_addresses hold as for a login, and an
+	// address that the assertion does not call verified counts only with trusted_email_addresses. required_claims must be in
+	// assertions, too.
+	IdJag         *IdJagTrust `protobuf:"bytes,28,opt,name=id_jag,json=idJag,proto3" json:"id_jag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IdentityProvider) Reset() {
@@ -245,6 +262,144 @@ func (x *IdentityProvider) GetTrustedEmailAddresses() bool {
 	return false
 }
 
+func (x *IdentityProvider) GetGatewayTokens() bool {
+	if x != nil {
+		return x.GatewayTokens
+	}
+	return false
+}
+
+func (x *IdentityProvider) GetJwksUri() string {
+	if x != nil {
+		return x.JwksUri
+	}
+	return ""
+}
+
+func (x *IdentityProvider) GetSigningAlgorithms() []string {
+	if x != nil {
+		return x.SigningAlgorithms
+	}
+	return nil
+}
+
+func (x *IdentityProvider) GetMaxTokenAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxTokenAge
+	}
+	return nil
+}
+
+func (x *IdentityProvider) GetIdJag() *IdJagTrust {
+	if x != nil {
+		return x.IdJag
+	}
+	return nil
+}
+
+// IdJagTrust says which identity assertions of a provider are accepted (draft-ietf-oauth-identity-assertion-authz-grant).
+type IdJagTrust struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Longest time from iat to exp, 1 s to 1 h. Unset means 10 min.
+	MaxLifetime *durationpb.Duration `protobuf:"bytes,1,opt,name=max_lifetime,json=maxLifetime,proto3" json:"max_lifetime,omitempty"`
+	// client_ids of public clients, which come without client authentication, for example the URL of a client metadata
+	// document. Every other client must authenticate.
+	PublicClients []string `protobuf:"bytes,2,rep,name=public_clients,json=publicClients,proto3" json:"public_clients,omitempty"`
+	// True takes the gateway from the resource parameter of the request where the assertion has no resource. Otherwise such an
+	// assertion is refused.
+	ResourceFromRequest bool `protobuf:"varint,3,opt,name=resource_from_request,json=resourceFromRequest,proto3" json:"resource_from_request,omitempty"`
+	// True believes aud_sub, which names a user of Penstock by uid, for accounts that no user has yet.
+	TrustedAudSub bool `protobuf:"varint,4,opt,name=trusted_aud_sub,json=trustedAudSub,proto3" json:"trusted_aud_sub,omitempty"`
+	// The tenant of a provider with several: assertions must have this one. Empty refuses assertions with a tenant.
+	Tenant string `protobuf:"bytes,5,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	// True ignores the claim act, which says that somebody acts for the subject. Otherwise an assertion with it is refused.
+	AcceptAct bool `protobuf:"varint,6,opt,name=accept_act,json=acceptAct,proto3" json:"accept_act,omitempty"`
+	// Algorithms that assertions may be signed with, of ES256, ES384, ES512, RS256, RS384, RS512, PS256, PS384, PS512 and EdDSA.
+	// Empty means ES256, RS256, PS256 and EdDSA.
+	SigningAlgorithms []string `protobuf:"bytes,7,rep,name=signing_algorithms,json=signingAlgorithms,proto3" json:"signing_algorithms,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *IdJagTrust) Reset() {
+	*x = IdJagTrust{}
+	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdJagTrust) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdJagTrust) ProtoMessage() {}
+
+func (x *IdJagTrust) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdJagTrust.ProtoReflect.Descriptor instead.
+func (*IdJagTrust) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_identity_provider_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *IdJagTrust) GetMaxLifetime() *durationpb.Duration {
+	if x != nil {
+		return x.MaxLifetime
+	}
+	return nil
+}
+
+func (x *IdJagTrust) GetPublicClients() []string {
+	if x != nil {
+		return x.PublicClients
+	}
+	return nil
+}
+
+func (x *IdJagTrust) GetResourceFromRequest() bool {
+	if x != nil {
+		return x.ResourceFromRequest
+	}
+	return false
+}
+
+func (x *IdJagTrust) GetTrustedAudSub() bool {
+	if x != nil {
+		return x.TrustedAudSub
+	}
+	return false
+}
+
+func (x *IdJagTrust) GetTenant() string {
+	if x != nil {
+		return x.Tenant
+	}
+	return ""
+}
+
+func (x *IdJagTrust) GetAcceptAct() bool {
+	if x != nil {
+		return x.AcceptAct
+	}
+	return false
+}
+
+func (x *IdJagTrust) GetSigningAlgorithms() []string {
+	if x != nil {
+		return x.SigningAlgorithms
+	}
+	return nil
+}
+
 // GroupMapping puts the people of a group at the provider into a team.
 type GroupMapping struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -258,7 +413,7 @@ type GroupMapping struct {
 
 func (x *GroupMapping) Reset() {
 	*x = GroupMapping{}
-	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[1]
+	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -270,7 +425,7 @@ func (x *GroupMapping) String() string {
 func (*GroupMapping) ProtoMessage() {}
 
 func (x *GroupMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[1]
+	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -283,7 +438,7 @@ func (x *GroupMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupMapping.ProtoReflect.Descriptor instead.
 func (*GroupMapping) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_identity_provider_proto_rawDescGZIP(), []int{1}
+	return file_penstock_resource_v1_identity_provider_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GroupMapping) GetGroup() string {
@@ -304,7 +459,7 @@ var File_penstock_resource_v1_identity_provider_proto protoreflect.FileDescripto
 
 const file_penstock_resource_v1_identity_provider_proto_rawDesc = "" +
 	"\n" +
-	",penstock/resource/v1/identity_provider.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\t\n" +
+	",penstock/resource/v1/identity_provider.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\f\n" +
 	"\x10IdentityProvider\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -330,13 +485,30 @@ const file_penstock_resource_v1_identity_provider_proto_rawDesc = "" +
 	"\x0egroup_mappings\x18\x11 \x03(\v2\".penstock.resource.v1.GroupMappingB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\rgroupMappings\x12}\n" +
 	"\x0frequired_claims\x18\x12 \x03(\v2:.penstock.resource.v1.IdentityProvider.RequiredClaimsEntryB\x18\xbaH\x15\x9a\x01\x12\x10\x10\"\ar\x05\x10\x01\x18\x80\x01*\x05r\x03\x18\x80\x04R\x0erequiredClaims\x12\x1a\n" +
 	"\bdisabled\x18\x13 \x01(\bR\bdisabled\x126\n" +
-	"\x17trusted_email_addresses\x18\x14 \x01(\bR\x15trustedEmailAddresses\x1a9\n" +
+	"\x17trusted_email_addresses\x18\x14 \x01(\bR\x15trustedEmailAddresses\x12%\n" +
+	"\x0egateway_tokens\x18\x15 \x01(\bR\rgatewayTokens\x12#\n" +
+	"\bjwks_uri\x18\x16 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\ajwksUri\x12\x83\x01\n" +
+	"\x12signing_algorithms\x18\x17 \x03(\tBT\xbaHQ\x92\x01N\x10\n" +
+	"\x18\x01\"HrFR\x05ES256R\x05ES384R\x05ES512R\x05RS256R\x05RS384R\x05RS512R\x05PS256R\x05PS384R\x05PS512R\x05EdDSAR\x11signingAlgorithms\x12P\n" +
+	"\rmax_token_age\x18\x18 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b<R\vmaxTokenAge\x127\n" +
+	"\x06id_jag\x18\x1c \x01(\v2 .penstock.resource.v1.IdJagTrustR\x05idJag\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aA\n" +
 	"\x13RequiredClaimsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"O\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xba\x03\n" +
+	"\n" +
+	"IdJagTrust\x12M\n" +
+	"\fmax_lifetime\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x03\b\x90\x1c2\x02\b\x01R\vmaxLifetime\x12:\n" +
+	"\x0epublic_clients\x18\x02 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10d\x18\x01\"\ar\x05\x10\x01\x18\x80\x04R\rpublicClients\x122\n" +
+	"\x15resource_from_request\x18\x03 \x01(\bR\x13resourceFromRequest\x12&\n" +
+	"\x0ftrusted_aud_sub\x18\x04 \x01(\bR\rtrustedAudSub\x12 \n" +
+	"\x06tenant\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x06tenant\x12\x1d\n" +
+	"\n" +
+	"accept_act\x18\x06 \x01(\bR\tacceptAct\x12\x83\x01\n" +
+	"\x12signing_algorithms\x18\a \x03(\tBT\xbaHQ\x92\x01N\x10\n" +
+	"\x18\x01\"HrFR\x05ES256R\x05ES384R\x05ES512R\x05RS256R\x05RS384R\x05RS512R\x05PS256R\x05PS384R\x05PS512R\x05EdDSAR\x11signingAlgorithms\"O\n" +
 	"\fGroupMapping\x12 \n" +
 	"\x05group\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\x05group\x12\x1d\n" +
@@ -355,25 +527,30 @@ func file_penstock_resource_v1_identity_provider_proto_rawDescGZIP() []byte {
 	return file_penstock_resource_v1_identity_provider_proto_rawDescData
 }
 
-var file_penstock_resource_v1_identity_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_penstock_resource_v1_identity_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_penstock_resource_v1_identity_provider_proto_goTypes = []any{
 	(*IdentityProvider)(nil),      // 0: penstock.resource.v1.IdentityProvider
-	(*GroupMapping)(nil),          // 1: penstock.resource.v1.GroupMapping
-	nil,                           // 2: penstock.resource.v1.IdentityProvider.LabelsEntry
-	nil,                           // 3: penstock.resource.v1.IdentityProvider.RequiredClaimsEntry
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*IdJagTrust)(nil),            // 1: penstock.resource.v1.IdJagTrust
+	(*GroupMapping)(nil),          // 2: penstock.resource.v1.GroupMapping
+	nil,                           // 3: penstock.resource.v1.IdentityProvider.LabelsEntry
+	nil,                           // 4: penstock.resource.v1.IdentityProvider.RequiredClaimsEntry
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 6: google.protobuf.Duration
 }
 var file_penstock_resource_v1_identity_provider_proto_depIdxs = []int32{
-	4, // 0: penstock.resource.v1.IdentityProvider.create_time:type_name -> google.protobuf.Timestamp
-	4, // 1: penstock.resource.v1.IdentityProvider.update_time:type_name -> google.protobuf.Timestamp
-	2, // 2: penstock.resource.v1.IdentityProvider.labels:type_name -> penstock.resource.v1.IdentityProvider.LabelsEntry
-	1, // 3: penstock.resource.v1.IdentityProvider.group_mappings:type_name -> penstock.resource.v1.GroupMapping
-	3, // 4: penstock.resource.v1.IdentityProvider.required_claims:type_name -> penstock.resource.v1.IdentityProvider.RequiredClaimsEntry
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	5, // 0: penstock.resource.v1.IdentityProvider.create_time:type_name -> google.protobuf.Timestamp
+	5, // 1: penstock.resource.v1.IdentityProvider.update_time:type_name -> google.protobuf.Timestamp
+	3, // 2: penstock.resource.v1.IdentityProvider.labels:type_name -> penstock.resource.v1.IdentityProvider.LabelsEntry
+	2, // 3: penstock.resource.v1.IdentityProvider.group_mappings:type_name -> penstock.resource.v1.GroupMapping
+	4, // 4: penstock.resource.v1.IdentityProvider.required_claims:type_name -> penstock.resource.v1.IdentityProvider.RequiredClaimsEntry
+	6, // 5: penstock.resource.v1.IdentityProvider.max_token_age:type_name -> google.protobuf.Duration
+	1, // 6: penstock.resource.v1.IdentityProvider.id_jag:type_name -> penstock.resource.v1.IdJagTrust
+	6, // 7: penstock.resource.v1.IdJagTrust.max_lifetime:type_name -> google.protobuf.Duration
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_identity_provider_proto_init() }
@@ -387,7 +564,7 @@ func file_penstock_resource_v1_identity_provider_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_identity_provider_proto_rawDesc), len(file_penstock_resource_v1_identity_provider_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

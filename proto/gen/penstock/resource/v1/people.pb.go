@@ -456,7 +456,7 @@ type BearerToken struct {
 	AdminApi bool `protobuf:"varint,10,opt,name=admin_api,json=adminApi,proto3" json:"admin_api,omitempty"`
 	// OAuth scopes of the token; empty means ["mcp"].
 	Scopes []string `protobuf:"bytes,11,rep,name=scopes,proto3" json:"scopes,omitempty"`
-	// Time after which the token is refused. Output only; made from the ttl of the create request.
+	// Time after which the token is refused. Output only; made from the ttl of the create or rotate request.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// E-mail address of the creator. Output only.
 	Creator string `protobuf:"bytes,13,opt,name=creator,proto3" json:"creator,omitempty"`
@@ -465,9 +465,14 @@ type BearerToken struct {
 	// SHA-256 of the whole token. Never returned by the admin API; on the node stream only.
 	Sha256 []byte `protobuf:"bytes,15,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	// Life of the token from its creation. Input only. Unset means 90 days; at most 365 days.
-	Ttl           *durationpb.Duration `protobuf:"bytes,16,opt,name=ttl,proto3" json:"ttl,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Ttl *durationpb.Duration `protobuf:"bytes,16,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// SHA-256 of the whole token as it was before the last rotation. Never returned by the admin API; on the node stream only.
+	PreviousSha256 []byte `protobuf:"bytes,17,opt,name=previous_sha256,json=previousSha256,proto3" json:"previous_sha256,omitempty"`
+	// Time until which the token as it was before the last rotation is accepted beside the new one, never after expire_time.
+	// Output only; unset when there is none, or its time is over.
+	PreviousExpireTime *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=previous_expire_time,json=previousExpireTime,proto3" json:"previous_expire_time,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *BearerToken) Reset() {
@@ -612,6 +617,20 @@ func (x *BearerToken) GetTtl() *durationpb.Duration {
 	return nil
 }
 
+func (x *BearerToken) GetPreviousSha256() []byte {
+	if x != nil {
+		return x.PreviousSha256
+	}
+	return nil
+}
+
+func (x *BearerToken) GetPreviousExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PreviousExpireTime
+	}
+	return nil
+}
+
 var File_penstock_resource_v1_people_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_people_proto_rawDesc = "" +
@@ -659,7 +678,7 @@ const file_penstock_resource_v1_people_proto_rawDesc = "" +
 	"TeamMember\x12\x1e\n" +
 	"\x04user\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x03\x18\xfe\x01R\x04user\x128\n" +
-	"\x04role\x18\x02 \x01(\x0e2\x1a.penstock.resource.v1.RoleB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04role\"\xfc\x06\n" +
+	"\x04role\x18\x02 \x01(\x0e2\x1a.penstock.resource.v1.RoleB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04role\"\xfc\a\n" +
 	"\vBearerToken\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&\x18?2\"^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -680,7 +699,9 @@ const file_penstock_resource_v1_people_proto_rawDesc = "" +
 	"\acreator\x18\r \x01(\tB\b\xbaH\x05r\x03\x18\xfe\x01R\acreator\x12>\n" +
 	"\rlast_use_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\vlastUseTime\x12\x1f\n" +
 	"\x06sha256\x18\x0f \x01(\fB\a\xbaH\x04z\x02\x18 R\x06sha256\x12<\n" +
-	"\x03ttl\x18\x10 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xe7\x84\x0f*\x00R\x03ttl\x1a9\n" +
+	"\x03ttl\x18\x10 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xe7\x84\x0f*\x00R\x03ttl\x120\n" +
+	"\x0fprevious_sha256\x18\x11 \x01(\fB\a\xbaH\x04z\x02\x18 R\x0epreviousSha256\x12L\n" +
+	"\x14previous_expire_time\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x12previousExpireTime\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*N\n" +
@@ -738,11 +759,12 @@ var file_penstock_resource_v1_people_proto_depIdxs = []int32{
 	9,  // 14: penstock.resource.v1.BearerToken.expire_time:type_name -> google.protobuf.Timestamp
 	9,  // 15: penstock.resource.v1.BearerToken.last_use_time:type_name -> google.protobuf.Timestamp
 	11, // 16: penstock.resource.v1.BearerToken.ttl:type_name -> google.protobuf.Duration
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	9,  // 17: penstock.resource.v1.BearerToken.previous_expire_time:type_name -> google.protobuf.Timestamp
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_people_proto_init() }

@@ -107,6 +107,9 @@ func TestExitCodes(t *testing.T) {
 		{"no audience", []string{"token", "create", "--organization"}, nil, exitUsage, "--gateway"},
 		{"life without unit", []string{"token", "create", "--organization", "--gateway", "g", "--expires", "30"}, nil, exitUsage, "30d"},
 		{"token in place of its name", []string{"token", "revoke", "pst_u_x"}, nil, exitUsage, "penstock get tokens"},
+		{"token to rotate in place of its name", []string{"token", "rotate", "pst_u_x"}, nil, exitUsage, "penstock get tokens"},
+		{"overlap without unit", []string{"token", "rotate", "x", "--overlap", "1"}, nil, exitUsage, "30d"},
+		{"new life without unit", []string{"token", "rotate", "x", "--expires", "30"}, nil, exitUsage, "30d"},
 		{"tools cannot be deleted", []string{"delete", "tool", "a/b"}, nil, exitUsage, "cannot be deleted"},
 		{"not found", []string{"get", "gateway", "nope"}, nil, exitNotFound, "There is no gateway nope."},
 		{"denied", []string{"get", "gateways"}, adminfake.Failure(connect.CodePermissionDenied, "ROLE_REQUIRED", "Only an ADMIN may."), exitDenied, "Only an ADMIN may."},
@@ -152,6 +155,14 @@ func TestTokens(t *testing.T) {
 	}
 	w.run(t, "describe", "token", "laptop", "-o", "json").want(t, exitOK, `"ttl": "2592000s"`, "")
 	w.run(t, "token", "create", "--service-account", "ci", "--admin-api").want(t, exitOK, "pst_u_new", "token made-up for the admin API")
+	rotated := w.run(t, "token", "rotate", "laptop", "--expires", "30d")
+	rotated.want(t, exitOK, "", "new secret of token laptop, expires 2026-05-31 12:00Z; it is shown this once; the old secret is good until 2026-05-02 12:00Z")
+	if rotated.out != "pst_u_rotated\n" {
+		t.Errorf("standard output is %q, want the token alone", rotated.out)
+	}
+	w.run(t, "describe", "token", "laptop").want(t, exitOK, "2026-05-02 12:00:00Z", "")
+	w.run(t, "token", "rotate", "laptop", "--overlap", "0s").want(t, exitOK, "pst_u_rotated", "the old secret is refused from now on")
+	w.run(t, "token", "rotate", "nothing").want(t, exitNotFound, "", "nothing")
 	w.run(t, "token", "revoke", "laptop").want(t, exitOK, "token laptop revoked (revision 3)", "")
 	w.run(t, "token", "revoke", "laptop").want(t, exitNotFound, "", "laptop")
 }
@@ -243,6 +254,9 @@ func TestGetAndDescribe(t *testing.T) {
 	w.run(t, "get", "teams", "-o", "json").want(t, exitOK, "[]\n", "")
 	w.run(t, "delete", "gateway", "eng", "--etag", "old").want(t, exitConflict, "", "get it again")
 	w.run(t, "delete", "gateway", "eng", "--etag", "e1").want(t, exitOK, "gateway eng deleted (revision 1)", "")
+	w.api.Put(&resourcev1.Gateway{Name: "passing", PassthroughHeaders: []string{"x-tenant", "x-trace"}})
+	w.run(t, "describe", "gateway", "passing").want(t, exitOK, "Pass-through headers:  x-tenant, x-trace\n", "")
+	w.run(t, "get", "gateway", "passing", "-o", "yaml").want(t, exitOK, "passthrough_headers:", "")
 }
 
 func TestServerCommands(t *testing.T) {
@@ -376,7 +390,7 @@ func TestCompletion(t *testing.T) {
 		"penstock oauth-client ":           "create-secret",
 		"penstock get identity-p":          "identity-provider identity-providers",
 		"penstock delete oauth":            "oauth-client oauth-clients",
-		"penstock token ":                  "create revoke --help --addr --config --output",
+		"penstock token ":                  "create rotate revoke --help --addr --config --output",
 		"penstock --addr x token cr":       "create",
 		"penstock token create --serv":     "--service-account",
 		"penstock get gateway":             "gateway gateways",
@@ -391,6 +405,6 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 	w.run(t, "completion", "zsh").want(t, exitOK, "bashcompinit", "")
-	w.run(t, "completion", "fish").want(t, exitOK, "complete -c penstock -n '__fish_seen_subcommand_from token; and not __fish_seen_subcommand_from create revoke' -a 'create'", "")
+	w.run(t, "completion", "fish").want(t, exitOK, "complete -c penstock -n '__fish_seen_subcommand_from token; and not __fish_seen_subcommand_from create rotate revoke' -a 'create'", "")
 	w.run(t, "completion", "tcsh").want(t, exitUsage, "", "fish")
 }

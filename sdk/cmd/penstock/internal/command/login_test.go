@@ -96,6 +96,8 @@ client_secret: {from_env: IDP_SECRET}
 group_mappings: [{group: Engineers, team: eng}]
 required_claims: {tid: t1}
 trusted_email_addresses: true
+gateway_tokens: true
+max_token_age: 12h
 `)
 	w.run(t, "apply", "-f", path).want(t, exitOK, "OAuthClient ci created\nIdentityProvider okta created\n2 created; revision 2", "")
 	if shown := w.run(t, "export"); strings.Contains(shown.out, "s3cret") || !strings.Contains(shown.out, "kind: IdentityProvider\nname: okta\n") ||
@@ -103,7 +105,7 @@ trusted_email_addresses: true
 		t.Errorf("exported: %s", shown.out)
 	}
 	w.run(t, "get", "idp").want(t, exitOK, "okta  https://idp.example  penstock", "")
-	for _, want := range []string{"Issuer:            https://idp.example\n", "Scopes:            openid email profile\n", "Trusts addresses:  yes\n", "Required claims:   tid=t1\n", "GROUP      TEAM\nEngineers  eng\n"} {
+	for _, want := range []string{"Issuer:            https://idp.example\n", "Scopes:            openid email profile\n", "Trusts addresses:  yes\n", "Required claims:   tid=t1\n", "Gateway tokens:    yes\n", "Max token age:     12h0m0s\n", "GROUP      TEAM\nEngineers  eng\n"} {
 		w.run(t, "describe", "identity-provider", "okta").want(t, exitOK, want, "")
 	}
 	for _, want := range []string{"Client ID:          ci\n", "Redirects to:       https://ci.example/cb\n", "Acts as itself at:  eng\n", "With scopes:        mcp\n"} {

@@ -16,6 +16,7 @@ import (
 // tokenCommands is penstock token.
 type tokenCommands struct {
 	Create tokenCreateCommand `cmd:"" help:"Make a bearer token and print it, once and alone, on standard output."`
+	Rotate tokenRotateCommand `cmd:"" help:"Make a new secret for a bearer token and print it, once and alone, on standard output."`
 	Revoke tokenRevokeCommand `cmd:"" help:"Delete a bearer token: it is refused everywhere from then on."`
 }
 
@@ -72,6 +73,47 @@ func (c *tokenCreateCommand) owner() *resourcev1.Owner {
 	default:
 		return &resourcev1.Owner{Kind: &resourcev1.Owner_Organization{Organization: &resourcev1.OrganizationOwner{}}}
 	}
+}
+
+// tokenRotateCommand is penstock token rotate.
+type tokenRotateCommand struct {
+	Name    string `arg:"" help:"Name of the token (penstock get tokens), not the token itself."`
+	Overlap string `default:"24h" help:"How long the old secret stays good beside the new one, at most 24h; 0s ends it now."`
+	Expires string `help:"New life of the token from now on, for example 30d; at most 365d. Without it the token expires when it would have."`
+}
+
+// Run implements the command.
+func (c *tokenRotateCommand) Run(ctx context.Context, r *run) error {
+	if strings.HasPrefix(c.Name, "pst_") {
+		return usageError{errTokenItself}
+	}
+	overlap, err := manifest.Duration(c.Overlap)
+	if err != nil {
+		return usageError{err}
+	}
+	req := &adminv1.RotateBearerTokenRequest{Name: c.Name, Overlap: durationpb.New(overlap)}
+	if c.Expires != "" {
+		life, err := manifest.Duration(c.Expires)
+		if err != nil {
+			return usageError{err}
+		}
+		req.Ttl = durationpb.New(life)
+	}
+	client, err := r.client()
+	if err != nil {
+		return err
+	}
+	res, err := client.BearerTokens.RotateBearerToken(ctx, req)
+	if err != nil {
+		return err
+	}
+	const minute = "2006-01-02 15:04Z"
+	t, old := res.GetBearerToken(), "the old secret is refused from now on"
+	if end := t.GetPreviousExpireTime(); end != nil {
+		old = "the old secret is good until " + end.AsTime().Format(minute)
+	}
+	r.note("new secret of token %s, expires %s; it is shown this once; %s", t.GetName(), t.GetExpireTime().AsTime().Format(minute), old)
+	return r.print("%s", res.GetToken())
 }
 
 // tokenRevokeCommand is penstock token revoke.

@@ -108,6 +108,7 @@ func parts(m proto.Message) ([][2]string, []section) {
 			{"Audience", audience(m)},
 			{"Scopes", strings.Join(m.GetScopes(), " ")},
 			{"Expires", moment(m.GetExpireTime())},
+			{"Old secret until", rotated(m)},
 			{"Last used", moment(m.GetLastUseTime())},
 			{"Creator", m.GetCreator()},
 			{"Labels", labels(m.GetLabels())},
@@ -119,19 +120,45 @@ func parts(m proto.Message) ([][2]string, []section) {
 	return append(fields, own...), sections
 }
 
+// rotated is until when the secret before the last rotation is accepted; empty if it is not.
+func rotated(t *resourcev1.BearerToken) string {
+	if t.GetPreviousExpireTime() == nil {
+		return ""
+	}
+	return moment(t.GetPreviousExpireTime())
+}
+
 func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 	var methods []string
 	if g.GetAuthentication().GetOauth() != nil {
 		methods = append(methods, "oauth")
 	}
+	if j := g.GetAuthentication().GetIdJag(); j != nil {
+		method := "id_jag"
+		if len(j.GetIdentityProviders()) > 0 {
+			method += " of " + strings.Join(j.GetIdentityProviders(), " ")
+		}
+		methods = append(methods, method)
+	}
 	if g.GetAuthentication().GetBearerToken() != nil {
 		methods = append(methods, "bearer_token")
+	}
+	accepted := section{title: "Tokens of identity providers", header: []string{"PROVIDER", "AUDIENCES", "SUBJECT", "SCOPES", "SETTINGS"}}
+	for _, i := range g.GetAuthentication().GetJwks().GetIssuers() {
+		accepted.rows = append(accepted.rows, issuer(i))
+	}
+	if len(accepted.rows) > 0 {
+		methods = append(methods, "jwks")
 	}
 	naming := short(g.GetNaming().GetPrefix().String(), "NAMING_PREFIX_", "ALWAYS")
 	tools := assigned(g.GetTools())
 	conditions := section{title: "Conditions", header: []string{"CONDITION", "HOLDS", "REASON", "MESSAGE"}, empty: "none reported"}
 	for _, c := range g.GetStatus().GetConditions() {
 		conditions.rows = append(conditions.rows, []string{c.GetType(), yes(c.GetStatus()), orDash(c.GetReason()), c.GetMessage()})
+	}
+	sections := []section{conditions, tools}
+	if len(accepted.rows) > 0 {
+		sections = append(sections, accepted)
 	}
 	return [][2]string{
 		{"Display name", g.GetDisplayName()},
@@ -143,6 +170,7 @@ func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 		{"Naming prefix", naming},
 		{"Resource URIs", short(g.GetResourceUris().String(), "RESOURCE_URIS_", "")},
 		{"Extensions", extensions(g.GetExtensions())},
+		{"Pass-through headers", strings.Join(g.GetPassthroughHeaders(), ", ")},
 		{"Disabled", yes(g.GetDisabled())},
 		{"Regions", strings.Join(g.GetRegions(), ", ")},
 		{"Max stale", span(g.GetMaxStale())},
@@ -151,7 +179,7 @@ func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 		{"Labels", labels(g.GetLabels())},
 		{"Created", moment(g.GetCreateTime())},
 		{"Updated", moment(g.GetUpdateTime())},
-	}, append([]section{conditions, tools}, gatewayFeatures(g)...)
+	}, append(sections, gatewayFeatures(g)...)
 }
 
 // assigned is the table of a gateway's tools; it has a column for scopes where a tool requires some.
@@ -179,6 +207,10 @@ func server(s *resourcev1.Server) [][2]string {
 		}
 		return number(n)
 	}
+	own := ""
+	if s.GetOwnConnectionsOnly() {
+		own = "yes"
+	}
 	return [][2]string{
 		{"Display name", s.GetDisplayName()},
 		{"Description", s.GetDescription()},
@@ -194,6 +226,7 @@ func server(s *resourcev1.Server) [][2]string {
 		{"Affinity", short(s.GetAffinity().String(), "AFFINITY_", "")},
 		{"Tool changes", short(s.GetToolChanges().String(), "TOOL_CHANGES_", "REVIEW")},
 		{"May ask clients", questions(s.GetQuestions())},
+		{"Own connections only", own},
 		{"Extra headers", strings.Join(slices.Sorted(maps.Keys(s.GetExtraHeaders())), ", ")},
 		{"Reported", s.GetStatus().GetServerInfo()},
 		{"Negotiated", s.GetStatus().GetProtocolVersion()},

@@ -37,10 +37,6 @@ func identityProvider(p *resourcev1.IdentityProvider) ([][2]string, []section) {
 	if p.GetGroupsClaim() != "" {
 		groups = p.GetGroupsClaim()
 	}
-	var claims []string
-	for _, name := range slices.Sorted(maps.Keys(p.GetRequiredClaims())) {
-		claims = append(claims, name+"="+p.GetRequiredClaims()[name])
-	}
 	mappings := section{title: "Teams by groups", header: []string{"GROUP", "TEAM"}, empty: "none"}
 	for _, m := range p.GetGroupMappings() {
 		mappings.rows = append(mappings.rows, []string{m.GetGroup(), m.GetTeam()})
@@ -56,12 +52,55 @@ func identityProvider(p *resourcev1.IdentityProvider) ([][2]string, []section) {
 		{"Trusts addresses", yes(p.GetTrustedEmailAddresses())},
 		{"E-mail domains", strings.Join(p.GetEmailDomains(), ", ")},
 		{"Groups claim", groups},
-		{"Required claims", strings.Join(claims, ", ")},
+		{"Required claims", required(p.GetRequiredClaims())},
+		{"Gateway tokens", yes(p.GetGatewayTokens())},
+		{"Key set", p.GetJwksUri()},
+		{"Algorithms", strings.Join(p.GetSigningAlgorithms(), ", ")},
+		{"Max token age", span(p.GetMaxTokenAge())},
+		{"Asserts identity", yes(p.GetIdJag() != nil)},
 		{"Disabled", yes(p.GetDisabled())},
 		{"Labels", labels(p.GetLabels())},
 		{"Created", moment(p.GetCreateTime())},
 		{"Updated", moment(p.GetUpdateTime())},
 	}, []section{mappings}
+}
+
+// required lists claims with the values they must have.
+func required(claims map[string]string) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		list = append(list, name+"="+claims[name])
+	}
+	return strings.Join(list, ", ")
+}
+
+// issuer is a row: which tokens of an identity provider count on a gateway.
+func issuer(i *resourcev1.JwksIssuer) []string {
+	subject, scopes := i.GetSubjectClaim(), i.GetScopeClaim()
+	if subject == "" {
+		subject = "sub"
+	}
+	if scopes == "" {
+		scopes = "scope, scp"
+	}
+	var settings []string
+	if len(i.GetRequiredClaims()) > 0 {
+		settings = append(settings, required(i.GetRequiredClaims()))
+	}
+	for _, s := range []struct {
+		name string
+		on   bool
+	}{
+		{"accept_id_tokens", i.GetAcceptIdTokens()},
+		{"require_at_jwt", i.GetRequireAtJwt()},
+		{"shared_audience", i.GetSharedAudience()},
+		{"accept_missing_scope", i.GetAcceptMissingScope()},
+	} {
+		if s.on {
+			settings = append(settings, s.name)
+		}
+	}
+	return []string{i.GetIdentityProvider(), strings.Join(i.GetAudiences(), ", "), subject, scopes, orDash(strings.Join(settings, ", "))}
 }
 
 // clientAuthentication is "CLIENT_SECRET", with what is missing behind it.

@@ -108,7 +108,18 @@ func TestDescribe(t *testing.T) {
 			[]*resourcev1.Tool{{Name: "s/t"}},
 			[]string{"Call timeout:     1m0s\n", "Max concurrency:  5\n", "Extra headers:    A, B\n", "Labels:           k=v\n", "s/t   -"},
 		},
+		{"server of people", &resourcev1.Server{Name: "s", OwnConnectionsOnly: true}, nil, []string{"Own connections only:  yes\n"}},
 		{"server without tools", &resourcev1.Server{Name: "s"}, nil, []string{"Tools:\nnone known; penstock server discover finds them\n"}},
+		{
+			"gateway with tokens of identity providers", &resourcev1.Gateway{Name: "g", Authentication: &resourcev1.Authentication{Jwks: &resourcev1.JwksAuthentication{Issuers: []*resourcev1.JwksIssuer{
+				{IdentityProvider: "okta", Audiences: []string{"a", "b"}},
+				{IdentityProvider: "entra", Audiences: []string{"c"}, SubjectClaim: "oid", ScopeClaim: "scp", RequiredClaims: map[string]string{"tid": "t"}, AcceptMissingScope: true, SharedAudience: true},
+			}}}}, nil,
+			[]string{
+				"Authentication:  jwks\n", "PROVIDER  AUDIENCES  SUBJECT  SCOPES      SETTINGS\n", "okta      a, b       sub      scope, scp  -\n",
+				"entra     c          oid      scp         tid=t, shared_audience, accept_missing_scope\n",
+			},
+		},
 		{"connection", &resourcev1.Connection{Name: "c", Server: "s"}, nil, []string{"Server:   s\n", "State:    not checked\n"}},
 		{
 			"tool", &resourcev1.Tool{Name: "s/t", Definition: []byte(`{"name":"t"}`), PendingDefinition: []byte("broken\x1b")}, nil,

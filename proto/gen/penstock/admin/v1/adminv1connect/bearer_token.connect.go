@@ -44,6 +44,9 @@ const (
 	// BearerTokenServiceListBearerTokensProcedure is the fully-qualified name of the
 	// BearerTokenService's ListBearerTokens RPC.
 	BearerTokenServiceListBearerTokensProcedure = "/penstock.admin.v1.BearerTokenService/ListBearerTokens"
+	// BearerTokenServiceRotateBearerTokenProcedure is the fully-qualified name of the
+	// BearerTokenService's RotateBearerToken RPC.
+	BearerTokenServiceRotateBearerTokenProcedure = "/penstock.admin.v1.BearerTokenService/RotateBearerToken"
 	// BearerTokenServiceDeleteBearerTokenProcedure is the fully-qualified name of the
 	// BearerTokenService's DeleteBearerToken RPC.
 	BearerTokenServiceDeleteBearerTokenProcedure = "/penstock.admin.v1.BearerTokenService/DeleteBearerToken"
@@ -57,6 +60,10 @@ type BearerTokenServiceClient interface {
 	GetBearerToken(context.Context, *v1.GetBearerTokenRequest) (*v1.GetBearerTokenResponse, error)
 	// ListBearerTokens returns a page of those the caller may see, in name order.
 	ListBearerTokens(context.Context, *v1.ListBearerTokensRequest) (*v1.ListBearerTokensResponse, error)
+	// RotateBearerToken makes a new secret for a bearer token, which keeps its name and everything else. The secret before stays
+	// good for a while; the one before that ends now. Who may create the token may rotate it. Fails with failed_precondition
+	// if it has expired, or if a connected node would not accept the old secret any longer.
+	RotateBearerToken(context.Context, *v1.RotateBearerTokenRequest) (*v1.RotateBearerTokenResponse, error)
 	// DeleteBearerToken deletes one bearer token. Fails with failed_precondition while others need it.
 	DeleteBearerToken(context.Context, *v1.DeleteBearerTokenRequest) (*v1.DeleteBearerTokenResponse, error)
 }
@@ -92,6 +99,12 @@ func NewBearerTokenServiceClient(httpClient connect.HTTPClient, baseURL string, 
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		rotateBearerToken: connect.NewClient[v1.RotateBearerTokenRequest, v1.RotateBearerTokenResponse](
+			httpClient,
+			baseURL+BearerTokenServiceRotateBearerTokenProcedure,
+			connect.WithSchema(bearerTokenServiceMethods.ByName("RotateBearerToken")),
+			connect.WithClientOptions(opts...),
+		),
 		deleteBearerToken: connect.NewClient[v1.DeleteBearerTokenRequest, v1.DeleteBearerTokenResponse](
 			httpClient,
 			baseURL+BearerTokenServiceDeleteBearerTokenProcedure,
@@ -106,6 +119,7 @@ type bearerTokenServiceClient struct {
 	createBearerToken *connect.Client[v1.CreateBearerTokenRequest, v1.CreateBearerTokenResponse]
 	getBearerToken    *connect.Client[v1.GetBearerTokenRequest, v1.GetBearerTokenResponse]
 	listBearerTokens  *connect.Client[v1.ListBearerTokensRequest, v1.ListBearerTokensResponse]
+	rotateBearerToken *connect.Client[v1.RotateBearerTokenRequest, v1.RotateBearerTokenResponse]
 	deleteBearerToken *connect.Client[v1.DeleteBearerTokenRequest, v1.DeleteBearerTokenResponse]
 }
 
@@ -136,6 +150,15 @@ func (c *bearerTokenServiceClient) ListBearerTokens(ctx context.Context, req *v1
 	return nil, err
 }
 
+// RotateBearerToken calls penstock.admin.v1.BearerTokenService.RotateBearerToken.
+func (c *bearerTokenServiceClient) RotateBearerToken(ctx context.Context, req *v1.RotateBearerTokenRequest) (*v1.RotateBearerTokenResponse, error) {
+	response, err := c.rotateBearerToken.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // DeleteBearerToken calls penstock.admin.v1.BearerTokenService.DeleteBearerToken.
 func (c *bearerTokenServiceClient) DeleteBearerToken(ctx context.Context, req *v1.DeleteBearerTokenRequest) (*v1.DeleteBearerTokenResponse, error) {
 	response, err := c.deleteBearerToken.CallUnary(ctx, connect.NewRequest(req))
@@ -154,6 +177,10 @@ type BearerTokenServiceHandler interface {
 	GetBearerToken(context.Context, *v1.GetBearerTokenRequest) (*v1.GetBearerTokenResponse, error)
 	// ListBearerTokens returns a page of those the caller may see, in name order.
 	ListBearerTokens(context.Context, *v1.ListBearerTokensRequest) (*v1.ListBearerTokensResponse, error)
+	// RotateBearerToken makes a new secret for a bearer token, which keeps its name and everything else. The secret before stays
+	// good for a while; the one before that ends now. Who may create the token may rotate it. Fails with failed_precondition
+	// if it has expired, or if a connected node would not accept the old secret any longer.
+	RotateBearerToken(context.Context, *v1.RotateBearerTokenRequest) (*v1.RotateBearerTokenResponse, error)
 	// DeleteBearerToken deletes one bearer token. Fails with failed_precondition while others need it.
 	DeleteBearerToken(context.Context, *v1.DeleteBearerTokenRequest) (*v1.DeleteBearerTokenResponse, error)
 }
@@ -185,6 +212,12 @@ func NewBearerTokenServiceHandler(svc BearerTokenServiceHandler, opts ...connect
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	bearerTokenServiceRotateBearerTokenHandler := connect.NewUnaryHandlerSimple(
+		BearerTokenServiceRotateBearerTokenProcedure,
+		svc.RotateBearerToken,
+		connect.WithSchema(bearerTokenServiceMethods.ByName("RotateBearerToken")),
+		connect.WithHandlerOptions(opts...),
+	)
 	bearerTokenServiceDeleteBearerTokenHandler := connect.NewUnaryHandlerSimple(
 		BearerTokenServiceDeleteBearerTokenProcedure,
 		svc.DeleteBearerToken,
@@ -199,6 +232,8 @@ func NewBearerTokenServiceHandler(svc BearerTokenServiceHandler, opts ...connect
 			bearerTokenServiceGetBearerTokenHandler.ServeHTTP(w, r)
 		case BearerTokenServiceListBearerTokensProcedure:
 			bearerTokenServiceListBearerTokensHandler.ServeHTTP(w, r)
+		case BearerTokenServiceRotateBearerTokenProcedure:
+			bearerTokenServiceRotateBearerTokenHandler.ServeHTTP(w, r)
 		case BearerTokenServiceDeleteBearerTokenProcedure:
 			bearerTokenServiceDeleteBearerTokenHandler.ServeHTTP(w, r)
 		default:
@@ -220,6 +255,10 @@ func (UnimplementedBearerTokenServiceHandler) GetBearerToken(context.Context, *v
 
 func (UnimplementedBearerTokenServiceHandler) ListBearerTokens(context.Context, *v1.ListBearerTokensRequest) (*v1.ListBearerTokensResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.BearerTokenService.ListBearerTokens is not implemented"))
+}
+
+func (UnimplementedBearerTokenServiceHandler) RotateBearerToken(context.Context, *v1.RotateBearerTokenRequest) (*v1.RotateBearerTokenResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.BearerTokenService.RotateBearerToken is not implemented"))
 }
 
 func (UnimplementedBearerTokenServiceHandler) DeleteBearerToken(context.Context, *v1.DeleteBearerTokenRequest) (*v1.DeleteBearerTokenResponse, error) {

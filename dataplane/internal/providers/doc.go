@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package providers keeps the key sets of the identity providers of the view (auth.md §7): one for each whose tokens gateways
+// may accept, from when the view has it until it has it no more.
+//
+// authn asks it for keys; the root runs it. kit/keyset does the work. It must never know tokens, gateways or callers.
+package providers
