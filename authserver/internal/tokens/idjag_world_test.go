@@ -38,6 +38,8 @@ func (noDestinations) Describe(context.Context, string) (pages.Destination, erro
 	return pages.Destination{}, fault.New(fault.NotFound, "NONE", "There is none.")
 }
 
+func (noDestinations) Onward(string) string { return "/" }
+
 // LoginUser is the control plane's: it makes users of a verified address if the bench says so, and links nobody.
 func (b *bench) LoginUser(_ context.Context, a directory.Account) (string, uint64, error) {
 	b.asked.Add(1)

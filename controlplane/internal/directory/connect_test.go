@@ -30,7 +30,7 @@ func (w *world) server(name string, v *resource.Visibility) {
 	w.t.Helper()
 	w.put(&catalog.Server{
 		Meta: catalog.Meta{Name: name}, StreamableHTTP: &resource.StreamableHTTP{URL: "https://" + name + ".example.com/mcp"}, Visibility: v,
-		Credential: &resource.ServerCredential{StaticHeaders: &struct{}{}},
+		Credential: &resource.ServerCredential{StaticHeaders: &resource.StaticHeaders{}},
 	})
 }
 
