@@ -287,9 +287,20 @@ func TestForgottenRegistration(t *testing.T) {
 	w.fake.Forget()
 	_, err := w.tryGrant()
 	wantFault(t, err, fault.Precondition, upstream.ReasonClient)
-	w.want(w.grant(), false)
+	old := w.grant()
+	w.want(old, false)
 	if w.fake.Registrations != 2 {
 		t.Errorf("%d registrations, want 2", w.fake.Registrations)
+	}
+	// A grant is bound to the client that it was given to: only its person can mend it.
+	w.fake.Forget()
+	for range 2 {
+		_, _, err = w.resolve(w.up, old, true)
+		wantFault(t, err, fault.Precondition, upstream.ReasonDead)
+	}
+	w.want(w.grant(), false)
+	if w.fake.Registrations != 3 {
+		t.Errorf("%d registrations, want 3", w.fake.Registrations)
 	}
 	w.checkSecrecy()
 }

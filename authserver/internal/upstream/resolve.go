@@ -192,6 +192,9 @@ func (u *Upstream) read(ctx context.Context, connection, version string) (vault.
 // renewAlone renews a grant under a lease. The grant is read again: who had the lease before may have renewed it between the
 // reading and the lease, and a refresh token that is used twice ends the whole grant at many servers.
 func (u *Upstream) renewAlone(ctx context.Context, s *directory.Server, h vault.Held, g *grant, refused bool) (*grant, error) {
+	// A time of its own: a request that is cut off because the wait for the lease took long may have used the refresh token up.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTimeout)
+	defer cancel()
 	defer func() {
 		if err := u.c.Vault.EndLease(context.WithoutCancel(ctx), h); err != nil {
 			u.c.Log.WarnContext(ctx, "lease of a grant not ended", obs.Fault(err)) // it ends by itself
@@ -209,6 +212,10 @@ func (u *Upstream) renewAlone(ctx context.Context, s *directory.Server, h vault.
 func (u *Upstream) renewNow(ctx context.Context, s *directory.Server, h vault.Held, g *grant, refused bool) (*grant, error) {
 	next := *g
 	err := u.ask(ctx, s, &next, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.Refresh}})
+	if err != nil && fault.From(err).Reason == ReasonClient && g.Client.Source != clientConfigured {
+		// No administrator can mend a client that made itself, and the refresh token is bound to it. A new grant makes a new one.
+		err = dead("The authorization server does not know the client any more that the grant was given to.").Because(err)
+	}
 	switch {
 	case err == nil:
 		next.Refreshed = u.c.Now().UTC()
