@@ -128,10 +128,12 @@ func (s *Server) open(ctx context.Context, db *sqlstore.Store, v *vault.Vault, l
 	}
 	inside := &inside{api: api, grants: a.grants, view: l.follower.View, bans: l.bans, log: s.c.Telemetry.Log}
 	tidy := &upkeep{store: db, state: l.follower.State, fresh: l.fresh, now: time.Now, log: s.c.Telemetry.Log}
+	leaving := &leavers{follower: l.follower, revoke: a.grants.RevokeUser, log: s.c.Telemetry.Log, retry: leaveRetry}
 	tasks := []run.Task{
 		{Name: "certificate", Run: s.identity.run},
 		{Name: "directory", Run: l.run},
 		{Name: "revocations", Run: revocations.Run},
+		{Name: "leavers", Run: leaving.run},
 		{Name: "signing keys", Run: a.keys.Run},
 		{Name: "store upkeep", Run: tidy.run},
 		{Name: "vault upkeep", Run: v.Run},

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,7 @@ type Follower struct {
 	applied uint64 // revision of state
 	epoch   string
 	changed chan struct{} // closed by the next Apply
+	left    []string      // uids for TakeLeft
 }
 
 // NewFollower returns a follower. gateways is the origin under which clients reach the gateways, for example
@@ -88,6 +90,7 @@ func (f *Follower) Apply(_ context.Context, s node.State, touched []node.Key, _ 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	next := NewView(Content{Origin: f.origin})
+	people := touched == nil || slices.ContainsFunc(touched, func(k node.Key) bool { return k.Kind == kindUser })
 	if touched != nil && f.state != nil {
 		next = f.state.clone(touched)
 	} else {
@@ -107,6 +110,9 @@ func (f *Follower) Apply(_ context.Context, s node.State, touched []node.Key, _ 
 			rejects = append(rejects, node.Reject{Key: k, Version: r.GetVersion(), Reason: refused.Reason, Detail: refused.Public})
 		}
 	}
+	if people && s.Epoch() == f.epoch && f.state != nil {
+		f.left = append(f.left, f.state.leavers(next)...)
+	}
 	if s.Epoch() != f.epoch {
 		clear(f.denied) // another lineage: its revisions cannot be compared
 	}
@@ -116,6 +122,27 @@ func (f *Follower) Apply(_ context.Context, s node.State, touched []node.Key, _ 
 	close(f.changed)
 	f.changed = make(chan struct{})
 	return rejects
+}
+
+// TakeLeft returns the uids of users who were active and are deactivated or gone, since it was called before. The states of one
+// lineage count: another one may be that of an old backup.
+func (f *Follower) TakeLeft() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	left := f.left
+	f.left = nil
+	return left
+}
+
+// leavers returns the uids of users who are active here and are not in the next view. A view shares the users that did not change
+// with the one before, so that most are passed over at a glance.
+func (v *View) leavers(next *View) (left []string) {
+	for uid, u := range v.users {
+		if now := next.users[uid]; now != u && !u.Deactivated && (now == nil || now.Deactivated) {
+			left = append(left, uid)
+		}
+	}
+	return left
 }
 
 // Deny implements [node.Applier]: what the keys name is gone from the view until a state says how it is (D-30).

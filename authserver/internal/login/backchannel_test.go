@@ -108,8 +108,11 @@ func TestBackchannelRequests(t *testing.T) {
 		form     url.Values
 		want     int
 	}{
-		{"okta", nil, 400}, {"okta", url.Values{"logout_token": {""}}, 400}, {"okta", url.Values{"logout_token": {"a.b.c"}}, 400},
-		{"okta", url.Values{"logout_token": {token, token}}, 400}, {"nobody", url.Values{"logout_token": {token}}, 400},
+		{"okta", nil, 400},
+		{"okta", url.Values{"logout_token": {""}}, 400},
+		{"okta", url.Values{"logout_token": {"a.b.c"}}, 400},
+		{"okta", url.Values{"logout_token": {token, token}}, 400},
+		{"nobody", url.Values{"logout_token": {token}}, 400},
 	} {
 		if got := w.backchannel(tt.provider, tt.form); got.Code != tt.want || len(w.loggedOut) != 0 {
 			t.Errorf("%d: %d %s, logged out %q", i, got.Code, got.Body, w.loggedOut)

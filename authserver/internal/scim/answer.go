@@ -5,6 +5,7 @@ package scim
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -90,7 +91,7 @@ func (h *Handler) fail(c *call, err error) {
 		if c.ctx.Err() != nil {
 			return
 		}
-		h.c.Log.ErrorContext(c.ctx, "provisioning failed", obs.AttrRequestID, reqctx.From(c.ctx).ID, obs.Fault(err))
+		h.c.Log.ErrorContext(c.ctx, "provisioning failed", slog.String(obs.AttrRequestID, reqctx.From(c.ctx).ID), obs.Fault(err))
 		p.detail += " Request " + reqctx.From(c.ctx).ID + "."
 	case p.reason != "" && c.provider != nil && p.status != http.StatusNotFound:
 		h.record(c, "refused", "", p.reason)

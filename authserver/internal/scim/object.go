@@ -159,7 +159,7 @@ func (c *call) wanted(name string) (w directory.Wanted, start int, none bool, er
 		}
 	}
 	start, count = min(max(start, 1), 1<<30), min(max(count, 0), maxCount) // RFC 7644 §3.4.2.4
-	w = directory.Wanted{Skip: uint32(start - 1), Count: uint32(count)}    //nolint:gosec // bounded above
+	w = directory.Wanted{Skip: uint32(start - 1), Count: uint32(count)}
 	filter := q.Get("filter")
 	if filter == "" {
 		return w, start, false, nil

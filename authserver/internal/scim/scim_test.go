@@ -298,7 +298,11 @@ func TestPages(t *testing.T) {
 		w.people.users = append(w.people.users, directory.Provisioned{UID: fmt.Sprint("u-", i), UserName: fmt.Sprint("u", i), Etag: "e"})
 	}
 	for _, tt := range []struct{ query, want string }{
-		{"", "7 1 7"}, {"?startIndex=3&count=2", "7 3 2"}, {"?startIndex=0&count=-1", "7 1 0"}, {"?startIndex=8", "7 8 0"}, {"?count=100000", "7 1 7"},
+		{"", "7 1 7"},
+		{"?startIndex=3&count=2", "7 3 2"},
+		{"?startIndex=0&count=-1", "7 1 0"},
+		{"?startIndex=8", "7 8 0"},
+		{"?count=100000", "7 1 7"},
 		{"?filter=userName+eq+%22%22", "0 1 0"},
 	} {
 		got := w.send("GET", "/Users"+tt.query, "")

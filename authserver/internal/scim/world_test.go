@@ -86,7 +86,7 @@ func (p *people) PutUser(_ context.Context, _ string, u directory.Provisioned) (
 	}
 	var revision uint64
 	now.Etag, revision = p.next()
-	now.UpdateTime = time.Unix(1_700_000_000+int64(revision), 0) //nolint:gosec // small
+	now.UpdateTime = time.Unix(1_700_000_000+int64(revision), 0)
 	p.users[at] = now
 	return now, revision, nil
 }
@@ -213,10 +213,10 @@ func (w *world) send(method, path, body string, header ...string) answer {
 	if body != "" {
 		r.Header.Set("Content-Type", "application/scim+json; charset=utf-8")
 	}
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Del(header[i])
-		if header[i+1] != "" {
-			r.Header.Set(header[i], header[i+1])
+	for pair := range slices.Chunk(header, 2) {
+		r.Header.Del(pair[0])
+		if value := pair[len(pair)-1]; value != "" {
+			r.Header.Set(pair[0], value)
 		}
 	}
 	rec := httptest.NewRecorder()

@@ -291,9 +291,16 @@ func (p *provisioning) bring(ctx context.Context, stored *User, in Provision) er
 	return nil
 }
 
-// held keeps a user deactivated whom an identity provider that there still is says to be inactive: no manifest that does not
-// speak of it brings somebody back who has left. To ask for it by name is refused.
-func (d *draft) held(ctx context.Context, wanted Object, mask []string) error {
+// held keeps what an identity provider says against those who do not speak of it. A team that is its group keeps its members
+// where a manifest lists none. A user whom a provider that there still is says to be inactive stays deactivated: no manifest
+// brings somebody back who has left, and to ask for it by name is refused.
+func (d *draft) held(ctx context.Context, stored, wanted Object, mask []string) error {
+	if t, ok := wanted.(*Team); ok && t.Provisioning != nil && len(t.Members) == 0 && !slices.Contains(mask, "members") {
+		if before, ok := stored.(*Team); ok {
+			t.Members = slices.Clone(before.Members)
+		}
+		return nil
+	}
 	u, ok := wanted.(*User)
 	if !ok || u.Deactivated || u.Provisioning == nil || !u.Provisioning.Inactive {
 		return nil

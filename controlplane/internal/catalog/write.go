@@ -169,7 +169,7 @@ func (d *draft) update(ctx context.Context, patch Object, mask []string) ([]stri
 	}
 	discovery.ForgetTransport(stored, wanted)
 	keepClientSecret(stored, wanted)
-	if err := d.held(ctx, wanted, mask); err != nil {
+	if err := d.held(ctx, stored, wanted, mask); err != nil {
 		return nil, err
 	}
 	resource.Normalize(wanted)

@@ -38,7 +38,7 @@ func (s *Server) ListProvisionedUsers(ctx context.Context, r *directoryv1.ListPr
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	out := &directoryv1.ListProvisionedUsersResponse{Total: uint32(total)} //nolint:gosec // users of an organisation
+	out := &directoryv1.ListProvisionedUsersResponse{Total: uint32(total)}
 	for _, u := range page {
 		out.Users = append(out.Users, userMessage(u))
 	}
@@ -72,7 +72,7 @@ func (s *Server) ListProvisionedTeams(ctx context.Context, r *directoryv1.ListPr
 	if err != nil {
 		return nil, s.failed(ctx, err)
 	}
-	out := &directoryv1.ListProvisionedTeamsResponse{Total: uint32(total)} //nolint:gosec // teams of an organisation
+	out := &directoryv1.ListProvisionedTeamsResponse{Total: uint32(total)}
 	for _, t := range page {
 		out.Teams = append(out.Teams, teamMessage(t))
 	}

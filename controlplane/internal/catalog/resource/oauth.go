@@ -105,7 +105,7 @@ func (c *OAuthClient) IsConfidential() bool {
 }
 
 // DropSecrets takes the hashes out that no caller may see.
-func (p *IdentityProvider) DropSecrets() { p.ScimTokenSHA256 = nil }
+func (o *IdentityProvider) DropSecrets() { o.ScimTokenSHA256 = nil }
 
 // DropSecrets takes the hashes out that no caller may see.
 func (c *OAuthClient) DropSecrets() { c.SecretSHA256 = nil }

@@ -379,7 +379,7 @@ type Team struct {
 	// Members, at most 10,000, one entry per user.
 	Members []*TeamMember `protobuf:"bytes,8,rep,name=members,proto3" json:"members,omitempty"`
 	// The group of an identity provider that this team is over SCIM; unset if it is none. Then logins with that provider
-	// leave the team alone. Output only.
+	// leave the team alone, and a configuration that lists no members keeps them. Output only.
 	Provisioning  *Provisioning `protobuf:"bytes,31,opt,name=provisioning,proto3" json:"provisioning,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
