@@ -55,7 +55,7 @@ tools:
 	env.WaitEnforced(t)
 	call := func(token testenv.Token) string {
 		t.Helper()
-		return string(client(env, env.Nodes[0], "g", token.Text).Call(t, "rec__echo", `{"message":"hi"}`).Body)
+		return client(env, env.Nodes[0], "g", token.Text).Call(t, "rec__echo", `{"message":"hi"}`).Body
 	}
 	linkRE := regexp.MustCompile(regexp.QuoteMeta(env.Issuer) + `/connect/[A-Za-z0-9_-]{22}`)
 	link := linkRE.FindString(call(ada))
@@ -67,8 +67,14 @@ tools:
 		t.Fatal(err)
 	}
 	browser := &http.Client{Jar: jar}
-	read := func(res *http.Response, err error) string {
+	read := func(method, to string, form url.Values) string {
 		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, to, strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		res, err := browser.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,9 +92,9 @@ tools:
 				values.Set(m[1], html.UnescapeString(m[2]))
 			}
 		}
-		return read(browser.PostForm(env.Issuer+to, values))
+		return read(http.MethodPost, env.Issuer+to, values)
 	}
-	page := read(browser.Get(link))
+	page := read(http.MethodGet, link, nil)
 	page = post(page, "/login/password", url.Values{"email": {"ada@penstock.test"}, "password": {password}})
 	if !strings.Contains(page, "X-Api-Key") {
 		t.Fatalf("no form: %s", page)
