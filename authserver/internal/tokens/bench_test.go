@@ -127,6 +127,9 @@ func newBenchOn(t *testing.T, database string, options ...option) *bench {
 	b.room, err = login.New(login.Config{
 		Issuer: issuer, Store: b.store, View: b.view.Load, Directory: b, Secrets: b.vault, Destinations: noDestinations{}, HTTP: &http.Client{},
 		Settle: time.Second, Hash: password.Params{Memory: 64, Passes: 1, Threads: 1}, Log: logger, Now: b.Now,
+		LogOut: func(ctx context.Context, user, provider, jti string, end time.Time) error {
+			return b.grants.LogOut(ctx, user, provider, jti, end)
+		},
 	})
 	must(t, err)
 	people, err := clients.New(clients.Config{
