@@ -156,8 +156,9 @@ func (d *draft) applyOne(ctx context.Context, o Object) (AppliedItem, error) {
 	return item, err
 }
 
-// prune deletes what is not wanted, in the reverse order of dependence, but never the caller. It returns the UIDs of the
-// connections that went.
+// prune deletes what is not wanted, in the reverse order of dependence, but never the caller, and no connection of a person who
+// stays to a server that stays: people make those themselves, when a call asks them to, and no manifest knows of them. It returns
+// the UIDs of the connections that went.
 func (d *draft) prune(ctx context.Context, wanted []Object) ([]AppliedItem, []string, error) {
 	who, err := d.Who(ctx)
 	if err != nil {
@@ -188,6 +189,12 @@ func (d *draft) prune(ctx context.Context, wanted []Object) ([]AppliedItem, []st
 			if keep[rec.Key] {
 				continue
 			}
+			if theirs, err := d.isOwn(ctx, rec.Key, keep); err != nil || theirs {
+				if err != nil {
+					return nil, nil, err
+				}
+				continue
+			}
 			uid, err := d.remove(ctx, kind, rec.Name, "")
 			if err != nil {
 				return nil, nil, err
@@ -199,4 +206,16 @@ func (d *draft) prune(ctx context.Context, wanted []Object) ([]AppliedItem, []st
 		}
 	}
 	return items, gone, nil
+}
+
+// isOwn reports whether a resource is a connection that a person has to a server, where both are kept.
+func (d *draft) isOwn(ctx context.Context, key Key, keep map[Key]bool) (bool, error) {
+	if key.Kind != KindConnection {
+		return false, nil
+	}
+	c, err := desk.Find[*Connection](ctx, d.Desk, KindConnection, key.Name)
+	if err != nil || c == nil {
+		return false, err
+	}
+	return c.Owner.User != "" && keep[Key{Kind: KindUser, Name: c.Owner.User}] && keep[Key{Kind: KindServer, Name: c.Server}], nil
 }

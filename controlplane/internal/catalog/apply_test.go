@@ -184,6 +184,34 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// TestPruneLeavesWhatPeopleConnected: no manifest knows of the connections that people have made for themselves (G-13). They go
+// with the person, or with the server.
+func TestPruneLeavesWhatPeopleConnected(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		keep []catalog.Object
+		want bool // ada's connection stays
+	}{
+		{"both stay", []catalog.Object{server("files"), &catalog.User{Meta: named(mail("ada"))}}, true},
+		{"the person goes", []catalog.Object{server("files")}, false},
+		{"the server goes", []catalog.Object{&catalog.User{Meta: named(mail("ada"))}}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			o := newOrg(t)
+			o.standard()
+			if _, err := apply(o, "root", catalog.ApplyOptions{Prune: true}, tc.keep...); err != nil {
+				t.Fatal(err)
+			}
+			_, err := o.Get(t.Context(), o.as("root"), catalog.KindConnection, "ada-files")
+			if (err == nil) != tc.want {
+				t.Errorf("ada's connection: %v", err)
+			}
+			_, err = o.Get(t.Context(), o.as("root"), catalog.KindConnection, "eng-files")
+			wantRefusal(t, err, "not_found RESOURCE_NOT_FOUND") // a team's is what manifests are for
+		})
+	}
+}
+
 // A configuration that pins what it prunes contradicts itself, though deleting a pinned connection is possible (G-11).
 func TestPrunePinned(t *testing.T) {
 	o := newOrg(t)

@@ -4,6 +4,7 @@ package catalog_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,6 +110,29 @@ func TestPassthroughHeaderOfCredential(t *testing.T) {
 			}
 		})
 	}
+	t.Run("of people's own connections (G-12, G-41)", func(t *testing.T) {
+		asking := server("asking")
+		asking.Credential = &resource.ServerCredential{StaticHeaders: &resource.StaticHeaders{Names: []string{"X-Mine"}}}
+		o.create(asking)
+		o.discover("asking", tool("run"))
+		chosen := atCall("asking/run")
+		_, err := o.Create(t.Context(), o.as("root"), passing("own", []string{"x-mine"}, chosen), catalog.WriteOptions{ValidateOnly: true})
+		wantRefusal(t, err, refused, `callers' own connections authenticate with it at the server "asking"`)
+		o.create(passing("own", []string{"x-later"}, chosen))
+		asking.Credential.StaticHeaders.Names = []string{"X-Later"}
+		if _, err := o.Update(t.Context(), o.as("root"), asking, []string{"credential"}, catalog.WriteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		g := get[*catalog.Gateway](o, catalog.KindGateway, "own")
+		if !slices.ContainsFunc(g.Status.Conditions, func(c resource.Condition) bool {
+			return c.Type == "HeaderShadowed" && strings.Contains(c.Message, "x-later (callers' own connections to server asking)")
+		}) {
+			t.Errorf("conditions are %v", g.Status.Conditions)
+		}
+		if _, err := o.Update(t.Context(), o.as("root"), passing("own", []string{"x-later"}, chosen), nil, catalog.WriteOptions{}); err != nil {
+			t.Errorf("what was there before is refused: %v", err)
+		}
+	})
 	t.Run("in one apply (G-41)", func(t *testing.T) {
 		_, err := o.Apply(t.Context(), o.as("root"), []catalog.Object{
 			passing("gw", []string{"x-new-key"}, pin("keyed/run", "other")), secretWith("other", "keyed", "X-New-Key"),

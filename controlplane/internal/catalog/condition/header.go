@@ -34,7 +34,7 @@ func headerConditions(ctx context.Context, d *desk.Desk, g *resource.Gateway) ([
 		for _, name := range g.PassthroughHeaders {
 			switch {
 			case slices.Contains(h.Credential, name):
-				shadowed = appendNew(shadowed, name+" (connection "+h.Connection+")")
+				shadowed = appendNew(shadowed, name+" ("+credentialOf(h)+")")
 			case slices.Contains(h.Fixed, name):
 				shadowed = appendNew(shadowed, name+" (extra_headers of server "+h.Server+")")
 			}
@@ -48,4 +48,12 @@ func headerConditions(ctx context.Context, d *desk.Desk, g *resource.Gateway) ([
 		list = append(list, shows(StdioWithoutHeaders, "StdioServer", "Pass-through headers reach HTTP servers only; these are processes and get none: %s.", resource.Listed(stdio)))
 	}
 	return list, nil
+}
+
+// credentialOf names whose credential it is.
+func credentialOf(h admission.Headers) string {
+	if h.Connection == "" {
+		return "callers' own connections to server " + h.Server
+	}
+	return "connection " + h.Connection
 }
