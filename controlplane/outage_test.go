@@ -72,9 +72,11 @@ func TestDatabaseDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	var rev uint64
+	tries := 0
 	eventually(t, "writes again", func() bool {
+		tries++ // another name each time: the answer to a write may be lost with its connection
 		var err error
-		rev, err = d.cps[0].write("after")
+		rev, err = d.cps[0].write(fmt.Sprintf("after%d", tries))
 		return err == nil
 	})
 	for _, c := range d.cps {

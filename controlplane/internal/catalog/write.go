@@ -109,8 +109,15 @@ func (c *Catalog) written(ctx context.Context, out Object, rev Revision, changed
 		return w, nil
 	}
 	o, err := c.read(ctx, Caller{System: true}, out.Kind(), out.Metadata().Name)
-	if err != nil && fault.KindOf(err) != fault.NotFound { // deleted by somebody else already
-		return Written{}, fmt.Errorf("read what was written: %w", err)
+	switch fault.KindOf(err) {
+	case fault.NotFound: // deleted by somebody else already
+	case fault.Unavailable:
+		// The write stands: who is told that nothing was changed would write again, and be told that it exists.
+		return w, nil
+	default:
+		if err != nil {
+			return Written{}, fmt.Errorf("read what was written: %w", err)
+		}
 	}
 	if o != nil {
 		w.Object = o
