@@ -67,14 +67,8 @@ type EgressSettings struct {
 // policy reads the exceptions; problem says which one cannot be read.
 func (e EgressSettings) policy() (p egress.Policy, problem string) {
 	p = egress.Policy{AllowLoopback: e.AllowLoopback, AllowPrivate: e.AllowPrivate}
-	for _, text := range e.Allow {
-		exception, ok := egress.ParseException(text)
-		if !ok {
-			return p, text
-		}
-		p.Exceptions = append(p.Exceptions, exception)
-	}
-	return p, ""
+	p.Exceptions, problem = egress.ParseExceptions(e.Allow)
+	return p, problem
 }
 
 // proxies reads the networks of trusted proxies; problem says which one cannot be read.

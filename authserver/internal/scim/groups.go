@@ -38,15 +38,20 @@ func (h *Handler) listGroups(c *call) error {
 }
 
 func (h *Handler) createGroup(c *call) error {
-	body, err := c.body()
-	if err != nil {
-		return err
-	}
-	change, err := groupOf(body)
+	change, err := c.group()
 	if err != nil {
 		return err
 	}
 	return h.putGroup(c, change, http.StatusCreated, "group.created")
+}
+
+// group is the group that the request describes.
+func (c *call) group() (directory.TeamChange, error) {
+	body, err := c.body()
+	if err != nil {
+		return directory.TeamChange{}, err
+	}
+	return groupOf(body)
 }
 
 func (h *Handler) getGroup(c *call) error {
@@ -60,11 +65,7 @@ func (h *Handler) getGroup(c *call) error {
 
 // replaceGroup is RFC 7644 §3.5.1. Members that are no users of the provider are none of its business: they stay.
 func (h *Handler) replaceGroup(c *call) error {
-	body, err := c.body()
-	if err != nil {
-		return err
-	}
-	change, err := groupOf(body)
+	change, err := c.group()
 	if err != nil {
 		return err
 	}

@@ -72,8 +72,8 @@ type Config struct {
 	Resources string
 	// StaleFor is how long no control plane was heard (D-62); zero while one is.
 	StaleFor func() time.Duration
-	// MaxStale is for how long static tokens and those of identity providers count while the node is degraded; zero refuses tokens of every kind as soon as
-	// it is (RS-12).
+	// MaxStale is for how long static tokens and those of identity providers count while the node is degraded; zero refuses
+	// tokens of every kind as soon as it is (RS-12).
 	MaxStale time.Duration
 }
 

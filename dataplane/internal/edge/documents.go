@@ -75,8 +75,8 @@ func (x *request) serverMetadata() ([]byte, bool) {
 	return body, body != nil
 }
 
-// resourceMetadata is the document of one gateway (RS-1). A gateway that accepts no token of an
-// authorization server has none, as if it did not exist (RS-16).
+// resourceMetadata is the document of one gateway (RS-1). A gateway that accepts no token of an authorization server has none,
+// as if it did not exist (RS-16).
 func (x *request) resourceMetadata(path string) ([]byte, bool) {
 	form, name, ok := metadata.Named(path)
 	if !ok {

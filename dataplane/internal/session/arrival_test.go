@@ -27,12 +27,16 @@ func TestArriving(t *testing.T) {
 				b, _ := r.node("b")
 				id, s := r.create(a)
 				elsewhere := r.open(b, id)
-				if a.Arriving(s.Key()) != nil {
+				arriving := func(m *session.Manager) <-chan struct{} {
+					_, c := m.Where(s.Key())
+					return c
+				}
+				if arriving(a) != nil {
 					t.Error("a stream arrives that nobody has claimed")
 				}
 				s.Claim(r.t.Context())
-				coming := a.Arriving(s.Key())
-				if coming == nil || b.Arriving(s.Key()) != nil {
+				coming := arriving(a)
+				if coming == nil || arriving(b) != nil {
 					t.Fatal("a stream that was claimed does not arrive, or arrives at the other node")
 				}
 				l := &stream{}
@@ -51,7 +55,7 @@ func TestArriving(t *testing.T) {
 				default:
 					t.Error("the stream is over, and is still waited for")
 				}
-				if a.Arriving(s.Key()) != nil {
+				if arriving(a) != nil {
 					t.Error("it still arrives")
 				}
 			})

@@ -38,21 +38,23 @@ func (m *Manager) quiet(session string) {
 	}
 }
 
-// Elsewhere returns the generation of a session's GET stream if another node has it, as far as this one has heard; else 0.
-func (m *Manager) Elsewhere(session string) int64 {
+// Where returns the generation of a session's GET stream if another node has it, as far as this one has heard; else 0. Arriving is
+// closed when the upstreams are heard for the stream that this node opens just now, or that is over; nil if it opens none: who has
+// the upstreams' streams opened meanwhile takes away what the session's stream is to go on with.
+func (m *Manager) Where(session string) (elsewhere int64, arriving <-chan struct{}) {
 	if m.fleet == nil {
-		return 0
+		return 0, nil
 	}
 	s := m.byKey(session)
 	if s == nil {
-		return 0
+		return 0, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.listener != nil {
-		return 0
+	if s.listener == nil {
+		elsewhere = s.elsewhere
 	}
-	return s.elsewhere
+	return elsewhere, s.arriving
 }
 
 // Look finds out anew which node has a session's GET stream, which costs one question to the store: what other nodes tell of it

@@ -240,12 +240,12 @@ func TestToldUntilHeard(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(1500 * time.Millisecond)
-			if b.Elsewhere(s.Key()) != 0 {
+			if elsewhere, _ := b.Where(s.Key()); elsewhere != 0 {
 				t.Errorf("%s, and the other node knows", what)
 			}
 			fail(r.store, false)
 			time.Sleep(1500 * time.Millisecond)
-			if b.Elsewhere(s.Key()) == 0 {
+			if elsewhere, _ := b.Where(s.Key()); elsewhere == 0 {
 				t.Errorf("%s: a second later the other node does not know of the stream", what)
 			}
 			if got := moved.StreamNode(ctx); got != "a" {
@@ -270,11 +270,11 @@ func TestLook(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.Look(ctx, "no session")
-		if b.Elsewhere(s.Key()) != 0 {
+		if elsewhere, _ := b.Where(s.Key()); elsewhere != 0 {
 			t.Error("known without having been told")
 		}
 		b.Look(ctx, s.Key())
-		if b.Elsewhere(s.Key()) == 0 {
+		if elsewhere, _ := b.Where(s.Key()); elsewhere == 0 {
 			t.Error("not known after a look")
 		}
 		s.Leave(ctx, get)

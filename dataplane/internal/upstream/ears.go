@@ -18,11 +18,9 @@ import (
 // Streams says which node has the stream of a client's session: that one hears what the session's upstreams say outside of
 // calls, and no other (M-91).
 type Streams interface {
-	// Elsewhere returns the generation of the stream if another node has it, else 0. It does not wait.
-	Elsewhere(session string) (generation int64)
-	// Arriving returns a channel that is closed when the upstreams are heard for the stream that this node opens just now, or
-	// that is over; nil if it opens none. It does not wait.
-	Arriving(session string) <-chan struct{}
+	// Where returns the generation of the stream if another node has it, else 0. Arriving is closed when the upstreams are heard
+	// for the stream that this node opens just now, or that is over; nil if it opens none. It does not wait.
+	Where(session string) (elsewhere int64, arriving <-chan struct{})
 	// Look has it found out anew where the stream is: what other nodes tell of it may still be on its way.
 	Look(ctx context.Context, session string)
 	// Announce has the other nodes told that a place of the session is filled. With wait it returns when the node that has
@@ -50,25 +48,28 @@ func (p *Pool) announce(ctx context.Context, uid, place string) {
 	}
 }
 
-// elsewhere reports whether another node hears a session. It can hear only those that the registry has.
+// streamed reports whether the registry has a session, so that another node can hear it.
+func (p *Pool) streamed(ses *link.Session) bool {
+	return p.cfg.Streams != nil && ses.Kept != nil && ses.Target().Session != ""
+}
+
+// elsewhere reports whether another node hears a session.
 func (p *Pool) elsewhere(ses *link.Session) bool {
-	uid := ses.Target().Session
-	return p.cfg.Streams != nil && ses.Kept != nil && uid != "" && p.cfg.Streams.Elsewhere(uid) != 0
+	if !p.streamed(ses) {
+		return false
+	}
+	generation, _ := p.cfg.Streams.Where(ses.Target().Session)
+	return generation != 0
 }
 
 // arrivesWithin is how long calls wait at most for a stream that begins on this node.
 const arrivesWithin = time.Second
 
 // arrive waits while a stream of the client's session begins on this node, until the session is heard for it: a stream that was
-// opened for a call meanwhile would begin anew, and not where the node before has stopped.
-func (p *Pool) arrive(ctx context.Context, ses *link.Session) {
-	uid := ses.Target().Session
-	if p.cfg.Streams == nil || ses.Kept == nil || uid == "" {
-		return
-	}
-	coming := p.cfg.Streams.Arriving(uid)
+// opened for a call meanwhile would begin anew, and not where the node before has stopped. It reports whether it has waited.
+func (p *Pool) arrive(ctx context.Context, uid string, coming <-chan struct{}) bool {
 	if a := p.attachment(uid); coming == nil && (a == nil || a.isHeard.Load()) {
-		return // as nearly always
+		return false // as nearly always
 	}
 	ctx, cancel := context.WithTimeout(ctx, arrivesWithin)
 	defer cancel()
@@ -84,20 +85,29 @@ func (p *Pool) arrive(ctx context.Context, ses *link.Session) {
 		case <-ctx.Done():
 		}
 	}
+	return true
 }
 
 // heard is elsewhere, but waits until the session is heard: by the other node, once for each of its streams, or by this one for
 // a stream that has just come. What an upstream says before is lost.
 func (p *Pool) heard(ctx context.Context, ses *link.Session) bool {
-	p.arrive(ctx, ses)
-	t := ses.Target()
-	if p.cfg.Streams != nil && ses.Kept != nil && !ses.Looked.Load() && !ses.Looked.Swap(true) && p.attachment(t.Session) == nil {
-		p.cfg.Streams.Look(ctx, t.Session)
-	}
-	if !p.elsewhere(ses) {
+	if !p.streamed(ses) {
 		return false
 	}
-	generation, now := p.cfg.Streams.Elsewhere(t.Session), time.Now().UnixNano()
+	t := ses.Target()
+	generation, coming := p.cfg.Streams.Where(t.Session)
+	again := p.arrive(ctx, t.Session, coming)
+	if !ses.Looked.Load() && !ses.Looked.Swap(true) && p.attachment(t.Session) == nil {
+		p.cfg.Streams.Look(ctx, t.Session)
+		again = true
+	}
+	if again {
+		generation, _ = p.cfg.Streams.Where(t.Session)
+	}
+	if generation == 0 {
+		return false
+	}
+	now := time.Now().UnixNano()
 	if ses.Told.Load() == generation || now-ses.Unheard.Load() < int64(tellAgain) {
 		return true
 	}

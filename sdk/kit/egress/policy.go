@@ -63,6 +63,19 @@ func ParseException(text string) (Exception, bool) {
 	return Exception{Host: host, Prefixes: []netip.Prefix{prefix}}, true
 }
 
+// ParseExceptions reads several. problem is the first that cannot be read, empty
+// if there is none.
+func ParseExceptions(texts []string) (list []Exception, problem string) {
+	for _, text := range texts {
+		exception, ok := ParseException(text)
+		if !ok {
+			return nil, text
+		}
+		list = append(list, exception)
+	}
+	return list, ""
+}
+
 // Policy says which special-use addresses may be dialed. The zero value lets
 // only global addresses pass. AllowLoopback opens 127.0.0.0/8, ::1 and the
 // name localhost; AllowPrivate opens RFC 1918, shared (100.64.0.0/10) and

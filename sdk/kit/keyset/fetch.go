@@ -12,9 +12,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/penstockhq/penstock/sdk/kit/freshness"
 )
 
 // Bounds of one request (JW-6).
@@ -128,28 +129,7 @@ func isLoopback(host string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// fresh returns how long a document is good: what is left of max-age, or until Expires, within the bounds of JW-7.
+// fresh returns how long a document is good, within the bounds of JW-7.
 func fresh(h http.Header, now time.Time) time.Duration {
-	left := maxFresh
-	if until, err := http.ParseTime(h.Get("Expires")); err == nil {
-		left = until.Sub(now)
-	}
-	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
-		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
-		switch name {
-		case "no-store", "no-cache":
-			return minFresh
-		case "max-age":
-			left = seconds(strings.Trim(value, `"`)) - seconds(h.Get("Age"))
-		}
-	}
-	return min(max(left, minFresh), maxFresh)
-}
-
-func seconds(s string) time.Duration {
-	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 31)
-	if err != nil {
-		return 0
-	}
-	return time.Duration(n) * time.Second
+	return min(max(freshness.Lifetime(h, now, maxFresh), minFresh), maxFresh)
 }

@@ -12,11 +12,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/penstockhq/penstock/sdk/kit/egress"
+	"github.com/penstockhq/penstock/sdk/kit/freshness"
 )
 
 // Bounds of one request (CIMD-6). The first covers the look-up of the name and the TCP connection.
@@ -97,28 +97,7 @@ func acceptable(answer *http.Response) error {
 	return nil
 }
 
-// fresh returns how long a document is good: what is left of max-age, or until Expires, within the bounds.
+// fresh returns how long a document is good, within the bounds of CIMD-7.
 func fresh(h http.Header, now time.Time) time.Duration {
-	left := time.Duration(0)
-	if until, err := http.ParseTime(h.Get("Expires")); err == nil {
-		left = until.Sub(now)
-	}
-	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
-		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
-		switch name {
-		case "no-store", "no-cache":
-			return minFresh
-		case "max-age":
-			left = seconds(strings.Trim(value, `"`)) - seconds(h.Get("Age"))
-		}
-	}
-	return min(max(left, minFresh), maxFresh)
-}
-
-func seconds(s string) time.Duration {
-	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 31)
-	if err != nil {
-		return 0
-	}
-	return time.Duration(n) * time.Second
+	return min(max(freshness.Lifetime(h, now, 0), minFresh), maxFresh)
 }
