@@ -120,7 +120,7 @@ func (s *Server) open(ctx context.Context, db *sqlstore.Store, v *vault.Vault, l
 		return nil, err
 	}
 	api, err := credentialapi.New(credentialapi.Config{
-		Vault: v, Credentials: a.upstream, Passwords: a, Issuer: a, Directory: l.release(db), Links: a,
+		Vault: v, Credentials: resolver{view: l.follower.View, upstream: a.upstream}, Passwords: a, Issuer: a, Directory: l.release(db), Links: a,
 		Log: s.c.Telemetry.Log, Tracer: s.c.Telemetry.Tracer, Meter: s.c.Telemetry.Meter, Propagator: s.c.Telemetry.Propagator,
 	})
 	if err != nil {

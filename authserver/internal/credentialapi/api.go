@@ -41,9 +41,20 @@ type Vault interface {
 
 // Credentials gives credentials out.
 type Credentials interface {
-	// Resolve opens a version of a connection's credential; what can be renewed is renewed in time, or at once if the server
+	// Resolve opens or makes the credential of a connection; what can be renewed is renewed in time, or at once if the server
 	// refused it. The time is until when it may be kept, zero if that is not known.
-	Resolve(ctx context.Context, connection, version string, refused bool) (vault.Secret, time.Time, error)
+	Resolve(ctx context.Context, r Wanted) (vault.Secret, time.Time, error)
+}
+
+// Wanted is a credential that a node asks for.
+type Wanted struct {
+	Connection, Version string          // uid, and reference
+	Principal           ident.Principal // the caller; zero for a discovery
+	Refused             bool            // the server refused what was given out last
+
+	// What the caller presented at the gateway, and the name of the identity provider that issued it; empty: nothing to exchange.
+	SubjectToken    obs.Secret
+	SubjectProvider string
 }
 
 // Passwords is what this room needs of the people who log in.
@@ -199,7 +210,10 @@ func (s service) Resolve(ctx context.Context, m *credentialv1.ResolveRequest) (*
 		if err := s.directory.MayResolve(ctx, callerOf(ctx).workload, m.GetConnectionUid(), principal); err != nil {
 			return err
 		}
-		secret, until, err := s.credentials.Resolve(ctx, m.GetConnectionUid(), m.GetVersion(), m.GetRefused())
+		secret, until, err := s.credentials.Resolve(ctx, Wanted{
+			Connection: m.GetConnectionUid(), Version: m.GetVersion(), Principal: principal, Refused: m.GetRefused(),
+			SubjectToken: obs.Secret(m.GetSubjectToken()), SubjectProvider: m.GetSubjectProvider(),
+		})
 		if err != nil {
 			return fmt.Errorf("resolve a credential: %w", err)
 		}

@@ -57,12 +57,12 @@ func (m *memory) Put(_ context.Context, connection string, s vault.Secret) (stri
 	return version, nil
 }
 
-func (m *memory) Resolve(_ context.Context, connection, version string, refused bool) (vault.Secret, time.Time, error) {
+func (m *memory) Resolve(_ context.Context, w credentialapi.Wanted) (vault.Secret, time.Time, error) {
 	if err := m.enter(); err != nil {
 		return vault.Secret{}, time.Time{}, err
 	}
-	m.refused = append(m.refused, refused)
-	s, ok := m.secrets[connection+" "+version]
+	m.refused = append(m.refused, w.Refused)
+	s, ok := m.secrets[w.Connection+" "+w.Version]
 	if !ok {
 		return vault.Secret{}, time.Time{}, fault.New(fault.Precondition, vault.ReasonMissing, "Store it anew.")
 	}

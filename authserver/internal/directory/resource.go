@@ -123,8 +123,17 @@ func makeProvider(r *resourcev1.IdentityProvider) *Provider {
 	if p.GroupsClaim == "" {
 		p.GroupsClaim = "groups"
 	}
+	if k := r.GetTokenExchange(); k != nil {
+		p.Kept = &Kept{Scopes: k.GetScopes()}
+		if !slices.Contains(p.Kept.Scopes, scopeOffline) {
+			p.Kept.Scopes = append(slices.Clone(p.Kept.Scopes), scopeOffline)
+		}
+	}
 	return p
 }
+
+// scopeOffline asks for a refresh token (OpenID Connect Core 1.0 §11).
+const scopeOffline = "offline_access"
 
 // defaultLifetime is that of identity assertions (JAG-7).
 const defaultLifetime = 10 * time.Minute

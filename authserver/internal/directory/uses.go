@@ -13,6 +13,7 @@ import (
 type Connection struct {
 	UID, Name string
 	Server    string // name
+	Owner     string // e-mail address of the person whose own it is; empty: a team's or the organisation's
 }
 
 // use is one gateway's use of one connection, or of all connections of a server, where calls choose. An assignment of a tool makes
@@ -54,7 +55,10 @@ func (v *View) putConnection(name string, r *distributionv1.Resource) {
 		delete(v.connections, old.UID)
 	}
 	if r != nil {
-		c := &Connection{UID: r.GetConnection().GetUid(), Name: name, Server: r.GetConnection().GetServer()}
+		c := &Connection{
+			UID: r.GetConnection().GetUid(), Name: name, Server: r.GetConnection().GetServer(),
+			Owner: r.GetConnection().GetOwner().GetUser(),
+		}
 		v.installed[name], v.connections[c.UID] = c, c
 	}
 }

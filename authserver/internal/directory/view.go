@@ -69,6 +69,12 @@ type Provider struct {
 	ScimTokens             [][32]byte // SHA-256 of each SCIM token in use
 	Disabled               bool
 	IDJAG                  *Trust // nil: its identity assertions are not accepted
+	Kept                   *Kept  // nil: tokens of its logins are not kept
+}
+
+// Kept is what logins ask a provider for, whose tokens are kept for exchanges.
+type Kept struct {
+	Scopes []string // beside those of the provider, offline_access among them
 }
 
 // Trust is which identity assertions (ID-JAG) of a provider are accepted.

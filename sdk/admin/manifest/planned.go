@@ -14,6 +14,8 @@ func plannedFields(message string) []string {
 		}
 	case "ServerCredential":
 		return []string{"oauth_client_credentials", "token_exchange", "caller_idp_token"}
+	case "IdentityProvider":
+		return []string{"token_exchange", "shared_signals"}
 	default:
 		return nil
 	}
@@ -37,12 +39,20 @@ func outputOnly(message, field string) bool {
 		if field == "scopes_supported" {
 			return true
 		}
-	case "OAuthCredential":
+	case "ServerCredential":
+		if field == "version" {
+			return true
+		}
+	case "OAuthCredential", "OAuthClientCredentials", "TokenExchange":
 		if field == "secret_version" {
 			return true
 		}
 	case "IdentityProvider":
 		if slices.Contains([]string{"secret_version", "scim_token_sha256", "scim_token_time"}, field) {
+			return true
+		}
+	case "SharedSignals":
+		if field == "poll_token_version" {
 			return true
 		}
 	case "User", "Team":

@@ -114,6 +114,8 @@ type Server struct {
 	Env            map[string]string
 	Headers        map[string]string // fixed extra headers
 	NeedsSecret    bool              // connections carry a credential
+	Made           string            // version of the credential that the authserver makes, whatever the connection holds; empty: none
+	CallerOnly     bool              // what is made is the caller's own identity: callers are people (G-12)
 	OwnOnly        bool              // calls that choose a connection use the caller's own only (G-12)
 	Protocol       string            // version to speak: configured, else discovered, else empty
 	Stateless      bool

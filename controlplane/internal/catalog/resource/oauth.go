@@ -33,6 +33,24 @@ type IdentityProvider struct {
 	// no caller of the catalog ever gets it.
 	ScimTokenSHA256 [][]byte  `json:"scim_token_sha256,omitempty" field:"output"`
 	ScimTokenTime   time.Time `json:"scim_token_time,omitzero" field:"output"`
+
+	TokenExchange *KeptTokens    `json:"token_exchange,omitempty"`
+	SharedSignals *SharedSignals `json:"shared_signals,omitempty"`
+}
+
+// KeptTokens says that the tokens of logins with a provider are kept for exchanges, and which scopes are asked for in addition.
+type KeptTokens struct {
+	Scopes []string `json:"scopes,omitempty"`
+}
+
+// SharedSignals says where the security events of a provider come from (SF-1). PollToken is input only and never stored here.
+type SharedSignals struct {
+	Issuer           string `json:"issuer,omitempty"`
+	Audience         string `json:"audience,omitempty"`
+	JWKSURI          string `json:"jwks_uri,omitempty"`
+	PollEndpoint     string `json:"poll_endpoint,omitempty"`
+	PollToken        string `json:"poll_token,omitempty"`
+	PollTokenVersion string `json:"poll_token_version,omitempty"`
 }
 
 // IDJAGTrust says which identity assertions of a provider are accepted (JAG-1 to JAG-20).

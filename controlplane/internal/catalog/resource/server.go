@@ -60,6 +60,79 @@ type ServerCredential struct {
 	StaticHeaders *StaticHeaders   `json:"static_headers,omitempty" oneof:"kind"`
 	StaticEnv     *struct{}        `json:"static_env,omitempty" oneof:"kind"`
 	OAuth         *OAuthCredential `json:"oauth,omitempty" oneof:"kind"`
+
+	OAuthClientCredentials *OAuthClientCredentials `json:"oauth_client_credentials,omitempty" oneof:"kind"`
+	TokenExchange          *TokenExchange          `json:"token_exchange,omitempty" oneof:"kind"`
+	CallerIDPToken         *CallerIDPToken         `json:"caller_idp_token,omitempty" oneof:"kind"`
+
+	Version string `json:"version,omitempty" field:"output"` // set on the streams to nodes and authservers only
+}
+
+// ClientAuthentication says how Penstock authenticates as a client of an authorization server; empty means with its secret.
+type ClientAuthentication string
+
+// The ways to authenticate.
+const (
+	ClientAuthenticationSecret        ClientAuthentication = "CLIENT_AUTHENTICATION_CLIENT_SECRET"
+	ClientAuthenticationPrivateKeyJWT ClientAuthentication = "CLIENT_AUTHENTICATION_PRIVATE_KEY_JWT"
+)
+
+// OAuthClientCredentials says that calls carry access tokens that Penstock gets as a client of its own. ClientSecret is input only,
+// as that of an [OAuthCredential] is.
+type OAuthClientCredentials struct {
+	Issuer         string               `json:"issuer,omitempty"`
+	ClientID       string               `json:"client_id,omitempty"`
+	ClientSecret   string               `json:"client_secret,omitempty"`
+	SecretVersion  string               `json:"secret_version,omitempty"`
+	Scopes         []string             `json:"scopes,omitempty"`
+	NoResource     bool                 `json:"no_resource,omitempty"`
+	TokenEndpoint  string               `json:"token_endpoint,omitempty"`
+	Authentication ClientAuthentication `json:"authentication,omitempty"`
+}
+
+// ExchangeGrant is a way to exchange tokens; empty means token exchange (RFC 8693).
+type ExchangeGrant string
+
+// The ways to exchange tokens.
+const (
+	ExchangeGrantTokenExchange     ExchangeGrant = "EXCHANGE_GRANT_TOKEN_EXCHANGE"
+	ExchangeGrantEntraOnBehalfOf   ExchangeGrant = "EXCHANGE_GRANT_ENTRA_ON_BEHALF_OF"
+	ExchangeGrantIdentityAssertion ExchangeGrant = "EXCHANGE_GRANT_ID_JAG"
+)
+
+// SubjectToken is a kind of token that says who the caller is; empty means the default of the grant.
+type SubjectToken string
+
+// The kinds of tokens.
+const (
+	SubjectTokenAccess  SubjectToken = "SUBJECT_TOKEN_ACCESS_TOKEN"
+	SubjectTokenID      SubjectToken = "SUBJECT_TOKEN_ID_TOKEN"
+	SubjectTokenRefresh SubjectToken = "SUBJECT_TOKEN_REFRESH_TOKEN"
+)
+
+// TokenExchange says that calls carry an access token that the caller's own token of an identity provider is exchanged for.
+// ClientSecret is input only, as that of an [OAuthCredential] is.
+type TokenExchange struct {
+	IdentityProvider string               `json:"identity_provider,omitempty"`
+	Grant            ExchangeGrant        `json:"grant,omitempty"`
+	SubjectToken     SubjectToken         `json:"subject_token,omitempty"`
+	Audience         string               `json:"audience,omitempty"`
+	Scopes           []string             `json:"scopes,omitempty"`
+	NoResource       bool                 `json:"no_resource,omitempty"`
+	Issuer           string               `json:"issuer,omitempty"`
+	TokenEndpoint    string               `json:"token_endpoint,omitempty"`
+	ClientID         string               `json:"client_id,omitempty"`
+	ClientSecret     string               `json:"client_secret,omitempty"`
+	SecretVersion    string               `json:"secret_version,omitempty"`
+	Authentication   ClientAuthentication `json:"authentication,omitempty"`
+}
+
+// CallerIDPToken says that calls carry an access token that an identity provider gives the caller for the server.
+type CallerIDPToken struct {
+	IdentityProvider string   `json:"identity_provider,omitempty"`
+	Audience         string   `json:"audience,omitempty"`
+	Scopes           []string `json:"scopes,omitempty"`
+	NoResource       bool     `json:"no_resource,omitempty"`
 }
 
 // StaticHeaders says that connections hold secret request headers. People who connect the server themselves are asked for
@@ -209,5 +282,7 @@ const (
 
 // NeedsSecret reports whether calls need a credential that a connection holds.
 func (s *Server) NeedsSecret() bool {
-	return s.Credential != nil && (s.Credential.StaticHeaders != nil || s.Credential.StaticEnv != nil || s.Credential.OAuth != nil)
+	c := s.Credential
+	return c != nil && (c.StaticHeaders != nil || c.StaticEnv != nil || c.OAuth != nil ||
+		c.OAuthClientCredentials != nil || c.TokenExchange != nil || c.CallerIDPToken != nil)
 }

@@ -85,8 +85,8 @@ func Encode(rec *catalog.Record) (*Entry, error) {
 	}
 	m := connectable(r.GetServer())
 	if m != nil && err == nil {
-		if c := m.GetCredential(); c.GetOauth() != nil { // how a grant is given is the authserver's business
-			r.GetServer().Credential = &resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_Oauth{Oauth: &resourcev1.OAuthCredential{}}}
+		if c := forServers(m.GetCredential()); c != nil {
+			r.GetServer().Credential = c
 			e.reduced, err = encode.Marshal(r)
 		}
 	}
@@ -113,10 +113,14 @@ func forNodes(p *resourcev1.IdentityProvider) *resourcev1.IdentityProvider {
 	return out
 }
 
-// connectable returns what an authserver must know of a server for which people give a credential themselves: what to ask for,
-// and whom it is for. It is nil for every other server.
+// connectable returns what an authserver must know of a server for which people give a credential themselves, or for which it makes
+// one: what to ask for, and whom it is for. It is nil for every other server.
 func connectable(s *resourcev1.Server) *resourcev1.Server {
-	if s.GetCredential().GetStaticHeaders() == nil && s.GetCredential().GetOauth() == nil {
+	switch s.GetCredential().GetKind().(type) {
+	case *resourcev1.ServerCredential_StaticHeaders, *resourcev1.ServerCredential_Oauth,
+		*resourcev1.ServerCredential_OauthClientCredentials, *resourcev1.ServerCredential_TokenExchange,
+		*resourcev1.ServerCredential_CallerIdpToken:
+	default:
 		return nil
 	}
 	m := &resourcev1.Server{Name: s.GetName(), Uid: s.GetUid(), DisplayName: s.GetDisplayName(), Credential: s.GetCredential()}
@@ -138,8 +142,11 @@ func message(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
 		err := decode(rec, m)
 		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
 		m.Status = found(m)
-		if o := m.GetCredential().GetOauth(); o != nil {
-			o.ClientSecret = "" // never stored; and never sent, whatever is stored (D-84)
+		if c := m.GetCredential(); c != nil {
+			withoutSecret(c)
+			if err == nil {
+				err = setVersion(c)
+			}
 		}
 		return &distributionv1.Resource{Body: &distributionv1.Resource_Server{Server: m}}, err
 	case catalog.KindConnection:

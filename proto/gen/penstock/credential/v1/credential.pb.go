@@ -534,9 +534,14 @@ type ResolveRequest struct {
 	// The caller; unset for a discovery.
 	Principal *ResolvePrincipal `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
 	// True if the server refused what was resolved last: what can be renewed is renewed, once for all who ask (UP-8).
-	Refused       bool `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Refused bool `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
+	// Token of an identity provider that the caller presented at the gateway, for servers with token_exchange: it is exchanged, and
+	// never given out again (JW-13). Empty for callers who came by another way: what their login left is exchanged.
+	SubjectToken string `protobuf:"bytes,5,opt,name=subject_token,json=subjectToken,proto3" json:"subject_token,omitempty"`
+	// Name of the identity provider that issued subject_token; set with it.
+	SubjectProvider string `protobuf:"bytes,6,opt,name=subject_provider,json=subjectProvider,proto3" json:"subject_provider,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ResolveRequest) Reset() {
@@ -595,6 +600,20 @@ func (x *ResolveRequest) GetRefused() bool {
 		return x.Refused
 	}
 	return false
+}
+
+func (x *ResolveRequest) GetSubjectToken() string {
+	if x != nil {
+		return x.SubjectToken
+	}
+	return ""
+}
+
+func (x *ResolveRequest) GetSubjectProvider() string {
+	if x != nil {
+		return x.SubjectProvider
+	}
+	return ""
 }
 
 // CreateConnectLinkRequest says who is to connect what.
@@ -814,12 +833,14 @@ const file_penstock_credential_v1_credential_proto_rawDesc = "" +
 	"\x15DeleteSecretsResponse\"J\n" +
 	"\x10ResolvePrincipal\x12\x1b\n" +
 	"\x04kind\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x04kind\x12\x19\n" +
-	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\"\xc9\x01\n" +
+	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\"\xb0\x02\n" +
 	"\x0eResolveRequest\x120\n" +
 	"\x0econnection_uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\rconnectionUid\x12#\n" +
 	"\aversion\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\aversion\x12F\n" +
 	"\tprincipal\x18\x03 \x01(\v2(.penstock.credential.v1.ResolvePrincipalR\tprincipal\x12\x18\n" +
-	"\arefused\x18\x04 \x01(\bR\arefused\"\xaf\x01\n" +
+	"\arefused\x18\x04 \x01(\bR\arefused\x121\n" +
+	"\rsubject_token\x18\x05 \x01(\tB\f\xbaH\x06r\x04\x18\x80\x80\x01\x80\x01\x01R\fsubjectToken\x122\n" +
+	"\x10subject_provider\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18?R\x0fsubjectProvider\"\xaf\x01\n" +
 	"\x18CreateConnectLinkRequest\x12$\n" +
 	"\buser_uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\auserUid\x12!\n" +
 	"\x06server\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x06server\x12%\n" +

@@ -92,6 +92,11 @@ type IdentityProvider struct {
 	ScimTokenSha256 [][]byte `protobuf:"bytes,31,rep,name=scim_token_sha256,json=scimTokenSha256,proto3" json:"scim_token_sha256,omitempty"`
 	// When the newest SCIM token was made; unset if there is none. Output only.
 	ScimTokenTime *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=scim_token_time,json=scimTokenTime,proto3" json:"scim_token_time,omitempty"`
+	// Set, tokens of people who log in with the provider are kept, sealed, until the provider or the account ends, for servers
+	// whose credential is token_exchange or caller_idp_token. Unset: no token outlives the login.
+	TokenExchange *KeptTokens `protobuf:"bytes,33,opt,name=token_exchange,json=tokenExchange,proto3" json:"token_exchange,omitempty"`
+	// Set, signals of the provider are taken (Shared Signals Framework).
+	SharedSignals *SharedSignals `protobuf:"bytes,34,opt,name=shared_signals,json=sharedSignals,proto3" json:"shared_signals,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -315,6 +320,20 @@ func (x *IdentityProvider) GetScimTokenTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *IdentityProvider) GetTokenExchange() *KeptTokens {
+	if x != nil {
+		return x.TokenExchange
+	}
+	return nil
+}
+
+func (x *IdentityProvider) GetSharedSignals() *SharedSignals {
+	if x != nil {
+		return x.SharedSignals
+	}
+	return nil
+}
+
 // IdJagTrust says which identity assertions of a provider are accepted (draft-ietf-oauth-identity-assertion-authz-grant).
 type IdJagTrust struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -418,6 +437,144 @@ func (x *IdJagTrust) GetSigningAlgorithms() []string {
 	return nil
 }
 
+// KeptTokens says what a login asks the provider for beside who somebody is.
+type KeptTokens struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Scopes asked for in addition. offline_access is always one of them.
+	Scopes        []string `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeptTokens) Reset() {
+	*x = KeptTokens{}
+	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeptTokens) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeptTokens) ProtoMessage() {}
+
+func (x *KeptTokens) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeptTokens.ProtoReflect.Descriptor instead.
+func (*KeptTokens) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_identity_provider_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *KeptTokens) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+// SharedSignals says where the security events of a provider come from (OpenID Shared Signals Framework 1.0, CAEP, RISC). They are
+// pushed to /ssf/<name of the provider> on the authserver (RFC 8935), or polled (RFC 8936) where poll_endpoint is set.
+type SharedSignals struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issuer of the security event tokens. Empty: the provider's.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// Audience that they must have. Empty: the issuer of the authserver.
+	Audience string `protobuf:"bytes,2,opt,name=audience,proto3" json:"audience,omitempty"`
+	// URL of the key set that checks them. Empty: that of the provider's discovery document.
+	JwksUri string `protobuf:"bytes,3,opt,name=jwks_uri,json=jwksUri,proto3" json:"jwks_uri,omitempty"`
+	// URL that is polled for them. Empty: they are pushed.
+	PollEndpoint string `protobuf:"bytes,4,opt,name=poll_endpoint,json=pollEndpoint,proto3" json:"poll_endpoint,omitempty"`
+	// Bearer token that authenticates Penstock at poll_endpoint. Input only: the authserver keeps it.
+	PollToken string `protobuf:"bytes,5,opt,name=poll_token,json=pollToken,proto3" json:"poll_token,omitempty"`
+	// Reference to the stored poll_token; empty if there is none. Output only.
+	PollTokenVersion string `protobuf:"bytes,6,opt,name=poll_token_version,json=pollTokenVersion,proto3" json:"poll_token_version,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SharedSignals) Reset() {
+	*x = SharedSignals{}
+	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SharedSignals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SharedSignals) ProtoMessage() {}
+
+func (x *SharedSignals) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SharedSignals.ProtoReflect.Descriptor instead.
+func (*SharedSignals) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_identity_provider_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SharedSignals) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *SharedSignals) GetAudience() string {
+	if x != nil {
+		return x.Audience
+	}
+	return ""
+}
+
+func (x *SharedSignals) GetJwksUri() string {
+	if x != nil {
+		return x.JwksUri
+	}
+	return ""
+}
+
+func (x *SharedSignals) GetPollEndpoint() string {
+	if x != nil {
+		return x.PollEndpoint
+	}
+	return ""
+}
+
+func (x *SharedSignals) GetPollToken() string {
+	if x != nil {
+		return x.PollToken
+	}
+	return ""
+}
+
+func (x *SharedSignals) GetPollTokenVersion() string {
+	if x != nil {
+		return x.PollTokenVersion
+	}
+	return ""
+}
+
 // GroupMapping puts the people of a group at the provider into a team.
 type GroupMapping struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -431,7 +588,7 @@ type GroupMapping struct {
 
 func (x *GroupMapping) Reset() {
 	*x = GroupMapping{}
-	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[2]
+	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -443,7 +600,7 @@ func (x *GroupMapping) String() string {
 func (*GroupMapping) ProtoMessage() {}
 
 func (x *GroupMapping) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[2]
+	mi := &file_penstock_resource_v1_identity_provider_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -456,7 +613,7 @@ func (x *GroupMapping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupMapping.ProtoReflect.Descriptor instead.
 func (*GroupMapping) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_identity_provider_proto_rawDescGZIP(), []int{2}
+	return file_penstock_resource_v1_identity_provider_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GroupMapping) GetGroup() string {
@@ -477,7 +634,7 @@ var File_penstock_resource_v1_identity_provider_proto protoreflect.FileDescripto
 
 const file_penstock_resource_v1_identity_provider_proto_rawDesc = "" +
 	"\n" +
-	",penstock/resource/v1/identity_provider.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\r\n" +
+	",penstock/resource/v1/identity_provider.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x0e\n" +
 	"\x10IdentityProvider\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -511,7 +668,9 @@ const file_penstock_resource_v1_identity_provider_proto_rawDesc = "" +
 	"\rmax_token_age\x18\x18 \x01(\v2\x19.google.protobuf.DurationB\x11\xbaH\x0e\xaa\x01\v\"\x05\b\x80\x9a\x9e\x012\x02\b<R\vmaxTokenAge\x127\n" +
 	"\x06id_jag\x18\x1c \x01(\v2 .penstock.resource.v1.IdJagTrustR\x05idJag\x12:\n" +
 	"\x11scim_token_sha256\x18\x1f \x03(\fB\x0e\xbaH\v\x92\x01\b\x10\x02\"\x04z\x02h R\x0fscimTokenSha256\x12B\n" +
-	"\x0fscim_token_time\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rscimTokenTime\x1a9\n" +
+	"\x0fscim_token_time\x18  \x01(\v2\x1a.google.protobuf.TimestampR\rscimTokenTime\x12G\n" +
+	"\x0etoken_exchange\x18! \x01(\v2 .penstock.resource.v1.KeptTokensR\rtokenExchange\x12J\n" +
+	"\x0eshared_signals\x18\" \x01(\v2#.penstock.resource.v1.SharedSignalsR\rsharedSignals\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1aA\n" +
@@ -528,7 +687,18 @@ const file_penstock_resource_v1_identity_provider_proto_rawDesc = "" +
 	"\n" +
 	"accept_act\x18\x06 \x01(\bR\tacceptAct\x12\x83\x01\n" +
 	"\x12signing_algorithms\x18\a \x03(\tBT\xbaHQ\x92\x01N\x10\n" +
-	"\x18\x01\"HrFR\x05ES256R\x05ES384R\x05ES512R\x05RS256R\x05RS384R\x05RS512R\x05PS256R\x05PS384R\x05PS512R\x05EdDSAR\x11signingAlgorithms\"O\n" +
+	"\x18\x01\"HrFR\x05ES256R\x05ES384R\x05ES512R\x05RS256R\x05RS384R\x05RS512R\x05PS256R\x05PS384R\x05PS512R\x05EdDSAR\x11signingAlgorithms\"7\n" +
+	"\n" +
+	"KeptTokens\x12)\n" +
+	"\x06scopes\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10 \"\ar\x05\x10\x01\x18\x80\x02R\x06scopes\"\x8e\x02\n" +
+	"\rSharedSignals\x12 \n" +
+	"\x06issuer\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x06issuer\x12$\n" +
+	"\baudience\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\baudience\x12#\n" +
+	"\bjwks_uri\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\ajwksUri\x12-\n" +
+	"\rpoll_endpoint\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\fpollEndpoint\x12*\n" +
+	"\n" +
+	"poll_token\x18\x05 \x01(\tB\v\xbaH\x05r\x03\x18\x80 \x80\x01\x01R\tpollToken\x125\n" +
+	"\x12poll_token_version\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18@R\x10pollTokenVersion\"O\n" +
 	"\fGroupMapping\x12 \n" +
 	"\x05group\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\x05group\x12\x1d\n" +
@@ -547,31 +717,35 @@ func file_penstock_resource_v1_identity_provider_proto_rawDescGZIP() []byte {
 	return file_penstock_resource_v1_identity_provider_proto_rawDescData
 }
 
-var file_penstock_resource_v1_identity_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_penstock_resource_v1_identity_provider_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_penstock_resource_v1_identity_provider_proto_goTypes = []any{
 	(*IdentityProvider)(nil),      // 0: penstock.resource.v1.IdentityProvider
 	(*IdJagTrust)(nil),            // 1: penstock.resource.v1.IdJagTrust
-	(*GroupMapping)(nil),          // 2: penstock.resource.v1.GroupMapping
-	nil,                           // 3: penstock.resource.v1.IdentityProvider.LabelsEntry
-	nil,                           // 4: penstock.resource.v1.IdentityProvider.RequiredClaimsEntry
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 6: google.protobuf.Duration
+	(*KeptTokens)(nil),            // 2: penstock.resource.v1.KeptTokens
+	(*SharedSignals)(nil),         // 3: penstock.resource.v1.SharedSignals
+	(*GroupMapping)(nil),          // 4: penstock.resource.v1.GroupMapping
+	nil,                           // 5: penstock.resource.v1.IdentityProvider.LabelsEntry
+	nil,                           // 6: penstock.resource.v1.IdentityProvider.RequiredClaimsEntry
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
 }
 var file_penstock_resource_v1_identity_provider_proto_depIdxs = []int32{
-	5, // 0: penstock.resource.v1.IdentityProvider.create_time:type_name -> google.protobuf.Timestamp
-	5, // 1: penstock.resource.v1.IdentityProvider.update_time:type_name -> google.protobuf.Timestamp
-	3, // 2: penstock.resource.v1.IdentityProvider.labels:type_name -> penstock.resource.v1.IdentityProvider.LabelsEntry
-	2, // 3: penstock.resource.v1.IdentityProvider.group_mappings:type_name -> penstock.resource.v1.GroupMapping
-	4, // 4: penstock.resource.v1.IdentityProvider.required_claims:type_name -> penstock.resource.v1.IdentityProvider.RequiredClaimsEntry
-	6, // 5: penstock.resource.v1.IdentityProvider.max_token_age:type_name -> google.protobuf.Duration
-	1, // 6: penstock.resource.v1.IdentityProvider.id_jag:type_name -> penstock.resource.v1.IdJagTrust
-	5, // 7: penstock.resource.v1.IdentityProvider.scim_token_time:type_name -> google.protobuf.Timestamp
-	6, // 8: penstock.resource.v1.IdJagTrust.max_lifetime:type_name -> google.protobuf.Duration
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	7,  // 0: penstock.resource.v1.IdentityProvider.create_time:type_name -> google.protobuf.Timestamp
+	7,  // 1: penstock.resource.v1.IdentityProvider.update_time:type_name -> google.protobuf.Timestamp
+	5,  // 2: penstock.resource.v1.IdentityProvider.labels:type_name -> penstock.resource.v1.IdentityProvider.LabelsEntry
+	4,  // 3: penstock.resource.v1.IdentityProvider.group_mappings:type_name -> penstock.resource.v1.GroupMapping
+	6,  // 4: penstock.resource.v1.IdentityProvider.required_claims:type_name -> penstock.resource.v1.IdentityProvider.RequiredClaimsEntry
+	8,  // 5: penstock.resource.v1.IdentityProvider.max_token_age:type_name -> google.protobuf.Duration
+	1,  // 6: penstock.resource.v1.IdentityProvider.id_jag:type_name -> penstock.resource.v1.IdJagTrust
+	7,  // 7: penstock.resource.v1.IdentityProvider.scim_token_time:type_name -> google.protobuf.Timestamp
+	2,  // 8: penstock.resource.v1.IdentityProvider.token_exchange:type_name -> penstock.resource.v1.KeptTokens
+	3,  // 9: penstock.resource.v1.IdentityProvider.shared_signals:type_name -> penstock.resource.v1.SharedSignals
+	8,  // 10: penstock.resource.v1.IdJagTrust.max_lifetime:type_name -> google.protobuf.Duration
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_identity_provider_proto_init() }
@@ -585,7 +759,7 @@ func file_penstock_resource_v1_identity_provider_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_identity_provider_proto_rawDesc), len(file_penstock_resource_v1_identity_provider_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

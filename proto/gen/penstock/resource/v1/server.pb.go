@@ -26,6 +26,173 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ClientAuthentication says how Penstock authenticates as a client of an authorization server.
+type ClientAuthentication int32
+
+const (
+	// The default, CLIENT_SECRET.
+	ClientAuthentication_CLIENT_AUTHENTICATION_UNSPECIFIED ClientAuthentication = 0
+	// client_secret_basic or client_secret_post, whichever the authorization server takes.
+	ClientAuthentication_CLIENT_AUTHENTICATION_CLIENT_SECRET ClientAuthentication = 1
+	// A signed assertion (private_key_jwt, RFC 7523). The client_secret is then the private key, PKCS #8 in PEM.
+	ClientAuthentication_CLIENT_AUTHENTICATION_PRIVATE_KEY_JWT ClientAuthentication = 2
+)
+
+// Enum value maps for ClientAuthentication.
+var (
+	ClientAuthentication_name = map[int32]string{
+		0: "CLIENT_AUTHENTICATION_UNSPECIFIED",
+		1: "CLIENT_AUTHENTICATION_CLIENT_SECRET",
+		2: "CLIENT_AUTHENTICATION_PRIVATE_KEY_JWT",
+	}
+	ClientAuthentication_value = map[string]int32{
+		"CLIENT_AUTHENTICATION_UNSPECIFIED":     0,
+		"CLIENT_AUTHENTICATION_CLIENT_SECRET":   1,
+		"CLIENT_AUTHENTICATION_PRIVATE_KEY_JWT": 2,
+	}
+)
+
+func (x ClientAuthentication) Enum() *ClientAuthentication {
+	p := new(ClientAuthentication)
+	*p = x
+	return p
+}
+
+func (x ClientAuthentication) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ClientAuthentication) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_resource_v1_server_proto_enumTypes[0].Descriptor()
+}
+
+func (ClientAuthentication) Type() protoreflect.EnumType {
+	return &file_penstock_resource_v1_server_proto_enumTypes[0]
+}
+
+func (x ClientAuthentication) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ClientAuthentication.Descriptor instead.
+func (ClientAuthentication) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{0}
+}
+
+// ExchangeGrant is a way to exchange tokens.
+type ExchangeGrant int32
+
+const (
+	// The default, TOKEN_EXCHANGE.
+	ExchangeGrant_EXCHANGE_GRANT_UNSPECIFIED ExchangeGrant = 0
+	// RFC 8693, at the token endpoint of the identity provider.
+	ExchangeGrant_EXCHANGE_GRANT_TOKEN_EXCHANGE ExchangeGrant = 1
+	// Entra ID's on-behalf-of flow.
+	ExchangeGrant_EXCHANGE_GRANT_ENTRA_ON_BEHALF_OF ExchangeGrant = 2
+	// An identity assertion (ID-JAG) of the identity provider, redeemed at the server's authorization server.
+	ExchangeGrant_EXCHANGE_GRANT_ID_JAG ExchangeGrant = 3
+)
+
+// Enum value maps for ExchangeGrant.
+var (
+	ExchangeGrant_name = map[int32]string{
+		0: "EXCHANGE_GRANT_UNSPECIFIED",
+		1: "EXCHANGE_GRANT_TOKEN_EXCHANGE",
+		2: "EXCHANGE_GRANT_ENTRA_ON_BEHALF_OF",
+		3: "EXCHANGE_GRANT_ID_JAG",
+	}
+	ExchangeGrant_value = map[string]int32{
+		"EXCHANGE_GRANT_UNSPECIFIED":        0,
+		"EXCHANGE_GRANT_TOKEN_EXCHANGE":     1,
+		"EXCHANGE_GRANT_ENTRA_ON_BEHALF_OF": 2,
+		"EXCHANGE_GRANT_ID_JAG":             3,
+	}
+)
+
+func (x ExchangeGrant) Enum() *ExchangeGrant {
+	p := new(ExchangeGrant)
+	*p = x
+	return p
+}
+
+func (x ExchangeGrant) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExchangeGrant) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_resource_v1_server_proto_enumTypes[1].Descriptor()
+}
+
+func (ExchangeGrant) Type() protoreflect.EnumType {
+	return &file_penstock_resource_v1_server_proto_enumTypes[1]
+}
+
+func (x ExchangeGrant) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExchangeGrant.Descriptor instead.
+func (ExchangeGrant) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{1}
+}
+
+// SubjectToken is a kind of token that says who the caller is.
+type SubjectToken int32
+
+const (
+	// The default of the grant: ID_TOKEN for ID_JAG, else ACCESS_TOKEN.
+	SubjectToken_SUBJECT_TOKEN_UNSPECIFIED SubjectToken = 0
+	// The access token of the caller's login, or the token that the caller presented at the gateway (authentication.jwks).
+	SubjectToken_SUBJECT_TOKEN_ACCESS_TOKEN SubjectToken = 1
+	// The ID token of the caller's login.
+	SubjectToken_SUBJECT_TOKEN_ID_TOKEN SubjectToken = 2
+	// The refresh token of the caller's login.
+	SubjectToken_SUBJECT_TOKEN_REFRESH_TOKEN SubjectToken = 3
+)
+
+// Enum value maps for SubjectToken.
+var (
+	SubjectToken_name = map[int32]string{
+		0: "SUBJECT_TOKEN_UNSPECIFIED",
+		1: "SUBJECT_TOKEN_ACCESS_TOKEN",
+		2: "SUBJECT_TOKEN_ID_TOKEN",
+		3: "SUBJECT_TOKEN_REFRESH_TOKEN",
+	}
+	SubjectToken_value = map[string]int32{
+		"SUBJECT_TOKEN_UNSPECIFIED":   0,
+		"SUBJECT_TOKEN_ACCESS_TOKEN":  1,
+		"SUBJECT_TOKEN_ID_TOKEN":      2,
+		"SUBJECT_TOKEN_REFRESH_TOKEN": 3,
+	}
+)
+
+func (x SubjectToken) Enum() *SubjectToken {
+	p := new(SubjectToken)
+	*p = x
+	return p
+}
+
+func (x SubjectToken) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SubjectToken) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_resource_v1_server_proto_enumTypes[2].Descriptor()
+}
+
+func (SubjectToken) Type() protoreflect.EnumType {
+	return &file_penstock_resource_v1_server_proto_enumTypes[2]
+}
+
+func (x SubjectToken) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SubjectToken.Descriptor instead.
+func (SubjectToken) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{2}
+}
+
 // Affinity says where stateful upstream sessions or processes live.
 type Affinity int32
 
@@ -63,11 +230,11 @@ func (x Affinity) String() string {
 }
 
 func (Affinity) Descriptor() protoreflect.EnumDescriptor {
-	return file_penstock_resource_v1_server_proto_enumTypes[0].Descriptor()
+	return file_penstock_resource_v1_server_proto_enumTypes[3].Descriptor()
 }
 
 func (Affinity) Type() protoreflect.EnumType {
-	return &file_penstock_resource_v1_server_proto_enumTypes[0]
+	return &file_penstock_resource_v1_server_proto_enumTypes[3]
 }
 
 func (x Affinity) Number() protoreflect.EnumNumber {
@@ -76,7 +243,7 @@ func (x Affinity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Affinity.Descriptor instead.
 func (Affinity) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{0}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{3}
 }
 
 // ToolChanges says what happens to a tool whose definition changed upstream, and to changed instructions.
@@ -120,11 +287,11 @@ func (x ToolChanges) String() string {
 }
 
 func (ToolChanges) Descriptor() protoreflect.EnumDescriptor {
-	return file_penstock_resource_v1_server_proto_enumTypes[1].Descriptor()
+	return file_penstock_resource_v1_server_proto_enumTypes[4].Descriptor()
 }
 
 func (ToolChanges) Type() protoreflect.EnumType {
-	return &file_penstock_resource_v1_server_proto_enumTypes[1]
+	return &file_penstock_resource_v1_server_proto_enumTypes[4]
 }
 
 func (x ToolChanges) Number() protoreflect.EnumNumber {
@@ -133,7 +300,7 @@ func (x ToolChanges) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ToolChanges.Descriptor instead.
 func (ToolChanges) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{1}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{4}
 }
 
 // Server is an MCP server approved for the organisation: the registry entry from which connections are installed.
@@ -663,7 +830,13 @@ type ServerCredential struct {
 	//	*ServerCredential_StaticHeaders
 	//	*ServerCredential_StaticEnv
 	//	*ServerCredential_Oauth
-	Kind          isServerCredential_Kind `protobuf_oneof:"kind"`
+	//	*ServerCredential_OauthClientCredentials
+	//	*ServerCredential_TokenExchange
+	//	*ServerCredential_CallerIdpToken
+	Kind isServerCredential_Kind `protobuf_oneof:"kind"`
+	// Which credentials Penstock makes for the kinds oauth_client_credentials, token_exchange and caller_idp_token: it changes
+	// whenever the way they are got does. On the streams to nodes and authservers only. Output only.
+	Version       string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -741,6 +914,40 @@ func (x *ServerCredential) GetOauth() *OAuthCredential {
 	return nil
 }
 
+func (x *ServerCredential) GetOauthClientCredentials() *OAuthClientCredentials {
+	if x != nil {
+		if x, ok := x.Kind.(*ServerCredential_OauthClientCredentials); ok {
+			return x.OauthClientCredentials
+		}
+	}
+	return nil
+}
+
+func (x *ServerCredential) GetTokenExchange() *TokenExchange {
+	if x != nil {
+		if x, ok := x.Kind.(*ServerCredential_TokenExchange); ok {
+			return x.TokenExchange
+		}
+	}
+	return nil
+}
+
+func (x *ServerCredential) GetCallerIdpToken() *CallerIdpToken {
+	if x != nil {
+		if x, ok := x.Kind.(*ServerCredential_CallerIdpToken); ok {
+			return x.CallerIdpToken
+		}
+	}
+	return nil
+}
+
+func (x *ServerCredential) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 type isServerCredential_Kind interface {
 	isServerCredential_Kind()
 }
@@ -765,6 +972,21 @@ type ServerCredential_Oauth struct {
 	Oauth *OAuthCredential `protobuf:"bytes,4,opt,name=oauth,proto3,oneof"`
 }
 
+type ServerCredential_OauthClientCredentials struct {
+	// Access tokens of a client of Penstock's own, the same for all callers.
+	OauthClientCredentials *OAuthClientCredentials `protobuf:"bytes,5,opt,name=oauth_client_credentials,json=oauthClientCredentials,proto3,oneof"`
+}
+
+type ServerCredential_TokenExchange struct {
+	// Access tokens that the caller's tokens of an identity provider are exchanged for.
+	TokenExchange *TokenExchange `protobuf:"bytes,6,opt,name=token_exchange,json=tokenExchange,proto3,oneof"`
+}
+
+type ServerCredential_CallerIdpToken struct {
+	// Access tokens that an identity provider gives for the server, to the caller who logged in with it.
+	CallerIdpToken *CallerIdpToken `protobuf:"bytes,7,opt,name=caller_idp_token,json=callerIdpToken,proto3,oneof"`
+}
+
 func (*ServerCredential_None) isServerCredential_Kind() {}
 
 func (*ServerCredential_StaticHeaders) isServerCredential_Kind() {}
@@ -772,6 +994,12 @@ func (*ServerCredential_StaticHeaders) isServerCredential_Kind() {}
 func (*ServerCredential_StaticEnv) isServerCredential_Kind() {}
 
 func (*ServerCredential_Oauth) isServerCredential_Kind() {}
+
+func (*ServerCredential_OauthClientCredentials) isServerCredential_Kind() {}
+
+func (*ServerCredential_TokenExchange) isServerCredential_Kind() {}
+
+func (*ServerCredential_CallerIdpToken) isServerCredential_Kind() {}
 
 // NoCredential says that a server takes callers without a credential. It has no fields.
 type NoCredential struct {
@@ -969,6 +1197,340 @@ func (x *OAuthCredential) GetTokenEndpoint() string {
 	return ""
 }
 
+// OAuthClientCredentials says that calls carry access tokens that Penstock gets as a client of its own (RFC 6749 §4.4), the same
+// for all callers: a service account. Its connections belong to teams or to the organisation and hold no secret. A server over HTTP
+// only.
+type OAuthClientCredentials struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issuer identifier of the authorization server (RFC 8414). Empty: the one that the server's protected resource metadata names
+	// (RFC 9728).
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// client_id that the authorization server gave Penstock.
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Secret, or private key, of that client. Input only: the authserver keeps it, see secret_version.
+	ClientSecret string `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	// Reference to the stored client_secret; empty if there is none. Output only.
+	SecretVersion string `protobuf:"bytes,4,opt,name=secret_version,json=secretVersion,proto3" json:"secret_version,omitempty"`
+	// Scopes to ask for. Empty: those that the server's metadata names.
+	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// True leaves out the parameter resource (RFC 8707), for authorization servers that refuse it, such as Entra ID v2.
+	NoResource bool `protobuf:"varint,6,opt,name=no_resource,json=noResource,proto3" json:"no_resource,omitempty"`
+	// Token endpoint of an authorization server without metadata.
+	TokenEndpoint string `protobuf:"bytes,7,opt,name=token_endpoint,json=tokenEndpoint,proto3" json:"token_endpoint,omitempty"`
+	// How Penstock authenticates.
+	Authentication ClientAuthentication `protobuf:"varint,8,opt,name=authentication,proto3,enum=penstock.resource.v1.ClientAuthentication" json:"authentication,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *OAuthClientCredentials) Reset() {
+	*x = OAuthClientCredentials{}
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OAuthClientCredentials) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OAuthClientCredentials) ProtoMessage() {}
+
+func (x *OAuthClientCredentials) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OAuthClientCredentials.ProtoReflect.Descriptor instead.
+func (*OAuthClientCredentials) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *OAuthClientCredentials) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *OAuthClientCredentials) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *OAuthClientCredentials) GetClientSecret() string {
+	if x != nil {
+		return x.ClientSecret
+	}
+	return ""
+}
+
+func (x *OAuthClientCredentials) GetSecretVersion() string {
+	if x != nil {
+		return x.SecretVersion
+	}
+	return ""
+}
+
+func (x *OAuthClientCredentials) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *OAuthClientCredentials) GetNoResource() bool {
+	if x != nil {
+		return x.NoResource
+	}
+	return false
+}
+
+func (x *OAuthClientCredentials) GetTokenEndpoint() string {
+	if x != nil {
+		return x.TokenEndpoint
+	}
+	return ""
+}
+
+func (x *OAuthClientCredentials) GetAuthentication() ClientAuthentication {
+	if x != nil {
+		return x.Authentication
+	}
+	return ClientAuthentication_CLIENT_AUTHENTICATION_UNSPECIFIED
+}
+
+// TokenExchange says that calls carry an access token that the caller's own token of an identity provider is exchanged for,
+// whichever connection a call runs with (G-12). Nobody without a person's identity can call. A server over HTTP only.
+type TokenExchange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the identity provider, which has token_exchange set.
+	IdentityProvider string `protobuf:"bytes,1,opt,name=identity_provider,json=identityProvider,proto3" json:"identity_provider,omitempty"`
+	// Way to exchange.
+	Grant ExchangeGrant `protobuf:"varint,2,opt,name=grant,proto3,enum=penstock.resource.v1.ExchangeGrant" json:"grant,omitempty"`
+	// Kind of the caller's token. ENTRA_ON_BEHALF_OF takes ACCESS_TOKEN only, ID_JAG takes ID_TOKEN and REFRESH_TOKEN.
+	SubjectToken SubjectToken `protobuf:"varint,3,opt,name=subject_token,json=subjectToken,proto3,enum=penstock.resource.v1.SubjectToken" json:"subject_token,omitempty"`
+	// Parameter audience: the server's name at the identity provider. Empty leaves it out; for ID_JAG it is the issuer below.
+	Audience string `protobuf:"bytes,4,opt,name=audience,proto3" json:"audience,omitempty"`
+	// Scopes to ask for. ENTRA_ON_BEHALF_OF needs one, for example "api://…/.default".
+	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// True leaves out the parameter resource (RFC 8707), which is else the server's URL as its metadata name it, or as it is
+	// registered. Never sent for ENTRA_ON_BEHALF_OF, always for ID_JAG.
+	NoResource bool `protobuf:"varint,6,opt,name=no_resource,json=noResource,proto3" json:"no_resource,omitempty"`
+	// ID_JAG only: issuer identifier of the server's authorization server (RFC 8414).
+	Issuer string `protobuf:"bytes,7,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// Token endpoint to be asked in place of the identity provider's; for ID_JAG, the one that the metadata of the issuer must name.
+	TokenEndpoint string `protobuf:"bytes,8,opt,name=token_endpoint,json=tokenEndpoint,proto3" json:"token_endpoint,omitempty"`
+	// client_id of Penstock at the token endpoint, for ID_JAG at the server's authorization server. Empty: Penstock's client at the
+	// identity provider.
+	ClientId string `protobuf:"bytes,9,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Secret, or private key, of that client. Input only: the authserver keeps it, see secret_version.
+	ClientSecret string `protobuf:"bytes,10,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	// Reference to the stored client_secret; empty if there is none. Output only.
+	SecretVersion string `protobuf:"bytes,11,opt,name=secret_version,json=secretVersion,proto3" json:"secret_version,omitempty"`
+	// How Penstock authenticates with client_id.
+	Authentication ClientAuthentication `protobuf:"varint,12,opt,name=authentication,proto3,enum=penstock.resource.v1.ClientAuthentication" json:"authentication,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *TokenExchange) Reset() {
+	*x = TokenExchange{}
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenExchange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenExchange) ProtoMessage() {}
+
+func (x *TokenExchange) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenExchange.ProtoReflect.Descriptor instead.
+func (*TokenExchange) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *TokenExchange) GetIdentityProvider() string {
+	if x != nil {
+		return x.IdentityProvider
+	}
+	return ""
+}
+
+func (x *TokenExchange) GetGrant() ExchangeGrant {
+	if x != nil {
+		return x.Grant
+	}
+	return ExchangeGrant_EXCHANGE_GRANT_UNSPECIFIED
+}
+
+func (x *TokenExchange) GetSubjectToken() SubjectToken {
+	if x != nil {
+		return x.SubjectToken
+	}
+	return SubjectToken_SUBJECT_TOKEN_UNSPECIFIED
+}
+
+func (x *TokenExchange) GetAudience() string {
+	if x != nil {
+		return x.Audience
+	}
+	return ""
+}
+
+func (x *TokenExchange) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *TokenExchange) GetNoResource() bool {
+	if x != nil {
+		return x.NoResource
+	}
+	return false
+}
+
+func (x *TokenExchange) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *TokenExchange) GetTokenEndpoint() string {
+	if x != nil {
+		return x.TokenEndpoint
+	}
+	return ""
+}
+
+func (x *TokenExchange) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *TokenExchange) GetClientSecret() string {
+	if x != nil {
+		return x.ClientSecret
+	}
+	return ""
+}
+
+func (x *TokenExchange) GetSecretVersion() string {
+	if x != nil {
+		return x.SecretVersion
+	}
+	return ""
+}
+
+func (x *TokenExchange) GetAuthentication() ClientAuthentication {
+	if x != nil {
+		return x.Authentication
+	}
+	return ClientAuthentication_CLIENT_AUTHENTICATION_UNSPECIFIED
+}
+
+// CallerIdpToken says that calls carry an access token that the identity provider gives for the server, got with the refresh token
+// of the caller's login there. It is never the token that the caller presented (auth.md JW-13). A server over HTTP only.
+type CallerIdpToken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the identity provider, which has token_exchange set.
+	IdentityProvider string `protobuf:"bytes,1,opt,name=identity_provider,json=identityProvider,proto3" json:"identity_provider,omitempty"`
+	// Value that the claim aud of the token must have. A token without it is not sent.
+	Audience string `protobuf:"bytes,2,opt,name=audience,proto3" json:"audience,omitempty"`
+	// Scopes to ask for.
+	Scopes []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// True leaves out the parameter resource (RFC 8707), which is else the audience if that is a URL.
+	NoResource    bool `protobuf:"varint,4,opt,name=no_resource,json=noResource,proto3" json:"no_resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallerIdpToken) Reset() {
+	*x = CallerIdpToken{}
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallerIdpToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallerIdpToken) ProtoMessage() {}
+
+func (x *CallerIdpToken) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallerIdpToken.ProtoReflect.Descriptor instead.
+func (*CallerIdpToken) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CallerIdpToken) GetIdentityProvider() string {
+	if x != nil {
+		return x.IdentityProvider
+	}
+	return ""
+}
+
+func (x *CallerIdpToken) GetAudience() string {
+	if x != nil {
+		return x.Audience
+	}
+	return ""
+}
+
+func (x *CallerIdpToken) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *CallerIdpToken) GetNoResource() bool {
+	if x != nil {
+		return x.NoResource
+	}
+	return false
+}
+
 // StaticEnv says that connections hold secret environment variables. It has no fields.
 type StaticEnv struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -978,7 +1540,7 @@ type StaticEnv struct {
 
 func (x *StaticEnv) Reset() {
 	*x = StaticEnv{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[9]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1552,7 @@ func (x *StaticEnv) String() string {
 func (*StaticEnv) ProtoMessage() {}
 
 func (x *StaticEnv) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[9]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1565,7 @@ func (x *StaticEnv) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StaticEnv.ProtoReflect.Descriptor instead.
 func (*StaticEnv) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{9}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{12}
 }
 
 // ServerStatus is what the last discovery learned. Output only.
@@ -1042,7 +1604,7 @@ type ServerStatus struct {
 
 func (x *ServerStatus) Reset() {
 	*x = ServerStatus{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[10]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1616,7 @@ func (x *ServerStatus) String() string {
 func (*ServerStatus) ProtoMessage() {}
 
 func (x *ServerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[10]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1629,7 @@ func (x *ServerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServerStatus.ProtoReflect.Descriptor instead.
 func (*ServerStatus) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{10}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ServerStatus) GetProtocolVersion() string {
@@ -1174,7 +1736,7 @@ type ListedPrompt struct {
 
 func (x *ListedPrompt) Reset() {
 	*x = ListedPrompt{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[11]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1186,7 +1748,7 @@ func (x *ListedPrompt) String() string {
 func (*ListedPrompt) ProtoMessage() {}
 
 func (x *ListedPrompt) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[11]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1199,7 +1761,7 @@ func (x *ListedPrompt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListedPrompt.ProtoReflect.Descriptor instead.
 func (*ListedPrompt) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{11}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListedPrompt) GetName() string {
@@ -1229,7 +1791,7 @@ type ListedTemplate struct {
 
 func (x *ListedTemplate) Reset() {
 	*x = ListedTemplate{}
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[12]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1803,7 @@ func (x *ListedTemplate) String() string {
 func (*ListedTemplate) ProtoMessage() {}
 
 func (x *ListedTemplate) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_resource_v1_server_proto_msgTypes[12]
+	mi := &file_penstock_resource_v1_server_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1816,7 @@ func (x *ListedTemplate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListedTemplate.ProtoReflect.Descriptor instead.
 func (*ListedTemplate) Descriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{12}
+	return file_penstock_resource_v1_server_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListedTemplate) GetUriTemplate() string {
@@ -1338,13 +1900,17 @@ const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\x03env\x18\x03 \x03(\v2$.penstock.resource.v1.Stdio.EnvEntryB3\xbaH0\x9a\x01-\x10\x80\x01\"!r\x1f\x10\x01\x18\x80\x012\x18^[A-Za-z_][A-Za-z0-9_]*$*\x05r\x03\x18\x80@R\x03env\x1a6\n" +
 	"\bEnvEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa3\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd0\x04\n" +
 	"\x10ServerCredential\x128\n" +
 	"\x04none\x18\x01 \x01(\v2\".penstock.resource.v1.NoCredentialH\x00R\x04none\x12L\n" +
 	"\x0estatic_headers\x18\x02 \x01(\v2#.penstock.resource.v1.StaticHeadersH\x00R\rstaticHeaders\x12@\n" +
 	"\n" +
 	"static_env\x18\x03 \x01(\v2\x1f.penstock.resource.v1.StaticEnvH\x00R\tstaticEnv\x12=\n" +
-	"\x05oauth\x18\x04 \x01(\v2%.penstock.resource.v1.OAuthCredentialH\x00R\x05oauthB\x06\n" +
+	"\x05oauth\x18\x04 \x01(\v2%.penstock.resource.v1.OAuthCredentialH\x00R\x05oauth\x12h\n" +
+	"\x18oauth_client_credentials\x18\x05 \x01(\v2,.penstock.resource.v1.OAuthClientCredentialsH\x00R\x16oauthClientCredentials\x12L\n" +
+	"\x0etoken_exchange\x18\x06 \x01(\v2#.penstock.resource.v1.TokenExchangeH\x00R\rtokenExchange\x12P\n" +
+	"\x10caller_idp_token\x18\a \x01(\v2$.penstock.resource.v1.CallerIdpTokenH\x00R\x0ecallerIdpToken\x12!\n" +
+	"\aversion\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\aversionB\x06\n" +
 	"\x04kind\"\x0e\n" +
 	"\fNoCredential\"8\n" +
 	"\rStaticHeaders\x12'\n" +
@@ -1358,7 +1924,38 @@ const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\vno_resource\x18\x06 \x01(\bR\n" +
 	"noResource\x12?\n" +
 	"\x16authorization_endpoint\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x15authorizationEndpoint\x12/\n" +
-	"\x0etoken_endpoint\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\rtokenEndpoint\"\v\n" +
+	"\x0etoken_endpoint\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\rtokenEndpoint\"\x94\x03\n" +
+	"\x16OAuthClientCredentials\x12 \n" +
+	"\x06issuer\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x06issuer\x12%\n" +
+	"\tclient_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\bclientId\x120\n" +
+	"\rclient_secret\x18\x03 \x01(\tB\v\xbaH\x05r\x03\x18\x80 \x80\x01\x01R\fclientSecret\x12.\n" +
+	"\x0esecret_version\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18@R\rsecretVersion\x12)\n" +
+	"\x06scopes\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10 \"\ar\x05\x10\x01\x18\x80\x01R\x06scopes\x12\x1f\n" +
+	"\vno_resource\x18\x06 \x01(\bR\n" +
+	"noResource\x12/\n" +
+	"\x0etoken_endpoint\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\rtokenEndpoint\x12R\n" +
+	"\x0eauthentication\x18\b \x01(\x0e2*.penstock.resource.v1.ClientAuthenticationR\x0eauthentication\"\xeb\x04\n" +
+	"\rTokenExchange\x124\n" +
+	"\x11identity_provider\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\x10identityProvider\x129\n" +
+	"\x05grant\x18\x02 \x01(\x0e2#.penstock.resource.v1.ExchangeGrantR\x05grant\x12G\n" +
+	"\rsubject_token\x18\x03 \x01(\x0e2\".penstock.resource.v1.SubjectTokenR\fsubjectToken\x12$\n" +
+	"\baudience\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\baudience\x12)\n" +
+	"\x06scopes\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10 \"\ar\x05\x10\x01\x18\x80\x02R\x06scopes\x12\x1f\n" +
+	"\vno_resource\x18\x06 \x01(\bR\n" +
+	"noResource\x12 \n" +
+	"\x06issuer\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x06issuer\x12/\n" +
+	"\x0etoken_endpoint\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\rtokenEndpoint\x12%\n" +
+	"\tclient_id\x18\t \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\bclientId\x120\n" +
+	"\rclient_secret\x18\n" +
+	" \x01(\tB\v\xbaH\x05r\x03\x18\x80 \x80\x01\x01R\fclientSecret\x12.\n" +
+	"\x0esecret_version\x18\v \x01(\tB\a\xbaH\x04r\x02\x18@R\rsecretVersion\x12R\n" +
+	"\x0eauthentication\x18\f \x01(\x0e2*.penstock.resource.v1.ClientAuthenticationR\x0eauthentication\"\xb8\x01\n" +
+	"\x0eCallerIdpToken\x124\n" +
+	"\x11identity_provider\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\x10identityProvider\x12$\n" +
+	"\baudience\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\baudience\x12)\n" +
+	"\x06scopes\x18\x03 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10 \"\ar\x05\x10\x01\x18\x80\x02R\x06scopes\x12\x1f\n" +
+	"\vno_resource\x18\x04 \x01(\bR\n" +
+	"noResource\"\v\n" +
 	"\tStaticEnv\"\xbd\x05\n" +
 	"\fServerStatus\x122\n" +
 	"\x10protocol_version\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\x0fprotocolVersion\x12)\n" +
@@ -1387,7 +1984,21 @@ const file_penstock_resource_v1_server_proto_rawDesc = "" +
 	"\furi_template\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\vuriTemplate\x12)\n" +
 	"\n" +
 	"definition\x18\x02 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80\x04R\n" +
-	"definition*O\n" +
+	"definition*\x91\x01\n" +
+	"\x14ClientAuthentication\x12%\n" +
+	"!CLIENT_AUTHENTICATION_UNSPECIFIED\x10\x00\x12'\n" +
+	"#CLIENT_AUTHENTICATION_CLIENT_SECRET\x10\x01\x12)\n" +
+	"%CLIENT_AUTHENTICATION_PRIVATE_KEY_JWT\x10\x02*\x94\x01\n" +
+	"\rExchangeGrant\x12\x1e\n" +
+	"\x1aEXCHANGE_GRANT_UNSPECIFIED\x10\x00\x12!\n" +
+	"\x1dEXCHANGE_GRANT_TOKEN_EXCHANGE\x10\x01\x12%\n" +
+	"!EXCHANGE_GRANT_ENTRA_ON_BEHALF_OF\x10\x02\x12\x19\n" +
+	"\x15EXCHANGE_GRANT_ID_JAG\x10\x03*\x8a\x01\n" +
+	"\fSubjectToken\x12\x1d\n" +
+	"\x19SUBJECT_TOKEN_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aSUBJECT_TOKEN_ACCESS_TOKEN\x10\x01\x12\x1a\n" +
+	"\x16SUBJECT_TOKEN_ID_TOKEN\x10\x02\x12\x1f\n" +
+	"\x1bSUBJECT_TOKEN_REFRESH_TOKEN\x10\x03*O\n" +
 	"\bAffinity\x12\x18\n" +
 	"\x14AFFINITY_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12AFFINITY_PRINCIPAL\x10\x01\x12\x11\n" +
@@ -1411,59 +2022,72 @@ func file_penstock_resource_v1_server_proto_rawDescGZIP() []byte {
 	return file_penstock_resource_v1_server_proto_rawDescData
 }
 
-var file_penstock_resource_v1_server_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_penstock_resource_v1_server_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_penstock_resource_v1_server_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_penstock_resource_v1_server_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_penstock_resource_v1_server_proto_goTypes = []any{
-	(Affinity)(0),                 // 0: penstock.resource.v1.Affinity
-	(ToolChanges)(0),              // 1: penstock.resource.v1.ToolChanges
-	(*Server)(nil),                // 2: penstock.resource.v1.Server
-	(*Questions)(nil),             // 3: penstock.resource.v1.Questions
-	(*StreamableHttp)(nil),        // 4: penstock.resource.v1.StreamableHttp
-	(*Sse)(nil),                   // 5: penstock.resource.v1.Sse
-	(*Stdio)(nil),                 // 6: penstock.resource.v1.Stdio
-	(*ServerCredential)(nil),      // 7: penstock.resource.v1.ServerCredential
-	(*NoCredential)(nil),          // 8: penstock.resource.v1.NoCredential
-	(*StaticHeaders)(nil),         // 9: penstock.resource.v1.StaticHeaders
-	(*OAuthCredential)(nil),       // 10: penstock.resource.v1.OAuthCredential
-	(*StaticEnv)(nil),             // 11: penstock.resource.v1.StaticEnv
-	(*ServerStatus)(nil),          // 12: penstock.resource.v1.ServerStatus
-	(*ListedPrompt)(nil),          // 13: penstock.resource.v1.ListedPrompt
-	(*ListedTemplate)(nil),        // 14: penstock.resource.v1.ListedTemplate
-	nil,                           // 15: penstock.resource.v1.Server.LabelsEntry
-	nil,                           // 16: penstock.resource.v1.Server.ExtraHeadersEntry
-	nil,                           // 17: penstock.resource.v1.Stdio.EnvEntry
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*Visibility)(nil),            // 19: penstock.resource.v1.Visibility
-	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(ClientAuthentication)(0),      // 0: penstock.resource.v1.ClientAuthentication
+	(ExchangeGrant)(0),             // 1: penstock.resource.v1.ExchangeGrant
+	(SubjectToken)(0),              // 2: penstock.resource.v1.SubjectToken
+	(Affinity)(0),                  // 3: penstock.resource.v1.Affinity
+	(ToolChanges)(0),               // 4: penstock.resource.v1.ToolChanges
+	(*Server)(nil),                 // 5: penstock.resource.v1.Server
+	(*Questions)(nil),              // 6: penstock.resource.v1.Questions
+	(*StreamableHttp)(nil),         // 7: penstock.resource.v1.StreamableHttp
+	(*Sse)(nil),                    // 8: penstock.resource.v1.Sse
+	(*Stdio)(nil),                  // 9: penstock.resource.v1.Stdio
+	(*ServerCredential)(nil),       // 10: penstock.resource.v1.ServerCredential
+	(*NoCredential)(nil),           // 11: penstock.resource.v1.NoCredential
+	(*StaticHeaders)(nil),          // 12: penstock.resource.v1.StaticHeaders
+	(*OAuthCredential)(nil),        // 13: penstock.resource.v1.OAuthCredential
+	(*OAuthClientCredentials)(nil), // 14: penstock.resource.v1.OAuthClientCredentials
+	(*TokenExchange)(nil),          // 15: penstock.resource.v1.TokenExchange
+	(*CallerIdpToken)(nil),         // 16: penstock.resource.v1.CallerIdpToken
+	(*StaticEnv)(nil),              // 17: penstock.resource.v1.StaticEnv
+	(*ServerStatus)(nil),           // 18: penstock.resource.v1.ServerStatus
+	(*ListedPrompt)(nil),           // 19: penstock.resource.v1.ListedPrompt
+	(*ListedTemplate)(nil),         // 20: penstock.resource.v1.ListedTemplate
+	nil,                            // 21: penstock.resource.v1.Server.LabelsEntry
+	nil,                            // 22: penstock.resource.v1.Server.ExtraHeadersEntry
+	nil,                            // 23: penstock.resource.v1.Stdio.EnvEntry
+	(*timestamppb.Timestamp)(nil),  // 24: google.protobuf.Timestamp
+	(*Visibility)(nil),             // 25: penstock.resource.v1.Visibility
+	(*durationpb.Duration)(nil),    // 26: google.protobuf.Duration
 }
 var file_penstock_resource_v1_server_proto_depIdxs = []int32{
-	18, // 0: penstock.resource.v1.Server.create_time:type_name -> google.protobuf.Timestamp
-	18, // 1: penstock.resource.v1.Server.update_time:type_name -> google.protobuf.Timestamp
-	15, // 2: penstock.resource.v1.Server.labels:type_name -> penstock.resource.v1.Server.LabelsEntry
-	4,  // 3: penstock.resource.v1.Server.streamable_http:type_name -> penstock.resource.v1.StreamableHttp
-	5,  // 4: penstock.resource.v1.Server.sse:type_name -> penstock.resource.v1.Sse
-	6,  // 5: penstock.resource.v1.Server.stdio:type_name -> penstock.resource.v1.Stdio
-	7,  // 6: penstock.resource.v1.Server.credential:type_name -> penstock.resource.v1.ServerCredential
-	19, // 7: penstock.resource.v1.Server.visibility:type_name -> penstock.resource.v1.Visibility
-	20, // 8: penstock.resource.v1.Server.call_timeout:type_name -> google.protobuf.Duration
-	0,  // 9: penstock.resource.v1.Server.affinity:type_name -> penstock.resource.v1.Affinity
-	1,  // 10: penstock.resource.v1.Server.tool_changes:type_name -> penstock.resource.v1.ToolChanges
-	16, // 11: penstock.resource.v1.Server.extra_headers:type_name -> penstock.resource.v1.Server.ExtraHeadersEntry
-	12, // 12: penstock.resource.v1.Server.status:type_name -> penstock.resource.v1.ServerStatus
-	3,  // 13: penstock.resource.v1.Server.questions:type_name -> penstock.resource.v1.Questions
-	17, // 14: penstock.resource.v1.Stdio.env:type_name -> penstock.resource.v1.Stdio.EnvEntry
-	8,  // 15: penstock.resource.v1.ServerCredential.none:type_name -> penstock.resource.v1.NoCredential
-	9,  // 16: penstock.resource.v1.ServerCredential.static_headers:type_name -> penstock.resource.v1.StaticHeaders
-	11, // 17: penstock.resource.v1.ServerCredential.static_env:type_name -> penstock.resource.v1.StaticEnv
-	10, // 18: penstock.resource.v1.ServerCredential.oauth:type_name -> penstock.resource.v1.OAuthCredential
-	18, // 19: penstock.resource.v1.ServerStatus.discover_time:type_name -> google.protobuf.Timestamp
-	13, // 20: penstock.resource.v1.ServerStatus.prompts:type_name -> penstock.resource.v1.ListedPrompt
-	14, // 21: penstock.resource.v1.ServerStatus.templates:type_name -> penstock.resource.v1.ListedTemplate
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	24, // 0: penstock.resource.v1.Server.create_time:type_name -> google.protobuf.Timestamp
+	24, // 1: penstock.resource.v1.Server.update_time:type_name -> google.protobuf.Timestamp
+	21, // 2: penstock.resource.v1.Server.labels:type_name -> penstock.resource.v1.Server.LabelsEntry
+	7,  // 3: penstock.resource.v1.Server.streamable_http:type_name -> penstock.resource.v1.StreamableHttp
+	8,  // 4: penstock.resource.v1.Server.sse:type_name -> penstock.resource.v1.Sse
+	9,  // 5: penstock.resource.v1.Server.stdio:type_name -> penstock.resource.v1.Stdio
+	10, // 6: penstock.resource.v1.Server.credential:type_name -> penstock.resource.v1.ServerCredential
+	25, // 7: penstock.resource.v1.Server.visibility:type_name -> penstock.resource.v1.Visibility
+	26, // 8: penstock.resource.v1.Server.call_timeout:type_name -> google.protobuf.Duration
+	3,  // 9: penstock.resource.v1.Server.affinity:type_name -> penstock.resource.v1.Affinity
+	4,  // 10: penstock.resource.v1.Server.tool_changes:type_name -> penstock.resource.v1.ToolChanges
+	22, // 11: penstock.resource.v1.Server.extra_headers:type_name -> penstock.resource.v1.Server.ExtraHeadersEntry
+	18, // 12: penstock.resource.v1.Server.status:type_name -> penstock.resource.v1.ServerStatus
+	6,  // 13: penstock.resource.v1.Server.questions:type_name -> penstock.resource.v1.Questions
+	23, // 14: penstock.resource.v1.Stdio.env:type_name -> penstock.resource.v1.Stdio.EnvEntry
+	11, // 15: penstock.resource.v1.ServerCredential.none:type_name -> penstock.resource.v1.NoCredential
+	12, // 16: penstock.resource.v1.ServerCredential.static_headers:type_name -> penstock.resource.v1.StaticHeaders
+	17, // 17: penstock.resource.v1.ServerCredential.static_env:type_name -> penstock.resource.v1.StaticEnv
+	13, // 18: penstock.resource.v1.ServerCredential.oauth:type_name -> penstock.resource.v1.OAuthCredential
+	14, // 19: penstock.resource.v1.ServerCredential.oauth_client_credentials:type_name -> penstock.resource.v1.OAuthClientCredentials
+	15, // 20: penstock.resource.v1.ServerCredential.token_exchange:type_name -> penstock.resource.v1.TokenExchange
+	16, // 21: penstock.resource.v1.ServerCredential.caller_idp_token:type_name -> penstock.resource.v1.CallerIdpToken
+	0,  // 22: penstock.resource.v1.OAuthClientCredentials.authentication:type_name -> penstock.resource.v1.ClientAuthentication
+	1,  // 23: penstock.resource.v1.TokenExchange.grant:type_name -> penstock.resource.v1.ExchangeGrant
+	2,  // 24: penstock.resource.v1.TokenExchange.subject_token:type_name -> penstock.resource.v1.SubjectToken
+	0,  // 25: penstock.resource.v1.TokenExchange.authentication:type_name -> penstock.resource.v1.ClientAuthentication
+	24, // 26: penstock.resource.v1.ServerStatus.discover_time:type_name -> google.protobuf.Timestamp
+	19, // 27: penstock.resource.v1.ServerStatus.prompts:type_name -> penstock.resource.v1.ListedPrompt
+	20, // 28: penstock.resource.v1.ServerStatus.templates:type_name -> penstock.resource.v1.ListedTemplate
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_server_proto_init() }
@@ -1482,14 +2106,17 @@ func file_penstock_resource_v1_server_proto_init() {
 		(*ServerCredential_StaticHeaders)(nil),
 		(*ServerCredential_StaticEnv)(nil),
 		(*ServerCredential_Oauth)(nil),
+		(*ServerCredential_OauthClientCredentials)(nil),
+		(*ServerCredential_TokenExchange)(nil),
+		(*ServerCredential_CallerIdpToken)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_server_proto_rawDesc), len(file_penstock_resource_v1_server_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   16,
+			NumEnums:      5,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scope
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"google.golang.org/protobuf/proto"
+
+	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
+)
+
+// forServers is what a node must know of a credential of which only the authserver knows how it is got; nil for all others, which
+// nodes know whole.
+func forServers(c *resourcev1.ServerCredential) *resourcev1.ServerCredential {
+	out := &resourcev1.ServerCredential{Version: c.GetVersion()}
+	switch k := c.GetKind().(type) {
+	case *resourcev1.ServerCredential_Oauth:
+		out.Kind = &resourcev1.ServerCredential_Oauth{Oauth: &resourcev1.OAuthCredential{}}
+	case *resourcev1.ServerCredential_OauthClientCredentials:
+		out.Kind = &resourcev1.ServerCredential_OauthClientCredentials{OauthClientCredentials: &resourcev1.OAuthClientCredentials{}}
+	case *resourcev1.ServerCredential_TokenExchange: // callers may have presented a token of the provider
+		out.Kind = &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
+			IdentityProvider: k.TokenExchange.GetIdentityProvider(), SubjectToken: k.TokenExchange.GetSubjectToken(),
+		}}
+	case *resourcev1.ServerCredential_CallerIdpToken:
+		out.Kind = &resourcev1.ServerCredential_CallerIdpToken{CallerIdpToken: &resourcev1.CallerIdpToken{}}
+	default:
+		return nil
+	}
+	return out
+}
+
+// withoutSecret takes out what is never stored, and never sent, whatever is stored (D-84).
+func withoutSecret(c *resourcev1.ServerCredential) {
+	switch k := c.GetKind().(type) {
+	case *resourcev1.ServerCredential_Oauth:
+		k.Oauth.ClientSecret = ""
+	case *resourcev1.ServerCredential_OauthClientCredentials:
+		k.OauthClientCredentials.ClientSecret = ""
+	case *resourcev1.ServerCredential_TokenExchange:
+		k.TokenExchange.ClientSecret = ""
+	}
+}
+
+// setVersion sets the version of a credential that Penstock makes: nodes and authservers compare it, and what a node keeps of
+// another version is of no use to it.
+func setVersion(c *resourcev1.ServerCredential) error {
+	switch c.GetKind().(type) {
+	case *resourcev1.ServerCredential_OauthClientCredentials, *resourcev1.ServerCredential_TokenExchange,
+		*resourcev1.ServerCredential_CallerIdpToken:
+	default:
+		c.Version = ""
+		return nil
+	}
+	c.Version = ""
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(body)
+	c.Version = "m_" + hex.EncodeToString(sum[:16])
+	return nil
+}
