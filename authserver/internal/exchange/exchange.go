@@ -34,8 +34,8 @@ const (
 	ReasonTarget = "UPSTREAM_TARGET_REFUSED"
 	// ReasonRefused: a policy there does not allow it.
 	ReasonRefused = "UPSTREAM_REFUSED"
-	// ReasonProvider: the identity provider is gone, is disabled, or keeps no tokens.
-	ReasonProvider = "UPSTREAM_PROVIDER_MISSING"
+	// ReasonProvider: the identity provider is gone or disabled.
+	ReasonProvider = "UPSTREAM_PROVIDER_UNKNOWN"
 	// ReasonUser: the person is gone or deactivated (Denied).
 	ReasonUser = "PRINCIPAL_UNKNOWN"
 	// ReasonNoDirectory: nothing was heard of a control plane yet (Unavailable).

@@ -70,9 +70,6 @@ func (x *Exchanger) obtain(ctx context.Context, j *job) (given, error) {
 // obtainKept gets an access token with what the caller's login left. A token that the identity provider refuses is renewed once, and
 // an identity assertion that is refused is replaced once (JAU-5, UP-7); then the person has to log in.
 func (x *Exchanger) obtainKept(ctx context.Context, j *job) (given, error) {
-	if j.provider.Kept == nil {
-		return given{}, refuse(ReasonProvider, "The identity provider %q keeps no tokens of logins: set its token_exchange.", j.provider.Title())
-	}
 	kind := j.how.Subject
 	for renewed, repeated := false, false; ; {
 		subject, err := x.c.Subjects.Token(ctx, j.user, j.provider, kind)

@@ -165,10 +165,6 @@ func TestTokenExchangeRefusals(t *testing.T) {
 			"provider disabled", func(w *world) { w.provider.Disabled = true }, pre, exchange.ReasonProvider,
 			`The identity provider "example" of the server "crm" is gone or disabled (token_exchange.identity_provider).`, 0,
 		},
-		{
-			"provider that keeps nothing", func(w *world) { w.provider.Kept = nil }, pre, exchange.ReasonProvider,
-			`The identity provider "example" keeps no tokens of logins: set its token_exchange.`, 0,
-		},
 		{"user deactivated", func(w *world) { w.gone = []string{"ada"} }, fault.Denied, exchange.ReasonUser, "The user is not there or is deactivated.", 0},
 		{
 			"client secret gone", func(w *world) { w.provider.SecretVersion = "v_gone" }, pre, oauthclient.ReasonClient,
