@@ -35,6 +35,8 @@ func (r resolver) Resolve(ctx context.Context, w credentialapi.Wanted) (vault.Se
 		return r.upstream.Resolve(ctx, w.Connection, w.Version, w.Refused)
 	case s.Made != w.Version:
 		return vault.Secret{}, time.Time{}, fault.New(fault.Unavailable, reasonBehind, "How the credential is got was changed a moment ago.").After(time.Second)
+	case s.Client != nil:
+		return r.upstream.ClientToken(ctx, s, w.Refused)
 	default:
 		return vault.Secret{}, time.Time{}, fault.New(fault.Unavailable, reasonKind, "This authserver does not know the kind of the credential: update it.")
 	}

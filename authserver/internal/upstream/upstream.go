@@ -80,9 +80,10 @@ type Config struct {
 
 // Upstream is the client. It is safe for concurrent use.
 type Upstream struct {
-	c       Config
-	issuer  string // without a slash at its end
-	renewed singleflight.Group
+	c        Config
+	issuer   string // without a slash at its end
+	renewed  singleflight.Group
+	services services // tokens of clients of its own
 }
 
 // New returns a client. It reads and starts nothing.
