@@ -137,7 +137,7 @@ func (x *Exchanger) atServer(ctx context.Context, j *job, e endpoint) (oauthclie
 	if id == "" {
 		id = j.provider.ClientID
 	}
-	if how.ClientID == "" || how.SecretVersion == "" {
+	if how.SecretVersion == "" {
 		return oauthclient.Identity{ID: id, Method: oauthclient.MethodNone}, nil
 	}
 	secret, err := x.secret(ctx, j.server.UID, how.SecretVersion, "The server %q has no client secret stored: set token_exchange.client_secret anew.", j.server.Name)

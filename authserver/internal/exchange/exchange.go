@@ -214,13 +214,12 @@ func (x *Exchanger) make(ctx context.Context, j *job) (*held, error) {
 	if err == nil {
 		err = x.record(ctx, j, actionExchanged, "ok", "")
 	}
-	if err == nil && !x.memory.unforgotten(j.user, began) {
-		err = fault.New(fault.Denied, ReasonUser, "The user's credentials were ended meanwhile.")
-	}
 	now := x.c.Now()
 	if err == nil {
 		h := &held{token: g.token, obtained: now, until: g.until(now)}
-		x.memory.put(j.key, h, began)
+		if !x.memory.put(j.key, h, began) {
+			return nil, fault.New(fault.Denied, ReasonUser, "The user's credentials were ended meanwhile.")
+		}
 		return h, nil
 	}
 	f := fault.From(err)

@@ -85,18 +85,12 @@ func (m *memory) began() uint64 {
 	return m.serial
 }
 
-// unforgotten reports whether a user was not forgotten since then.
-func (m *memory) unforgotten(user string, began uint64) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.ended[user].serial <= began
-}
-
-func (m *memory) put(k key, h *held, began uint64) {
+// put keeps what was made, unless its user was forgotten since it began to be made.
+func (m *memory) put(k key, h *held, began uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ended[k.user].serial > began {
-		return
+		return false
 	}
 	if len(m.held) >= maxHeld {
 		now := m.now()
@@ -106,6 +100,7 @@ func (m *memory) put(k key, h *held, began uint64) {
 		}
 	}
 	m.held[k] = h
+	return true
 }
 
 func (m *memory) forget(user string) {
