@@ -107,7 +107,7 @@ func newTownWith(t *testing.T, configure func(*Config), change ...func(state)) *
 	public, err := s.publicServer(w.a)
 	w.must(err)
 	api, err := credentialapi.New(credentialapi.Config{
-		Vault: v, Credentials: resolver{view: follows.follower.View, upstream: w.a.upstream}, Passwords: w.a, Issuer: w.a, Directory: follows.release(w.db), Links: w.a,
+		Vault: v, Credentials: resolver{view: follows.follower.View, upstream: w.a.upstream, subjects: w.a.subjects, exchanger: w.a.exchanger}, Passwords: w.a, Issuer: w.a, Directory: follows.release(w.db), Links: w.a,
 		Log: s.c.Telemetry.Log, Tracer: s.c.Telemetry.Tracer, Meter: s.c.Telemetry.Meter, Propagator: s.c.Telemetry.Propagator,
 	})
 	w.must(err)
