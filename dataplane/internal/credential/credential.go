@@ -179,7 +179,7 @@ func (w Wanted) key() key {
 //
 // The faults are Precondition CREDENTIAL_MISSING and CREDENTIAL_UNREADABLE, and Unavailable: AUTHSERVER_UNAVAILABLE when no
 // unexpired credential is at hand and the authserver cannot be reached, AUTHSERVER_REFUSED when it does not accept this
-// node.
+// node, CREDENTIAL_VERSION_UNKNOWN when it has been told for a second now to make the credential in another way.
 func (c *Client) Resolve(ctx context.Context, w Wanted) (*Credential, error) {
 	k := w.key()
 	return c.resolved(ctx, k, func(ctx context.Context) (*Credential, *flight, error) { return c.lookup(ctx, k, w.Subject) })
