@@ -33,6 +33,7 @@ const (
 // want is what a provider's token is for: never two people, servers or ways to get it (UP-9).
 type want struct {
 	user, provider, server string // uids
+	issuer, client         string // at which the person logged in
 	made                   string // version of the way to get it
 }
 
@@ -53,11 +54,19 @@ type gift struct {
 func (k *Keeper) Give(
 	ctx context.Context, user string, p *directory.Provider, s *directory.Server, refused bool,
 ) (vault.Secret, time.Time, error) {
-	w := want{user, p.UID, s.UID, s.Made}
+	if err := off(p); err != nil {
+		return vault.Secret{}, time.Time{}, err
+	}
+	w := want{user, p.UID, s.UID, p.Issuer, p.ClientID, s.Made}
 	g, ok := k.remembered(w)
 	if !ok || refused && k.c.Now().Sub(g.asked) >= forcedOnce {
-		key := strings.Join([]string{"give", w.user, w.provider, w.server, w.made}, " ")
-		v, err := k.once(ctx, key, func(ctx context.Context) (any, error) { return k.give(ctx, w, owner{user, p}, s.ProviderGive) })
+		key := strings.Join([]string{"give", w.user, w.provider, w.server, w.issuer, w.client, w.made}, " ")
+		v, err := k.once(ctx, key, func(ctx context.Context) (any, error) {
+			if next, ok := k.remembered(w); ok && next.asked.After(g.asked) { // by one who asked a moment before
+				return next, nil
+			}
+			return k.give(ctx, w, owner{user, p}, s.ProviderGive)
+		})
 		if err != nil {
 			return vault.Secret{}, time.Time{}, err
 		}
