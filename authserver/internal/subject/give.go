@@ -84,7 +84,7 @@ func (k *Keeper) Give(
 
 // give asks the provider. The refresh token is one process's at a time, over all authservers.
 func (k *Keeper) give(ctx context.Context, w want, o owner, how *directory.ProviderGive) (gift, error) {
-	g := gift{asked: k.c.Now()}
+	g, before := gift{asked: k.c.Now()}, k.ends()
 	never := func(*kept) bool { return false }
 	err := k.alone(ctx, o, errand{done: never, spare: never, ask: func(ctx context.Context, o owner, h vault.Held, l *kept) (err error) {
 		if l.Refresh == "" {
@@ -114,7 +114,11 @@ func (k *Keeper) give(ctx context.Context, w want, o owner, how *directory.Provi
 		}
 		g = gift{asked: g.asked, until: k.c.Now().Add(refusedFor), err: err}
 	}
-	k.remember(w, g)
+	if !k.remember(w, g, before) { // somebody's end came in between: what is given to somebody who is gone is given to nobody
+		if _, _, err := k.read(ctx, o); err != nil {
+			return gift{}, err
+		}
+	}
 	return g, nil
 }
 
@@ -169,9 +173,20 @@ func (k *Keeper) remembered(w want) (gift, bool) {
 	return g, ok && k.c.Now().Before(g.until)
 }
 
-func (k *Keeper) remember(w want, g gift) {
+// ends returns how often something was forgotten.
+func (k *Keeper) ends() uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.dropped
+}
+
+// remember remembers a token, and tells whether nothing was forgotten since that had been done a number of times.
+func (k *Keeper) remember(w want, g gift, before uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.dropped != before {
+		return false
+	}
 	if len(k.given) >= mostGiven {
 		now := k.c.Now()
 		maps.DeleteFunc(k.given, func(_ want, g gift) bool { return !now.Before(g.until) })
@@ -180,12 +195,14 @@ func (k *Keeper) remember(w want, g gift) {
 		clear(k.given) // asking again costs a request each
 	}
 	k.given[w] = g
+	return true
 }
 
 // drop forgets what tokens were given.
 func (k *Keeper) drop(which func(w want) bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.dropped++
 	maps.DeleteFunc(k.given, func(w want, _ gift) bool { return which(w) })
 }
 

@@ -80,8 +80,9 @@ type Keeper struct {
 	c       Config
 	renewed singleflight.Group
 
-	mu    sync.Mutex // guards given
-	given map[want]gift
+	mu      sync.Mutex // guards what follows
+	given   map[want]gift
+	dropped uint64 // how often something of it was forgotten
 }
 
 // New returns a keeper. It reads and starts nothing.
