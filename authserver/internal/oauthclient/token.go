@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,8 +51,13 @@ type Tokens struct {
 // Refusal is an error response of a token endpoint (RFC 6749 §5.2), as an error. What it means for a credential, and who can mend
 // it, only the caller knows.
 type Refusal struct {
-	Code   string // of [a-z_]; "unreadable" for anything else. temporarily_unavailable and server_error are none.
-	Claims string // claims challenge of Entra ID, for the next authorization request; empty: none. Never logged.
+	Code     string // of [a-z_]; "unreadable" for anything else. temporarily_unavailable and server_error are none.
+	Suberror string // of Entra ID, of [a-z_]; empty: none
+
+	// What the next authorization request is to ask for; zero values: nothing. Never logged.
+	Claims    string        // claims challenge of Entra ID
+	ACRValues string        // with insufficient_user_authentication (draft-ietf-oauth-identity-assertion-authz-grant, RFC 9470 §3)
+	MaxAge    time.Duration // likewise, in whole seconds; at least one, also where the person is to log in at once
 }
 
 // Error says the code and nothing else.
@@ -88,12 +94,11 @@ func (a Answer) tokens(asked time.Time, tokenType string) (Tokens, error) {
 		Scope   string  `json:"scope"`
 		Life    float64 `json:"expires_in"` // some servers send 3600.0
 		Error   string  `json:"error"`
-		Claims  string  `json:"claims"`
 	}
 	decoded := a.Decode(&said)
 	switch {
 	case a.Status != http.StatusOK || said.Error != "": // some answer 200 with an error
-		return Tokens{}, refusal(said.Error, said.Claims)
+		return Tokens{}, a.refusal(said.Error)
 	case decoded != nil:
 		return Tokens{}, fault.Newf(fault.Precondition, ReasonResponse, "The answer of the %s cannot be read.", TheToken).Because(decoded)
 	case !strings.EqualFold(said.Type, tokenType):
@@ -113,13 +118,33 @@ func (a Answer) tokens(asked time.Time, tokenType string) (Tokens, error) {
 	return t, nil
 }
 
-func refusal(code, claims string) error {
+// refusal reads what stands beside an error code, as far as it can be read.
+func (a Answer) refusal(code string) error {
 	r := &Refusal{Code: ErrorCode(code)}
-	if len(claims) <= maxClaims {
-		r.Claims = claims
-	}
 	if r.Code == "temporarily_unavailable" || r.Code == "server_error" {
 		return unreachable(TheToken, errors.New(r.Error()))
+	}
+	var said map[string]any
+	if a.Decode(&said) != nil {
+		return r
+	}
+	text := func(name string) string {
+		if value, _ := said[name].(string); len(value) <= maxClaims {
+			return value
+		}
+		return ""
+	}
+	r.Claims, r.ACRValues = text("claims"), text("acr_values")
+	if sub := text("suberror"); sub != "" {
+		r.Suberror = ErrorCode(sub)
+	}
+	age, there := said["max_age"].(float64)
+	if value := text("max_age"); value != "" { // RFC 9470 has it as a parameter of a header, so some send a string
+		parsed, err := strconv.ParseFloat(value, 64)
+		age, there = parsed, err == nil
+	}
+	if there && age >= 0 {
+		r.MaxAge = time.Duration(max(1, min(age, maxLife))) * time.Second
 	}
 	return r
 }

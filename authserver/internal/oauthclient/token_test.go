@@ -106,3 +106,25 @@ func TestClaimsChallenge(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What the next login has to prove, in whichever form it is said (draft-ietf-oauth-identity-assertion-authz-grant, RFC 9470 §3).
+func TestStepUp(t *testing.T) {
+	for _, tt := range []struct {
+		body string
+		want oauthclient.Refusal
+	}{
+		{`{"error":"insufficient_user_authentication","acr_values":"urn:mfa urn:hw","max_age":300}`, oauthclient.Refusal{ACRValues: "urn:mfa urn:hw", MaxAge: 5 * time.Minute}},
+		{`{"error":"insufficient_user_authentication","max_age":"300"}`, oauthclient.Refusal{MaxAge: 5 * time.Minute}},
+		{`{"error":"insufficient_user_authentication","max_age":0}`, oauthclient.Refusal{MaxAge: time.Second}},
+		{`{"error":"insufficient_user_authentication","max_age":-1}`, oauthclient.Refusal{}},
+		{`{"error":"insufficient_user_authentication","max_age":"canary","acr_values":["urn:mfa"]}`, oauthclient.Refusal{}},
+		{`{"error":"insufficient_user_authentication","suberror":"basic_action"}`, oauthclient.Refusal{Suberror: "basic_action"}},
+		{`{"error":"insufficient_user_authentication","suberror":"Canary 1"}`, oauthclient.Refusal{Suberror: "unreadable"}},
+	} {
+		_, err := ask(t, 400, tt.body, "")
+		tt.want.Code = "insufficient_user_authentication"
+		if got, ok := errors.AsType[*oauthclient.Refusal](err); !ok || *got != tt.want {
+			t.Errorf("%s: got %+v, want %+v", tt.body, got, tt.want)
+		}
+	}
+}

@@ -287,6 +287,10 @@ func TestProviderInUse(t *testing.T) {
 	if _, err := apply(o, "root", catalog.ApplyOptions{}, given("given"), provider("okta", keeping)); err != nil {
 		t.Error(err)
 	}
+	// And pruned in one, in the order in which they depend on each other.
+	if _, err := apply(o, "root", catalog.ApplyOptions{Prune: true}, &catalog.User{Meta: named(mail("root")), Role: catalog.RoleAdmin}); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestRollbackOfServiceAccount: a server that comes back has no secret; it is not refused for that, and its conditions say so.
@@ -332,6 +336,7 @@ func TestMadeDiscovery(t *testing.T) {
 		{"account, the organisation's", "account", "", "b", "", []catalog.Object{connection("a", "account", ownedBy("eng")), connection("b", "account", everybody())}},
 		{"account, none", "account", "", "", "precondition CREDENTIAL_MISSING", nil},
 		{"exchange, a person's", "exchanges", "", "b", "", []catalog.Object{connection("a", "exchanges", everybody()), connection("b", "exchanges", ownedBy("bob"))}},
+		{"exchange, of the person who asks", "exchanges", "", "r", "", []catalog.Object{connection("a", "exchanges", ownedBy("bob")), connection("r", "exchanges", ownedBy("root"))}},
 		{"exchange, nobody's", "exchanges", "", "", "precondition DISCOVERY_NEEDS_PERSON", []catalog.Object{connection("a", "exchanges", everybody())}},
 		{"exchange, nobody's asked for", "exchanges", "a", "", "precondition DISCOVERY_NEEDS_PERSON", []catalog.Object{connection("a", "exchanges", ownedBy("eng")), connection("b", "exchanges", ownedBy("bob"))}},
 		{"caller's token, asked for", "given", "b", "b", "", []catalog.Object{connection("a", "given", ownedBy("ada")), connection("b", "given", ownedBy("bob"))}},
