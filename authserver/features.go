@@ -6,6 +6,6 @@ package authserver
 // with a credential of another kind is not written while this authserver is connected.
 func features() []string {
 	return []string{
-		"upstream_oauth",
+		"upstream_oauth", "client_credentials", "token_exchange", "caller_idp_token",
 	}
 }
