@@ -103,7 +103,7 @@ type Client struct {
 	mu      sync.Mutex // guards what follows
 	entries map[key]*entry
 	flights map[key]*flight
-	links   map[linkKey]*linkFlight
+	links   map[LinkRequest]*linkFlight
 	serial  uint64 // of the last entry
 	ended   bool
 }
@@ -151,7 +151,7 @@ func New(c Config) (*Client, error) {
 	return &Client{
 		remote: remote, log: c.Log, now: c.Now, max: c.MaxEntries,
 		tracer: c.Tracer.Tracer(scope), lookups: lookups, seconds: seconds, outcomes: outcomes,
-		entries: make(map[key]*entry), flights: make(map[key]*flight), links: make(map[linkKey]*linkFlight),
+		entries: make(map[key]*entry), flights: make(map[key]*flight), links: make(map[LinkRequest]*linkFlight),
 	}, nil
 }
 
