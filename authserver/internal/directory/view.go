@@ -35,6 +35,7 @@ type View struct {
 type User struct {
 	compile.User
 	DisplayName string
+	EndTime     time.Time // when the user was last deactivated; zero: never
 }
 
 // Gateway is a gateway as far as tokens for it are concerned.

@@ -100,11 +100,25 @@ func (g *Grants) RevokeConsent(ctx context.Context, user, client, gateway string
 
 // RevokeUser ends everything that a user (uid) has: logins, grants, and all access tokens issued up to now.
 func (g *Grants) RevokeUser(ctx context.Context, user string) error {
+	return g.EndUser(ctx, user, time.Time{})
+}
+
+// EndUser is [Grants.RevokeUser] for somebody who was deactivated at a time, which is noted: what was ended once for that time is not
+// ended again, or the user would lose what came since. The zero time always ends it, and is not noted.
+func (g *Grants) EndUser(ctx context.Context, user string, at time.Time) error {
 	if user == "" {
 		return fault.New(fault.Bug, fault.ReasonInternal, "There is no user to revoke.")
 	}
 	return g.update(ctx, func(ctx context.Context, tx store.OAuthTx) error {
 		now := g.now()
+		if !at.IsZero() {
+			if done, err := tx.Ended(ctx, user); err != nil || !done.Before(at) {
+				return err
+			}
+			if err := tx.PutEnded(ctx, user, at); err != nil {
+				return err
+			}
+		}
 		if err := tx.DeleteLogins(ctx, user); err != nil {
 			return err
 		}

@@ -23,6 +23,7 @@ const (
 	theAuthz    = "authorization endpoint"
 	theToken    = "token endpoint"
 	theRegister = "registration endpoint"
+	theRevoke   = "revocation endpoint"
 )
 
 // probe asks a server for nothing: one that wants a token answers 401 and says where its metadata are (RFC 9728 §5.1).
@@ -39,6 +40,7 @@ type found struct {
 	Authorize    string   `json:"authorization_endpoint"`
 	Token        string   `json:"token_endpoint"`
 	Register     string   `json:"registration_endpoint"`
+	Revoke       string   `json:"revocation_endpoint"`
 	Methods      []string `json:"token_endpoint_auth_methods_supported"`
 	Challenges   []string `json:"code_challenge_methods_supported"`
 	Scopes       []string `json:"scopes_supported"`
