@@ -3,14 +3,14 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/directory"
+	"github.com/penstockhq/penstock/authserver/internal/oauthclient"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -79,7 +79,7 @@ func (u *Upstream) settle(ctx context.Context, h vault.Held, away map[string]err
 	if h.Unreadable || err != nil {
 		return u.drop(ctx, h)
 	}
-	err = away[g.issuer()]
+	err = away[g.at()]
 	if err == nil {
 		err = u.revokeGrant(ctx, g)
 	}
@@ -92,12 +92,15 @@ func (u *Upstream) settle(ctx context.Context, h vault.Held, away map[string]err
 		u.c.Log.WarnContext(ctx, "ended grant not revoked", slog.String(obs.AttrServer, g.Server), obs.Fault(err))
 	}
 	if again := fault.KindOf(err); (again == fault.Unavailable || again == fault.Timeout) && u.c.Now().Sub(h.Created()) < revokeLife {
-		away[g.issuer()] = err
+		away[g.at()] = err
 		return nil
 	}
 	u.Record(ctx, e)
 	return u.drop(ctx, h)
 }
+
+// at is what is away when the authorization server of a grant is.
+func (g *grant) at() string { return cmp.Or(g.Issuer, g.Token) }
 
 func (u *Upstream) drop(ctx context.Context, h vault.Held) error {
 	_, err := u.c.Vault.Delete(ctx, h.Connection())
@@ -123,26 +126,29 @@ func (u *Upstream) revokeGrant(ctx context.Context, g *grant) error {
 	if err != nil {
 		return err
 	}
-	f, err := u.serverMetadata(ctx, g.Issuer)
+	f, err := u.ask().Server(ctx, g.Issuer)
 	if err != nil {
 		return err
 	}
 	if f.Revoke == "" {
 		return refuse(ReasonNoRevocation, "The authorization server %s has no revocation endpoint.", g.Issuer)
 	}
-	if err := u.secure(theRevoke, g.Issuer, f.Revoke); err != nil {
-		return err
+	q := oauthclient.Revocation{
+		Endpoint: f.Revoke, Issuer: g.Issuer, Algorithms: f.Algorithms,
+		Identity: oauthclient.Identity{ID: g.Client.ID, Method: g.Client.Method, Secret: secret},
 	}
 	if g.Refresh != "" {
-		if err := u.revokeToken(ctx, g, f.Revoke, secret, "refresh_token", g.Refresh); err != nil {
+		q.Hint, q.Token = oauthclient.HintRefresh, obs.Secret(g.Refresh)
+		if err := u.refusedRevocation(g, u.ask().Revoke(ctx, q)); err != nil {
 			return err
 		}
 	}
 	if g.Access == "" || !g.Expires.IsZero() && !u.c.Now().Before(g.Expires) {
 		return nil
 	}
-	err = u.revokeToken(ctx, g, f.Revoke, secret, "access_token", g.Access)
-	if g.Refresh != "" && err != nil && fault.KindOf(err) != fault.Unavailable {
+	q.Hint, q.Token = oauthclient.HintAccess, obs.Secret(g.Access)
+	err = u.refusedRevocation(g, u.ask().Revoke(ctx, q))
+	if g.Refresh != "" && fault.KindOf(err) != fault.Unavailable {
 		return nil // gone with the refresh token, or of a kind that cannot be revoked (RFC 7009 §2.2.1)
 	}
 	return err
@@ -151,29 +157,21 @@ func (u *Upstream) revokeGrant(ctx context.Context, g *grant) error {
 // revoker returns the secret of the client that a grant was given to.
 func (u *Upstream) revoker(ctx context.Context, g *grant) (obs.Secret, error) {
 	s := u.server(g)
-	if g.Client.Source == clientConfigured && g.Client.Method != methodNone && (s.OAuth == nil || s.OAuth.ClientID != g.Client.ID) {
+	if g.Client.Source == clientConfigured && g.Client.Method != oauthclient.MethodNone && (s.OAuth == nil || s.OAuth.ClientID != g.Client.ID) {
 		return "", refuse(ReasonClient, "The client at %s that the grant was given to is not configured any more.", g.Issuer)
 	}
 	return u.secretOf(ctx, s, g.Issuer, g.Client)
 }
 
-// revokeToken sends a revocation request (RFC 7009 §2.1).
-func (u *Upstream) revokeToken(ctx context.Context, g *grant, at string, secret obs.Secret, hint, token string) error {
-	body, header := g.Client.form(url.Values{"token": {token}, "token_type_hint": {hint}}, secret)
-	a, err := post(ctx, u.c.Egress, theRevoke, at, formType, body, header)
-	if err != nil {
+// refusedRevocation makes a fault of an error of a revocation endpoint.
+func (u *Upstream) refusedRevocation(g *grant, err error) error {
+	refusal, ok := errors.AsType[*oauthclient.Refusal](err)
+	switch {
+	case !ok:
 		return err
+	case refusal.Code == "invalid_client" || refusal.Code == "unauthorized_client":
+		return fault.Newf(fault.Precondition, ReasonClient, "The authorization server of %q does not take Penstock's client.", g.Server).Because(refusal)
+	default:
+		return fault.Newf(fault.Precondition, ReasonResponse, "The %s of %q refuses the request.", oauthclient.TheRevocation, g.Server).Because(refusal)
 	}
-	if a.status == http.StatusOK || a.status == http.StatusNoContent {
-		return nil // also for a token that is over already
-	}
-	var said struct {
-		Error string `json:"error"`
-	}
-	_ = a.decode(&said) // an answer without a code is one, too
-	cause := errors.New("error is " + errorCode(said.Error))
-	if said.Error == "invalid_client" || said.Error == "unauthorized_client" || a.status == http.StatusUnauthorized {
-		return fault.Newf(fault.Precondition, ReasonClient, "The authorization server of %q does not take Penstock's client.", g.Server).Because(cause)
-	}
-	return fault.Newf(fault.Precondition, ReasonResponse, "The %s of %q refuses the request.", theRevoke, g.Server).Because(cause)
 }
