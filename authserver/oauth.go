@@ -214,7 +214,7 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 	a.login, err = login.New(login.Config{
 		Issuer: s.c.Issuer, Store: db, View: view, Directory: l, Secrets: v, Destinations: a, HTTP: guarded(policy),
 		Await: l.await, LocalUsers: s.c.Login.LocalUsers, Log: s.c.Telemetry.Log,
-		Delay: limit.NewSharedDelay(s.shared, nil), LogOut: a.grants.LogOut,
+		Delay: limit.NewSharedDelay(s.shared, nil), LogOut: a.grants.LogOut, LogOutSession: a.grants.LogOutSession,
 	})
 	if err != nil {
 		return err

@@ -185,6 +185,41 @@ func (g *Grants) LogOut(ctx context.Context, user, provider, jti string, end tim
 	})
 }
 
+// LogOutSession is [Grants.LogOut] where the logout token names a session at the provider and nobody (OpenID Connect Back-Channel
+// Logout 1.0 §2.4): exactly the logins that came from it end, and the grants that rest on them.
+func (g *Grants) LogOutSession(ctx context.Context, provider, session, jti string, end time.Time) error {
+	if provider == "" || session == "" {
+		return fault.New(fault.Bug, fault.ReasonInternal, "There is no session to end.")
+	}
+	return g.update(ctx, func(ctx context.Context, tx store.OAuthTx) error {
+		fresh, err := tx.UseJTI(ctx, logoutTokens+provider, jti, end)
+		if err != nil || !fresh {
+			return err
+		}
+		users, err := tx.DeleteSession(ctx, provider, session)
+		if err != nil {
+			return err
+		}
+		list, err := tx.SessionGrants(ctx, provider, session, g.now())
+		if err != nil {
+			return err
+		}
+		for _, grant := range list {
+			if err := g.end(ctx, tx, grant, "provider_logout"); err != nil {
+				return err
+			}
+		}
+		for _, user := range users {
+			e := reqctx.Event(ctx, "login.ended", "ok")
+			e.ActorType, e.Actor, e.Target, e.Reason = "identity_provider", provider, user, "provider_logout"
+			if err := tx.Record(ctx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // end revokes a grant and records it, if it was good.
 func (g *Grants) end(ctx context.Context, tx store.OAuthTx, grant store.Grant, why string) error {
 	revoked, err := g.revoke(ctx, tx, grant.ID)

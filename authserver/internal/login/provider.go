@@ -199,7 +199,7 @@ func (l *Login) finish(
 	if err != nil {
 		return store.Login{}, err
 	}
-	n := store.Login{Provider: idp.Name, AMR: account.AMR}
+	n := store.Login{Provider: idp.Name, Session: account.Session, AMR: account.AMR}
 	if past := account.AuthTime; !past.IsZero() && past.Before(a.Time.Add(-time.Minute)) {
 		if a.Again {
 			return store.Login{}, fault.New(fault.Denied, ReasonFresh, "The identity provider did not ask who you are.")

@@ -85,6 +85,7 @@ type Account struct {
 	GroupsKnown   bool // Groups is all of them, be it none
 	AMR           []string
 	AuthTime      time.Time // zero if the provider did not say
+	Session       string    // sid of the ID token; empty: the provider names none
 }
 
 // AuthURL returns where the browser goes to log in: the authorization endpoint with code, PKCE (S256), state and nonce.
