@@ -135,6 +135,7 @@ func (s *Server) open(ctx context.Context, db *sqlstore.Store, v *vault.Vault, l
 		{Name: "revocations", Run: revocations.Run},
 		{Name: "leavers", Run: leaving.run},
 		{Name: "upstream revocations", Run: a.upstream.Revoke},
+		{Name: "security events", Run: a.signals.Run},
 		{Name: "signing keys", Run: a.keys.Run},
 		{Name: "store upkeep", Run: tidy.run},
 		{Name: "vault upkeep", Run: v.Run},

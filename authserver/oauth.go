@@ -31,6 +31,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/revoke"
 	"github.com/penstockhq/penstock/authserver/internal/router"
 	"github.com/penstockhq/penstock/authserver/internal/scim"
+	"github.com/penstockhq/penstock/authserver/internal/signals"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/tokens"
 	"github.com/penstockhq/penstock/authserver/internal/upstream"
@@ -77,6 +78,7 @@ type authorization struct {
 	connect   *connect.Handler
 	upstream  *upstream.Upstream
 	scim      *scim.Handler
+	signals   *signals.Receiver
 }
 
 // Documents implements credentialapi.Issuer.
@@ -142,7 +144,7 @@ func (s *Server) openAuthorization(db store.Store, v *vault.Vault, l *link) (a *
 		return nil, err
 	}
 	view := l.follower.View
-	return a, errors.Join(s.openClients(a, db, view), s.openTokens(a, db, view), s.openPeople(a, db, v, l), s.openProvisioning(a, db, l))
+	return a, errors.Join(s.openClients(a, db, view), s.openTokens(a, db, view), s.openPeople(a, db, v, l), s.openProvisioning(a, db, v, l))
 }
 
 // openClients makes what finds, registers and authenticates clients.
@@ -251,12 +253,20 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 	return err
 }
 
-// openProvisioning makes what takes users and groups from identity providers.
-func (s *Server) openProvisioning(a *authorization, db store.OAuth, l *link) (err error) {
+// openProvisioning makes what takes users, groups and security events from identity providers.
+func (s *Server) openProvisioning(a *authorization, db store.OAuth, v *vault.Vault, l *link) (err error) {
 	a.scim, err = scim.New(scim.Config{
 		Issuer: s.c.Issuer, View: l.follower.View, Directory: l, Await: l.await, RevokeUser: func(ctx context.Context, user string) error {
 			return a.grants.RevokeUser(ctx, user)
 		}, Store: db, Limiter: a.limiter, Log: s.c.Telemetry.Log,
+	})
+	if err != nil {
+		return err
+	}
+	policy, _ := s.c.Egress.policy() // Validate has read it
+	a.signals, err = signals.New(signals.Config{
+		Issuer: s.c.Issuer, View: l.follower.View, Directory: l, Await: l.await, Sessions: a.grants, Secrets: v, Store: db, Limiter: a.limiter,
+		Egress: policy, Log: s.c.Telemetry.Log, Meter: s.c.Telemetry.Meter,
 	})
 	return err
 }
@@ -304,6 +314,7 @@ func (a *authorization) routes() []router.Route {
 		{Methods: "GET", Path: upstream.CallbackPath, Handler: f(a.connect.Callback), Page: true, Bucket: limit.Connect},
 		{Methods: "GET", Path: upstream.DocumentPath, Handler: a.upstream, CORS: true},
 		{Methods: "GET", Path: "/{$}", Handler: f(a.account.Home), Page: true},
+		{Methods: "POST", Path: signals.Path, Handler: a.signals, MaxBody: maxPosted}, // no bucket, as SCIM
 		// No bucket: the handler takes from it and refuses in SCIM's own form, and long bodies likewise.
 		{Methods: "GET, POST, PUT, PATCH, DELETE", Path: scim.Prefix, Handler: a.scim, MaxBody: maxProvisioned},
 		{Methods: "GET", Path: "/assets/", Handler: pages.Assets(), Page: true},

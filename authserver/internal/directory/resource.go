@@ -114,6 +114,16 @@ func makeProvider(r *resourcev1.IdentityProvider) *Provider {
 		UID: r.GetUid(), Name: r.GetName(), DisplayName: r.GetDisplayName(), Issuer: r.GetIssuer(), ClientID: r.GetClientId(),
 		SecretVersion: r.GetSecretVersion(), Scopes: r.GetScopes(), GroupsClaim: r.GetGroupsClaim(), MapsGroups: len(r.GetGroupMappings()) > 0,
 		RequiredClaims: r.GetRequiredClaims(), Disabled: r.GetDisabled(), IDJAG: makeTrust(r.GetIdJag()),
+		TrustsEmail: r.GetTrustedEmailAddresses(), EmailDomains: r.GetEmailDomains(),
+	}
+	if s := r.GetSharedSignals(); s != nil {
+		p.Signals = &Signals{
+			Issuer: s.GetIssuer(), Audience: s.GetAudience(), JWKSURI: s.GetJwksUri(), PollEndpoint: s.GetPollEndpoint(),
+			PollTokenVersion: s.GetPollTokenVersion(),
+		}
+		if p.Signals.Issuer == "" {
+			p.Signals.Issuer = p.Issuer
+		}
 	}
 	for _, hash := range r.GetScimTokenSha256() {
 		if len(hash) == len([32]byte{}) {

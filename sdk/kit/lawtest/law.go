@@ -195,6 +195,7 @@ func houses() map[string]house {
 				"connect":       {"upstream", "vault"}, // the protocol behind a connect page; and what is typed on one
 				"upstream":      {"vault"},
 				"exchange":      {"vault"},
+				"signals":       {"vault"}, // the token for a poll endpoint
 			},
 		},
 	}
