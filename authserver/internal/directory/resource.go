@@ -56,7 +56,7 @@ func (v *View) put(k node.Key, r *distributionv1.Resource, before *View) error {
 func (v *View) putUser(r *resourcev1.User) {
 	u := &User{User: *compile.MakeUser(r), DisplayName: r.GetDisplayName()}
 	if r.GetEndTime() != nil {
-		u.EndTime = r.GetEndTime().AsTime()
+		u.EndTime = r.GetEndTime().AsTime().Truncate(time.Microsecond) // as the store keeps it
 	}
 	v.users[u.UID], v.names[u.Name] = u, u
 	for _, i := range u.Identities {

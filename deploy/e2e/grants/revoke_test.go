@@ -4,7 +4,9 @@ package grants
 
 import (
 	"context"
+	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,4 +87,67 @@ func TestGrantRevoked(t *testing.T) {
 			h.noSecrets(t, append(append(links, as.secret, as.login, h.password), as.secrets...))
 		})
 	}
+}
+
+// TestBackWhileAway is SC-2 and UP-11 for somebody who was deactivated and activated again while no authserver ran: what Ada had
+// before ends all the same, at the start, and what she gets then stays.
+func TestBackWhileAway(t *testing.T) {
+	h := newHouse(t)
+	as := newProvider(t, h.issuer+"/upstream/callback/tasks")
+	p := newPlane(as.mcp, &resourcev1.OAuthCredential{
+		ClientId: clientID, SecretVersion: h.secretOf(t, as.secret), Scopes: []string{"openid", "offline_access"},
+	})
+	address := h.listener.Addr().String()
+	b := newBrowser(t)
+	loggedIn := func() bool { return strings.Contains(b.get(h.issuer+"/account"), "Log out") }
+	logIn := func() {
+		b.post(h.issuer, b.get(h.issuer+"/login"), "/login/password", "email", adaName, "password", h.password)
+		if !loggedIn() {
+			t.Fatal("Ada cannot log in")
+		}
+	}
+	version, header := "", ""
+	t.Run("before", func(t *testing.T) { // the authserver ends with it
+		one := h.start(t, "one", p)
+		h.connect(t, one, as)
+		version = p.version(t)
+		header = resolve(t, one, version, false)
+		logIn()
+	})
+	now := time.Now()
+	for _, deactivated := range []bool{true, false} {
+		p.change("user", adaName, &distributionv1.Resource{Body: &distributionv1.Resource_User{
+			User: &resourcev1.User{Name: adaName, Uid: adaUID, EndTime: timestamppb.New(now), Deactivated: deactivated},
+		}})
+	}
+	t.Run("after", func(t *testing.T) {
+		var err error
+		h.listener, err = new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+		must(t, err)
+		one := h.start(t, "one", p)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for end := time.After(within); ; {
+			reason, in, good := refusal(t, one, version, false), loggedIn(), as.takes(t, header)
+			if reason == "CREDENTIAL_MISSING" && !in && !good {
+				break
+			}
+			select {
+			case <-tick.C:
+			case <-end:
+				t.Fatalf("refused as %q, logged in: %t, the upstream token is good: %t", reason, in, good)
+			}
+		}
+		logIn()
+		h.connect(t, one, as)
+	})
+	t.Run("once more", func(t *testing.T) { // it was ended once
+		var err error
+		h.listener, err = new(net.ListenConfig).Listen(t.Context(), "tcp", address)
+		must(t, err)
+		one := h.start(t, "one", p)
+		if !as.takes(t, resolve(t, one, p.version(t), false)) || !loggedIn() {
+			t.Error("what she got since is gone")
+		}
+	})
 }

@@ -148,6 +148,7 @@ type house struct {
 	listener net.Listener
 	log      *log
 	password string // of Ada's at Penstock
+	known    bool   // it was set
 
 	controlPlane credentialv1connect.CredentialServiceClient // as the last authserver sees one
 }
@@ -204,8 +205,13 @@ func (h *house) start(t *testing.T, name string, p *plane) credentialv1connect.C
 	h.controlPlane = credentialv1connect.NewCredentialServiceClient(s.Local(ident.RoleControlPlane), authserver.LocalURL)
 	wait, done := context.WithTimeout(t.Context(), within)
 	defer done()
-	_, err = h.controlPlane.SetPassword(wait, &credentialv1.SetPasswordRequest{UserUid: adaUID, Password: h.password})
+	_, err = h.controlPlane.DeleteSecrets(wait, &credentialv1.DeleteSecretsRequest{ConnectionUid: "nothing"}) // it is there
 	must(t, err)
+	if !h.known { // once: a new password ends logins
+		_, err = h.controlPlane.SetPassword(wait, &credentialv1.SetPasswordRequest{UserUid: adaUID, Password: h.password})
+		must(t, err)
+		h.known = true
+	}
 	return credentialv1connect.NewCredentialServiceClient(s.Local(ident.RoleNode), authserver.LocalURL)
 }
 
