@@ -52,7 +52,7 @@ func TestKept(t *testing.T) {
 				tt.change(&k)
 			}
 			next := newWorld(t, func(c *Config) { c.Last = &k })
-			next.clock.pass(tt.pass)
+			next.pass(tt.pass)
 			for kid, algorithms := range map[string]string{"ec": "ES256", "rsa": "RS256 RS512 PS384", "ps": "PS256", "ed": "EdDSA"} {
 				for algorithm := range strings.FieldsSeq(algorithms) {
 					key, loaded := next.find(kid, algorithm)
