@@ -102,7 +102,7 @@ func newTown(t *testing.T, change ...func(state)) *town {
 	public, err := s.publicServer(w.a)
 	w.must(err)
 	api, err := credentialapi.New(credentialapi.Config{
-		Vault: endingVault{v, w.a.upstream}, Credentials: resolver{view: follows.follower.View, upstream: w.a.upstream}, Passwords: w.a, Issuer: w.a, Directory: follows.release(w.db), Links: w.a,
+		Vault: endingVault{v, w.a.upstream}, Credentials: resolver{view: follows.follower.View, upstream: w.a.upstream, subjects: w.a.subjects}, Passwords: w.a, Issuer: w.a, Directory: follows.release(w.db), Links: w.a,
 		Log: s.c.Telemetry.Log, Tracer: s.c.Telemetry.Tracer, Meter: s.c.Telemetry.Meter, Propagator: s.c.Telemetry.Propagator,
 	})
 	w.must(err)

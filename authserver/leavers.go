@@ -61,6 +61,9 @@ type ending struct {
 	upstream interface {
 		End(ctx context.Context, connection string) (int, error)
 	}
+	subjects interface {
+		End(ctx context.Context, user string) error
+	}
 	grants interface {
 		EndUser(ctx context.Context, user string, at time.Time) error
 	}
@@ -78,6 +81,9 @@ func (e ending) end(ctx context.Context, left directory.Left) error {
 		if _, err := e.upstream.End(ctx, c); err != nil {
 			return fmt.Errorf("end the connection %s: %w", c, err)
 		}
+	}
+	if err := e.subjects.End(ctx, left.User); err != nil {
+		return err
 	}
 	return e.grants.EndUser(ctx, left.User, left.At)
 }

@@ -173,7 +173,7 @@ func TestEnding(t *testing.T) {
 		_, err := w.db.Login(t.Context(), sha256.Sum256([]byte("ada")))
 		return err == nil
 	}
-	e := ending{state: f.State, ended: w.db.Ended, upstream: w.a.upstream, grants: w.a.grants}
+	e := ending{state: f.State, ended: w.db.Ended, upstream: w.a.upstream, subjects: w.a.subjects, grants: w.a.grants}
 	at := time.Now().UTC().Truncate(time.Microsecond)
 	for _, tt := range []struct {
 		name string

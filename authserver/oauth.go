@@ -33,6 +33,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/scim"
 	"github.com/penstockhq/penstock/authserver/internal/signals"
 	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/authserver/internal/subject"
 	"github.com/penstockhq/penstock/authserver/internal/tokens"
 	"github.com/penstockhq/penstock/authserver/internal/upstream"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
@@ -77,6 +78,7 @@ type authorization struct {
 	account   *account.Handler
 	connect   *connect.Handler
 	upstream  *upstream.Upstream
+	subjects  *subject.Keeper
 	scim      *scim.Handler
 	signals   *signals.Receiver
 }
@@ -213,8 +215,13 @@ func (s *Server) openTokens(a *authorization, db store.OAuth, view func() *direc
 func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l *link) (err error) {
 	view := l.follower.View
 	policy, _ := s.c.Egress.policy() // Validate has read it
+	a.subjects, err = subject.New(subject.Config{View: view, Vault: v, Audit: db, Providers: a, Log: s.c.Telemetry.Log})
+	if err != nil {
+		return err
+	}
 	a.login, err = login.New(login.Config{
 		Issuer: s.c.Issuer, Store: db, View: view, Directory: l, Secrets: v, Destinations: a, HTTP: guarded(policy),
+		Subjects: a.subjects, Returned: a.returned,
 		Await: l.await, LocalUsers: s.c.Login.LocalUsers, Log: s.c.Telemetry.Log,
 		Delay: limit.NewSharedDelay(s.shared, nil), LogOut: a.grants.LogOut, LogOutSession: a.grants.LogOutSession,
 	})
@@ -248,7 +255,7 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 		return err
 	}
 	a.connect, err = connect.New(connect.Config{
-		Issuer: s.c.Issuer, Store: db, View: view, Logins: a.login, Installer: l, Vault: v, Upstream: a.upstream, Log: s.c.Telemetry.Log,
+		Issuer: s.c.Issuer, Store: db, View: view, Logins: a.login, Installer: l, Vault: v, Upstream: a.upstream, Subjects: a.subjects, Log: s.c.Telemetry.Log,
 	})
 	return err
 }
@@ -256,16 +263,14 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 // openProvisioning makes what takes users, groups and security events from identity providers.
 func (s *Server) openProvisioning(a *authorization, db store.OAuth, v *vault.Vault, l *link) (err error) {
 	a.scim, err = scim.New(scim.Config{
-		Issuer: s.c.Issuer, View: l.follower.View, Directory: l, Await: l.await, RevokeUser: func(ctx context.Context, user string) error {
-			return a.grants.RevokeUser(ctx, user)
-		}, Store: db, Limiter: a.limiter, Log: s.c.Telemetry.Log,
+		Issuer: s.c.Issuer, View: l.follower.View, Directory: l, Await: l.await, RevokeUser: a.endUser, Store: db, Limiter: a.limiter, Log: s.c.Telemetry.Log,
 	})
 	if err != nil {
 		return err
 	}
 	policy, _ := s.c.Egress.policy() // Validate has read it
 	a.signals, err = signals.New(signals.Config{
-		Issuer: s.c.Issuer, View: l.follower.View, Directory: l, Await: l.await, Sessions: a.grants, Secrets: v, Store: db, Limiter: a.limiter,
+		Issuer: s.c.Issuer, View: l.follower.View, Directory: l, Await: l.await, Sessions: sessions{a.grants, a}, Secrets: v, Store: db, Limiter: a.limiter,
 		Egress: policy, Log: s.c.Telemetry.Log, Meter: s.c.Telemetry.Meter,
 	})
 	return err

@@ -42,7 +42,7 @@ func TestGrantRevoked(t *testing.T) {
 			h := newHouse(t)
 			as := newProvider(t, h.issuer+"/upstream/callback/tasks")
 			p := newPlane(as.mcp, &resourcev1.OAuthCredential{
-				ClientId: clientID, SecretVersion: h.secretOf(t, as.secret), Scopes: []string{"openid", "offline_access"},
+				ClientId: clientID, SecretVersion: h.secretOf(t, serverUID, as.secret), Scopes: []string{"openid", "offline_access"},
 			})
 			one, two := h.start(t, "one", p), h.start(t, "two", p)
 			links := []string{h.connect(t, one, as)}
@@ -95,7 +95,7 @@ func TestBackWhileAway(t *testing.T) {
 	h := newHouse(t)
 	as := newProvider(t, h.issuer+"/upstream/callback/tasks")
 	p := newPlane(as.mcp, &resourcev1.OAuthCredential{
-		ClientId: clientID, SecretVersion: h.secretOf(t, as.secret), Scopes: []string{"openid", "offline_access"},
+		ClientId: clientID, SecretVersion: h.secretOf(t, serverUID, as.secret), Scopes: []string{"openid", "offline_access"},
 	})
 	address := h.listener.Addr().String()
 	b := newBrowser(t)

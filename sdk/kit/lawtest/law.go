@@ -194,6 +194,7 @@ func houses() map[string]house {
 				"credentialapi": {"vault"},
 				"connect":       {"upstream", "vault"}, // the protocol behind a connect page; and what is typed on one
 				"upstream":      {"vault"},
+				"subject":       {"login", "vault"}, // what federated logins leave
 				"exchange":      {"vault"},
 				"signals":       {"vault"}, // the token for a poll endpoint
 			},
