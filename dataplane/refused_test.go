@@ -38,7 +38,7 @@ type grants struct {
 
 	mu      sync.Mutex
 	asked   []string
-	scope   string // of the last link
+	scope   string // of the last link, with the credential that was good for less
 	token   string
 	renewed string // what token becomes
 	fail    error  // of a renewal
@@ -63,7 +63,7 @@ func (g *grants) Resolve(_ context.Context, m *credentialv1.ResolveRequest) (*cr
 func (g *grants) CreateConnectLink(_ context.Context, m *credentialv1.CreateConnectLinkRequest) (*credentialv1.CreateConnectLinkResponse, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.scope = m.GetScope()
+	g.scope = strings.TrimSpace(m.GetScope() + " " + m.GetConnectionUid() + " " + m.GetVersion())
 	return &credentialv1.CreateConnectLinkResponse{Url: "https://auth.example.com/connect/x"}, nil
 }
 
@@ -173,7 +173,7 @@ func TestRefusedByUpstream(t *testing.T) {
 						t.Errorf("got %s, want %s", text, want)
 					}
 				}
-				if wanted := map[int]string{http.StatusForbidden: "repo"}[tc.challenge]; g.scope != wanted {
+				if wanted := map[int]string{http.StatusForbidden: fmt.Sprint("repo c-own ", version)}[tc.challenge]; g.scope != wanted {
 					t.Errorf("the link is for the scope %q, want %q", g.scope, wanted)
 				}
 				if !slices.Equal(sent, tc.sent) || len(g.asked) != tc.asked {

@@ -11,6 +11,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/credential"
 	"github.com/penstockhq/penstock/dataplane/internal/discover"
+	"github.com/penstockhq/penstock/dataplane/internal/dispatch"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
@@ -52,8 +53,10 @@ func credentialOf(c *credential.Credential, o *call.Outbound) call.Credential {
 }
 
 // Link implements dispatch.Links.
-func (r router) Link(ctx context.Context, p ident.Principal, server, gateway, scope string) (url string, err error) {
-	return r.credentials.Link(ctx, credential.LinkRequest{User: p.UID, Server: server, Client: p.ClientID, Gateway: gateway, Scope: scope})
+func (r router) Link(ctx context.Context, p ident.Principal, w dispatch.Wanted) (url string, err error) {
+	return r.credentials.Link(ctx, credential.LinkRequest{
+		User: p.UID, Server: w.Server, Client: p.ClientID, Gateway: w.Gateway, Scope: w.Scope, Connection: w.Connection, Version: w.Version,
+	})
 }
 
 // Call implements bridge.Upstream. A request whose credential the server refuses did not run: it is sent once more with one that

@@ -68,6 +68,8 @@ type Vault interface {
 type Upstream interface {
 	// Begin returns where a person goes, and by what her answer is judged.
 	Begin(ctx context.Context, s *directory.Server, d upstream.Departure) (upstream.Journey, string, error)
+	// Asked returns which scopes a grant was asked for with, none if that is not known.
+	Asked(ctx context.Context, connection, version string) []string
 	// Finish redeems a code for a grant.
 	Finish(ctx context.Context, s *directory.Server, j upstream.Journey, code, verifier string) (vault.Secret, error)
 }

@@ -48,6 +48,8 @@ type Request struct {
 	Gateway string // name of the gateway that the call came to
 	Node    string // SPIFFE ID of the node that asks
 	Scope   string // scopes that the server wants besides those that it wants of everybody, with a space between; empty: none
+
+	Connection, Version string // uid and reference of the credential that was refused for its scope; empty without Scope
 }
 
 // Create makes a link and returns its URL, "<issuer>/connect/<22 characters>", and its end, ten minutes later (EL-4, EL-5).
@@ -71,6 +73,10 @@ func (h *Handler) Create(ctx context.Context, r Request) (url string, expires ti
 	case !server.Connectable():
 		return "", time.Time{}, notConnectable(r.Server)
 	}
+	scope := r.Scope
+	if c, who := view.Connection(r.Connection), view.User(r.User); scope != "" && c != nil && who != nil && c.Server == r.Server && c.Owner == who.Name {
+		scope = strings.Join(append(h.c.Upstream.Asked(ctx, r.Connection, r.Version), scope), " ")
+	}
 	id, hash := mint()
 	now := h.now()
 	l := store.ConnectLink{
@@ -89,7 +95,7 @@ func (h *Handler) Create(ctx context.Context, r Request) (url string, expires ti
 				"The person has %d open links for the server %q: one of them can be used, or wait until they are over.", mostOpen, r.Server).After(time.Minute)
 		}
 		if r.Scope != "" {
-			t := store.Ticket{Kind: scopeKind, Hash: hash, Data: []byte(r.Scope), ExpireTime: l.ExpireTime}
+			t := store.Ticket{Kind: scopeKind, Hash: hash, Data: []byte(scope), ExpireTime: l.ExpireTime}
 			if err := tx.PutTicket(ctx, t); err != nil {
 				return err
 			}

@@ -197,21 +197,42 @@ func TestCallbackRefusals(t *testing.T) {
 	}
 }
 
-// UP-8: a link that a server's refusal of a call led to asks for what the server wants besides.
+// UP-8: a link that a server's refusal of a call led to asks for what the server wants besides, and for all that the grant before was
+// asked for with, if that is this person's for this server (MCP 2026-07-28 basic/authorization, step-up).
 func TestDepartForMore(t *testing.T) {
 	w := newWorld(t)
-	for scope, want := range map[string]string{"": "read write offline_access", "admin:x write": "read write offline_access admin:x"} {
-		path := w.linkOf(connect.Request{User: "u-ada", Server: "jira", Gateway: "eng", Node: "spiffe://x/node/n", Scope: scope})
-		b := w.browser("u-ada")
-		rec := b.send(http.MethodPost, path, b.filled(b.want(b.user, http.MethodGet, path, nil, 200, "Connect Jira")))
-		m := regexp.MustCompile(`href="(http[^"]+/authorize[^"]+)"`).FindStringSubmatch(rec.Body.String())
-		if m == nil {
-			t.Fatalf("no way to the authorization server: %d %s", rec.Code, rec.Body)
+	const everybody = "read write offline_access"
+	asked := func(r connect.Request, scope string) string {
+		t.Helper()
+		r.Gateway, r.Node, r.Scope = "eng", "spiffe://x/node/n", scope
+		path := w.linkOf(r)
+		b := w.browser(r.User)
+		back := b.away(path)
+		if rec := b.send(http.MethodGet, back, nil); rec.Code != 200 {
+			t.Fatalf("callback: %d %s", rec.Code, rec.Body)
 		}
-		to, err := url.Parse(html.UnescapeString(m[1]))
-		w.must(err)
-		if got := to.Query().Get("scope"); got != want {
-			t.Errorf("asked for %q, want %q", got, want)
+		return w.fake.Scope()
+	}
+	ada := connect.Request{User: "u-ada", Server: "jira"}
+	if got := asked(ada, ""); got != everybody {
+		t.Errorf("asked for %q", got)
+	}
+	if got := asked(ada, "admin:x write"); got != everybody+" admin:x" {
+		t.Errorf("asked for %q", got)
+	}
+	have, _ := w.plane.of("u-ada/jira")
+	before := connect.Request{User: "u-ada", Server: "jira", Connection: "c-u-ada/jira", Version: have.Version}
+	if got := asked(before, "third"); got != everybody+" admin:x third" {
+		t.Errorf("asked for %q", got)
+	}
+	for name, r := range map[string]connect.Request{
+		"another person":     {User: "u-bob", Server: "jira", Connection: "c-u-ada/jira", Version: have.Version},
+		"another server":     {User: "u-ada", Server: "other", Connection: "c-u-ada/jira", Version: have.Version},
+		"no such version":    {User: "u-ada", Server: "jira", Connection: "c-u-ada/jira", Version: "v_none"},
+		"no such connection": {User: "u-ada", Server: "jira", Connection: "c-none", Version: have.Version},
+	} {
+		if got := asked(r, "third"); got != everybody+" third" {
+			t.Errorf("%s: asked for %q", name, got)
 		}
 	}
 }

@@ -97,7 +97,7 @@ func newWorld(t *testing.T) *world {
 		Providers: []*directory.Provider{{
 			UID: "idp-1", Name: "okta", DisplayName: "Okta", Issuer: w.idp.Issuer, ClientID: "penstock", Kept: &directory.Kept{Scopes: []string{"offline_access"}},
 		}},
-		Connections: []*directory.Connection{{UID: "c-u-ada/jira", Name: "ada-jira", Server: "jira"}},
+		Connections: []*directory.Connection{{UID: "c-u-ada/jira", Name: "ada-jira", Server: "jira", Owner: "ada@example.com"}},
 	})
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.up, err = upstream.New(upstream.Config{

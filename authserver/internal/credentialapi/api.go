@@ -80,6 +80,7 @@ type LinkRequest struct {
 	User, Server, Client, Gateway string
 	Node                          string // SPIFFE ID of the node that asks
 	Scope                         string // scopes that the server wants besides, with a space between; empty: none
+	Connection, Version           string // uid and reference of the credential that was refused for its scope; empty without Scope
 }
 
 // Directory is what this room needs of the directory of the organisation.
@@ -244,7 +245,7 @@ func (s service) CreateConnectLink(
 		}
 		url, expires, err := s.links.Create(ctx, LinkRequest{
 			User: m.GetUserUid(), Server: m.GetServer(), Client: m.GetClientId(), Gateway: m.GetGateway(), Node: node.URI(),
-			Scope: m.GetScope(),
+			Scope: m.GetScope(), Connection: m.GetConnectionUid(), Version: m.GetVersion(),
 		})
 		if err != nil {
 			return err

@@ -30,6 +30,8 @@ type Journey struct {
 	Token       string `json:"token_endpoint"`
 	Client      client `json:"client"`
 	Resource    string `json:"resource,omitempty"`
+
+	Scopes []string `json:"scopes,omitempty"` // what was asked for
 }
 
 // grant is what the vault keeps of a person's grant.
@@ -48,7 +50,7 @@ type grant struct {
 type Departure struct {
 	State    string
 	Verifier string   // of PKCE: a secret of the browser's
-	Scopes   []string // that the server wants besides those that it wants of everybody: asked for where nobody configured scopes
+	Scopes   []string // to be asked for besides those that the server wants of everybody, where nobody configured scopes
 }
 
 // Begin finds a server's authorization server and Penstock's client there, and returns where the person goes: the authorization
@@ -81,7 +83,7 @@ func (u *Upstream) Begin(ctx context.Context, s *directory.Server, d Departure) 
 			scopes = append(slices.Clip(scopes), more)
 		}
 	}
-	if len(scopes) > 0 {
+	if j.Scopes = scopes; len(scopes) > 0 {
 		v.Set("scope", strings.Join(scopes, " "))
 	}
 	if j.Resource != "" {
@@ -97,6 +99,19 @@ func (u *Upstream) Begin(ctx context.Context, s *directory.Server, d Departure) 
 	}
 	to.RawQuery = q.Encode()
 	return j, to.String(), nil
+}
+
+// Asked returns which scopes a grant was asked for with, a dead one as well; none if it is not there.
+func (u *Upstream) Asked(ctx context.Context, connection, version string) []string {
+	h, err := u.c.Vault.Hold(ctx, connection, version)
+	if err != nil || h.Secret.Grant == "" {
+		return nil
+	}
+	g, err := grantOf(h.Secret)
+	if err != nil {
+		return nil
+	}
+	return g.Scopes
 }
 
 // Judge reads an authorization response: each parameter once (RFC 6749 §3.1), and from the right issuer (RFC 9207 §2.4). It

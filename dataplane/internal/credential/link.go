@@ -17,6 +17,8 @@ type LinkRequest struct {
 	Client  string // client_id that the call came from; empty: none
 	Gateway string // name
 	Scope   string // scopes that the server wants besides, with a space between; empty: none
+
+	Connection, Version string // uid and reference of the credential that was refused for its scope; empty without Scope
 }
 
 // linkFlight is one question for a link, and all who wait for the answer.
@@ -63,6 +65,7 @@ func (c *Client) link(ctx context.Context, k LinkRequest) *linkFlight {
 		defer cancel()
 		r, err := c.remote.CreateConnectLink(ctx, &credentialv1.CreateConnectLinkRequest{
 			UserUid: k.User, Server: k.Server, ClientId: k.Client, Gateway: k.Gateway, Scope: k.Scope,
+			ConnectionUid: k.Connection, Version: k.Version,
 		})
 		switch {
 		case err != nil:

@@ -18,9 +18,17 @@ import (
 // Links makes links under which people connect servers (auth.md §11). Its faults are Exhausted, when the person has too many
 // open ones, Precondition, when the server is none to connect, and Unavailable.
 type Links interface {
-	// Link makes a link for a person, to connect a server that was called at a gateway. scope is what the server wants besides what
-	// it wants of everybody, with a space between; empty: nothing.
-	Link(ctx context.Context, p ident.Principal, server, gateway, scope string) (url string, err error)
+	// Link makes a link for a person, to connect a server that was called at a gateway.
+	Link(ctx context.Context, p ident.Principal, w Wanted) (url string, err error)
+}
+
+// Wanted is what a link is for.
+type Wanted struct {
+	Server, Gateway string // names
+
+	// Where the server refused a call for its scope: which it wants besides, with a space between, and the connection (uid) and the
+	// version of the credential that was good for less. Else empty.
+	Scope, Connection, Version string
 }
 
 // Reasons of what the authserver and the upstreams say of credentials.
@@ -104,7 +112,11 @@ func (d *Dispatcher) refused(ctx context.Context, c *call.Caller, k *call.Call, 
 	if t.round == 0 && lacksCredential(f) && c.Version.Era() == wire.Modern && k.Message.P.RequestState.Present() {
 		return call.Reply{}, invalidState() // not ours, and nobody is asked who would know it
 	}
-	url, err := d.Links.Link(ctx, c.Principal, server.Name, c.Gateway.Name, wantedScope(f))
+	w := Wanted{Server: server.Name, Gateway: c.Gateway.Name, Scope: wantedScope(f)}
+	if used := c.Snapshot.Connection(t.connection); w.Scope != "" && used != nil {
+		w.Connection, w.Version = used.UID, used.CredentialVersion
+	}
+	url, err := d.Links.Link(ctx, c.Principal, w)
 	if err != nil {
 		return answer(c.Version, t, fault.From(err), "")
 	}

@@ -25,8 +25,8 @@ type links struct {
 	err   error
 }
 
-func (l *links) Link(_ context.Context, p ident.Principal, server, gateway, scope string) (string, error) {
-	l.asked = append(l.asked, strings.TrimSpace(fmt.Sprint(p.UID, " ", p.ClientID, " ", server, " ", gateway, " ", scope)))
+func (l *links) Link(_ context.Context, p ident.Principal, w Wanted) (string, error) {
+	l.asked = append(l.asked, strings.Join(strings.Fields(fmt.Sprint(p.UID, " ", p.ClientID, " ", w.Server, " ", w.Gateway, " ", w.Scope, " ", w.Connection, " ", w.Version)), " "))
 	return "https://auth.example.com/connect/" + fmt.Sprint(len(l.asked)), l.err
 }
 

@@ -60,6 +60,7 @@ type Fake struct {
 	spent   map[string]bool
 	access  map[string]bool
 	n       int
+	scope   string // of the last authorization request
 }
 
 type registered struct {
@@ -129,6 +130,13 @@ func (f *Fake) Count() int {
 	f.Lock()
 	defer f.Unlock()
 	return f.Refreshes
+}
+
+// Scope returns what the last authorization request asked for.
+func (f *Fake) Scope() string {
+	f.Lock()
+	defer f.Unlock()
+	return f.scope
 }
 
 // Check fails the test if the client made mistakes.
@@ -228,6 +236,7 @@ func (f *Fake) authorize(w http.ResponseWriter, r *http.Request) {
 		f.mistake(w, "authorization request: another redirect_uri")
 		return
 	}
+	f.scope = q.Get("scope")
 	code := f.mint("code")
 	f.Secrets = append(f.Secrets, code)
 	f.codes[code] = q

@@ -629,7 +629,12 @@ type CreateConnectLinkRequest struct {
 	Gateway string `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	// Scopes that the server wants for the call besides those that it wants of everybody, with a space between, where it refused the
 	// call for them (RFC 6750 §3.1 insufficient_scope); else empty.
-	Scope         string `protobuf:"bytes,8,opt,name=scope,proto3" json:"scope,omitempty"`
+	Scope string `protobuf:"bytes,8,opt,name=scope,proto3" json:"scope,omitempty"`
+	// uid of the connection whose credential was refused so: the scopes that it was asked for with are asked for again. Empty without
+	// scope.
+	ConnectionUid string `protobuf:"bytes,9,opt,name=connection_uid,json=connectionUid,proto3" json:"connection_uid,omitempty"`
+	// Reference to that credential.
+	Version       string `protobuf:"bytes,10,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -695,6 +700,20 @@ func (x *CreateConnectLinkRequest) GetGateway() string {
 func (x *CreateConnectLinkRequest) GetScope() string {
 	if x != nil {
 		return x.Scope
+	}
+	return ""
+}
+
+func (x *CreateConnectLinkRequest) GetConnectionUid() string {
+	if x != nil {
+		return x.ConnectionUid
+	}
+	return ""
+}
+
+func (x *CreateConnectLinkRequest) GetVersion() string {
+	if x != nil {
+		return x.Version
 	}
 	return ""
 }
@@ -850,13 +869,16 @@ const file_penstock_credential_v1_credential_proto_rawDesc = "" +
 	"\tprincipal\x18\x03 \x01(\v2(.penstock.credential.v1.ResolvePrincipalR\tprincipal\x12\x18\n" +
 	"\arefused\x18\x04 \x01(\bR\arefused\x121\n" +
 	"\rsubject_token\x18\x05 \x01(\tB\f\xbaH\x06r\x04\x18\x80\x80\x01\x80\x01\x01R\fsubjectToken\x122\n" +
-	"\x10subject_provider\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18?R\x0fsubjectProvider\"\xcf\x01\n" +
+	"\x10subject_provider\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18?R\x0fsubjectProvider\"\xa2\x02\n" +
 	"\x18CreateConnectLinkRequest\x12$\n" +
 	"\buser_uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\auserUid\x12!\n" +
 	"\x06server\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x06server\x12%\n" +
 	"\tclient_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\bclientId\x12#\n" +
 	"\agateway\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\agateway\x12\x1e\n" +
-	"\x05scope\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x05scope\"o\n" +
+	"\x05scope\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x05scope\x12.\n" +
+	"\x0econnection_uid\x18\t \x01(\tB\a\xbaH\x04r\x02\x18@R\rconnectionUid\x12!\n" +
+	"\aversion\x18\n" +
+	" \x01(\tB\a\xbaH\x04r\x02\x18@R\aversion\"o\n" +
 	"\x19CreateConnectLinkResponse\x12\x15\n" +
 	"\x03url\x18\x01 \x01(\tB\x03\x80\x01\x01R\x03url\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
