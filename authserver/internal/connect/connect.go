@@ -68,6 +68,9 @@ type Vault interface {
 type Upstream interface {
 	// Begin returns where a person goes, and by what her answer is judged.
 	Begin(ctx context.Context, s *directory.Server, state, verifier string) (upstream.Journey, string, error)
+	// Try asks a server whether it takes what was typed, and tells whether that could be found out. Denied CREDENTIAL_REFUSED: it does
+	// not.
+	Try(ctx context.Context, s *directory.Server, secret vault.Secret) (tried bool, err error)
 	// Finish redeems a code for a grant.
 	Finish(ctx context.Context, s *directory.Server, j upstream.Journey, code, verifier string) (vault.Secret, error)
 }
