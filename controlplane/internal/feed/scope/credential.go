@@ -20,16 +20,31 @@ func forServers(c *resourcev1.ServerCredential) *resourcev1.ServerCredential {
 		out.Kind = &resourcev1.ServerCredential_Oauth{Oauth: &resourcev1.OAuthCredential{}}
 	case *resourcev1.ServerCredential_OauthClientCredentials:
 		out.Kind = &resourcev1.ServerCredential_OauthClientCredentials{OauthClientCredentials: &resourcev1.OAuthClientCredentials{}}
-	case *resourcev1.ServerCredential_TokenExchange: // callers may have presented a token of the provider
+	case *resourcev1.ServerCredential_TokenExchange:
 		out.Kind = &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
-			IdentityProvider: k.TokenExchange.GetIdentityProvider(), SubjectToken: k.TokenExchange.GetSubjectToken(),
+			IdentityProvider: k.TokenExchange.GetIdentityProvider(), SubjectToken: subjectOf(k.TokenExchange),
 		}}
 	case *resourcev1.ServerCredential_CallerIdpToken:
-		out.Kind = &resourcev1.ServerCredential_CallerIdpToken{CallerIdpToken: &resourcev1.CallerIdpToken{}}
+		out.Kind = &resourcev1.ServerCredential_CallerIdpToken{CallerIdpToken: &resourcev1.CallerIdpToken{
+			IdentityProvider: k.CallerIdpToken.GetIdentityProvider(),
+		}}
 	default:
 		return nil
 	}
 	return out
+}
+
+// subjectOf is the kind of token that is exchanged. Where it is an access token, nodes hand on those that callers present, of that
+// identity provider and no other (JW-13).
+func subjectOf(x *resourcev1.TokenExchange) resourcev1.SubjectToken {
+	switch {
+	case x.GetSubjectToken() != resourcev1.SubjectToken_SUBJECT_TOKEN_UNSPECIFIED:
+		return x.GetSubjectToken()
+	case x.GetGrant() == resourcev1.ExchangeGrant_EXCHANGE_GRANT_ID_JAG:
+		return resourcev1.SubjectToken_SUBJECT_TOKEN_ID_TOKEN
+	default:
+		return resourcev1.SubjectToken_SUBJECT_TOKEN_ACCESS_TOKEN
+	}
 }
 
 // withoutSecret takes out what is never stored, and never sent, whatever is stored (D-84).
