@@ -70,6 +70,9 @@ type Upstream interface {
 	Begin(ctx context.Context, s *directory.Server, d upstream.Departure) (upstream.Journey, string, error)
 	// Asked returns which scopes a grant was asked for with, none if that is not known.
 	Asked(ctx context.Context, connection, version string) []string
+	// Try asks a server whether it takes what was typed, and tells whether that could be found out. Denied CREDENTIAL_REFUSED: it does
+	// not.
+	Try(ctx context.Context, s *directory.Server, secret vault.Secret) (tried bool, err error)
 	// Finish redeems a code for a grant.
 	Finish(ctx context.Context, s *directory.Server, j upstream.Journey, code, verifier string) (vault.Secret, error)
 }

@@ -4,6 +4,7 @@ package connect_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -189,4 +190,51 @@ func TestDescribe(t *testing.T) {
 	w.pass(10 * time.Minute)
 	_, err := w.connect.Describe(t.Context(), id)
 	wantFault(t, err, fault.NotFound, connect.ReasonOver)
+}
+
+// TestTypedCredentialIsTried is UP-10: what the server refuses is not stored, and the link stays good for another try; what cannot be
+// tried from here is stored, and the page says so.
+func TestTypedCredentialIsTried(t *testing.T) {
+	const wrong, right = canary + "-wrong", canary + "-right"
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Header.Get("X-Api-Key") {
+		case right:
+			status(http.StatusOK)(w, r)
+		default:
+			status(http.StatusUnauthorized)(w, r)
+		}
+	}))
+	defer server.Close()
+	for _, tt := range []struct {
+		name, url, value string
+		status           int
+		page             string
+		stored           bool
+		event            string
+	}{
+		{"taken", server.URL, right, 200, "Connected. Go back to your client and try again.</p>", true, "ok "},
+		{"refused", server.URL, wrong, 400, "The server refuses this value", false, "refused credential_refused"},
+		{"not to be tried", "http://127.0.0.1:1/mcp", wrong, 200, "could not be tried from here", true, "ok "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, &directory.Server{UID: "s9", Name: "keyed", URL: tt.url, Headers: []string{"X-Api-Key"}})
+			path := w.linkOf(connect.Request{User: "u-ada", Server: "keyed", Gateway: "eng"})
+			form := w.filled(w.want("u-ada", http.MethodGet, path, nil, 200, "Connect keyed"), tt.value)
+			body := w.want("u-ada", http.MethodPost, path, form, tt.status, tt.page)
+			if _, stored := w.plane.of("u-ada/keyed"); stored != tt.stored || strings.Contains(body, canary) {
+				t.Errorf("stored: %t; %s", stored, body)
+			}
+			events := w.events()
+			if !strings.HasPrefix(events[len(events)-1], "elicitation.completed "+tt.event) {
+				t.Errorf("recorded %q", events)
+			}
+			if !tt.stored {
+				w.want("u-ada", http.MethodPost, path, w.filled(body, right), 200, done)
+			}
+			w.checkSecrecy(canary)
+		})
+	}
 }

@@ -77,12 +77,26 @@ func (h *Handler) submit(w http.ResponseWriter, r *http.Request, v visit) {
 		h.ask(w, r, http.StatusBadRequest, v, "Fill in every field.")
 		return
 	}
-	err := h.complete(r.Context(), v.link, v.server.Headers, func(context.Context) (vault.Secret, error) { return secret, nil })
-	if err != nil {
+	tried := false
+	err := h.complete(r.Context(), v.link, v.server.Headers, func(ctx context.Context) (vault.Secret, error) {
+		if err := secret.Check(); err != nil {
+			return secret, err
+		}
+		var err error
+		tried, err = h.c.Upstream.Try(ctx, v.server, secret)
+		return secret, err
+	})
+	switch {
+	case err != nil:
 		h.refused(w, r, v, err)
-		return
+	case !tried:
+		h.render(w, r, http.StatusOK, pages.NoticePage{
+			Title: v.server.Title() + " is connected",
+			Text:  "Connected. Go back to your client and try again. Whether the server takes what you typed could not be tried from here.",
+		})
+	default:
+		h.connected(w, r, v)
 	}
-	h.connected(w, r, v)
 }
 
 func (h *Handler) connected(w http.ResponseWriter, r *http.Request, v visit) {
@@ -211,6 +225,13 @@ func (h *Handler) refused(w http.ResponseWriter, r *http.Request, v visit, err e
 		h.lost(w, r, over())
 	case f.Reason == vault.ReasonInvalid:
 		h.ask(w, r, http.StatusBadRequest, v, "A value cannot be sent as a header: it has a character that is not allowed, or more than 16 KiB.")
+	case f.Reason == upstream.ReasonValue:
+		e := event(r.Context(), v.link, actionDone, resultRefused, v.link.User)
+		e.Reason = "credential_refused"
+		if err := h.record(r.Context(), e); err != nil {
+			h.c.Log.ErrorContext(r.Context(), "refused credential not recorded", slog.String(obs.AttrRequestID, reqctx.From(r.Context()).ID), obs.Fault(err))
+		}
+		h.ask(w, r, http.StatusBadRequest, v, "The server refuses this value. Check it, and type it again.")
 	case f.Kind == fault.Precondition, f.Reason == upstream.ReasonRefused:
 		h.unmended(w, r, v, err)
 	case f.Reason == directory.ReasonConnectNotAllowed, f.Reason == directory.ReasonDeactivated:

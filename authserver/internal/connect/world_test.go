@@ -65,7 +65,7 @@ type world struct {
 	late    atomic.Int64 // added to the clock
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, more ...*directory.Server) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), log: &buffer{}, fake: upstreamfake.New(t), idp: loginfake.New(t), plane: &plane{connections: map[string]directory.Installation{}}}
 	var err error
@@ -85,7 +85,7 @@ func newWorld(t *testing.T) *world {
 			{User: compile.User{UID: "u-eve", Name: "eve@example.com", Deactivated: true}},
 		},
 		Gateways: []*directory.Gateway{{UID: "g1", Name: "eng", DisplayName: "Engineering"}},
-		Servers: []*directory.Server{
+		Servers: append([]*directory.Server{
 			{UID: "s3", Name: "jira", DisplayName: "Jira", URL: w.fake.MCP, OAuth: &directory.OAuth{}},
 			{UID: "s4", Name: "other", URL: w.fake.MCP, OAuth: &directory.OAuth{}},
 			{UID: "s1", Name: "github", DisplayName: "GitHub", URL: "https://mcp.github.example/mcp", Headers: []string{"Authorization", "X-Org"}},
@@ -93,7 +93,7 @@ func newWorld(t *testing.T) *world {
 			{UID: "s5", Name: "linear", DisplayName: "Linear", URL: "https://mcp.linear.example/mcp", Made: "m_1", ProviderGive: &directory.ProviderGive{
 				Provider: "okta", Audience: "linear",
 			}},
-		},
+		}, more...),
 		Providers: []*directory.Provider{{
 			UID: "idp-1", Name: "okta", DisplayName: "Okta", Issuer: w.idp.Issuer, ClientID: "penstock", Kept: &directory.Kept{Scopes: []string{"offline_access"}},
 		}},

@@ -66,9 +66,17 @@ func (r Requester) PostJSON(ctx context.Context, what, at, body string, header h
 }
 
 func (r Requester) post(ctx context.Context, what, at, contentType, body string, header http.Header) (Answer, error) {
+	q, err := newPost(ctx, what, at, contentType, body, header)
+	if err != nil {
+		return Answer{}, err
+	}
+	return r.send(ctx, what, q)
+}
+
+func newPost(ctx context.Context, what, at, contentType, body string, header http.Header) (*http.Request, error) {
 	q, err := http.NewRequestWithContext(ctx, http.MethodPost, at, strings.NewReader(body))
 	if err != nil {
-		return Answer{}, noURL(what)
+		return nil, noURL(what)
 	}
 	for name, values := range header {
 		q.Header[name] = values
@@ -77,31 +85,36 @@ func (r Requester) post(ctx context.Context, what, at, contentType, body string,
 	if q.Header.Get("Accept") == "" {
 		q.Header.Set("Accept", jsonType)
 	}
-	return r.send(ctx, what, q)
+	return q, nil
 }
 
 func noURL(what string) error {
 	return refuse(ReasonMetadata, "The address of the %s is no URL.", what)
 }
 
+// Knock sends a JSON text and returns the status of the answer, whose body it does not wait for: that may be a stream without an end.
+// See [Requester.Get] for the faults; 429, 500 and more are none here.
+func (r Requester) Knock(ctx context.Context, what, at, body string, header http.Header) (status int, err error) {
+	q, err := newPost(ctx, what, at, jsonType, body, header)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	res, err := r.do(ctx, what, q)
+	if err != nil {
+		return 0, err
+	}
+	return res.StatusCode, res.Body.Close()
+}
+
 // send sends one request. Nothing of the answer is in an error.
 func (r Requester) send(ctx context.Context, what string, q *http.Request) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	transport := &http.Transport{ // no proxy, no cookies, and no connection that outlives the call
-		DialContext: r.Egress.DialContext, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
-	}
-	client := &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	q.Header.Set("User-Agent", userAgent)
-	res, err := client.Do(q.WithContext(ctx)) //nolint:gosec // the guard of the transport judges each address
+	res, err := r.do(ctx, what, q)
 	if err != nil {
-		if f := fault.From(err); f.Reason == egress.ReasonRefused {
-			return Answer{}, fault.Newf(fault.Precondition, egress.ReasonRefused, "The %s is at an address that Penstock does not connect to (egress.allow).", what).Because(err)
-		}
-		return Answer{}, unreachable(what, err)
+		return Answer{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
@@ -114,4 +127,24 @@ func (r Requester) send(ctx context.Context, what string, q *http.Request) (Answ
 		return Answer{}, unreachable(what, fmt.Errorf("it answers %d", res.StatusCode))
 	}
 	return Answer{res.StatusCode, res.Header, body}, nil
+}
+
+// do sends one request and returns the answer, whose body the caller closes.
+func (r Requester) do(ctx context.Context, what string, q *http.Request) (*http.Response, error) {
+	transport := &http.Transport{ // no proxy, no cookies, and no connection that outlives the call
+		DialContext: r.Egress.DialContext, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
+	}
+	client := &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	q.Header.Set("User-Agent", userAgent)
+	res, err := client.Do(q.WithContext(ctx)) //nolint:gosec // the guard of the transport judges each address
+	if err != nil {
+		if f := fault.From(err); f.Reason == egress.ReasonRefused {
+			return nil, fault.Newf(fault.Precondition, egress.ReasonRefused, "The %s is at an address that Penstock does not connect to (egress.allow).", what).Because(err)
+		}
+		return nil, unreachable(what, err)
+	}
+	return res, nil
 }

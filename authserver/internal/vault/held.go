@@ -91,7 +91,7 @@ func (v *Vault) EndLease(ctx context.Context, h Held) error {
 // Replace seals s in place of a held secret, under the same version, and tells whether the held one was still there. A
 // re-encryption meanwhile does not count: it changed nothing that matters.
 func (v *Vault) Replace(ctx context.Context, h Held, s Secret) (bool, error) {
-	if err := s.validate(); err != nil {
+	if err := s.Check(); err != nil {
 		return false, err
 	}
 	plain, err := s.encode()
@@ -130,7 +130,7 @@ func (v *Vault) Replace(ctx context.Context, h Held, s Secret) (bool, error) {
 
 // PutOnce seals a secret as a version that the caller names, or tells that there is one already.
 func (v *Vault) PutOnce(ctx context.Context, connection, version string, s Secret) (bool, error) {
-	if err := s.validate(); err != nil {
+	if err := s.Check(); err != nil {
 		return false, err
 	}
 	err := v.put(ctx, connection, version, s)

@@ -20,9 +20,9 @@ const (
 	maxGrant  = 64 << 10
 )
 
-// validate refuses what could not be sent as a header or set as a variable, or would be more than one. It never says a
-// value.
-func (s Secret) validate() error {
+// Check refuses what could not be sent as a header or set as a variable, or would be more than one: Invalid CREDENTIAL_INVALID, as
+// [Vault.Put] does. It never says a value.
+func (s Secret) Check() error {
 	f := fault.New(fault.Invalid, ReasonInvalid, "The secret cannot be used as it is.")
 	if len(s.Headers)+len(s.Env)+len(s.ClientSecret)+len(s.Grant) == 0 {
 		f = f.At("secret", "is empty")

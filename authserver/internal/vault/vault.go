@@ -97,7 +97,7 @@ func (v *Vault) Check(ctx context.Context) error {
 // digits. A secret that HTTP or a process could not carry is Invalid CREDENTIAL_INVALID, with the names (never the values)
 // in Fields.
 func (v *Vault) Put(ctx context.Context, connection string, s Secret) (version string, err error) {
-	if err := s.validate(); err != nil {
+	if err := s.Check(); err != nil {
 		return "", err
 	}
 	id := make([]byte, versionBytes)
