@@ -63,7 +63,7 @@ func (g *guarded) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.open.Load() {
 		if subject = g.subjectOf(r, token); subject == "" {
 			w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token", resource_metadata="`+metadata+`"`)
-			w.WriteHeader(http.StatusUnauthorized)
+			http.Error(w, "not good: "+token, http.StatusUnauthorized) // careless servers tell whoever asks what they sent
 			return
 		}
 	}

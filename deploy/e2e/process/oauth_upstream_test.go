@@ -110,14 +110,14 @@ func (c *connecting) call(m *colleague, version, message string) (text string, f
 	return string(all), result.IsError
 }
 
-// refused calls with every client, wants a link from each and nothing at the server, and returns one.
-func (c *connecting) refused(m *colleague) (link string) {
+// refused calls with every client, wants a link from each, the reason, and nothing at the server, and returns one.
+func (c *connecting) refused(m *colleague, reason string) (link string) {
 	c.t.Helper()
 	before := len(c.server.seen())
 	for version := range m.clients {
 		text, failed := c.call(m, version, "refused")
 		link = regexp.MustCompile(`http://[^"\\ ]+/connect/[A-Za-z0-9_-]{22}`).FindString(text)
-		if !failed || link == "" || !strings.Contains(text, `"retryable":true`) {
+		if !failed || link == "" || !strings.Contains(text, `"retryable":true`) || !strings.Contains(text, `"type":"`+reason+`"`) {
 			c.t.Fatalf("%s, %s: no link: %s", m.Email, version, text)
 		}
 	}
@@ -143,14 +143,7 @@ func (c *connecting) works(m *colleague) (token string) {
 // connect has somebody open a link in Chromium, log in at Penstock and at the authorization server, and wants that it is done.
 func (c *connecting) connect(m *colleague, link string) {
 	c.t.Helper()
-	var w walked
-	printed := walk(c.t, m.file(c.t), "--connect", link)
-	if err := json.Unmarshal([]byte(printed), &w); err != nil {
-		c.t.Fatalf("the browser printed %q: %v", printed, err)
-	}
-	if !strings.Contains(w.last(), "Connected. Go back to your client") {
-		c.t.Fatalf("the browser ended at %s: %s", w.Ended, strings.Join(w.Seen, "\n----\n"))
-	}
+	openLink(c.t, m.person, link)
 	c.links = append(c.links, link[strings.LastIndexByte(link, '/')+1:])
 }
 
@@ -182,11 +175,11 @@ func TestOAuthUpstream(t *testing.T) {
 	}
 	ada, bob := c.newColleague(people["engineering"], "engineering"), c.newColleague(people["sales"], "sales")
 
-	link := c.refused(ada)
-	c.refused(bob)
+	link := c.refused(ada, "CREDENTIAL_MISSING")
+	c.refused(bob, "CREDENTIAL_MISSING")
 	c.connect(ada, link)
 	first := c.works(ada)
-	link = c.refused(bob) // ada's grant is no one else's
+	link = c.refused(bob, "CREDENTIAL_MISSING") // ada's grant is no one else's
 	c.connect(bob, link)
 	bobs := c.works(bob)
 	if bobs == first {
@@ -199,25 +192,25 @@ func TestOAuthUpstream(t *testing.T) {
 		t.Error("the token that the server refused was not renewed, or another person's was")
 	}
 
-	if err := c.storage.TerminateSession(t.Context(), "engineering", "penstock"); err != nil {
+	if err := c.storage.TerminateSession(t.Context(), "sales", "penstock"); err != nil {
 		t.Fatal(err)
 	}
-	c.server.end(second)
-	link = c.refused(ada)
-	if c.works(bob) != bobs {
-		t.Error("the end of ada's grant concerns bob")
+	c.server.end(bobs)
+	link = c.refused(bob, "CREDENTIAL_DEAD")
+	if c.works(ada) != second {
+		t.Error("the end of bob's grant concerns ada")
 	}
-	c.connect(ada, link)
-	third := c.works(ada)
-	if slices.Contains([]string{first, second, bobs}, third) {
-		t.Error("ada calls with a token of before")
+	c.connect(bob, link)
+	anew := c.works(bob)
+	if slices.Contains([]string{first, second, bobs}, anew) || c.works(ada) != second {
+		t.Error("bob calls with a token of before, or his new grant concerns ada")
 	}
 	for _, p := range programs {
 		p.stop()
 		checkLog(t, p)
 	}
 	secrets := append(c.links, c.as.secret, ada.token, bob.token)
-	for _, token := range []string{first, second, third, bobs} {
+	for _, token := range []string{first, second, bobs, anew} {
 		secrets = append(secrets, strings.TrimPrefix(token, "Bearer "))
 	}
 	for _, who := range people {

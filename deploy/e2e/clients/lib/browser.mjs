@@ -30,6 +30,11 @@ export class Person {
     return this.#browser.close();
   }
 
+  // cookies returns the values of all cookies that the browser keeps.
+  async cookies() {
+    return (await this.#context.cookies()).map(({ value }) => value);
+  }
+
   // authorize opens an authorization URL, logs in where that is asked for, allows the client, and returns the address the browser
   // ends at. seen, if given, gets the visible text of every page on the way. A person whose password is refused, or who is sent to a
   // place where nobody answers, gives up there.

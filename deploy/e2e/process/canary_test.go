@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/zitadel/oidc/v3/example/server/exampleop"
+	"github.com/zitadel/oidc/v3/example/server/storage"
+
+	"github.com/penstockhq/penstock/deploy/e2e/testenv/collector"
+)
+
+// secretRun is a fleet into which a secret goes wherever there is a place for one, and what it leaves behind.
+type secretRun struct {
+	*fleet
+
+	t           *testing.T
+	known       canaries
+	sink        *collector.Collector
+	programs    []*program        // authserver, control plane, node
+	said        map[string]string // what was printed, answered or written, by where
+	made        map[string]string // what commands printed once
+	argument    string            // of every call, and its result
+	tokens      tokens            // the newest that a login gave
+	as          *identityProvider // who logs people in, and authorizes for the server tasks
+	heard       *overheard
+	tasksSecret string // of Penstock at it, for tasks
+	ada         person
+	answers     chan url.Values // that came to the callback of the client of the provider
+	callback    string
+	keyed       *telling
+	typed       *telling
+	tasks       *guarded
+}
+
+// secretManifests has every field that takes a secret, out of the environment.
+func (r *secretRun) secretManifests(credential string) string {
+	everything := npmClient(r.t, "@modelcontextprotocol/server-everything/dist/index.js")
+	return fmt.Sprintf(`
+kind: User
+name: ada@example.com
+identities: [{issuer: %[1]q, subject: engineering}]
+---
+{kind: Team, name: eng, members: [{user: ada@example.com}]}
+---
+kind: IdentityProvider
+name: example
+display_name: Example Login
+issuer: %[1]q
+client_id: penstock
+client_secret: {from_env: PROVIDER_SECRET}
+gateway_tokens: true
+signing_algorithms: [RS256]
+id_jag: {max_lifetime: 300s}
+---
+{kind: OAuthClient, name: agent, authentication: CLIENT_SECRET}
+---
+kind: Server
+name: keyed
+streamable_http: {url: %[2]q}
+credential: {static_headers: {}}
+visibility: {organization: {}}
+---
+kind: Connection
+name: keyed
+server: keyed
+owner: {organization: {}}
+secret_headers: {X-Api-Key: {from_env: ADMIN_HEADER}}
+---
+kind: Server
+name: typed
+streamable_http: {url: %[3]q}
+credential: {static_headers: {names: [Authorization]}}
+visibility: {organization: {}}
+own_connections_only: true
+---
+kind: Connection
+name: typed
+server: typed
+owner: {organization: {}}
+secret_headers: {Authorization: {from_env: SHARED_HEADER}}
+---
+kind: Server
+name: local
+stdio: {command: %[4]q, args: [%[5]q, stdio]}
+credential: {static_env: {}}
+visibility: {organization: {}}
+---
+kind: Connection
+name: local
+server: local
+owner: {organization: {}}
+secret_env: {API_KEY: {from_env: VARIABLE}}
+---
+kind: Server
+name: broken
+stdio: {command: /bin/sh, args: [-c, 'echo "$API_KEY is refused" >&2; echo "$API_KEY is refused"; exit 1']}
+credential: {static_env: {}}
+visibility: {organization: {}}
+---
+kind: Connection
+name: broken
+server: broken
+owner: {organization: {}}
+secret_env: {API_KEY: {from_env: REFUSED_VARIABLE}}
+---
+kind: Server
+name: tasks
+streamable_http: {url: %[6]q}
+credential: %[7]s
+visibility: {organization: {}}
+own_connections_only: true
+`, r.as.issuer(), r.keyed.URL, r.typed.URL, r.nodeJS(), everything, r.tasks.URL, credential)
+}
+
+// gatewayManifest has all ways in; the tokens of a provider have a gateway of their own, since clients find one issuer at each.
+func (r *secretRun) gatewayManifest() string {
+	return fmt.Sprintf(`
+kind: Gateway
+name: tools
+visibility: {organization: {}}
+authentication:
+  oauth: {}
+  bearer_token: {}
+  id_jag: {identity_providers: [example]}
+tools:
+- {tool: keyed/echo, pinned: {connection: keyed}}
+- {tool: typed/echo, resolve_at_call_time: {}}
+- {tool: tasks/echo, resolve_at_call_time: {}}
+- {tool: local/get-env, pinned: {connection: local}}
+---
+kind: Gateway
+name: corp
+visibility: {organization: {}}
+authentication: {jwks: {issuers: [{identity_provider: example, audiences: [%q]}]}}
+tools:
+- {tool: keyed/echo, pinned: {connection: keyed}}
+`, r.gateway(8080, "corp"))
+}
+
+func (r *secretRun) url() string { return r.gateway(8080, "tools") }
+
+func (r *secretRun) nodeJS() string { return nodeProgram(r.t) }
+
+// secret makes a secret with signs in it that forms and URLs write in another way.
+func (r *secretRun) secret(what string) string {
+	return r.known.keep(r.t, what, "c4n-"+rand.Text()+"+/="+rand.Text()[:4])
+}
+
+// newSecretRun starts everything, with logs at level debug and telemetry that is pushed.
+func newSecretRun(t *testing.T) *secretRun {
+	t.Helper()
+	r := &secretRun{t: t, fleet: newFleet(t), sink: collector.Start(t), said: map[string]string{}, made: map[string]string{}, answers: make(chan url.Values, 1)}
+	r.ada = person{Username: "ada", Email: "ada@example.com", Password: r.secret("password")}
+	r.tasksSecret, r.argument = r.secret("client secret of a server"), r.secret("argument")
+	web := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) { r.answers <- q.URL.Query() }))
+	t.Cleanup(web.Close)
+	r.callback = web.URL + "/callback"
+	issuer := "http://" + address(8083+r.offset)
+	r.as = newProviderWith(t, issuer+"/login/callback/example", map[string]person{"engineering": r.ada}, func(g groupsOf) exampleop.Storage {
+		storage.RegisterClients(storage.NativeClient(jwksClient, r.callback), storage.WebClient("tasks", r.tasksSecret, issuer+"/upstream/callback/tasks"))
+		return &jwtStorage{groupsOf: g, client: jwksClient, audience: []string{r.gateway(8080, "corp")}}
+	})
+	r.as.app.idAtPenstock = "agent"
+	r.known.keep(t, "client secret of an identity provider", r.as.secret)
+	r.heard = &overheard{t: t, to: r.as.handler, known: &r.known}
+	r.as.handler = r.heard
+	r.as.up()
+	r.keyed, r.typed, r.tasks = newTelling(t), newTelling(t), newGuarded(t, r.as)
+	pushed := "--telemetry.otlp=" + r.sink.Endpoint
+	r.programs = []*program{r.startIssuer("--egress.allow_loopback", pushed), r.startControlWith(pushed), r.startNode("node-a", "--egress.allow_loopback", pushed)}
+	for _, port := range []int{9083, 9081, 9080} {
+		ready(t, r.ops(port))
+	}
+	return r
+}
