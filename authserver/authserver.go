@@ -120,15 +120,15 @@ func (s *Server) open(ctx context.Context, db *sqlstore.Store, v *vault.Vault, l
 		return nil, err
 	}
 	api, err := credentialapi.New(credentialapi.Config{
-		Vault: v, Credentials: resolver{view: l.follower.View, upstream: a.upstream}, Passwords: a, Issuer: a, Directory: l.release(db), Links: a,
+		Vault: v, Credentials: resolver{view: l.follower.View, upstream: a.upstream, subjects: a.subjects, exchanger: a.exchanger}, Passwords: a, Issuer: a, Directory: l.release(db), Links: a,
 		Log: s.c.Telemetry.Log, Tracer: s.c.Telemetry.Tracer, Meter: s.c.Telemetry.Meter, Propagator: s.c.Telemetry.Propagator,
 	})
 	if err != nil {
 		return nil, err
 	}
 	inside := &inside{api: api, grants: a.grants, view: l.follower.View, bans: l.bans, log: s.c.Telemetry.Log}
-	tidy := &upkeep{store: db, state: l.follower.State, fresh: l.fresh, now: time.Now, log: s.c.Telemetry.Log}
-	leaving := &leavers{follower: l.follower, revoke: a.grants.RevokeUser, log: s.c.Telemetry.Log, retry: leaveRetry}
+	tidy := &upkeep{store: db, subjects: a.subjects, state: l.follower.State, fresh: l.fresh, now: time.Now, log: s.c.Telemetry.Log}
+	leaving := &leavers{follower: l.follower, revoke: a.endUser, log: s.c.Telemetry.Log, retry: leaveRetry}
 	tasks := []run.Task{
 		{Name: "certificate", Run: s.identity.run},
 		{Name: "directory", Run: l.run},

@@ -51,6 +51,8 @@ type town struct {
 	inside string // URL of what nodes and control planes reach
 	client *http.Client
 
+	configure func(*Config) // changes its settings; nil: does not
+
 	secrets map[string]string // what it is, by value
 }
 
@@ -75,7 +77,13 @@ func (b *syncBuffer) String() string {
 // newTown returns a town whose directory is that of people, changed.
 func newTown(t *testing.T, change ...func(state)) *town {
 	t.Helper()
-	w := &town{t: t, dir: t.TempDir(), log: new(syncBuffer), spans: tracetest.NewInMemoryExporter(), secrets: make(map[string]string)}
+	return newTownWith(t, nil, change...)
+}
+
+// newTownWith returns a town with other settings.
+func newTownWith(t *testing.T, configure func(*Config), change ...func(state)) *town {
+	t.Helper()
+	w := &town{t: t, configure: configure, dir: t.TempDir(), log: new(syncBuffer), spans: tracetest.NewInMemoryExporter(), secrets: make(map[string]string)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
 	w.issuer = "http://" + l.Addr().String()
@@ -99,7 +107,7 @@ func newTown(t *testing.T, change ...func(state)) *town {
 	public, err := s.publicServer(w.a)
 	w.must(err)
 	api, err := credentialapi.New(credentialapi.Config{
-		Vault: v, Credentials: resolver{view: follows.follower.View, upstream: w.a.upstream}, Passwords: w.a, Issuer: w.a, Directory: follows.release(w.db), Links: w.a,
+		Vault: v, Credentials: resolver{view: follows.follower.View, upstream: w.a.upstream, subjects: w.a.subjects, exchanger: w.a.exchanger}, Passwords: w.a, Issuer: w.a, Directory: follows.release(w.db), Links: w.a,
 		Log: s.c.Telemetry.Log, Tracer: s.c.Telemetry.Tracer, Meter: s.c.Telemetry.Meter, Propagator: s.c.Telemetry.Propagator,
 	})
 	w.must(err)
@@ -141,6 +149,9 @@ func (w *town) server() *Server {
 	w.must(err)
 	c.OAuth.ConfidentialDCR, c.OAuth.RefreshGrace = true, 0
 	c.OAuth.CIMD, c.OAuth.CIMDAllow = "allow_listed", []string{"vscode.dev"}
+	if w.configure != nil {
+		w.configure(&c)
+	}
 	s, err := New(c)
 	w.must(err)
 	return s

@@ -57,7 +57,8 @@ func (l *link) run(ctx context.Context) error {
 	}
 	client, err := node.New(node.Config{
 		Endpoints: l.c.ControlPlane.Endpoints, DialOptions: dial, Dir: filepath.Join(l.c.Data.Dir, "state"), SealKey: key,
-		Applier: l.follower, Revocations: l.bans.Take, Build: l.c.Version, Log: l.c.Telemetry.Log, Meter: l.c.Telemetry.Meter,
+		Applier: l.follower, Revocations: l.bans.Take, Build: l.c.Version, Capabilities: features(),
+		Log: l.c.Telemetry.Log, Meter: l.c.Telemetry.Meter,
 	})
 	if err != nil {
 		return err

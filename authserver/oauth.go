@@ -21,6 +21,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/credentialapi"
 	"github.com/penstockhq/penstock/authserver/internal/directory"
 	"github.com/penstockhq/penstock/authserver/internal/discovery"
+	"github.com/penstockhq/penstock/authserver/internal/exchange"
 	"github.com/penstockhq/penstock/authserver/internal/grants"
 	"github.com/penstockhq/penstock/authserver/internal/idjag"
 	"github.com/penstockhq/penstock/authserver/internal/introspect"
@@ -32,6 +33,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/router"
 	"github.com/penstockhq/penstock/authserver/internal/scim"
 	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/authserver/internal/subject"
 	"github.com/penstockhq/penstock/authserver/internal/tokens"
 	"github.com/penstockhq/penstock/authserver/internal/upstream"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
@@ -76,6 +78,8 @@ type authorization struct {
 	account   *account.Handler
 	connect   *connect.Handler
 	upstream  *upstream.Upstream
+	subjects  *subject.Keeper
+	exchanger *exchange.Exchanger
 	scim      *scim.Handler
 }
 
@@ -211,8 +215,19 @@ func (s *Server) openTokens(a *authorization, db store.OAuth, view func() *direc
 func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l *link) (err error) {
 	view := l.follower.View
 	policy, _ := s.c.Egress.policy() // Validate has read it
+	a.subjects, err = subject.New(subject.Config{View: view, Vault: v, Audit: db, Providers: a, Log: s.c.Telemetry.Log})
+	if err != nil {
+		return err
+	}
+	a.exchanger, err = exchange.New(exchange.Config{
+		View: view, Subjects: kept{a.subjects}, Vault: v, Audit: db, Egress: policy, Log: s.c.Telemetry.Log,
+	})
+	if err != nil {
+		return err
+	}
 	a.login, err = login.New(login.Config{
 		Issuer: s.c.Issuer, Store: db, View: view, Directory: l, Secrets: v, Destinations: a, HTTP: guarded(policy),
+		Subjects: a.subjects, Returned: a.returned,
 		Await: l.await, LocalUsers: s.c.Login.LocalUsers, Log: s.c.Telemetry.Log,
 		Delay: limit.NewSharedDelay(s.shared, nil), LogOut: a.grants.LogOut,
 	})
@@ -246,7 +261,7 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 		return err
 	}
 	a.connect, err = connect.New(connect.Config{
-		Issuer: s.c.Issuer, Store: db, View: view, Logins: a.login, Installer: l, Vault: v, Upstream: a.upstream, Log: s.c.Telemetry.Log,
+		Issuer: s.c.Issuer, Store: db, View: view, Logins: a.login, Installer: l, Vault: v, Upstream: a.upstream, Subjects: a.subjects, Log: s.c.Telemetry.Log,
 	})
 	return err
 }
@@ -254,9 +269,7 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 // openProvisioning makes what takes users and groups from identity providers.
 func (s *Server) openProvisioning(a *authorization, db store.OAuth, l *link) (err error) {
 	a.scim, err = scim.New(scim.Config{
-		Issuer: s.c.Issuer, View: l.follower.View, Directory: l, Await: l.await, RevokeUser: func(ctx context.Context, user string) error {
-			return a.grants.RevokeUser(ctx, user)
-		}, Store: db, Limiter: a.limiter, Log: s.c.Telemetry.Log,
+		Issuer: s.c.Issuer, View: l.follower.View, Directory: l, Await: l.await, RevokeUser: a.endUser, Store: db, Limiter: a.limiter, Log: s.c.Telemetry.Log,
 	})
 	return err
 }

@@ -27,13 +27,24 @@ const (
 
 // upkeep removes from the store what nobody needs any more. It is used by one goroutine.
 type upkeep struct {
-	store store.OAuth
-	state func() *directory.View // all users there are; nil before the first state
-	fresh func() bool            // state is that of a control plane that is heard now
-	now   func() time.Time
-	log   *slog.Logger
+	store    store.OAuth
+	subjects subjects
+	state    func() *directory.View // all users there are; nil before the first state
+	fresh    func() bool            // state is that of a control plane that is heard now
+	now      func() time.Time
+	log      *slog.Logger
 
-	gone map[string]bool // users that were missing in the round before
+	// What was missing in the round before.
+	gone   map[string]bool // users with a password
+	strays map[string]bool // keys of kept tokens
+}
+
+// subjects keeps tokens of logins; [subject.Keeper] is one.
+type subjects interface {
+	// Strays returns the keys of what nobody can use any more by a view of all there is.
+	Strays(ctx context.Context, view *directory.View) ([]string, error)
+	// Forget deletes what is kept under a key.
+	Forget(ctx context.Context, key string) error
 }
 
 // run goes round until ctx ends.
@@ -56,7 +67,15 @@ func (u *upkeep) round(ctx context.Context) error {
 	if err := u.collect(ctx); err != nil {
 		return err
 	}
-	return u.passwords(ctx)
+	state := u.state()
+	if state == nil || !u.fresh() {
+		u.gone, u.strays = nil, nil
+		return nil
+	}
+	if err := u.passwords(ctx, state); err != nil {
+		return err
+	}
+	return u.tokens(ctx, state)
 }
 
 // collect removes what is over, batch by batch: with one batch in a round, whoever makes rows faster would fill the disk.
@@ -74,30 +93,40 @@ func (u *upkeep) collect(ctx context.Context) error {
 	return nil
 }
 
-// passwords removes those of users who are no longer in the directory. A user has to be missing in two rounds, each with a
-// control plane that is heard: what was restored or is being caught up with costs nobody her password.
-func (u *upkeep) passwords(ctx context.Context) error {
-	state := u.state()
-	if state == nil || !u.fresh() {
-		u.gone = nil
-		return nil
-	}
+// passwords removes those of users who are no longer in the directory.
+func (u *upkeep) passwords(ctx context.Context, state *directory.View) error {
 	missing, err := u.missing(ctx, state)
 	if err != nil {
 		return err
 	}
+	u.gone, err = twice(missing, u.gone, func(uid string) error { return u.forget(ctx, uid) })
+	return err
+}
+
+// tokens removes those that are kept of users, and of identity providers, who are no longer there.
+func (u *upkeep) tokens(ctx context.Context, state *directory.View) error {
+	missing, err := u.subjects.Strays(ctx, state)
+	if err != nil {
+		return err
+	}
+	u.strays, err = twice(missing, u.strays, func(key string) error { return u.subjects.Forget(ctx, key) })
+	return err
+}
+
+// twice forgets what is missing and was so in the round before, and returns the rest, for the next one. Both rounds have a control
+// plane that is heard: what was restored or is being caught up with costs nobody her password.
+func twice(missing []string, before map[string]bool, forget func(string) error) (map[string]bool, error) {
 	left := make(map[string]bool)
-	for _, uid := range missing {
-		if !u.gone[uid] {
-			left[uid] = true
+	for _, one := range missing {
+		if !before[one] {
+			left[one] = true
 			continue
 		}
-		if err := u.forget(ctx, uid); err != nil {
-			return err
+		if err := forget(one); err != nil {
+			return before, err
 		}
 	}
-	u.gone = left
-	return nil
+	return left, nil
 }
 
 // missing returns the users with a password who are not there, at most mostGone.

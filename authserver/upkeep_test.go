@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,40 @@ type tidied struct {
 	view    *directory.View
 	offline bool
 	at      time.Time
+
+	kept map[string]bool // keys of tokens; those that begin with "stray" are
+}
+
+// Strays and Forget implement subjects.
+func (u *tidied) Strays(context.Context, *directory.View) ([]string, error) {
+	var list []string
+	for key := range u.kept {
+		if strings.HasPrefix(key, "stray") {
+			list = append(list, key)
+		}
+	}
+	return list, nil
+}
+
+func (u *tidied) Forget(_ context.Context, key string) error {
+	delete(u.kept, key)
+	return nil
+}
+
+// Tokens that are kept of what is gone go like passwords: at the second look, with a control plane that is heard at both.
+func TestTokensOfTheGone(t *testing.T) {
+	u := newTidied(t)
+	u.kept = map[string]bool{"stray": true, "here": true}
+	u.users("here")
+	for i, offline := range []bool{false, true, false} {
+		u.offline = offline
+		if u.goRound(); !u.kept["stray"] {
+			t.Fatalf("gone after round %d", i+1)
+		}
+	}
+	if u.goRound(); u.kept["stray"] || !u.kept["here"] {
+		t.Errorf("kept: %v", u.kept)
+	}
 }
 
 func newTidied(t *testing.T) *tidied {
@@ -42,7 +77,7 @@ func newTidied(t *testing.T) *tidied {
 	t.Cleanup(func() { _ = db.Close() })
 	u := &tidied{t: t, at: time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)}
 	u.upkeep = upkeep{
-		store: db, state: func() *directory.View { return u.view }, fresh: func() bool { return !u.offline },
+		store: db, subjects: u, state: func() *directory.View { return u.view }, fresh: func() bool { return !u.offline },
 		now: func() time.Time { return u.at }, log: slog.New(slog.DiscardHandler),
 	}
 	return u

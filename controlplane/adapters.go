@@ -68,6 +68,11 @@ func (n *nodes) Enforced(rev catalog.Revision) bool { return n.streams.Enforced(
 // Lacking implements catalog.Capabilities.
 func (n *nodes) Lacking(capability string) []string { return n.streams.Lacking(capability) }
 
+// LackingAuthservers implements catalog.Capabilities.
+func (n *nodes) LackingAuthservers(capability string) []string {
+	return n.streams.LackingAuthservers(capability)
+}
+
 // authserver returns the name of the authserver that makes a call.
 func authserver(ctx context.Context) (string, error) {
 	w, err := enroll.Peer(ctx, ident.RoleAuthserver)

@@ -45,7 +45,7 @@ func (c *conformance) runClient(ctx context.Context, l clientLeg, excepted gate.
 	if err != nil {
 		return result{}, err
 	}
-	site, err := client.Start(ctx, client.Config{Publisher: c.penstock, Version: l.version, Excluded: excluded})
+	site, err := client.Start(ctx, client.Config{Publisher: c.penstock, Protector: c.penstock, Version: l.version, Excluded: excluded})
 	if err != nil {
 		return result{}, err
 	}

@@ -29,6 +29,8 @@ const (
 	ReasonRequest = "CONNECT_LINK_INVALID"
 	// ReasonOver: the link was used, is too old, or never was (NotFound).
 	ReasonOver = "CONNECT_LINK_OVER"
+	// ReasonProvider: the identity provider of the server's credential cannot be logged in with (Precondition).
+	ReasonProvider = "UPSTREAM_PROVIDER_UNKNOWN"
 	// ReasonNoDirectory: nothing was heard of a control plane yet (Unavailable).
 	ReasonNoDirectory = "DIRECTORY_UNAVAILABLE"
 )
@@ -37,6 +39,16 @@ const (
 type Logins interface {
 	// Current returns the login that a request's cookie belongs to, nil if there is none that is good.
 	Current(r *http.Request) (*store.Login, error)
+	// Send answers with the way to a provider (name), where a user (uid) logs in for a link. Whoever comes back is brought to
+	// [Handler.Returned].
+	Send(w http.ResponseWriter, r *http.Request, provider, link, user string)
+}
+
+// Subjects keeps what logins with identity providers left.
+type Subjects interface {
+	// Held returns nil if there is what calls of a server need of a user's (uid) login with a provider. The faults are Precondition,
+	// of which CREDENTIAL_MISSING and CREDENTIAL_DEAD are mended by a login, and Unavailable.
+	Held(ctx context.Context, user string, p *directory.Provider, s *directory.Server) error
 }
 
 // Installer is the control plane.
@@ -69,6 +81,7 @@ type Config struct {
 	Installer Installer
 	Vault     Vault
 	Upstream  Upstream
+	Subjects  Subjects
 	Log       *slog.Logger
 	Now       func() time.Time
 }
@@ -81,8 +94,8 @@ type Handler struct {
 
 // New returns a handler.
 func New(c Config) (*Handler, error) {
-	if c.Issuer == "" || c.Store == nil || c.View == nil || c.Logins == nil || c.Installer == nil || c.Vault == nil || c.Upstream == nil || c.Log == nil {
-		return nil, errors.New("connect links need an issuer, a store, a directory, logins, an installer, a vault, an upstream client and a log")
+	if c.Issuer == "" || c.Store == nil || c.View == nil || c.Logins == nil || c.Installer == nil || c.Vault == nil || c.Upstream == nil || c.Subjects == nil || c.Log == nil {
+		return nil, errors.New("connect links need an issuer, a store, a directory, logins, an installer, a vault, an upstream client, kept logins and a log")
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -91,7 +91,7 @@ func (h *Handler) Create(ctx context.Context, r Request) (url string, expires ti
 
 func notConnectable(server string) *fault.Fault {
 	return fault.Newf(fault.Precondition, ReasonNotConnectable,
-		"The server %q takes no credential that people give themselves: give it credential: {static_headers: {}} or {oauth: {}}.", server)
+		"The server %q takes no credential that people give themselves: give it credential: {static_headers: {}}, {oauth: {}}, {token_exchange: …} or {caller_idp_token: …}.", server)
 }
 
 // IsLink reports whether a text has the form of a link's identifier.

@@ -67,8 +67,12 @@ func (w *world) jira() string {
 // away goes from a link to the authorization server and returns the path that the browser comes back to.
 func (b *browser) away(path string) string {
 	b.t.Helper()
-	form := b.filled(b.want(b.user, http.MethodGet, path, nil, 200, "Connect Jira"))
-	rec := b.send(http.MethodPost, path, form)
+	return b.visit(b.send(http.MethodPost, path, b.filled(b.want(b.user, http.MethodGet, path, nil, 200, "<h1>Connect "))))
+}
+
+// visit goes where a page leads to, and returns the path that the browser comes back to.
+func (b *browser) visit(rec *httptest.ResponseRecorder) string {
+	b.t.Helper()
 	m := regexp.MustCompile(`href="(http[^"]+/authorize[^"]+)"`).FindStringSubmatch(rec.Body.String())
 	if rec.Code != 200 || m == nil {
 		b.t.Fatalf("no way to the authorization server: %d %s", rec.Code, rec.Body)

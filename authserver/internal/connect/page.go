@@ -64,7 +64,11 @@ func (h *Handler) submit(w http.ResponseWriter, r *http.Request, v visit) {
 		})
 		return
 	}
-	if v.server.OAuth != nil {
+	switch {
+	case v.server.Provider() != "":
+		h.identify(w, r, v)
+		return
+	case v.server.OAuth != nil:
 		h.depart(w, r, v)
 		return
 	}
@@ -126,11 +130,17 @@ func (h *Handler) person(w http.ResponseWriter, r *http.Request, v *visit) bool 
 	case login == nil:
 		pages.Redirect(w, h.base+loginPath+"?"+url.Values{"request": {v.id}}.Encode())
 		return false
-	case login.User != v.link.User:
-		h.mismatch(w, r, v.link, login.User)
+	}
+	return h.may(w, r, v, login.User)
+}
+
+// may checks that somebody (uid) who is logged in is the person of a link and may use it, or answers.
+func (h *Handler) may(w http.ResponseWriter, r *http.Request, v *visit, user string) bool {
+	if user != v.link.User {
+		h.mismatch(w, r, v.link, user)
 		return false
 	}
-	if v.user = v.view.User(login.User); v.user == nil {
+	if v.user = v.view.User(user); v.user == nil {
 		h.render(w, r, http.StatusForbidden, pages.ErrorPage{Title: "Your account is not active", Text: "Ask an administrator to activate it."})
 		return false
 	}
@@ -151,6 +161,11 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, status int, v visi
 	}
 	if p.Person == "" {
 		p.Person = v.user.Name
+	}
+	if name := v.server.Provider(); name != "" {
+		if p.Provider = name; v.view.Provider(name) != nil {
+			p.Provider = v.view.Provider(name).Title()
+		}
 	}
 	for i, name := range v.server.Headers {
 		f := pages.SecretField{ID: fieldPrefix + strconv.Itoa(i), Name: name}

@@ -26,10 +26,13 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/connect"
 	"github.com/penstockhq/penstock/authserver/internal/directory"
 	"github.com/penstockhq/penstock/authserver/internal/limit"
+	"github.com/penstockhq/penstock/authserver/internal/login"
+	"github.com/penstockhq/penstock/authserver/internal/login/loginfake"
 	"github.com/penstockhq/penstock/authserver/internal/pages"
 	"github.com/penstockhq/penstock/authserver/internal/router"
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore"
 	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/authserver/internal/subject"
 	"github.com/penstockhq/penstock/authserver/internal/upstream"
 	"github.com/penstockhq/penstock/authserver/internal/upstream/upstreamfake"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
@@ -51,6 +54,9 @@ type world struct {
 	vault   *vault.Vault
 	plane   *plane
 	fake    *upstreamfake.Fake
+	idp     *loginfake.Provider
+	keeper  *subject.Keeper
+	login   *login.Login
 	up      *upstream.Upstream
 	connect *connect.Handler
 	handler http.Handler
@@ -61,7 +67,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), log: &buffer{}, fake: upstreamfake.New(t), plane: &plane{connections: map[string]directory.Installation{}}}
+	w := &world{t: t, dir: t.TempDir(), log: &buffer{}, fake: upstreamfake.New(t), idp: loginfake.New(t), plane: &plane{connections: map[string]directory.Installation{}}}
 	var err error
 	w.store, err = sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(w.dir, "a.db"))
 	w.must(err)
@@ -74,8 +80,8 @@ func newWorld(t *testing.T) *world {
 	w.must(err)
 	w.view = directory.NewView(directory.Content{
 		Users: []*directory.User{
-			{User: compile.User{UID: "u-ada", Name: "ada@example.com"}, DisplayName: "Ada Lovelace"},
-			{User: compile.User{UID: "u-bob", Name: "bob@example.com"}},
+			{User: compile.User{UID: "u-ada", Name: "ada@example.com", Identities: []compile.Identity{{Issuer: w.idp.Issuer, Subject: "sub-1"}}}, DisplayName: "Ada Lovelace"},
+			{User: compile.User{UID: "u-bob", Name: "bob@example.com", Identities: []compile.Identity{{Issuer: w.idp.Issuer, Subject: "sub-2"}}}},
 			{User: compile.User{UID: "u-eve", Name: "eve@example.com", Deactivated: true}},
 		},
 		Gateways: []*directory.Gateway{{UID: "g1", Name: "eng", DisplayName: "Engineering"}},
@@ -84,7 +90,13 @@ func newWorld(t *testing.T) *world {
 			{UID: "s4", Name: "other", URL: w.fake.MCP, OAuth: &directory.OAuth{}},
 			{UID: "s1", Name: "github", DisplayName: "GitHub", URL: "https://mcp.github.example/mcp", Headers: []string{"Authorization", "X-Org"}},
 			{UID: "s2", Name: "plain", URL: "https://plain.example/mcp"},
+			{UID: "s5", Name: "linear", DisplayName: "Linear", URL: "https://mcp.linear.example/mcp", Made: "m_1", ProviderGive: &directory.ProviderGive{
+				Provider: "okta", Audience: "linear",
+			}},
 		},
+		Providers: []*directory.Provider{{
+			UID: "idp-1", Name: "okta", DisplayName: "Okta", Issuer: w.idp.Issuer, ClientID: "penstock", Kept: &directory.Kept{Scopes: []string{"offline_access"}},
+		}},
 		Connections: []*directory.Connection{{UID: "c-u-ada/jira", Name: "ada-jira", Server: "jira"}},
 	})
 	log := slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -92,9 +104,10 @@ func newWorld(t *testing.T) *world {
 		Issuer: issuer, View: func() *directory.View { return w.view }, Vault: w.vault, Audit: w.store, Egress: egress.Policy{AllowLoopback: true}, Log: log,
 	})
 	w.must(err)
+	w.openLogin(log)
 	w.connect, err = connect.New(connect.Config{
-		Issuer: issuer, Store: w.store, View: func() *directory.View { return w.view }, Logins: logins{}, Installer: w.plane, Vault: w.vault,
-		Upstream: w.up, Log: log, Now: w.now,
+		Issuer: issuer, Store: w.store, View: func() *directory.View { return w.view }, Logins: logins{w.login}, Installer: w.plane, Vault: w.vault,
+		Upstream: w.up, Subjects: w.keeper, Log: log, Now: w.now,
 	})
 	w.must(err)
 	limiter, err := limit.New(limit.Config{})
@@ -104,6 +117,7 @@ func newWorld(t *testing.T) *world {
 		Routes: []router.Route{
 			{Methods: "GET, POST", Path: connect.Path, Handler: w.connect, Page: true, MaxBody: 1 << 20},
 			{Methods: "GET", Path: upstream.CallbackPath, Handler: http.HandlerFunc(w.connect.Callback), Page: true},
+			{Methods: "GET", Path: login.CallbackPath, Handler: http.HandlerFunc(w.login.Callback), Page: true},
 		},
 	})
 	w.must(err)
@@ -120,8 +134,8 @@ func (w *world) must(err error) {
 	}
 }
 
-// logins takes the cookie for a uid and a secret.
-type logins struct{}
+// logins takes the cookie for a uid and a secret; the rest is the room's.
+type logins struct{ *login.Login }
 
 func (logins) Current(r *http.Request) (*store.Login, error) {
 	user, _, ok := strings.Cut(pages.CookieValue(r, issuer, pages.LoginCookie), "/")

@@ -108,8 +108,10 @@ func (s *Server) Title() string {
 	return s.Name
 }
 
-// Connectable reports whether a person can give a credential for the server on a page.
-func (s *Server) Connectable() bool { return len(s.Headers) > 0 || s.OAuth != nil }
+// Connectable reports whether a person can give a credential for the server on a page, or log in there for one that Penstock makes.
+func (s *Server) Connectable() bool {
+	return len(s.Headers) > 0 || s.OAuth != nil || s.Provider() != ""
+}
 
 // Server returns a server by name, nil if there is none that the authserver has a part in.
 func (v *View) Server(name string) *Server { return v.servers[name] }
@@ -117,6 +119,16 @@ func (v *View) Server(name string) *Server { return v.servers[name] }
 // Servers returns the servers that the authserver has a part in, by name.
 func (v *View) Servers() []*Server {
 	return slices.SortedFunc(maps.Values(v.servers), func(a, b *Server) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// Shared reports whether a team or the organisation has a connection of a server (name).
+func (v *View) Shared(server string) bool {
+	for _, c := range v.connections {
+		if c.Server == server && c.Owner == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // Connection returns a connection by uid, nil if there is none.

@@ -165,6 +165,16 @@ func (v *View) Provider(name string) *Provider {
 	return nil
 }
 
+// ProviderByUID returns an identity provider by uid, nil if there is none. A disabled one is returned.
+func (v *View) ProviderByUID(uid string) *Provider {
+	for _, p := range v.providers {
+		if p.UID == uid {
+			return p
+		}
+	}
+	return nil
+}
+
 // Providers returns the identity providers that are not disabled, by name.
 func (v *View) Providers() []*Provider {
 	var list []*Provider

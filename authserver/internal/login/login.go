@@ -62,6 +62,14 @@ type Destinations interface {
 	Onward(request string) string
 }
 
+// Subjects keeps what logins leave, of providers whose tokens are kept.
+type Subjects interface {
+	// Keep keeps the tokens of a login of a user (uid), in place of those of the last one.
+	Keep(ctx context.Context, user string, idp *directory.Provider, t federation.Tokens) error
+	// Wanted returns what the next login of a user is to be asked for, and whether she is to be asked anew who she is.
+	Wanted(ctx context.Context, user string, idp *directory.Provider) (p federation.Proof, again bool, err error)
+}
+
 // Config is what a [Login] needs.
 type Config struct {
 	Issuer       string
@@ -70,6 +78,10 @@ type Config struct {
 	Directory    Directory
 	Secrets      Secrets
 	Destinations Destinations
+	// Subjects keeps tokens of logins; nil keeps none.
+	Subjects Subjects
+	// Returned answers a browser that comes back from a provider that [Login.Send] sent it to, and who it was. nil: nobody is sent.
+	Returned func(w http.ResponseWriter, r *http.Request, request, user string)
 	// HTTP reaches identity providers; it has the guarded dialer of kit/egress.
 	HTTP *http.Client
 	// Await returns when View has a revision, or with an error when it takes too long. nil: a new login may come before the

@@ -42,6 +42,10 @@ type attempt struct {
 	Browser  []byte    `json:"browser"`  // SHA-256 of the cookie's value, which has the request
 	Time     time.Time `json:"time"`
 	Again    bool      `json:"again,omitempty"` // the provider was to ask the person again
+
+	// Of a login that somebody was sent to, see [Login.Send].
+	User   string        `json:"user,omitempty"`    // uid of who was sent; empty: whoever comes
+	MaxAge time.Duration `json:"max_age,omitempty"` // how long ago the provider may have asked who it is; 0: as long as it likes
 }
 
 // held is what the browser holds of an attempt. The nonce and the PKCE verifier are made of it, so that neither is stored.
@@ -86,17 +90,24 @@ func (l *Login) Provider(w http.ResponseWriter, r *http.Request) {
 		l.unknown(w, r, r.PathValue("provider"))
 		return
 	}
-	state, h := newSecret(), held{newSecret(), f.request}
-	again := f.destination != nil && f.destination.Fresh
-	to, err := l.party.AuthURL(r.Context(), idp, l.federation(h, state, idp.Name, again))
+	l.depart(w, r, idp, f.request, attempt{Again: f.destination != nil && f.destination.Fresh}, federation.Proof{})
+}
+
+// depart makes an attempt and leads to the provider.
+func (l *Login) depart(w http.ResponseWriter, r *http.Request, idp *directory.Provider, request string, a attempt, proof federation.Proof) {
+	state, h := newSecret(), held{newSecret(), request}
+	asked := l.federation(h, state, idp.Name, a.Again)
+	asked.Proof = proof
+	to, err := l.party.AuthURL(r.Context(), idp, asked)
 	if err != nil {
-		l.rejected(w, r, idp, f.request, err)
+		l.rejected(w, r, idp, request, err)
 		return
 	}
 	hash, _ := secretHash(state)
 	browser := sha256.Sum256([]byte(h.String()))
 	now := l.now()
-	data, err := json.Marshal(attempt{Provider: idp.Name, Browser: browser[:], Time: now, Again: again})
+	a.Provider, a.Browser, a.Time, a.MaxAge = idp.Name, browser[:], now, proof.MaxAge
+	data, err := json.Marshal(a)
 	if err != nil {
 		l.failed(w, r, fmt.Errorf("encode a login: %w", err))
 		return
@@ -137,13 +148,22 @@ func (l *Login) Callback(w http.ResponseWriter, r *http.Request) {
 		l.unknown(w, r, name)
 		return
 	}
-	n, err := l.finish(r.Context(), view, idp, a, h, response)
+	n, tokens, err := l.finish(r.Context(), view, idp, a, h, response)
 	if err != nil {
 		l.rejected(w, r, idp, h.request, err)
 		return
 	}
+	if a.User != "" && a.User != n.User { // nothing of somebody else who comes back counts: neither a login nor tokens
+		l.c.Returned(w, r, h.request, n.User)
+		return
+	}
 	if err := l.begin(w, r, n, nil); err != nil {
 		l.failed(w, r, err)
+		return
+	}
+	l.keep(r.Context(), n.User, idp, tokens)
+	if a.User != "" {
+		l.c.Returned(w, r, h.request, n.User)
 		return
 	}
 	pages.Redirect(w, l.onward(h.request))
@@ -188,26 +208,28 @@ func (l *Login) take(r *http.Request, state string) (attempt, held, error) {
 // finish redeems the answer of a provider and finds the user.
 func (l *Login) finish(
 	ctx context.Context, view *directory.View, idp *directory.Provider, a attempt, h held, response url.Values,
-) (store.Login, error) {
+) (store.Login, federation.Tokens, error) {
 	ctx, cancel := context.WithTimeout(ctx, finishTimeout)
 	defer cancel()
 	secret, err := l.secretOf(ctx, idp)
 	if err != nil {
-		return store.Login{}, err
+		return store.Login{}, federation.Tokens{}, err
 	}
 	account, err := l.party.Finish(ctx, idp, secret, response, l.federation(h, response.Get("state"), idp.Name, a.Again))
 	if err != nil {
-		return store.Login{}, err
+		return store.Login{}, federation.Tokens{}, err
 	}
 	n := store.Login{Provider: idp.Name, AMR: account.AMR}
-	if past := account.AuthTime; !past.IsZero() && past.Before(a.Time.Add(-time.Minute)) {
-		if a.Again {
-			return store.Login{}, fault.New(fault.Denied, ReasonFresh, "The identity provider did not ask who you are.")
-		}
+	past := account.AuthTime
+	if !past.IsZero() && past.Before(a.Time.Add(-time.Minute)) {
 		n.AuthTime = past // she was logged in there before
 	}
+	// With max_age, auth_time has to be there (OpenID Connect Core 1.0 §3.1.2.1).
+	if a.Again && !n.AuthTime.IsZero() || a.MaxAge > 0 && past.Before(a.Time.Add(-a.MaxAge-time.Minute)) {
+		return store.Login{}, federation.Tokens{}, fault.New(fault.Denied, ReasonFresh, "The identity provider did not ask who you are.")
+	}
 	n.User, err = l.userOf(ctx, view, idp, account)
-	return n, err
+	return n, account.Tokens, err
 }
 
 // secretOf opens the client secret of a provider, empty if it has none.

@@ -12,8 +12,11 @@ type ConnectPage struct {
 	Person  string // who is logged in, for people
 	Action  string
 	CSRF    string
-	Fields  []SecretField // none: the form leads on to an authorization server
-	Error   string        // what is wrong with what was typed; empty: nothing
+	Fields  []SecretField // none: the form leads on to an authorization server, or to the identity provider
+	// Provider is the title of the identity provider whose account Penstock acts with at the server; empty: none. Then there are no
+	// fields.
+	Provider string
+	Error    string // what is wrong with what was typed; empty: nothing
 }
 
 // SecretField is one value that is asked for.

@@ -57,6 +57,10 @@ func samples() map[string]pages.Page {
 		"connect-oauth": {Body: pages.ConnectPage{
 			Server: "GitHub", Host: "mcp.github.example", Gateway: "Engineering", Person: "Ada Lovelace", Action: "/connect/id", CSRF: "token",
 		}},
+		"connect-provider": {Body: pages.ConnectPage{
+			Server: "GitHub", Host: "mcp.github.example", Gateway: "Engineering", Person: "Ada Lovelace", Action: "/connect/id", CSRF: "token",
+			Provider: "Okta <Test>",
+		}},
 		"error": {Status: 400, Body: pages.ErrorPage{
 			Title: "This app is not registered here", Text: "client not registered – remove and re-add the server.", Code: "invalid_client",
 			Links: []pages.Link{{Text: "Your apps", URL: "/account"}},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore/sqlfault"
 	"github.com/penstockhq/penstock/authserver/internal/store"
@@ -57,6 +58,27 @@ func (s *Store) DeleteSecrets(ctx context.Context, connection string) (int, erro
 	done, err := s.conn(ctx).ExecContext(ctx, `DELETE FROM secrets WHERE connection = $1`, connection)
 	rows, err := affected(done, err)
 	return rows, sqlfault.Rewrite("delete the secrets of a connection", err)
+}
+
+// SecretConnections implements [store.Secrets].
+func (s *Store) SecretConnections(ctx context.Context, prefix, after string, limit int) (_ []string, err error) {
+	// Not LIKE, which has letters of its own, and not a range, whose order depends on the database's language.
+	rows, err := s.conn(ctx).QueryContext(ctx,
+		`SELECT DISTINCT connection FROM secrets WHERE substr(connection, 1, $2) = $1 AND connection > $3 ORDER BY connection LIMIT $4`,
+		prefix, utf8.RuneCountInString(prefix), after, limit)
+	if err != nil {
+		return nil, sqlfault.Rewrite("list what secrets are for", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	var list []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, sqlfault.Rewrite("read what a secret is for", err)
+		}
+		list = append(list, name)
+	}
+	return list, sqlfault.Rewrite("list what secrets are for", rows.Err())
 }
 
 // CollectSecrets implements [store.Secrets].

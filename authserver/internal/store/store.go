@@ -68,6 +68,9 @@ type Secrets interface {
 	TouchSecret(ctx context.Context, connection, version string, at time.Time) error
 	// DeleteSecrets removes every version of a connection and returns how many there were.
 	DeleteSecrets(ctx context.Context, connection string) (int, error)
+	// SecretConnections returns up to limit of what secrets are stored for whose name begins with a text, in order, after the given
+	// one; "" starts.
+	SecretConnections(ctx context.Context, prefix, after string, limit int) ([]string, error)
 	// CollectSecrets removes garbage and returns how many versions it removed.
 	CollectSecrets(ctx context.Context, c Collection) (int, error)
 	// SecretsNotUnder returns up to limit secrets that another key than keyID sealed, in (connection, version) order,

@@ -9,12 +9,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/directory"
+	"github.com/penstockhq/penstock/authserver/internal/oauthclient"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -25,13 +25,6 @@ const (
 	clientConfigured = "configured" // an administrator registered it
 	clientDocument   = "document"   // it is our metadata document
 	clientRegistered = "registered" // RFC 7591
-)
-
-// Methods of client authentication (RFC 7591 §2).
-const (
-	methodNone  = "none"
-	methodBasic = "client_secret_basic"
-	methodPost  = "client_secret_post"
 )
 
 // registrationVersion is the one version of what a registration gave: of several authservers that register at once, the first
@@ -49,14 +42,14 @@ type client struct {
 // our metadata document, else one that is registered now and kept (MCP 2025-11-25 basic/authorization, in that order).
 func (u *Upstream) clientFor(ctx context.Context, s *directory.Server, f *found) (client, error) {
 	if s.OAuth.ClientID != "" {
-		c := client{clientConfigured, s.OAuth.ClientID, methodNone}
+		c := client{clientConfigured, s.OAuth.ClientID, oauthclient.MethodNone}
 		if s.OAuth.SecretVersion != "" {
-			c.Method = secretMethod(f.Methods)
+			c.Method = oauthclient.SecretMethod(f.Methods)
 		}
 		return c, nil
 	}
 	if f.TakesID && strings.HasPrefix(u.issuer, "https://") {
-		return client{clientDocument, u.issuer + DocumentPath, methodNone}, nil
+		return client{clientDocument, u.issuer + DocumentPath, oauthclient.MethodNone}, nil
 	}
 	if f.Register == "" {
 		return client{}, refuse(ReasonClient,
@@ -64,14 +57,6 @@ func (u *Upstream) clientFor(ctx context.Context, s *directory.Server, f *found)
 	}
 	r, err := u.registration(ctx, s, f)
 	return client{clientRegistered, r.ID, r.Method}, err
-}
-
-// secretMethod is how a secret is sent: in the header, as every server takes it (RFC 6749 §2.3.1), unless it says otherwise.
-func secretMethod(supported []string) string {
-	if len(supported) > 0 && !slices.Contains(supported, methodBasic) && slices.Contains(supported, methodPost) {
-		return methodPost
-	}
-	return methodBasic
 }
 
 // registered is what a registration gave, without the secret.
@@ -134,9 +119,9 @@ func (u *Upstream) kept(ctx context.Context, key string) (registered, error) {
 
 // register registers a client (RFC 7591 §3.1), public where the server has such.
 func (u *Upstream) register(ctx context.Context, s *directory.Server, f *found) (registered, error) {
-	method := methodNone
-	if len(f.Methods) > 0 && !slices.Contains(f.Methods, methodNone) {
-		method = secretMethod(f.Methods)
+	method := oauthclient.MethodNone
+	if len(f.Methods) > 0 && !slices.Contains(f.Methods, oauthclient.MethodNone) {
+		method = oauthclient.SecretMethod(f.Methods)
 	}
 	m := u.metadata([]string{u.redirectURI(s.Name)})
 	m.Method = method
@@ -144,7 +129,7 @@ func (u *Upstream) register(ctx context.Context, s *directory.Server, f *found) 
 	if err != nil {
 		return registered{}, err
 	}
-	a, err := post(ctx, u.c.Egress, theRegister, f.Register, jsonType, string(body), nil)
+	a, err := u.ask().PostJSON(ctx, oauthclient.TheRegistration, f.Register, string(body), nil)
 	if err != nil {
 		return registered{}, err
 	}
@@ -154,19 +139,19 @@ func (u *Upstream) register(ctx context.Context, s *directory.Server, f *found) 
 		Method  string `json:"token_endpoint_auth_method"`
 		Expires int64  `json:"client_secret_expires_at"`
 	}
-	if a.status != http.StatusCreated && a.status != http.StatusOK {
+	if a.Status != http.StatusCreated && a.Status != http.StatusOK {
 		return registered{}, refuse(ReasonClient,
-			"The authorization server %s does not let Penstock register (%d): register it by hand and set oauth.client_id.", f.Issuer, a.status)
+			"The authorization server %s does not let Penstock register (%d): register it by hand and set oauth.client_id.", f.Issuer, a.Status)
 	}
-	if err := a.decode(&said); err != nil || said.ID == "" || len(said.ID) > 2048 {
-		return registered{}, refuse(ReasonResponse, "The answer of the %s has no client_id.", theRegister)
+	if err := a.Decode(&said); err != nil || said.ID == "" || len(said.ID) > 2048 {
+		return registered{}, refuse(ReasonResponse, "The answer of the %s has no client_id.", oauthclient.TheRegistration)
 	}
 	r := registered{ID: said.ID, Method: said.Method, Secret: said.Secret}
 	switch {
 	case said.Secret == "":
-		r.Method = methodNone
-	case said.Method != methodBasic && said.Method != methodPost:
-		r.Method = secretMethod(f.Methods)
+		r.Method = oauthclient.MethodNone
+	case said.Method != oauthclient.MethodBasic && said.Method != oauthclient.MethodPost:
+		r.Method = oauthclient.SecretMethod(f.Methods)
 	}
 	if said.Expires > 0 {
 		r.Expires = time.Unix(said.Expires, 0)
@@ -177,7 +162,7 @@ func (u *Upstream) register(ctx context.Context, s *directory.Server, f *found) 
 // secretOf opens the secret of a client, empty if it has none.
 func (u *Upstream) secretOf(ctx context.Context, s *directory.Server, issuer string, c client) (obs.Secret, error) {
 	switch {
-	case c.Method == methodNone:
+	case c.Method == oauthclient.MethodNone:
 		return "", nil
 	case c.Source == clientRegistered:
 		r, err := u.kept(ctx, u.registrationKey(issuer, s.Name))
@@ -218,7 +203,7 @@ type metadata struct {
 func (u *Upstream) metadata(redirects []string) metadata {
 	return metadata{
 		Name: "Penstock", URI: u.issuer, RedirectURIs: redirects, GrantTypes: []string{"authorization_code", "refresh_token"},
-		ResponseTypes: []string{"code"}, Method: methodNone,
+		ResponseTypes: []string{"code"}, Method: oauthclient.MethodNone,
 	}
 }
 
@@ -245,23 +230,7 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "the document cannot be made", http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("Content-Type", jsonType)
+	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	_, _ = w.Write(body) // who left does not read it
-}
-
-// form is a request to a token endpoint, by a client (RFC 6749 §2.3.1).
-func (c client) form(v url.Values, secret obs.Secret) (body string, header http.Header) {
-	header = http.Header{}
-	switch c.Method {
-	case methodBasic:
-		r := http.Request{Header: header}
-		r.SetBasicAuth(url.QueryEscape(c.ID), url.QueryEscape(secret.Reveal()))
-	case methodPost:
-		v.Set("client_id", c.ID)
-		v.Set("client_secret", secret.Reveal())
-	default:
-		v.Set("client_id", c.ID)
-	}
-	return v.Encode(), header
 }

@@ -8,20 +8,15 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/directory"
+	"github.com/penstockhq/penstock/authserver/internal/oauthclient"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
-)
-
-const (
-	maxCode  = 64       // of an error code of OAuth that may be logged
-	maxToken = 16 << 10 // of an access token: it becomes a header
 )
 
 // Journey is what a person was sent away with. It holds no secret; what comes back is judged by it, and not by what anybody says
@@ -61,7 +56,7 @@ func (u *Upstream) Begin(ctx context.Context, s *directory.Server, state, verifi
 		return Journey{}, "", err
 	}
 	j := Journey{
-		Server: s.Name, Origin: origin(s.URL), Issuer: f.Issuer, NamesIssuer: f.NamesIssuer, Token: f.Token, Client: c,
+		Server: s.Name, Origin: oauthclient.Origin(s.URL), Issuer: f.Issuer, NamesIssuer: f.NamesIssuer, Token: f.Token, Client: c,
 	}
 	if !s.OAuth.NoResource {
 		j.Resource = f.resource
@@ -79,7 +74,7 @@ func (u *Upstream) Begin(ctx context.Context, s *directory.Server, state, verifi
 	}
 	to, err := url.Parse(f.Authorize)
 	if err != nil {
-		return Journey{}, "", refuse(ReasonMetadata, "The %s is no URL.", theAuthz)
+		return Journey{}, "", refuse(ReasonMetadata, "The %s is no URL.", oauthclient.TheAuthorization)
 	}
 	q := to.Query() // an endpoint may have a query of its own (RFC 6749 §3.1)
 	for name, values := range v {
@@ -102,7 +97,7 @@ func (j Journey) Judge(response url.Values) (code string, err error) {
 		return "", refuse(ReasonIssuer, "The answer comes from another authorization server than the one that was asked (oauth.issuer).")
 	}
 	if response.Has("error") {
-		return "", fault.New(fault.Denied, ReasonRefused, "The authorization server refused.").Because(errors.New("error is " + errorCode(response.Get("error"))))
+		return "", fault.New(fault.Denied, ReasonRefused, "The authorization server refused.").Because(errors.New("error is " + oauthclient.ErrorCode(response.Get("error"))))
 	}
 	if code = response.Get("code"); code == "" {
 		return "", refuse(ReasonResponse, "The answer has no code.")
@@ -112,11 +107,11 @@ func (j Journey) Judge(response url.Values) (code string, err error) {
 
 // Finish redeems a code for a grant, as the vault keeps it.
 func (u *Upstream) Finish(ctx context.Context, s *directory.Server, j Journey, code, verifier string) (vault.Secret, error) {
-	if s.OAuth == nil || j.Origin != origin(s.URL) { // it was changed while the person was away
+	if s.OAuth == nil || j.Origin != oauthclient.Origin(s.URL) { // it was changed while the person was away
 		return vault.Secret{}, refuse(ReasonDead, "The server %q was changed meanwhile: connect it anew.", s.Name)
 	}
 	g := grant{Journey: j}
-	err := u.ask(ctx, s, &g, url.Values{
+	err := u.request(ctx, s, &g, url.Values{
 		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {u.redirectURI(s.Name)}, "code_verifier": {verifier},
 	})
 	if err != nil {
@@ -126,8 +121,8 @@ func (u *Upstream) Finish(ctx context.Context, s *directory.Server, j Journey, c
 	return g.secret()
 }
 
-// ask sends a token request and takes the tokens of the answer into the grant (RFC 6749 §5).
-func (u *Upstream) ask(ctx context.Context, s *directory.Server, g *grant, form url.Values) error {
+// request sends a token request and takes the tokens of the answer into the grant (RFC 6749 §5).
+func (u *Upstream) request(ctx context.Context, s *directory.Server, g *grant, form url.Values) error {
 	secret, err := u.secretOf(ctx, s, g.Issuer, g.Client)
 	if err != nil {
 		return err
@@ -135,65 +130,33 @@ func (u *Upstream) ask(ctx context.Context, s *directory.Server, g *grant, form 
 	if g.Resource != "" {
 		form.Set("resource", g.Resource) // RFC 8707 §2.2
 	}
-	if err := u.secure(theToken, g.issuer(), g.Token); err != nil {
-		return err
+	t, err := u.ask().Token(ctx, oauthclient.TokenRequest{
+		Endpoint: g.Token, Issuer: g.Issuer, Identity: oauthclient.Identity{ID: g.Client.ID, Method: g.Client.Method, Secret: secret}, Form: form,
+	})
+	if refusal, ok := errors.AsType[*oauthclient.Refusal](err); ok {
+		return u.refused(ctx, s, g, refusal)
 	}
-	asked := u.c.Now()
-	body, header := g.Client.form(form, secret)
-	a, err := post(ctx, u.c.Egress, theToken, g.Token, formType, body, header)
 	if err != nil {
 		return err
 	}
-	var said struct {
-		Access  string  `json:"access_token"`
-		Refresh string  `json:"refresh_token"`
-		Type    string  `json:"token_type"`
-		Life    float64 `json:"expires_in"` // some servers send 3600.0
-		Error   string  `json:"error"`
-	}
-	decoded := a.decode(&said)
-	switch {
-	case a.status != http.StatusOK || said.Error != "": // some answer 200 with an error
-		return u.refused(ctx, s, g, said.Error)
-	case decoded != nil:
-		return fault.Newf(fault.Precondition, ReasonResponse, "The answer of the %s cannot be read.", theToken).Because(decoded)
-	case !strings.EqualFold(said.Type, "Bearer"):
-		return refuse(ReasonResponse, "The %s gives tokens that are no bearer tokens.", theToken)
-	case !isToken(said.Access):
-		return refuse(ReasonResponse, "The %s gives no access token that a header can carry.", theToken)
-	}
-	g.Access, g.Expires = said.Access, time.Time{}
-	if said.Life > 0 {
-		g.Expires = asked.Add(time.Duration(min(said.Life, 1e8)) * time.Second).UTC()
-	}
-	if said.Refresh != "" { // else the old one is still good (RFC 6749 §6)
-		g.Refresh = said.Refresh
+	g.Access, g.Expires = t.Access.Reveal(), t.Expires
+	if t.Refresh != "" { // else the old one is still good (RFC 6749 §6)
+		g.Refresh = t.Refresh.Reveal()
 	}
 	return nil
 }
 
 // refused makes a fault of an error of a token endpoint. Nothing but its code is repeated.
-func (u *Upstream) refused(ctx context.Context, s *directory.Server, g *grant, code string) error {
-	cause := errors.New("error is " + errorCode(code))
-	switch code {
+func (u *Upstream) refused(ctx context.Context, s *directory.Server, g *grant, cause *oauthclient.Refusal) error {
+	switch cause.Code {
 	case "invalid_grant":
 		return fault.New(fault.Precondition, ReasonDead, "The authorization server has ended the grant: connect the server anew.").Because(cause)
 	case "invalid_client", "unauthorized_client":
 		u.forget(ctx, s, g.Issuer, g.Client)
 		return fault.Newf(fault.Precondition, ReasonClient, "The authorization server of %q does not take Penstock's client: check oauth.client_id and oauth.client_secret.", s.Name).Because(cause)
-	case "temporarily_unavailable", "server_error":
-		return unreachable(theToken, cause)
 	default:
-		return fault.Newf(fault.Precondition, ReasonResponse, "The %s of %q refuses the request.", theToken, s.Name).Because(cause)
+		return fault.Newf(fault.Precondition, ReasonResponse, "The %s of %q refuses the request.", oauthclient.TheToken, s.Name).Because(cause)
 	}
-}
-
-// issuer is what the endpoints of a grant are compared with; where there is none, the token endpoint was set by hand.
-func (j Journey) issuer() string {
-	if j.Issuer == "" {
-		return j.Token
-	}
-	return j.Issuer
 }
 
 func (g *grant) secret() (vault.Secret, error) {
@@ -210,22 +173,4 @@ func grantOf(s vault.Secret) (*grant, error) {
 		return nil, errors.New("decode a grant: its form is unknown")
 	}
 	return g, nil
-}
-
-// isToken reports whether a text can stand after "Bearer " in a header: printable ASCII without spaces (RFC 6750 §2.1 is stricter
-// than what servers give).
-func isToken(text string) bool {
-	return text != "" && len(text) <= maxToken && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
-// errorCode returns an error code of OAuth as it may be logged: RFC 6749 §5.2 allows more, nobody uses it.
-func errorCode(code string) string {
-	known := code != "" && len(code) <= maxCode
-	for _, r := range code {
-		known = known && (r == '_' || 'a' <= r && r <= 'z')
-	}
-	if !known {
-		return "unreadable"
-	}
-	return code
 }

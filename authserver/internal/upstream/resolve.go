@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/directory"
+	"github.com/penstockhq/penstock/authserver/internal/oauthclient"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -76,7 +77,7 @@ func (u *Upstream) serverOf(connection string, g *grant) (*directory.Server, err
 	switch {
 	case s == nil || s.OAuth == nil:
 		return nil, dead("The server takes no such grants any more.")
-	case origin(s.URL) != g.Origin:
+	case oauthclient.Origin(s.URL) != g.Origin:
 		return nil, dead("The server is at another host than the one that the grant was given for.")
 	case s.OAuth.ClientID != "" && (g.Client.Source != clientConfigured || g.Client.ID != s.OAuth.ClientID),
 		s.OAuth.ClientID == "" && g.Client.Source == clientConfigured:
@@ -211,7 +212,7 @@ func (u *Upstream) renewAlone(ctx context.Context, s *directory.Server, h vault.
 // worth nothing.
 func (u *Upstream) renewNow(ctx context.Context, s *directory.Server, h vault.Held, g *grant, refused bool) (*grant, error) {
 	next := *g
-	err := u.ask(ctx, s, &next, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.Refresh}})
+	err := u.request(ctx, s, &next, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {g.Refresh}})
 	if err != nil && fault.From(err).Reason == ReasonClient && g.Client.Source != clientConfigured {
 		// No administrator can mend a client that made itself, and the refresh token is bound to it. A new grant makes a new one.
 		err = dead("The authorization server does not know the client any more that the grant was given to.").Because(err)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/penstockhq/penstock/authserver/internal/directory"
+	"github.com/penstockhq/penstock/authserver/internal/oauthclient"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/egress"
@@ -32,23 +33,23 @@ const (
 	// ReasonDead: the grant has ended or no longer fits its server; its person connects anew.
 	ReasonDead = "CREDENTIAL_DEAD"
 	// ReasonMetadata: a metadata document is missing or cannot be used.
-	ReasonMetadata = "UPSTREAM_METADATA"
+	ReasonMetadata = oauthclient.ReasonMetadata
 	// ReasonIssuer: a document or an answer is another issuer's (RFC 8414 §3.3, RFC 9207 §2.4).
-	ReasonIssuer = "UPSTREAM_ISSUER_MISMATCH"
+	ReasonIssuer = oauthclient.ReasonIssuer
 	// ReasonResource: the resource metadata are those of another server (RFC 9728 §3.3).
-	ReasonResource = "UPSTREAM_RESOURCE_MISMATCH"
+	ReasonResource = oauthclient.ReasonResource
 	// ReasonInsecure: an endpoint is not protected by TLS.
-	ReasonInsecure = "UPSTREAM_INSECURE"
+	ReasonInsecure = oauthclient.ReasonInsecure
 	// ReasonPKCE: the authorization server does not take S256.
 	ReasonPKCE = "UPSTREAM_PKCE_MISSING"
 	// ReasonClient: Penstock has no client at the authorization server, and gets none by itself, or it is refused.
-	ReasonClient = "UPSTREAM_CLIENT_REFUSED"
+	ReasonClient = oauthclient.ReasonClient
 	// ReasonRefused: the authorization server answered with an error (Denied): the person or the server said no.
 	ReasonRefused = "UPSTREAM_REFUSED"
 	// ReasonResponse: an answer that breaks the protocol.
-	ReasonResponse = "UPSTREAM_RESPONSE_INVALID"
+	ReasonResponse = oauthclient.ReasonResponse
 	// ReasonUnreachable: no answer, or one of a server in trouble (Unavailable).
-	ReasonUnreachable = "UPSTREAM_UNREACHABLE"
+	ReasonUnreachable = oauthclient.ReasonUnreachable
 	// ReasonBusy: another authserver renews the grant and takes long (Unavailable).
 	ReasonBusy = "UPSTREAM_BUSY"
 	// ReasonNoDirectory: nothing was heard of a control plane yet (Unavailable).
@@ -79,9 +80,10 @@ type Config struct {
 
 // Upstream is the client. It is safe for concurrent use.
 type Upstream struct {
-	c       Config
-	issuer  string // without a slash at its end
-	renewed singleflight.Group
+	c        Config
+	issuer   string // without a slash at its end
+	renewed  singleflight.Group
+	services services // tokens of clients of its own
 }
 
 // New returns a client. It reads and starts nothing.
@@ -103,6 +105,10 @@ func refuse(reason, text string, args ...any) *fault.Fault {
 	return fault.Newf(fault.Precondition, reason, text, args...)
 }
 
-func unreachable(what string, cause error) *fault.Fault {
-	return fault.Newf(fault.Unavailable, ReasonUnreachable, "The %s cannot be reached.", what).Because(cause)
+// ask returns what asks authorization servers for the grants of people.
+func (u *Upstream) ask() oauthclient.Requester {
+	return oauthclient.Requester{
+		Egress: u.c.Egress, Now: u.c.Now,
+		Settings: oauthclient.Settings{Issuer: "oauth.issuer", Endpoints: "oauth.authorization_endpoint and oauth.token_endpoint"},
+	}
 }

@@ -101,3 +101,9 @@ func (v *Vault) PutOnce(ctx context.Context, connection, version string, s Secre
 	}
 	return err == nil, err
 }
+
+// Connections returns up to limit of what there are secrets for whose name begins with a text, in order, after the given one; ""
+// starts.
+func (v *Vault) Connections(ctx context.Context, prefix, after string, limit int) ([]string, error) {
+	return v.secrets.SecretConnections(ctx, prefix, after, limit)
+}

@@ -152,11 +152,17 @@ func TestPutRefusals(t *testing.T) {
 	env := func(name, value string) vault.Secret {
 		return vault.Secret{Env: map[string]obs.Secret{name: obs.Secret(value)}}
 	}
+	client := func(text string) vault.Secret { return vault.Secret{ClientSecret: obs.Secret(text)} }
 	for _, c := range []struct {
 		name   string
 		secret vault.Secret
 		path   string
 	}{
+		{"client secret with a line break", client(canary + "\nx"), "secret.client_secret"},
+		{"client secret beyond ASCII", client(canary + "ä"), "secret.client_secret"},
+		{"client secret too long", client(strings.Repeat("x", 4<<10+1)), "secret.client_secret"},
+		{"private key with a tab", client("-----BEGIN PRIVATE KEY-----\n\t" + canary), "secret.client_secret"},
+		{"private key too long", client("-----BEGIN PRIVATE KEY-----\n" + strings.Repeat("\n", 4<<10)), "secret.client_secret"},
 		{"nothing", vault.Secret{}, "secret"},
 		{"empty header name", header("", "x"), "secret.headers[]"},
 		{"header name with a space", header("A B", "x"), "secret.headers[A B]"},

@@ -158,7 +158,7 @@ func (d *draft) applyOne(ctx context.Context, o Object) (AppliedItem, error) {
 
 // prune deletes what is not wanted, in the reverse order of dependence, but never the caller, and no connection of a person who
 // stays to a server that stays: people make those themselves, when a call asks them to, and no manifest knows of them. It returns
-// the UIDs of the connections that went.
+// what the authserver kept the secrets under of those that went.
 func (d *draft) prune(ctx context.Context, wanted []Object) ([]AppliedItem, []string, error) {
 	who, err := d.Who(ctx)
 	if err != nil {
@@ -199,9 +199,7 @@ func (d *draft) prune(ctx context.Context, wanted []Object) ([]AppliedItem, []st
 			if err != nil {
 				return nil, nil, err
 			}
-			if hasSecrets(kind) {
-				gone = append(gone, uid)
-			}
+			gone = append(gone, secretsOf(kind, uid)...)
 			items = append(items, AppliedItem{Kind: kind, Name: rec.Name, Action: ActionDeleted})
 		}
 	}

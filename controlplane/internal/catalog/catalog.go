@@ -24,10 +24,12 @@ type Secrets interface {
 	SetPassword(ctx context.Context, userUID, password string) error
 }
 
-// Capabilities knows what the connected nodes can enforce (D-37).
+// Capabilities knows what the connected nodes and authservers can do (D-37).
 type Capabilities interface {
 	// Lacking returns the names of the connected nodes that did not announce a capability, in any order.
 	Lacking(capability string) []string
+	// LackingAuthservers is Lacking for authservers.
+	LackingAuthservers(capability string) []string
 }
 
 // Status knows what the nodes enforce.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/access"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/admission"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/desk"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -92,6 +93,9 @@ func (k *connecting) run(ctx context.Context) (Connected, error) {
 	}
 	if outside != nil {
 		return Connected{}, fault.Newf(fault.Denied, ReasonConnectNotAllowed, "You may not connect %q: it is not visible to you. Ask an administrator.", server.Name)
+	}
+	if server.Made() && k.CredentialVersion != "" {
+		return Connected{}, fault.Newf(fault.Invalid, admission.ReasonSecretKind, "The connections of %q hold no credential: Penstock makes it.", server.Name)
 	}
 	// Listed, so that nobody makes another one meanwhile; in the order of their names.
 	all, err := desk.All[*Connection](ctx, k.Desk, KindConnection)

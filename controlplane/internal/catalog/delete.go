@@ -24,9 +24,7 @@ func (c *Catalog) Delete(ctx context.Context, caller Caller, kind Kind, name, et
 	rev, _, err := c.write(ctx, caller, opt.ValidateOnly, nil, func(d *draft) error {
 		gone = nil
 		uid, err := d.remove(ctx, kind, resource.NormalizeName(kind, name), etag)
-		if hasSecrets(kind) {
-			gone = append(gone, uid)
-		}
+		gone = append(gone, secretsOf(kind, uid)...)
 		return err
 	})
 	if err == nil && !opt.ValidateOnly {

@@ -265,13 +265,21 @@ func TestAssertedBy(t *testing.T) {
 	}
 }
 
-// lacking is a fleet whose node-old has no capability.
-type lacking struct{ old bool }
+// lacking is a fleet whose node-old and auth-old have no capability, if they are there.
+type lacking struct{ old, oldAuthserver bool }
 
 // Lacking implements catalog.Capabilities.
 func (l *lacking) Lacking(string) []string {
 	if l.old {
 		return []string{"node-old"}
+	}
+	return nil
+}
+
+// LackingAuthservers implements catalog.Capabilities.
+func (l *lacking) LackingAuthservers(string) []string {
+	if l.oldAuthserver {
+		return []string{"auth-old"}
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ type turned struct {
 	before, now Object // nil: it does not live
 }
 
-// revert brings the records back and returns what that did, and the uids of those whose secrets go.
+// revert brings the records back and returns what that did, and what the authserver keeps the secrets under that go.
 func (d *draft) revert(ctx context.Context, past revert.Past) ([]AppliedItem, []string, error) {
 	list, err := d.turning(ctx, past)
 	if err != nil {
@@ -224,8 +224,8 @@ func (d *draft) turnedInto(ctx context.Context, list []turned) (items []AppliedI
 		if item.Action != ActionUnchanged {
 			items = append(items, item)
 		}
-		if t.before != nil && (t.now == nil || t.now.Metadata().UID != t.before.Metadata().UID) && hasSecrets(t.key.Kind) {
-			gone = append(gone, t.before.Metadata().UID)
+		if t.before != nil && (t.now == nil || t.now.Metadata().UID != t.before.Metadata().UID) {
+			gone = append(gone, secretsOf(t.key.Kind, t.before.Metadata().UID)...)
 		}
 	}
 	return items, gone, resource.Joined(refused)

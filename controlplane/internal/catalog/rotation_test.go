@@ -213,6 +213,8 @@ type oldNodes []string
 
 func (n oldNodes) Lacking(string) []string { return n }
 
+func (oldNodes) LackingAuthservers(string) []string { return nil }
+
 // A node that knows nothing of rotation would refuse the old secret at once: with an overlap, it is named (D-37).
 func TestRotateWithOldNodes(t *testing.T) {
 	o := newOrg(t)

@@ -27,11 +27,30 @@ type sealed struct {
 	version      string // empty while nothing has been put: the first, trying run
 	headers, env map[string]string
 	clientSecret string // of an identity provider, or of a server's OAuth client
+
+	pollToken   string // of an identity provider's signals: stored apart, under the key that signalsKey makes
+	pollVersion string // as version
 }
+
+// signalsKey is what the authserver keeps the poll_token of an identity provider under. Its client_secret, under the uid alone, is
+// another credential: which versions of one are still in use says nothing about the other.
+func signalsKey(uid string) string { return uid + "/signals" }
 
 // hasSecrets reports whether resources of a kind have secrets at the authserver that go when they are deleted. That of a server's
 // OAuth client stays: a server can be brought back.
-func hasSecrets(k Kind) bool { return k == KindConnection || k == KindIdentityProvider }
+func hasSecrets(k Kind) bool { return len(secretsOf(k, "")) > 0 }
+
+// secretsOf returns what the authserver keeps the secrets of a resource under that go when it is deleted.
+func secretsOf(k Kind, uid string) []string {
+	switch k {
+	case KindConnection:
+		return []string{uid}
+	case KindIdentityProvider:
+		return []string{uid, signalsKey(uid)}
+	default:
+		return nil
+	}
+}
 
 // planOf gathers the secrets among the input.
 func planOf(objects []Object) secretPlan {
@@ -44,12 +63,16 @@ func planOf(objects []Object) secretPlan {
 				plan[key] = &sealed{uid: uuid.NewString(), headers: maps.Clone(o.SecretHeaders), env: maps.Clone(o.SecretEnv)}
 			}
 		case *IdentityProvider:
-			if o.ClientSecret != "" {
-				plan[key] = &sealed{uid: uuid.NewString(), clientSecret: o.ClientSecret}
+			s := &sealed{uid: uuid.NewString(), clientSecret: o.ClientSecret}
+			if o.SharedSignals != nil {
+				s.pollToken = o.SharedSignals.PollToken
+			}
+			if s.clientSecret != "" || s.pollToken != "" {
+				plan[key] = s
 			}
 		case *Server:
-			if c := o.UpstreamOAuth(); c != nil && c.ClientSecret != "" {
-				plan[key] = &sealed{uid: uuid.NewString(), clientSecret: c.ClientSecret}
+			if secret := o.ClientSecret(); secret != "" {
+				plan[key] = &sealed{uid: uuid.NewString(), clientSecret: secret}
 			}
 		}
 	}
@@ -83,20 +106,27 @@ func noSecrets() error {
 }
 
 // putSecrets hands what is planned to the authserver and notes the references.
-func (c *Catalog) putSecrets(ctx context.Context, plan secretPlan) (err error) {
+func (c *Catalog) putSecrets(ctx context.Context, plan secretPlan) error {
 	byKey := func(a, b Key) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name)) }
 	for _, key := range slices.SortedFunc(maps.Keys(plan), byKey) {
-		s := plan[key]
-		if s.clientSecret != "" {
-			s.version, err = c.cfg.Secrets.PutClientSecret(ctx, s.uid, s.clientSecret)
-		} else {
-			s.version, err = c.cfg.Secrets.Put(ctx, s.uid, s.headers, s.env)
-		}
-		if err != nil {
+		if err := c.putSecret(ctx, plan[key]); err != nil {
 			return fmt.Errorf("put secrets of %s %s: %w", key.Kind.Label(), key.Name, err)
 		}
 	}
 	return nil
+}
+
+func (c *Catalog) putSecret(ctx context.Context, s *sealed) (err error) {
+	switch {
+	case s.clientSecret != "":
+		s.version, err = c.cfg.Secrets.PutClientSecret(ctx, s.uid, s.clientSecret)
+	case s.pollToken == "":
+		s.version, err = c.cfg.Secrets.Put(ctx, s.uid, s.headers, s.env)
+	}
+	if err == nil && s.pollToken != "" {
+		s.pollVersion, err = c.cfg.Secrets.PutClientSecret(ctx, signalsKey(s.uid), s.pollToken)
+	}
+	return err
 }
 
 // seal refers a resource to the secrets that were put for it. One without new ones keeps what it has.
@@ -105,18 +135,23 @@ func (d *draft) seal(o Object, uid string) error {
 	if s == nil {
 		return nil
 	}
-	version := s.version
+	version, pollVersion := s.version, s.pollVersion
 	switch {
-	case version == "":
-		s.uid, version = uid, pendingVersion
+	case version+pollVersion == "":
+		s.uid, version, pollVersion = uid, pendingVersion, pendingVersion
 	case s.uid != uid: // between the two runs somebody deleted and made it
 		return fault.Newf(fault.Conflict, record.ReasonWriteConflict, "The %s was replaced meanwhile; read it again and try again.", desk.Refer(o))
 	}
 	switch o := o.(type) {
 	case *IdentityProvider:
-		o.SecretVersion = version
+		if s.clientSecret != "" {
+			o.SecretVersion = version
+		}
+		if s.pollToken != "" {
+			o.SharedSignals.PollTokenVersion = pollVersion
+		}
 	case *Server:
-		o.UpstreamOAuth().SecretVersion = version
+		o.SetSecretVersion(version)
 	case *Connection:
 		o.CredentialVersion = version
 		o.SecretNames = slices.Sorted(maps.Keys(s.headers))

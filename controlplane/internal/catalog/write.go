@@ -132,7 +132,7 @@ func (d *draft) create(ctx context.Context, in Object) error {
 		return err
 	}
 	resource.Normalize(in)
-	keepClientSecret(nil, in)
+	keepReferences(nil, in)
 	if err := who.Creates(in); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (d *draft) create(ctx context.Context, in Object) error {
 	if exists != nil {
 		return fault.Newf(fault.AlreadyExists, ReasonAlreadyExists, "There is %s %q already; update it, or choose another name.", in.Kind().One(), m.Name)
 	}
-	if err := d.admit(ctx, nil, in); err != nil {
+	if err := d.admitWritten(ctx, nil, in); err != nil {
 		return err
 	}
 	uid := uuid.NewString()
@@ -175,7 +175,7 @@ func (d *draft) update(ctx context.Context, patch Object, mask []string) ([]stri
 		return nil, err
 	}
 	discovery.ForgetTransport(stored, wanted)
-	keepClientSecret(stored, wanted)
+	keepReferences(stored, wanted)
 	if err := d.held(ctx, stored, wanted, mask); err != nil {
 		return nil, err
 	}
@@ -200,17 +200,21 @@ func (d *draft) update(ctx context.Context, patch Object, mask []string) ([]stri
 	if err := desk.Fresh(stored, m.Etag); err != nil {
 		return nil, err
 	}
-	if err := d.admit(ctx, before, wanted); err != nil {
+	if err := d.admitWritten(ctx, before, wanted); err != nil {
 		return nil, err
 	}
 	return changed, d.store(ctx, before, wanted, stored.Metadata().UID)
 }
 
-// keepClientSecret is [Server.KeepClientSecret] where the resources are servers.
-func keepClientSecret(before, o Object) {
-	if s, ok := o.(*Server); ok {
+// keepReferences has a resource refer to those secrets that its former state refers to, as far as they go with it.
+func keepReferences(before, o Object) {
+	switch o := o.(type) {
+	case *Server:
 		old, _ := before.(*Server)
-		s.KeepClientSecret(old)
+		o.KeepClientSecret(old)
+	case *IdentityProvider:
+		old, _ := before.(*IdentityProvider)
+		o.KeepPollToken(old)
 	}
 }
 
@@ -222,11 +226,23 @@ func (d *draft) admit(ctx context.Context, before, o Object) error {
 	return d.enforceable(before, o)
 }
 
+// admitWritten is admit for what somebody writes, who can say with it what a client authenticates with. What a rollback brings back
+// may lack that: its conditions say so.
+func (d *draft) admitWritten(ctx context.Context, before, o Object) error {
+	if err := d.admit(ctx, before, o); err != nil {
+		return err
+	}
+	if s, ok := o.(*Server); ok {
+		return resource.NeedsClientSecret(s)
+	}
+	return nil
+}
+
 func (d *draft) enforceable(before, o Object) error {
 	if d.c.cfg.Nodes == nil {
 		return nil
 	}
-	return admission.Enforceable(before, o, d.c.cfg.Nodes.Lacking)
+	return admission.Enforceable(before, o, d.c.cfg.Nodes)
 }
 
 // store stores a resource that was admitted, with the changes that follow from it in other records.

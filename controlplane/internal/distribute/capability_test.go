@@ -50,6 +50,34 @@ func TestLacking(t *testing.T) {
 	})
 }
 
+// TestLackingAuthservers: connected authservers only, by what they announced last, and no node (D-37).
+func TestLackingAuthservers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := startPlane(t, memstore.New(nil), nil)
+		lacking := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			if got := p.server.LackingAuthservers("token_exchange"); !slices.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		}
+		as := func(name string, capabilities ...string) func(*sim, *node.Config) {
+			return func(s *sim, c *node.Config) { s.who, c.Capabilities = authserver(name), capabilities }
+		}
+		lacking()
+		startNode(t, p, "old-node", "eu", nil)
+		startNode(t, p, "a1", "eu", as("a1", "upstream_oauth", "token_exchange"))
+		lacking()
+		old := startNode(t, p, "a2", "eu", as("a2", "upstream_oauth"))
+		startNode(t, p, "a3", "eu", as("a3"))
+		lacking("a2", "a3")
+		old.stop()
+		lacking("a3")
+		startNode(t, p, "a2", "eu", as("a2", "token_exchange")) // updated
+		lacking("a3")
+	})
+}
+
 // TestOldNodeStopsFeature is D-37 with the catalog: while a node is connected that knows nothing of OAuth or scopes, no
 // gateway may begin to use them, and the refusal names the node.
 func TestOldNodeStopsFeature(t *testing.T) {

@@ -139,12 +139,19 @@ func (s *Server) Enforced(rev catalog.Revision) bool {
 // Lacking returns the names of the connected nodes that did not announce a capability, sorted (D-37). A node that is not
 // connected is not one of them: it takes what it finds when it comes, or rejects it. An authserver decides no calls and
 // is none either. It implements catalog.Capabilities.
-func (s *Server) Lacking(capability string) []string {
+func (s *Server) Lacking(capability string) []string { return s.lacking(ident.RoleNode, capability) }
+
+// LackingAuthservers is Lacking for authservers, of what only they can do.
+func (s *Server) LackingAuthservers(capability string) []string {
+	return s.lacking(ident.RoleAuthserver, capability)
+}
+
+func (s *Server) lacking(role ident.Role, capability string) []string {
 	s.ledger.mu.Lock()
 	defer s.ledger.mu.Unlock()
 	var names []string
 	for _, e := range s.ledger.entries {
-		if e.node.Connected && e.node.Role == ident.RoleNode && !slices.Contains(e.node.Capabilities, capability) {
+		if e.node.Connected && e.node.Role == role && !slices.Contains(e.node.Capabilities, capability) {
 			names = append(names, e.node.Name)
 		}
 	}

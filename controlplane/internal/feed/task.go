@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/feed/scope"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 )
@@ -19,6 +20,9 @@ func DiscoverTask(s *catalog.Server, c *catalog.Connection) (*distributionv1.Dis
 	task := &distributionv1.DiscoverTask{Server: &resourcev1.Server{}}
 	if err := objectMessage(s, task.GetServer()); err != nil {
 		return nil, err
+	}
+	if err := scope.ForDiscovery(task.GetServer()); err != nil {
+		return nil, fmt.Errorf("encode the credential of server %s: %w", s.Name, err)
 	}
 	if known := task.GetServer().GetStatus(); known != nil { // what was found last time is not needed to find it anew
 		task.GetServer().Status = &resourcev1.ServerStatus{ProtocolVersion: known.GetProtocolVersion()}

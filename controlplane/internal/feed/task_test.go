@@ -34,6 +34,14 @@ func TestDiscoverTask(t *testing.T) {
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	s.Credential = &resource.ServerCredential{OAuthClientCredentials: &resource.OAuthClientCredentials{ClientID: "penstock", SecretVersion: "v_1"}}
+	if got, err = feed.DiscoverTask(s, nil); err != nil {
+		t.Fatal(err)
+	}
+	c := got.GetServer().GetCredential() // as on the node stream: the version, and not how it is made
+	if c.GetVersion() == "" || c.GetOauthClientCredentials() == nil || c.GetOauthClientCredentials().GetClientId() != "" {
+		t.Errorf("the credential is %v", c)
+	}
 	if got, err = feed.DiscoverTask(&catalog.Server{Meta: catalog.Meta{Name: "s"}}, nil); err != nil || got.GetServer().GetStatus() != nil || got.GetConnection() != nil {
 		t.Errorf("got %v, %v", got, err)
 	}

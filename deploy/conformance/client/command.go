@@ -78,9 +78,12 @@ type task struct {
 	Context  scenarioHints `json:"context"`
 }
 
-// scenarioHints are what a scenario says about itself, of those that need no authorization.
+// scenarioHints are what a scenario says about itself, and the client that it has registered.
 type scenarioHints struct {
-	ToolCalls []toolCall `json:"toolCalls"`
+	ToolCalls    []toolCall `json:"toolCalls"`
+	ClientID     string     `json:"client_id"`
+	ClientSecret string     `json:"client_secret"`
+	PrivateKey   string     `json:"private_key_pem"`
 }
 
 // toolCall is a call that a scenario wants.

@@ -35,6 +35,8 @@ type Publisher interface {
 type Config struct {
 	// Publisher makes a gateway for each scenario.
 	Publisher Publisher
+	// Protector makes those of scenarios that take access tokens.
+	Protector Protector
 	// Version is what the client speaks to the gateway; the scenario's server may speak another.
 	Version string
 	// Excluded are scenarios that are not run: the command fails at once.
@@ -49,19 +51,30 @@ type Site struct {
 	served chan error
 	slots  chan struct{} // one for each server that is being published
 
+	browser *browser
+	link    *regexp.Regexp // a link of Penstock's to connect a server
+
 	mu       sync.Mutex
 	outcomes map[string]error
 }
 
 // Start starts a site on loopback.
 func Start(ctx context.Context, cfg Config) (*Site, error) {
+	who, err := cfg.Protector.Person(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b, err := newBrowser(who)
+	if err != nil {
+		return nil, err
+	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	s := &Site{
 		cfg: cfg, url: "http://" + l.Addr().String(), served: make(chan error, 1),
-		slots: make(chan struct{}, maxPublishing), outcomes: make(map[string]error),
+		slots: make(chan struct{}, maxPublishing), outcomes: make(map[string]error), browser: b, link: linkTo(who.Issuer),
 	}
 	s.server = &http.Server{
 		Handler: s, ReadHeaderTimeout: 10 * time.Second,
@@ -123,19 +136,28 @@ func (s *Site) run(ctx context.Context, t task) (err error) {
 			err = errors.Join(err, fmt.Errorf("withdraw the gateway: %w", gone))
 		}
 	}()
-	published, err := s.publish(ctx, gateway.Server{Name: name, URL: t.URL, Protocol: "AUTO"})
+	server := gateway.Server{Name: name, URL: t.URL, Protocol: "AUTO"}
+	if strings.HasPrefix(t.Scenario, authPrefix) {
+		return s.authorized(ctx, t, server)
+	}
+	var published gateway.Gateway
+	err = s.slot(ctx, func() (err error) {
+		published, err = s.cfg.Publisher.Publish(ctx, server)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	return use(ctx, published, s.cfg.Version, t)
 }
 
-func (s *Site) publish(ctx context.Context, server gateway.Server) (gateway.Gateway, error) {
+// slot waits until a server may be discovered.
+func (s *Site) slot(ctx context.Context, discover func() error) error {
 	select {
 	case s.slots <- struct{}{}:
 	case <-ctx.Done():
-		return gateway.Gateway{}, ctx.Err()
+		return ctx.Err()
 	}
 	defer func() { <-s.slots }()
-	return s.cfg.Publisher.Publish(ctx, server)
+	return discover()
 }

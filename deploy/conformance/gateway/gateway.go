@@ -15,8 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
-
 	"github.com/penstockhq/penstock/deploy/bench/proc"
 	"github.com/penstockhq/penstock/deploy/standalone"
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
@@ -62,6 +60,7 @@ func Start(ctx context.Context, dir string) (_ *Penstock, err error) {
 		}
 	}
 	c.MCP.URL, c.Auth.URL = "http://"+c.MCP.Listen, "http://"+c.Auth.Listen
+	c.Egress.AllowLoopback = true // authorization servers of the suite
 	all, err := standalone.New(c)
 	if err != nil {
 		return nil, errors.Join(err, flush(ctx), log.Close())
@@ -165,20 +164,21 @@ tools:
 		return Gateway{}, fmt.Errorf("make a token for %s: %w", s.Name, err)
 	}
 	// For this revision and not for the head: that may be a deletion for somebody else, and nodes obey those before all else.
-	waited, err := p.admin.Configuration.WaitEnforced(ctx, &adminv1.WaitEnforcedRequest{
-		Revision: made.GetRevision(), Timeout: durationpb.New(patience),
-	})
-	if err == nil && !waited.GetEnforced() {
-		err = errors.New("the node does not serve it yet")
-	}
-	if err != nil {
-		return Gateway{}, fmt.Errorf("wait for gateway %s: %w", s.Name, err)
+	if err := p.enforced(ctx, s.Name, made.GetRevision()); err != nil {
+		return Gateway{}, err
 	}
 	return Gateway{URL: p.mcp + "/v1/mcp/" + s.Name, Token: made.GetToken()}, nil
 }
 
 func (p *Penstock) apply(ctx context.Context, yaml string) error {
-	set, err := manifest.Load([]manifest.Source{{Name: "conformance.yaml", Data: []byte(yaml)}}, manifest.Secrets{})
+	return p.applyWith(ctx, yaml, nil)
+}
+
+// applyWith applies a manifest that names secrets, as {from_env: NAME}.
+func (p *Penstock) applyWith(ctx context.Context, yaml string, secrets map[string]string) error {
+	set, err := manifest.Load([]manifest.Source{{Name: "conformance.yaml", Data: []byte(yaml)}}, manifest.Secrets{
+		LookupEnv: func(name string) (string, bool) { value, ok := secrets[name]; return value, ok },
+	})
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/admin"
 )
 
-// Withdraw deletes what Publish made under that name, or some of it if Publish failed half way. It returns when the node
+// Withdraw deletes what Publish or Protect made under that name, or some of it if that failed half way. It returns when the node
 // has let go of the server.
 func (p *Penstock) Withdraw(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -29,8 +29,12 @@ func (p *Penstock) Withdraw(ctx context.Context, name string) error {
 	deleted(err)
 	_, err = p.admin.Gateways.DeleteGateway(ctx, &adminv1.DeleteGatewayRequest{Name: name})
 	deleted(err)
-	_, err = p.admin.Connections.DeleteConnection(ctx, &adminv1.DeleteConnectionRequest{Name: name})
+	listed, err := p.admin.Connections.ListConnections(ctx, &adminv1.ListConnectionsRequest{Filter: fmt.Sprintf("server = %q", name)})
 	deleted(err)
+	for _, c := range listed.GetConnections() { // people may have made some for themselves
+		_, err = p.admin.Connections.DeleteConnection(ctx, &adminv1.DeleteConnectionRequest{Name: c.GetName()})
+		deleted(err)
+	}
 	last, err := p.admin.Servers.DeleteServer(ctx, &adminv1.DeleteServerRequest{Name: name})
 	deleted(err)
 	if err := errors.Join(wrong...); err != nil {

@@ -24,7 +24,7 @@ func TestGrantOfRealServer(t *testing.T) {
 	h := newHouse(t)
 	as := newProvider(t, h.issuer+"/upstream/callback/tasks")
 	p := newPlane(as.mcp, &resourcev1.OAuthCredential{
-		ClientId: clientID, SecretVersion: h.secretOf(t, as.secret), Scopes: []string{"openid", "offline_access"},
+		ClientId: clientID, SecretVersion: h.secretOf(t, serverUID, as.secret), Scopes: []string{"openid", "offline_access"},
 	})
 	one, two := h.start(t, "one", p), h.start(t, "two", p)
 

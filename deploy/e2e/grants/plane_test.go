@@ -83,19 +83,24 @@ func (p *plane) put(kind, name string, r *distributionv1.Resource) {
 
 // newPlane has Ada, a gateway, and the server tasks with a way to give a grant.
 func newPlane(mcp string, oauth *resourcev1.OAuthCredential) *plane {
+	return planeWith(mcp, &resourcev1.User{Name: adaName, Uid: adaUID}, &resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_Oauth{Oauth: oauth}})
+}
+
+// planeWith has Ada, a gateway, and the server tasks with a kind of credential.
+func planeWith(mcp string, ada *resourcev1.User, credential *resourcev1.ServerCredential) *plane {
 	p := new(plane)
-	p.put("user", adaName, &distributionv1.Resource{Body: &distributionv1.Resource_User{User: &resourcev1.User{Name: adaName, Uid: adaUID}}})
+	p.put("user", adaName, &distributionv1.Resource{Body: &distributionv1.Resource_User{User: ada}})
 	p.put("gateway", "eng", &distributionv1.Resource{Body: &distributionv1.Resource_Gateway{Gateway: &resourcev1.Gateway{
 		Name: "eng", Uid: "uid-eng", Visibility: &resourcev1.Visibility{Kind: &resourcev1.Visibility_Organization{Organization: &resourcev1.OrganizationVisibility{}}},
 	}}})
 	p.put("server", "tasks", &distributionv1.Resource{Body: &distributionv1.Resource_Server{Server: &resourcev1.Server{
 		Name: "tasks", Uid: serverUID, DisplayName: "Tasks",
 		Transport:  &resourcev1.Server_StreamableHttp{StreamableHttp: &resourcev1.StreamableHttp{Url: mcp}},
-		Credential: &resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_Oauth{Oauth: oauth}},
+		Credential: credential,
 	}}})
-	p.put("connection", "ada-tasks", &distributionv1.Resource{Body: &distributionv1.Resource_Connection{
-		Connection: &resourcev1.Connection{Name: "ada-tasks", Uid: connectionUID, Server: "tasks"},
-	}})
+	p.put("connection", "ada-tasks", &distributionv1.Resource{Body: &distributionv1.Resource_Connection{Connection: &resourcev1.Connection{
+		Name: "ada-tasks", Uid: connectionUID, Server: "tasks", Owner: &resourcev1.Owner{Kind: &resourcev1.Owner_User{User: adaName}},
+	}}})
 	return p
 }
 

@@ -198,9 +198,9 @@ func (h *house) start(t *testing.T, name string, p *plane) credentialv1connect.C
 	return credentialv1connect.NewCredentialServiceClient(s.Local(ident.RoleNode), authserver.LocalURL)
 }
 
-// secretOf stores the secret of Penstock at the provider, as a control plane does, and returns its version. It needs an
-// authserver, whose directory it is not in: so one is started for it.
-func (h *house) secretOf(t *testing.T, secret string) string {
+// secretOf stores the secret of Penstock at the provider for what it belongs to (uid), as a control plane does, and returns its
+// version. It needs an authserver, whose directory it is not in: so one is started for it.
+func (h *house) secretOf(t *testing.T, owner, secret string) string {
 	t.Helper()
 	var version string
 	t.Run("secret", func(t *testing.T) {
@@ -223,7 +223,7 @@ func (h *house) secretOf(t *testing.T, secret string) string {
 		go func() { ended <- s.Run(ctx) }()
 		controlPlane := credentialv1connect.NewCredentialServiceClient(s.Local(ident.RoleControlPlane), authserver.LocalURL)
 		r, err := controlPlane.PutSecret(t.Context(), &credentialv1.PutSecretRequest{
-			ConnectionUid: serverUID, Secret: &credentialv1.StaticSecret{ClientSecret: secret},
+			ConnectionUid: owner, Secret: &credentialv1.StaticSecret{ClientSecret: secret},
 		})
 		must(t, err)
 		version = r.GetVersion()

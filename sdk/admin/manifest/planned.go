@@ -12,10 +12,6 @@ func plannedFields(message string) []string {
 		return []string{
 			"icon", "untrusted_context", "default_action",
 		}
-	case "ServerCredential":
-		return []string{"oauth_client_credentials", "token_exchange", "caller_idp_token"}
-	case "IdentityProvider":
-		return []string{"token_exchange", "shared_signals"}
 	default:
 		return nil
 	}

@@ -182,7 +182,7 @@ func houses() map[string]house {
 			Doors: map[string][]string{"nodesim": {"follow"}},
 		},
 		"authserver": {
-			Open: []string{"store", "reqctx", "router", "oauthfault", "pages", "keys", "directory", "clients", "limit"},
+			Open: []string{"store", "reqctx", "router", "oauthfault", "pages", "keys", "directory", "clients", "limit", "oauthclient"},
 			Arrows: map[string][]string{
 				"authorize":     {"consent", "login"}, // the phases of one conversation with a browser
 				"consent":       {"login"},
@@ -194,6 +194,7 @@ func houses() map[string]house {
 				"credentialapi": {"vault"},
 				"connect":       {"upstream", "vault"}, // the protocol behind a connect page; and what is typed on one
 				"upstream":      {"vault"},
+				"subject":       {"login", "vault"}, // what federated logins leave
 				"exchange":      {"vault"},
 			},
 		},

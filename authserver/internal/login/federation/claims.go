@@ -40,9 +40,39 @@ func algorithms() []string {
 	}
 }
 
-// verify checks an ID token as OpenID Connect Core 1.0 §3.1.3.7 has it, more strictly where it leaves a choice.
+// verify checks the ID token of a login as OpenID Connect Core 1.0 §3.1.3.7 has it, more strictly where it leaves a choice.
 func (p *Party) verify(
 	ctx context.Context, idp *directory.Provider, found *discovered, raw, accessToken, nonce string,
+) (claims, error) {
+	c, err := p.check(ctx, idp, found, raw, accessToken, func(got string) bool { return isNonce(got, nonce) })
+	if err != nil {
+		return claims{}, err
+	}
+	return c, c.require(idp.RequiredClaims)
+}
+
+// verifyAnew checks the ID token of a refresh response as OpenID Connect Core 1.0 §12.2 has it: that of the same account, with the
+// nonce of the login or none.
+func (p *Party) verifyAnew(
+	ctx context.Context, idp *directory.Provider, found *discovered, raw, accessToken string, r Refresh,
+) (claims, error) {
+	c, err := p.check(ctx, idp, found, raw, accessToken, func(got string) bool { return got == "" || isNonce(got, r.Nonce) })
+	switch {
+	case err != nil:
+		return claims{}, err
+	case c.known.Subject != r.Subject:
+		return claims{}, refuse(ReasonSubject, errors.New("sub is another account than at the login"))
+	}
+	return c, c.require(idp.RequiredClaims)
+}
+
+func isNonce(got, want string) bool {
+	return subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1
+}
+
+// check checks an ID token that came from the token endpoint together with an access token.
+func (p *Party) check(
+	ctx context.Context, idp *directory.Provider, found *discovered, raw, accessToken string, nonce func(got string) bool,
 ) (claims, error) {
 	token, err := found.provider.Verifier(&oidc.Config{
 		ClientID: idp.ClientID, SupportedSigningAlgs: algorithms(), Now: p.now,
@@ -53,7 +83,7 @@ func (p *Party) verify(
 	if token.Issuer != idp.Issuer { // go-oidc lets a second spelling of one provider pass
 		return claims{}, refuse(ReasonToken, errors.New("iss is another issuer"))
 	}
-	if subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(nonce)) != 1 {
+	if !nonce(token.Nonce) {
 		return claims{}, refuse(ReasonNonce, nil)
 	}
 	if now := p.now(); token.IssuedAt.IsZero() || token.IssuedAt.After(now.Add(skew)) || token.IssuedAt.Before(now.Add(-oldest)) {
@@ -67,14 +97,14 @@ func (p *Party) verify(
 	if s := token.Subject; s == "" || len(s) > maxSubject || !utf8.ValidString(s) {
 		return claims{}, refuse(ReasonSubject, nil)
 	}
-	var c claims
+	c := claims{expires: token.Expiry.UTC()}
 	if err := errors.Join(token.Claims(&c.known), token.Claims(&c.all)); err != nil {
 		return claims{}, refuse(ReasonToken, errors.New("the claims cannot be read"))
 	}
 	if azp := c.known.AuthorizedParty; azp != idp.ClientID && (azp != "" || len(token.Audience) > 1) {
 		return claims{}, refuse(ReasonParty, nil)
 	}
-	return c, c.require(idp.RequiredClaims)
+	return c, nil
 }
 
 // require returns an error unless all claims are there with their values.
@@ -100,7 +130,8 @@ type claims struct {
 		Elsewhere       map[string]json.RawMessage `json:"_claim_names"`
 		HasGroups       any                        `json:"hasgroups"`
 	}
-	all map[string]json.RawMessage
+	all     map[string]json.RawMessage
+	expires time.Time // exp of an ID token
 }
 
 func (c *claims) account(groupsClaim string) Account {

@@ -30,6 +30,7 @@ type discovered struct {
 	namesIssuer  bool               // authorization responses have iss (RFC 9207 §3)
 	secretInForm bool               // client_secret_post, because there is no client_secret_basic
 	keys         *oidc.RemoteKeySet // of its identity assertions
+	revocation   string             // endpoint of RFC 7009; empty: there is none that can be used
 }
 
 // entry is the cached discovery of one issuer.
@@ -87,6 +88,7 @@ func (p *Party) read(ctx context.Context, issuer string) (*discovered, error) {
 		Issuer      bool     `json:"authorization_response_iss_parameter_supported"`
 		AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
 		JWKS        string   `json:"jwks_uri"`
+		Revocation  string   `json:"revocation_endpoint"`
 	}
 	if err := provider.Claims(&more); err != nil {
 		return nil, refuse(ReasonDocument, err)
@@ -101,8 +103,12 @@ func (p *Party) read(ctx context.Context, issuer string) (*discovered, error) {
 			return nil, refuse(ReasonDocument, fmt.Errorf("the endpoint %q is not an https URL", one))
 		}
 	}
+	if !secureAs(issuer, more.Revocation) { // that tokens cannot be revoked there is no reason to refuse logins
+		more.Revocation = ""
+	}
 	return &discovered{
-		provider: provider, namesIssuer: more.Issuer, keys: oidc.NewRemoteKeySet(oidc.ClientContext(ctx, p.client), more.JWKS),
+		revocation: more.Revocation,
+		provider:   provider, namesIssuer: more.Issuer, keys: oidc.NewRemoteKeySet(oidc.ClientContext(ctx, p.client), more.JWKS),
 		secretInForm: len(more.AuthMethods) > 0 && !slices.Contains(more.AuthMethods, "client_secret_basic"),
 	}, nil
 }

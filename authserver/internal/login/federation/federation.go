@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +40,9 @@ const (
 	ReasonUserInfo     = "USERINFO_MISMATCH"    // UserInfo tells of somebody else
 	ReasonSignature    = "SIGNATURE_INVALID"    // an identity assertion is not signed by the provider
 	ReasonLogoutToken  = "LOGOUT_TOKEN_INVALID" // signature, form or content of a logout token
+	ReasonEnded        = "REFRESH_TOKEN_ENDED"  // the provider does not take a refresh token any more
+	ReasonProof        = "PROOF_WANTED"         // the provider wants the person to log in, and to prove more
+	ReasonClient       = "CLIENT_REFUSED"       // the provider does not take Penstock's client
 	codeErrorMaxLength = 64
 )
 
@@ -73,6 +78,15 @@ type Attempt struct {
 	State, Nonce, Verifier string
 	RedirectURI            string
 	Again                  bool // the person is to prove herself even if the provider knows her (prompt=login)
+	Proof                  Proof
+}
+
+// Proof is what a login is asked for besides who somebody is. The zero value is nothing.
+type Proof struct {
+	Claims    string        // parameter claims: a JSON object (OpenID Connect Core 1.0 §5.5, and the claims challenges of Entra ID)
+	ACRValues string        // parameter acr_values
+	MaxAge    time.Duration // parameter max_age, in whole seconds; 0 leaves it out
+	Consent   bool          // the person is asked for consent: some providers give no refresh token otherwise (§11)
 }
 
 // Account is who somebody is at an identity provider.
@@ -85,6 +99,7 @@ type Account struct {
 	GroupsKnown   bool // Groups is all of them, be it none
 	AMR           []string
 	AuthTime      time.Time // zero if the provider did not say
+	Tokens        Tokens    // what the login left; nothing unless the provider's tokens are kept
 }
 
 // AuthURL returns where the browser goes to log in: the authorization endpoint with code, PKCE (S256), state and nonce.
@@ -94,9 +109,7 @@ func (p *Party) AuthURL(ctx context.Context, idp *directory.Provider, a Attempt)
 		return "", err
 	}
 	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(a.Verifier), oidc.Nonce(a.Nonce)}
-	if a.Again {
-		options = append(options, oauth2.SetAuthURLParam("prompt", "login"))
-	}
+	options = append(options, a.options()...)
 	return p.config(idp, found, "", a.RedirectURI).AuthCodeURL(a.State, options...), nil
 }
 
@@ -114,6 +127,7 @@ func (p *Party) Finish(
 		return Account{}, err
 	}
 	ctx = oidc.ClientContext(ctx, p.client) // oauth2 reads the same key
+	asked := p.now()
 	tokens, err := p.config(idp, found, secret, a.RedirectURI).Exchange(ctx, code, oauth2.VerifierOption(a.Verifier))
 	if err != nil {
 		return Account{}, exchangeFault(err)
@@ -127,6 +141,12 @@ func (p *Party) Finish(
 		return Account{}, err
 	}
 	account := c.account(idp.GroupsClaim)
+	if idp.Kept != nil {
+		account.Tokens = Tokens{
+			Access: secretOf(tokens.AccessToken), Expires: endOf(asked, float64(tokens.ExpiresIn)), ID: secretOf(raw), IDExpires: c.expires,
+			Refresh: secretOf(tokens.RefreshToken), Subject: c.known.Subject, Nonce: a.Nonce,
+		}
+	}
 	// Some providers list groups nowhere else. Asking is worth it only where groups count.
 	groups := idp.MapsGroups && c.isSilent(idp.GroupsClaim)
 	if (account.Email == "" || groups) && found.provider.UserInfoEndpoint() != "" {
@@ -144,8 +164,45 @@ func (p *Party) config(idp *directory.Provider, found *discovered, secret obs.Se
 	}
 	return &oauth2.Config{
 		ClientID: idp.ClientID, ClientSecret: secret.Reveal(), Endpoint: endpoint, RedirectURL: redirect,
-		Scopes: append([]string{oidc.ScopeOpenID}, idp.Scopes...),
+		Scopes: scopesOf(idp),
 	}
+}
+
+// scopesOf returns what a login asks for, each once.
+func scopesOf(idp *directory.Provider) []string {
+	all := append([]string{oidc.ScopeOpenID}, idp.Scopes...)
+	if idp.Kept == nil {
+		return all
+	}
+	for _, s := range idp.Kept.Scopes {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// options are the parameters of an authorization request that only some logins have.
+func (a Attempt) options() []oauth2.AuthCodeOption {
+	var prompt []string
+	if a.Again {
+		prompt = append(prompt, "login")
+	}
+	if a.Proof.Consent {
+		prompt = append(prompt, "consent")
+	}
+	var list []oauth2.AuthCodeOption
+	for _, one := range []struct{ name, value string }{
+		{"prompt", strings.Join(prompt, " ")}, {"claims", a.Proof.Claims}, {"acr_values", a.Proof.ACRValues},
+	} {
+		if one.value != "" {
+			list = append(list, oauth2.SetAuthURLParam(one.name, one.value))
+		}
+	}
+	if a.Proof.MaxAge > 0 {
+		list = append(list, oauth2.SetAuthURLParam("max_age", strconv.FormatInt(int64(a.Proof.MaxAge/time.Second), 10)))
+	}
+	return list
 }
 
 // codeOf reads an authorization response: each parameter once (RFC 6749 §3.1), from the right issuer (RFC 9207 §2.4).

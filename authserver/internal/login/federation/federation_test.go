@@ -64,6 +64,47 @@ func TestAuthURL(t *testing.T) {
 	}
 }
 
+// TestAuthURLProof: what a login is asked for besides.
+func TestAuthURLProof(t *testing.T) {
+	idp := loginfake.New(t)
+	for _, tc := range []struct {
+		again bool
+		proof federation.Proof
+		want  url.Values
+	}{
+		{true, federation.Proof{}, url.Values{"prompt": {"login"}}},
+		{false, federation.Proof{Consent: true}, url.Values{"prompt": {"consent"}}},
+		{true, federation.Proof{Consent: true}, url.Values{"prompt": {"login consent"}}},
+		{
+			false,
+			federation.Proof{Claims: `{"id_token":{}}`, ACRValues: "a b", MaxAge: 90*time.Second + time.Millisecond},
+			url.Values{"claims": {`{"id_token":{}}`}, "acr_values": {"a b"}, "max_age": {"90"}},
+		},
+	} {
+		a := attempt()
+		a.Again, a.Proof = tc.again, tc.proof
+		to, err := newParty(t, federation.Config{}).AuthURL(t.Context(), &directory.Provider{
+			Issuer: idp.Issuer, ClientID: "c1", Scopes: []string{"email"}, Kept: &directory.Kept{Scopes: []string{"offline_access", "email", "openid"}},
+		}, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := u.Query()
+		if got := q.Get("scope"); got != "openid email offline_access" {
+			t.Errorf("scope is %q", got)
+		}
+		for _, name := range []string{"prompt", "claims", "acr_values", "max_age"} {
+			if got := q.Get(name); got != tc.want.Get(name) {
+				t.Errorf("%+v: %s is %q, want %q", tc.proof, name, got, tc.want.Get(name))
+			}
+		}
+	}
+}
+
 // TestDiscoveryDocument: documents that cannot be used.
 func TestDiscoveryDocument(t *testing.T) {
 	set := func(name string, value any) loginfake.Behavior {

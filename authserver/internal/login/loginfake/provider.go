@@ -38,6 +38,13 @@ type Behavior struct {
 	Tokens      func(m map[string]any)                            // changes the token response
 	Token       http.HandlerFunc                                  // answers in place of the token endpoint
 	UserInfo    map[string]any                                    // claims of UserInfo; nil: there is no such endpoint
+
+	Refresh   func(form url.Values) (status int, body map[string]any) // answers refresh requests with something else, if body is not nil
+	Access    func(form url.Values, c map[string]any)                 // changes the claims of access tokens for a resource
+	Revoke    http.HandlerFunc                                        // answers in place of the revocation endpoint
+	NoRefresh bool                                                    // logins get no refresh token, whatever they ask for
+	Steady    bool                                                    // refresh tokens are not replaced
+	Slow      chan struct{}                                           // a refresh waits until it is closed
 }
 
 // Provider is a running provider. Its exported fields may be changed between requests, under Lock.
@@ -58,12 +65,21 @@ type Provider struct {
 	Requests int
 	// Down answers everything with 503.
 	Down bool
+	// Refreshes counts the tokens that refresh tokens gave, Revoked the refresh tokens that were revoked.
+	Refreshes, Revoked int
+	// RefreshForm is the last refresh request.
+	RefreshForm url.Values
+	// Secrets are all tokens that were given.
+	Secrets []string
 	// Mistakes are what the relying party did wrong.
 	Mistakes []string
 
 	key    *ecdsa.PrivateKey
 	codes  map[string]url.Values // of the authorization request
 	tokens map[string]bool       // access tokens
+
+	refresh map[string]string // live refresh tokens → nonce of the login
+	spent   map[string]bool   // refresh tokens that were replaced
 }
 
 // New starts a provider that ends with the test.
@@ -74,13 +90,16 @@ func New(t testing.TB) *Provider {
 		t.Fatal(err)
 	}
 	p := &Provider{Now: time.Now, key: key, codes: make(map[string]url.Values), tokens: make(map[string]bool), Subject: "sub-1"}
+	p.refresh, p.spent = make(map[string]string), make(map[string]bool)
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", p.discovery)
 	mux.HandleFunc("GET /jwks", p.jwks)
 	mux.HandleFunc("GET /authorize", p.authorize)
 	mux.HandleFunc("POST /token", p.token)
 	mux.HandleFunc("GET /userinfo", p.userInfo)
+	mux.HandleFunc("POST /revoke", p.revoke)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.wait(r)
 		p.Lock()
 		defer p.Unlock()
 		p.Requests++
@@ -110,7 +129,7 @@ func (p *Provider) discovery(w http.ResponseWriter, r *http.Request) {
 	}
 	m := map[string]any{
 		"issuer": p.Issuer, "authorization_endpoint": p.Issuer + "/authorize", "token_endpoint": p.Issuer + "/token",
-		"jwks_uri": p.Issuer + "/jwks", "response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"},
+		"jwks_uri": p.Issuer + "/jwks", "revocation_endpoint": p.Issuer + "/revoke", "response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"ES256"}, "code_challenge_methods_supported": []string{"S256"},
 	}
 	if p.Behavior.NamesIssuer {
@@ -178,6 +197,10 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		p.mistake(w, "token request: client authentication")
 		return
 	}
+	if f.Get("grant_type") == "refresh_token" {
+		p.renew(w, f)
+		return
+	}
 	asked, known := p.codes[f.Get("code")]
 	delete(p.codes, f.Get("code"))
 	switch {
@@ -190,11 +213,12 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	case len(f.Get("code_verifier")) < 43 || challenge(f.Get("code_verifier")) != asked.Get("code_challenge"):
 		p.mistake(w, "token request: code_verifier")
 	default:
-		p.issue(w, asked.Get("nonce"))
+		offline := slices.Contains(splitScope(asked.Get("scope")), "offline_access") && !p.Behavior.NoRefresh
+		p.issue(w, asked.Get("nonce"), offline)
 	}
 }
 
-func (p *Provider) issue(w http.ResponseWriter, nonce string) {
+func (p *Provider) issue(w http.ResponseWriter, nonce string, offline bool) {
 	access := random()
 	p.tokens[access] = true
 	now := p.Now()
@@ -215,6 +239,10 @@ func (p *Provider) issue(w http.ResponseWriter, nonce string) {
 		sign = ES256
 	}
 	out := map[string]any{"access_token": access, "token_type": "Bearer", "expires_in": 300, "id_token": sign(body, p.key)}
+	if offline {
+		out["refresh_token"] = p.newRefresh(nonce)
+	}
+	p.remember(out)
 	if p.Behavior.Tokens != nil {
 		p.Behavior.Tokens(out)
 	}

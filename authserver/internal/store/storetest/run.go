@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(*testing.T) store.Store) {
 		{"a missing version is not found", missing},
 		{"a version belongs to its connection", ownConnection},
 		{"delete takes all versions of one connection", deleteAll},
+		{"what secrets are for comes by the beginning of its name, in pages", connectionsOf},
 		{"touch moves forward only", touch},
 		{"collect takes only what is proven garbage", collect},
 		{"key ids are those in use", keyIDs},
@@ -109,6 +110,23 @@ func deleteAll(t *testing.T, s store.Store) {
 	_, err := s.Secret(t.Context(), "c1", "v_1")
 	wantFault(t, err, fault.NotFound, store.ReasonSecretMissing)
 	read(t, s, "c2", "v_1")
+}
+
+func connectionsOf(t *testing.T, s store.Store) {
+	want := []string{"a_%:1", "a_%:2", "a_%:3"}
+	for _, c := range append([]string{"a_%", "ab%:1", "A_%:1", "b"}, want...) {
+		put(t, s, secret(c, "v_1"))
+		put(t, s, secret(c, "v_2"))
+	}
+	var got []string
+	for after := ""; ; after = got[len(got)-1] {
+		page, err := s.SecretConnections(t.Context(), "a_%:", after, 2)
+		must(t, err)
+		if got = append(got, page...); len(page) < 2 {
+			break
+		}
+	}
+	same(t, got, want)
 }
 
 func touch(t *testing.T, s store.Store) {

@@ -14,6 +14,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 )
 
 // Behavior is how the servers answer. The zero value is good ones.
@@ -38,11 +42,15 @@ type Fake struct {
 	MCP      string // URL of the MCP server
 	ClientID string // of the client that is registered by hand; empty: none
 	Secret   string // of it
+	Key      any    // public key of it, which then has no secret but signs ES256 (private_key_jwt)
+	Now      func() time.Time
 
 	Registrations int
 	Refreshes     int
-	Mistakes      []string // of the client
-	Secrets       []string // everything that must appear nowhere: codes, tokens, client secrets
+	Services      int        // tokens that the client got for itself
+	Wanted        url.Values // the last request for one
+	Mistakes      []string   // of the client
+	Secrets       []string   // everything that must appear nowhere: codes, tokens, client secrets
 
 	clients map[string]registered
 	codes   map[string]url.Values // authorization requests
@@ -62,7 +70,7 @@ func New(t testing.TB) *Fake {
 	t.Helper()
 	f := &Fake{
 		clients: make(map[string]registered), codes: make(map[string]url.Values), refresh: make(map[string]string),
-		spent: make(map[string]bool), access: make(map[string]bool),
+		spent: make(map[string]bool), access: make(map[string]bool), Now: time.Now,
 	}
 	as := http.NewServeMux()
 	as.HandleFunc("GET /.well-known/oauth-authorization-server/tenant", f.metadata)
@@ -267,6 +275,14 @@ func (f *Fake) token(w http.ResponseWriter, r *http.Request) {
 		delete(f.refresh, old)
 		f.spent[old] = true
 		f.issue(w, id, b)
+	case "client_credentials":
+		f.Services++
+		f.Wanted = v
+		if id != f.ClientID {
+			reply(w, http.StatusBadRequest, map[string]any{"error": "unauthorized_client"})
+			return
+		}
+		f.issueAccess(w, b)
 	default:
 		f.mistake(w, "token request: grant_type")
 	}
@@ -301,6 +317,38 @@ func (f *Fake) issue(w http.ResponseWriter, id string, b Behavior) {
 	reply(w, http.StatusOK, m)
 }
 
+// issueAccess issues a token of the client's own (RFC 6749 §4.4.3: without a refresh token).
+func (f *Fake) issueAccess(w http.ResponseWriter, b Behavior) {
+	access := f.mint("access")
+	f.Secrets = append(f.Secrets, access)
+	f.access[access] = true
+	m := map[string]any{"access_token": access, "token_type": "Bearer", "expires_in": 3600}
+	if b.Tokens != nil {
+		b.Tokens(m)
+	}
+	reply(w, http.StatusOK, m)
+}
+
+// signed reports whether a client assertion is good (RFC 7523 §3): for this issuer alone, short, used once.
+func (f *Fake) signed(v url.Values) bool {
+	token, err := jwt.ParseSigned(v.Get("client_assertion"), []jose.SignatureAlgorithm{jose.ES256})
+	var c struct {
+		jwt.Claims
+
+		Audience string `json:"aud"` // a list is refused
+	}
+	if err != nil || v.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" || token.Claims(f.Key, &c) != nil {
+		return false
+	}
+	now := f.Now()
+	if c.Issuer != f.ClientID || c.Subject != f.ClientID || c.Audience != f.Issuer || c.Expiry == nil || c.ID == "" || f.spent[c.ID] ||
+		c.Expiry.Time().Before(now) || c.Expiry.Time().After(now.Add(5*time.Minute)) {
+		return false
+	}
+	f.spent[c.ID] = true
+	return true
+}
+
 func (f *Fake) authenticated(r *http.Request) (id string, ok bool) {
 	id, secret, basic := r.BasicAuth()
 	if basic { // RFC 6749 §2.3.1: both are form-encoded
@@ -310,6 +358,9 @@ func (f *Fake) authenticated(r *http.Request) (id string, ok bool) {
 		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
 	}
 	if id == f.ClientID && id != "" {
+		if f.Key != nil {
+			return id, secret == "" && f.signed(r.PostForm)
+		}
 		return id, secret == f.Secret
 	}
 	if strings.HasPrefix(id, "https://") { // a document

@@ -154,6 +154,9 @@ func (s Standing) managesServer(o *resource.Server) error {
 	if o.Stdio != nil {
 		return s.require(false, "manage a stdio server: its command runs on nodes", "the role ADMIN")
 	}
+	if o.CallerOnly() { // whoever says where it is would get tokens of everybody who calls it
+		return s.require(false, "manage a server that gets tokens of its callers", "the role ADMIN")
+	}
 	return s.require(s.editor(), "manage servers", "the role EDITOR")
 }
 

@@ -21,7 +21,8 @@ func Check(ctx context.Context, d *desk.Desk, before, o resource.Object) error {
 	var err error
 	switch o := o.(type) {
 	case *resource.Server:
-		err = References(ctx, d, o.Visibility, &problems)
+		b, _ := before.(*resource.Server)
+		err = server(ctx, d, b, o, &problems)
 	case *resource.Connection:
 		err = connection(ctx, d, before == nil, o, &problems)
 	case *resource.Gateway:
@@ -120,6 +121,7 @@ func connection(ctx context.Context, d *desk.Desk, isNew bool, c *resource.Conne
 		}
 		add(p, "server", who.Uses(server))
 		add(p, "owner", access.OwnerMayUse(server, c.Owner, d.Memberships(ctx)))
+		ownerOf(server, c, p)
 	}
 	return secrets(ctx, d, server, c, p)
 }
@@ -134,6 +136,16 @@ func add(p *resource.Problems, path string, found *resource.Problem) {
 // secrets checks what a connection authenticates with against what its server takes.
 func secrets(ctx context.Context, d *desk.Desk, server *resource.Server, c *resource.Connection, p *resource.Problems) error {
 	wants := server.Credential
+	if server.Made() {
+		const text = "Penstock makes the credential of the server %q itself, so its connections hold no secrets; leave it out"
+		if len(c.SecretHeaders) > 0 {
+			p.Add(ReasonSecretKind, "secret_headers", text, server.Name)
+		}
+		if len(c.SecretEnv) > 0 {
+			p.Add(ReasonSecretKind, "secret_env", text, server.Name)
+		}
+		return nil
+	}
 	if len(c.SecretHeaders) > 0 && (wants == nil || wants.StaticHeaders == nil) {
 		p.Add(ReasonSecretKind, "secret_headers", "the server %q takes no secret headers; leave them out, or give the server credential: {static_headers: {}}", server.Name)
 	}

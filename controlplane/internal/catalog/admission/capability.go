@@ -32,25 +32,57 @@ const (
 	CapabilityResolveAtCallTime = "resolve_at_call_time"
 	// CapabilityUpstreamOAuth: calls of a server with credential.oauth carry an access token of the caller's.
 	CapabilityUpstreamOAuth = "upstream_oauth"
+	// CapabilityClientCredentials: calls of a server with credential.oauth_client_credentials carry its service account's token.
+	CapabilityClientCredentials = "client_credentials"
+	// CapabilityTokenExchange: calls of a server with credential.token_exchange carry what the caller's token is exchanged for, and
+	// never that token.
+	CapabilityTokenExchange = "token_exchange"
+	// CapabilityCallerIDPToken: calls of a server with credential.caller_idp_token carry a token that the identity provider gave for
+	// the caller.
+	CapabilityCallerIDPToken = "caller_idp_token"
 )
 
-// Enforceable refuses a feature that a live node cannot enforce, naming the node (D-37): Precondition with reason
-// NODE_LACKS_CAPABILITY. What was there before is not refused again. Lacking returns the names of the connected nodes
-// without a capability.
-func Enforceable(before, o resource.Object, lacking func(capability string) []string) error {
+// Fleet knows what the connected nodes and authservers can do.
+type Fleet interface {
+	// Lacking returns the names of the connected nodes without a capability.
+	Lacking(capability string) []string
+	// LackingAuthservers returns those of the connected authservers.
+	LackingAuthservers(capability string) []string
+}
+
+// ofAuthservers reports whether a capability is one that authservers need too: they make the credential.
+func ofAuthservers(capability string) bool {
+	switch capability {
+	case CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken:
+		return true
+	default:
+		return false
+	}
+}
+
+// Enforceable refuses a feature that a live node or authserver knows nothing of, naming it (D-37): Precondition with reason
+// NODE_LACKS_CAPABILITY or AUTHSERVER_LACKS_CAPABILITY. What was there before is not refused again.
+func Enforceable(before, o resource.Object, fleet Fleet) error {
 	had, wanted := needs(before), needs(o)
 	var p resource.Problems
 	for _, capability := range []string{
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
-		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth,
+		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
 			continue
 		}
-		if nodes := lacking(capability); len(nodes) > 0 {
+		if nodes := fleet.Lacking(capability); len(nodes) > 0 {
 			slices.Sort(nodes)
 			p.AddKind(fault.Precondition, ReasonNodeLacksCapability, path, "these nodes cannot enforce it yet: %s; update them first", resource.Listed(nodes))
+		}
+		if !ofAuthservers(capability) {
+			continue
+		}
+		if authservers := fleet.LackingAuthservers(capability); len(authservers) > 0 {
+			slices.Sort(authservers)
+			p.AddKind(fault.Precondition, ReasonAuthserverLacksCapability, path, "these authservers do not know it yet: %s; update them first", resource.Listed(authservers))
 		}
 	}
 	return p.Err(fmt.Sprintf("%s %q", o.Kind().Label(), o.Metadata().Name))
@@ -59,8 +91,17 @@ func Enforceable(before, o resource.Object, lacking func(capability string) []st
 // needs returns the path of the first field that needs a capability, by capability.
 func needs(o resource.Object) map[string]string {
 	out := make(map[string]string)
-	if s, ok := o.(*resource.Server); ok && s.UpstreamOAuth() != nil {
-		out[CapabilityUpstreamOAuth] = "credential.oauth"
+	if s, ok := o.(*resource.Server); ok && s != nil && s.Credential != nil {
+		switch c := s.Credential; {
+		case c.OAuth != nil:
+			out[CapabilityUpstreamOAuth] = "credential.oauth"
+		case c.OAuthClientCredentials != nil:
+			out[CapabilityClientCredentials] = "credential.oauth_client_credentials"
+		case c.TokenExchange != nil:
+			out[CapabilityTokenExchange] = "credential.token_exchange"
+		case c.CallerIDPToken != nil:
+			out[CapabilityCallerIDPToken] = "credential.caller_idp_token"
+		}
 	}
 	g, ok := o.(*resource.Gateway)
 	if !ok || g == nil {
@@ -94,7 +135,7 @@ func needs(o resource.Object) map[string]string {
 }
 
 // Rotatable refuses a rotation that leaves the old secret of a token good for a while when a live node would not accept it any
-// more (D-37, ST-6). Lacking is that of [Enforceable].
+// more (D-37, ST-6). Lacking is that of [Fleet].
 func Rotatable(token string, lacking func(capability string) []string) error {
 	nodes := lacking(CapabilityTokenRotation)
 	if len(nodes) == 0 {

@@ -39,6 +39,12 @@ const (
 	ReasonAudienceOfLogin = "AUDIENCE_OF_LOGIN"
 	// ReasonSharedAudience (Denied): somebody without the role ADMIN allows an audience on several gateways.
 	ReasonSharedAudience = "SHARED_AUDIENCE_NEEDS_ADMIN"
+	// ReasonAuthserverLacksCapability (Precondition): a connected authserver could not make the credential that is asked for.
+	ReasonAuthserverLacksCapability = "AUTHSERVER_LACKS_CAPABILITY"
+	// ReasonNoTokenExchange (Invalid): a server newly names an identity provider whose tokens are not kept.
+	ReasonNoTokenExchange = "PROVIDER_WITHOUT_TOKEN_EXCHANGE"
+	// ReasonServiceAccountOwner (Invalid): a connection to a service account would be a person's own.
+	ReasonServiceAccountOwner = "SERVICE_ACCOUNT_OWNER"
 	// ReasonSecretKind (Invalid): a connection has secrets of a kind that its server does not take.
 	ReasonSecretKind = "SECRET_KIND_MISMATCH"
 	// ReasonSecretName (Invalid or Denied): a secret environment variable would replace one of the server, or change

@@ -53,6 +53,9 @@ func Restored(ctx context.Context, d *desk.Desk, o resource.Object) error {
 		if err := References(ctx, d, o.Visibility, &p); err != nil {
 			return err
 		}
+		if err := exchanging(ctx, d, nil, o, &p); err != nil {
+			return err
+		}
 	case *resource.Gateway:
 		if err := References(ctx, d, o.Visibility, &p); err != nil {
 			return err

@@ -27,8 +27,8 @@ const (
 	HasClientAuth = "HasClientAuth"
 	// Visible: the gateway is on and somebody is within its visibility.
 	Visible = "Visible"
-	// CredentialsResolvable: every pinned connection exists and has the credential that its server needs; and where connections are
-	// chosen at the call there is one, or somebody who may make one.
+	// CredentialsResolvable: every pinned connection exists and has the credential that its server needs; where connections are
+	// chosen at the call there is one, or somebody who may make one; and what credentials are made of is there.
 	CredentialsResolvable = "CredentialsResolvable"
 	// Enforced: all connected nodes enforce the gateway as it is.
 	Enforced = "Enforced"
@@ -227,11 +227,19 @@ func credentialConditions(ctx context.Context, d *desk.Desk, g *resource.Gateway
 	if err != nil {
 		return resource.Condition{}, nil, err
 	}
+	lacking, err := unmakeable(ctx, d, g)
+	if err != nil {
+		return resource.Condition{}, nil, err
+	}
 	switch {
 	case len(missing) > 0:
 		return fails(CredentialsResolvable, "ConnectionMissing", "Pinned connections do not exist: %s; create them again, or pin others.", resource.Listed(missing)), narrowed, d.Failed()
 	case len(empty) > 0:
 		return fails(CredentialsResolvable, "CredentialMissing", "Pinned connections have no credential: %s; set their secret_headers or secret_env.", resource.Listed(empty)), narrowed, d.Failed()
+	case len(lacking.secretless) > 0:
+		return fails(CredentialsResolvable, "ClientSecretMissing", "The clients that these servers get their tokens as have no stored secret: %s; set their client_secret.", resource.Listed(lacking.secretless)), narrowed, d.Failed()
+	case len(lacking.off) > 0:
+		return fails(CredentialsResolvable, "ProvidersOff", "These servers need tokens of an identity provider that is disabled or lacks token_exchange: %s.", resource.Listed(lacking.off)), narrowed, d.Failed()
 	case len(unconnected) > 0:
 		return fails(CredentialsResolvable, "NobodyConnected", "These servers are resolved at the call, nobody is connected to them, and nobody who reaches the gateway may connect: %s; create a connection, or widen the visibility of the server.", resource.Listed(unconnected)), narrowed, d.Failed()
 	default:

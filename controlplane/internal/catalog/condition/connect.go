@@ -55,8 +55,11 @@ func chosen(server *resource.Server, c *resource.Connection) bool {
 	return (own || !server.OwnConnectionsOnly) && (c.CredentialVersion != "" || !server.NeedsSecret())
 }
 
-// connects reports whether somebody who reaches the gateway may connect the server (G-18).
+// connects reports whether somebody who reaches the gateway may connect the server (G-18). Nobody connects a service account.
 func connects(ctx context.Context, d *desk.Desk, g *resource.Gateway, server *resource.Server) (bool, error) {
+	if server.ServiceAccount() {
+		return false, nil
+	}
 	reaches := func(user string) bool {
 		v := g.Visibility
 		return v != nil && (v.Organization != nil || v.Personal != nil && v.Personal.Owner == user || v.Team != nil &&

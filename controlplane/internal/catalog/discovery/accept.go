@@ -17,6 +17,9 @@ import (
 const (
 	// ReasonCredentialMissing (Precondition): a discovery needs a connection with a credential and there is none.
 	ReasonCredentialMissing = "CREDENTIAL_MISSING"
+	// ReasonNeedsPerson (Precondition): a discovery needs a person's own connection, because the server is called as the person who
+	// calls, and there is none.
+	ReasonNeedsPerson = "DISCOVERY_NEEDS_PERSON"
 	// ReasonNothingPending (Precondition): no changed definition, or no changed instructions, wait to be accepted.
 	ReasonNothingPending = "NO_PENDING_DEFINITION"
 	// ReasonPendingChanged (Conflict): another definition waits, or other instructions, than what was reviewed.

@@ -13,7 +13,8 @@ import (
 
 // Target returns what a node needs to list a server's tools, if the caller manages the server. Without the name of a
 // connection it is the organisation's, else a team's, else any, first by name, among those with the credential that the
-// server needs; nil for a server that needs none. Callers other than an ADMIN choose among connections they may see.
+// server needs; nil for a server that needs none. Callers other than an ADMIN choose among connections they may see. Where
+// calls run as the person who makes them, so does a discovery: as the one whose own the connection is.
 func Target(ctx context.Context, d *desk.Desk, server, name string) (*resource.Server, *resource.Connection, error) {
 	s, err := desk.See[*resource.Server](ctx, d, resource.KindServer, server)
 	if err != nil {
@@ -30,7 +31,7 @@ func Target(ctx context.Context, d *desk.Desk, server, name string) (*resource.S
 	case name != "":
 		c, err := named(ctx, d, s, name)
 		return s, c, err
-	case s.NeedsSecret():
+	case s.NeedsSecret() || s.Made():
 		c, err := best(ctx, d, s)
 		return s, c, err
 	default:
@@ -46,7 +47,12 @@ func named(ctx context.Context, d *desk.Desk, s *resource.Server, name string) (
 		return nil, err
 	case c.Server != s.Name:
 		return nil, fault.Newf(fault.Invalid, admission.ReasonPinOtherServer, "The connection %q is of the server %q, not of %q.", c.Name, c.Server, s.Name)
-	case s.NeedsSecret() && c.CredentialVersion == "":
+	case s.LacksClientSecret():
+		return nil, noClientSecret(s)
+	case s.CallerOnly() && !isPersons(c):
+		return nil, fault.Newf(fault.Precondition, ReasonNeedsPerson, "The server %q is called as the person who calls, and the connection %q is nobody's own; "+
+			"name a connection of a person who has logged in with the identity provider.", s.Name, c.Name)
+	case s.Lacks(c):
 		return nil, fault.Newf(fault.Precondition, ReasonCredentialMissing, "The connection %q has no credential; set its secret_headers or secret_env, or have its owner connect it.", c.Name)
 	default:
 		return c, nil
@@ -59,9 +65,12 @@ func best(ctx context.Context, d *desk.Desk, s *resource.Server) (*resource.Conn
 	if err != nil {
 		return nil, err
 	}
+	if s.LacksClientSecret() {
+		return nil, noClientSecret(s)
+	}
 	var chosen *resource.Connection
 	for _, c := range connections {
-		if c.Server != s.Name || c.CredentialVersion == "" || chosen != nil && rank(c) >= rank(chosen) {
+		if c.Server != s.Name || s.Lacks(c) || s.CallerOnly() && !isPersons(c) || chosen != nil && rank(c) >= rank(chosen) {
 			continue
 		}
 		ok, err := d.Sees(ctx, c)
@@ -72,11 +81,26 @@ func best(ctx context.Context, d *desk.Desk, s *resource.Server) (*resource.Conn
 			chosen = c
 		}
 	}
-	if chosen == nil {
+	switch {
+	case chosen != nil:
+		return chosen, nil
+	case s.CallerOnly():
+		return nil, fault.Newf(fault.Precondition, ReasonNeedsPerson, "The server %q is called as the person who calls, and no person has a connection of their own to it; "+
+			"have somebody who has logged in with the identity provider make one first.", s.Name)
+	case s.Made():
+		return nil, fault.Newf(fault.Precondition, ReasonCredentialMissing, "There is no connection of the server %q to list its tools over; create one first.", s.Name)
+	default:
 		return nil, fault.Newf(fault.Precondition, ReasonCredentialMissing,
 			"The server %q needs a credential, and there is no connection of it with one; create a connection with secrets first.", s.Name)
 	}
-	return chosen, nil
+}
+
+// isPersons reports whether a connection is a person's own.
+func isPersons(c *resource.Connection) bool { return c.Owner != nil && c.Owner.User != "" }
+
+func noClientSecret(s *resource.Server) error {
+	return fault.Newf(fault.Precondition, ReasonCredentialMissing,
+		"The client that the server %q gets its tokens as has no stored secret; set its client_secret first.", s.Name)
 }
 
 func rank(c *resource.Connection) int {

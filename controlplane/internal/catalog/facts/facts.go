@@ -190,7 +190,7 @@ func (k *Keeper) servers(ctx context.Context, objects []resource.Object) (map[st
 func connectionStatus(c *resource.Connection, server *resource.Server, f fact) *resource.ConnectionStatus {
 	s := &resource.ConnectionStatus{CheckTime: f.Time, LastError: f.Reason}
 	switch {
-	case server != nil && server.NeedsSecret() && c.CredentialVersion == "":
+	case server != nil && server.Lacks(c):
 		s.State = resource.ConnectionNeedsAuth
 	case f.Time.IsZero():
 		return nil // not checked yet

@@ -22,7 +22,7 @@ var (
 	// extensionRE is a key of _meta with its prefix, which names of extensions are (MCP).
 	extensionRE = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?)*/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
 	// scopeRE is scope-token of RFC 6749, section 3.3.
-	scopeRE = regexp.MustCompile(`^[\x21\x23-\x5b\x5d-\x7e]{1,128}$`)
+	scopeRE = regexp.MustCompile(`^[\x21\x23-\x5b\x5d-\x7e]+$`)
 	// tokenRE is token of RFC 9110, section 5.6.2: a header's name.
 	globRE  = regexp.MustCompile(`^[!-~]{1,256}$`)
 	tokenRE = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$")

@@ -85,34 +85,6 @@ func (p *Problems) env(at string, env map[string]string, most, maxValue int) {
 	}
 }
 
-func (p *Problems) credential(s *Server) {
-	c := s.Credential
-	if c == nil {
-		return
-	}
-	n := 0
-	for _, set := range []bool{c.None != nil, c.StaticHeaders != nil, c.StaticEnv != nil, c.OAuth != nil} {
-		if set {
-			n++
-		}
-	}
-	switch {
-	case n > 1:
-		p.field("credential", "set at most one of none, static_headers, static_env and oauth")
-	case c.StaticHeaders != nil && s.Stdio != nil:
-		p.field("credential.static_headers", "a stdio server has no headers; use static_env")
-	case c.StaticEnv != nil && s.Stdio == nil:
-		p.field("credential.static_env", "only a stdio server has an environment; use static_headers")
-	case c.OAuth != nil && s.Stdio != nil:
-		p.field("credential.oauth", "a stdio server has no headers for access tokens; use static_env")
-	case c.OAuth != nil:
-		p.upstreamOAuth(c.OAuth)
-	}
-	if c.StaticHeaders != nil {
-		p.headerNames("credential.static_headers.names", c.StaticHeaders.Names)
-	}
-}
-
 func (p *Problems) connection(c *Connection) {
 	p.slug("server", c.Server)
 	p.owner("owner", c.Owner, false)
@@ -296,11 +268,7 @@ func (p *Problems) token(t *BearerToken) {
 	p.unique("gateways", t.Gateways)
 	p.count("scopes", len(t.Scopes), 16)
 	p.unique("scopes", t.Scopes)
-	for i, s := range t.Scopes {
-		if !scopeRE.MatchString(s) {
-			p.field(fmt.Sprintf("scopes[%d]", i), "%q is not a scope (RFC 6749, section 3.3)", clip(s))
-		}
-	}
+	p.scopeTokens("scopes", t.Scopes, maxScope)
 	switch {
 	case t.AdminAPI && len(t.Gateways) > 0:
 		p.field("gateways", "a token for the admin API is for nothing else; leave gateways empty, or make two tokens")

@@ -97,13 +97,7 @@ func (p *Problems) identityProvider(o *IdentityProvider) {
 	if len(o.ClientSecret) > maxSecret || !printable(o.ClientSecret) {
 		p.field("client_secret", "it is not at most 4,096 printable characters")
 	}
-	p.count("scopes", len(o.Scopes), 32)
-	p.unique("scopes", o.Scopes)
-	for i, s := range o.Scopes {
-		if !scopeRE.MatchString(s) {
-			p.field(fmt.Sprintf("scopes[%d]", i), "%q is not a scope (RFC 6749, section 3.3)", clip(s))
-		}
-	}
+	p.scopes("scopes", o.Scopes, maxScope)
 	p.count("email_domains", len(o.EmailDomains), 100)
 	p.unique("email_domains", o.EmailDomains)
 	for i, d := range o.EmailDomains {
@@ -129,6 +123,8 @@ func (p *Problems) identityProvider(o *IdentityProvider) {
 	p.requiredClaims("required_claims", o.RequiredClaims)
 	p.gatewayTokens(o)
 	p.idJAG(o.IDJAG)
+	p.keptTokens(o.TokenExchange)
+	p.sharedSignals(o.SharedSignals)
 }
 
 // requiredClaims checks claims that a token must have with exactly these values.
@@ -236,22 +232,14 @@ func (p *Problems) upstreamOAuth(o *OAuthCredential) {
 	if o.Issuer != "" {
 		p.issuer(at+"issuer", o.Issuer)
 	}
-	if len(o.ClientID) > 512 || !printable(o.ClientID) {
-		p.field(at+"client_id", "it is not at most 512 printable characters: the client_id that the authorization server gave Penstock")
-	}
+	p.clientID(at+"client_id", o.ClientID)
 	switch {
 	case len(o.ClientSecret) > maxSecret || !printable(o.ClientSecret):
 		p.field(at+"client_secret", "it is not at most 4,096 printable characters")
 	case o.ClientSecret != "" && o.ClientID == "":
 		p.field(at+"client_secret", "it belongs to a client_id, which is not set")
 	}
-	p.count(at+"scopes", len(o.Scopes), 32)
-	p.unique(at+"scopes", o.Scopes)
-	for i, s := range o.Scopes {
-		if !scopeRE.MatchString(s) {
-			p.field(fmt.Sprintf("%sscopes[%d]", at, i), "%q is not a scope (RFC 6749, section 3.3)", clip(s))
-		}
-	}
+	p.scopes(at+"scopes", o.Scopes, maxScope)
 	if o.AuthorizationEndpoint == "" && o.TokenEndpoint == "" {
 		return
 	}

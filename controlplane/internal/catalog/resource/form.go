@@ -26,10 +26,8 @@ func Encode(o Object) ([]byte, error) {
 				c.Status = nil
 			}
 		}
-		if o := c.UpstreamOAuth(); o != nil && o.ClientSecret != "" {
-			kept := *o
-			kept.ClientSecret = ""
-			c.Credential = &ServerCredential{OAuth: &kept}
+		if c.Credential != nil {
+			c.Credential = c.Credential.withoutSecret()
 		}
 		v = c
 	case *Connection:
@@ -55,6 +53,10 @@ func Encode(o Object) ([]byte, error) {
 	case *IdentityProvider:
 		c := *o
 		c.Meta, c.ClientSecret = stored(o.Meta), ""
+		if c.SharedSignals != nil && c.SharedSignals.PollToken != "" {
+			kept := *c.SharedSignals
+			kept.PollToken, c.SharedSignals = "", &kept
+		}
 		v = c
 	case *OAuthClient:
 		c := *o

@@ -20,6 +20,7 @@ func Normalize(o Object) {
 		o.Visibility.normalize()
 		unspecified(&o.Affinity, "AFFINITY_UNSPECIFIED")
 		unspecified(&o.ToolChanges, "TOOL_CHANGES_UNSPECIFIED")
+		o.Credential.normalize()
 	case *Connection:
 		o.Owner.normalize()
 	case *Gateway:
@@ -99,6 +100,21 @@ func (v *Visibility) normalize() {
 	}
 	if v.Team != nil {
 		slices.Sort(v.Team.Teams)
+	}
+}
+
+func (c *ServerCredential) normalize() {
+	if c == nil {
+		return
+	}
+	c.Version = "" // of the streams only
+	if o := c.OAuthClientCredentials; o != nil {
+		unspecified(&o.Authentication, "CLIENT_AUTHENTICATION_UNSPECIFIED")
+	}
+	if o := c.TokenExchange; o != nil {
+		unspecified(&o.Grant, "EXCHANGE_GRANT_UNSPECIFIED")
+		unspecified(&o.SubjectToken, "SUBJECT_TOKEN_UNSPECIFIED")
+		unspecified(&o.Authentication, "CLIENT_AUTHENTICATION_UNSPECIFIED")
 	}
 }
 

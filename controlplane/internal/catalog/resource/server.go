@@ -154,33 +154,6 @@ type OAuthCredential struct {
 	TokenEndpoint         string   `json:"token_endpoint,omitempty"`
 }
 
-// UpstreamOAuth returns the OAuth credential of a server, nil if it has another kind.
-func (s *Server) UpstreamOAuth() *OAuthCredential {
-	if s == nil || s.Credential == nil {
-		return nil
-	}
-	return s.Credential.OAuth
-}
-
-// KeepClientSecret puts into a server the reference to its client secret that a former state has, and no other: whatever a
-// writer sent as reference is dropped. It goes with the client at the place that it was given for, or whoever may change the
-// server could have it sent elsewhere. A nil before is a new server.
-func (s *Server) KeepClientSecret(before *Server) {
-	o := s.UpstreamOAuth()
-	if o == nil {
-		return
-	}
-	o.SecretVersion = ""
-	old := before.UpstreamOAuth()
-	if old == nil || old.ClientID != o.ClientID || old.Issuer != o.Issuer || old.TokenEndpoint != o.TokenEndpoint {
-		return
-	}
-	if o.Issuer == "" && o.TokenEndpoint == "" && before.address() != s.address() { // the server says where the secret goes
-		return
-	}
-	o.SecretVersion = old.SecretVersion
-}
-
 func (s *Server) address() string {
 	switch {
 	case s.StreamableHTTP != nil:
@@ -283,6 +256,5 @@ const (
 // NeedsSecret reports whether calls need a credential that a connection holds.
 func (s *Server) NeedsSecret() bool {
 	c := s.Credential
-	return c != nil && (c.StaticHeaders != nil || c.StaticEnv != nil || c.OAuth != nil ||
-		c.OAuthClientCredentials != nil || c.TokenExchange != nil || c.CallerIDPToken != nil)
+	return c != nil && (c.StaticHeaders != nil || c.StaticEnv != nil || c.OAuth != nil)
 }

@@ -30,6 +30,8 @@ func Keep(old, now resource.Object) {
 			old.SecretVersion = now.SecretVersion
 			old.ScimTokenSHA256, old.ScimTokenTime = slices.Clone(now.ScimTokenSHA256), now.ScimTokenTime
 		}
+		living, _ := now.(*resource.IdentityProvider)
+		old.KeepPollToken(living)
 	case *resource.User:
 		// What an identity provider says holds until it says something else: nobody who has left comes back with a rollback.
 		if now, ok := now.(*resource.User); ok && now != nil {

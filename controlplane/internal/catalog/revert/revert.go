@@ -36,7 +36,7 @@ type Past struct {
 // tokens are not among them: what was taken away from a person does not come back.
 func Kinds() []resource.Kind {
 	return []resource.Kind{
-		resource.KindServer, resource.KindTool, resource.KindConnection, resource.KindIdentityProvider, resource.KindGateway,
+		resource.KindIdentityProvider, resource.KindServer, resource.KindTool, resource.KindConnection, resource.KindGateway,
 		resource.KindAssignment, resource.KindOAuthClient,
 	}
 }

@@ -66,12 +66,7 @@ func of(ctx context.Context, d *desk.Desk, o resource.Object) ([]string, error) 
 			return c.ClientCredentials != nil && slices.Contains(c.ClientCredentials.Gateways, name)
 		}), err
 	case resource.KindIdentityProvider:
-		gateways, err := desk.All[*resource.Gateway](ctx, d, resource.KindGateway)
-		return matching(gateways, func(g *resource.Gateway) bool {
-			a := g.Authentication
-			return slices.ContainsFunc(g.Issuers(), func(i resource.JWKSIssuer) bool { return i.IdentityProvider == name }) ||
-				a != nil && a.IDJAG != nil && slices.Contains(a.IDJAG.IdentityProviders, name)
-		}), err
+		return ofProvider(ctx, d, name)
 	case resource.KindUser:
 		users, err := owned(ctx, d, o, func(v *resource.Visibility) bool {
 			return v != nil && v.Personal != nil && v.Personal.Owner == name
@@ -86,6 +81,25 @@ func of(ctx context.Context, d *desk.Desk, o resource.Object) ([]string, error) 
 	default:
 		return nil, nil
 	}
+}
+
+func ofProvider(ctx context.Context, d *desk.Desk, provider string) ([]string, error) {
+	gateways, err := desk.All[*resource.Gateway](ctx, d, resource.KindGateway)
+	if err != nil {
+		return nil, err
+	}
+	servers, err := desk.All[*resource.Server](ctx, d, resource.KindServer)
+	return slices.Concat(
+		matching(gateways, func(g *resource.Gateway) bool {
+			a := g.Authentication
+			return slices.ContainsFunc(g.Issuers(), func(i resource.JWKSIssuer) bool { return i.IdentityProvider == provider }) ||
+				a != nil && a.IDJAG != nil && slices.Contains(a.IDJAG.IdentityProviders, provider)
+		}),
+		matching(servers, func(s *resource.Server) bool {
+			name, _ := s.IdentityProvider()
+			return name == provider
+		}),
+	), err
 }
 
 func ofServer(ctx context.Context, d *desk.Desk, server string) ([]string, error) {

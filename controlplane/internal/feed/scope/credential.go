@@ -45,21 +45,38 @@ func withoutSecret(c *resourcev1.ServerCredential) {
 }
 
 // setVersion sets the version of a credential that Penstock makes: nodes and authservers compare it, and what a node keeps of
-// another version is of no use to it.
-func setVersion(c *resourcev1.ServerCredential) error {
+// another version is of no use to it. The server's address is part of it: a credential goes to no other one than it was made for
+// (UP-3).
+func setVersion(s *resourcev1.Server) error {
+	c := s.GetCredential()
+	if c == nil {
+		return nil
+	}
+	c.Version = ""
 	switch c.GetKind().(type) {
 	case *resourcev1.ServerCredential_OauthClientCredentials, *resourcev1.ServerCredential_TokenExchange,
 		*resourcev1.ServerCredential_CallerIdpToken:
 	default:
-		c.Version = ""
 		return nil
 	}
-	c.Version = ""
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
+	of := &resourcev1.Server{Transport: s.GetTransport(), Credential: c}
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(of)
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(body)
 	c.Version = "m_" + hex.EncodeToString(sum[:16])
+	return nil
+}
+
+// ForDiscovery leaves in a server what a node may know that is to list what the server has, with the version of its credential.
+func ForDiscovery(s *resourcev1.Server) error {
+	withoutSecret(s.GetCredential())
+	if err := setVersion(s); err != nil {
+		return err
+	}
+	if c := forServers(s.GetCredential()); c != nil {
+		s.Credential = c
+	}
 	return nil
 }

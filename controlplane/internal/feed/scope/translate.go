@@ -142,11 +142,9 @@ func message(rec *catalog.Record, e *Entry) (*distributionv1.Resource, error) {
 		err := decode(rec, m)
 		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
 		m.Status = found(m)
-		if c := m.GetCredential(); c != nil {
-			withoutSecret(c)
-			if err == nil {
-				err = setVersion(c)
-			}
+		withoutSecret(m.GetCredential())
+		if err == nil {
+			err = setVersion(m)
 		}
 		return &distributionv1.Resource{Body: &distributionv1.Resource_Server{Server: m}}, err
 	case catalog.KindConnection:
@@ -233,6 +231,9 @@ func person(rec *catalog.Record) (*distributionv1.Resource, error) {
 		err := decode(rec, m)
 		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
 		m.ClientSecret = "" // never stored; and never sent, whatever is stored (D-84)
+		if m.GetSharedSignals() != nil {
+			m.SharedSignals.PollToken = ""
+		}
 		return &distributionv1.Resource{Body: &distributionv1.Resource_IdentityProvider{IdentityProvider: m}}, err
 	case catalog.KindOAuthClient:
 		m := &resourcev1.OAuthClient{} // with the hashes of its secrets: the authserver compares them

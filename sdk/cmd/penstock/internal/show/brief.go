@@ -52,19 +52,6 @@ func transport(s *resourcev1.Server) (kind, target string) {
 	}
 }
 
-func credential(c *resourcev1.ServerCredential) string {
-	switch c.GetKind().(type) {
-	case *resourcev1.ServerCredential_StaticHeaders:
-		return "static_headers"
-	case *resourcev1.ServerCredential_StaticEnv:
-		return "static_env"
-	case *resourcev1.ServerCredential_Oauth:
-		return "oauth"
-	default:
-		return "none"
-	}
-}
-
 func assignmentMode(a *resourcev1.ToolAssignment) string {
 	if a.GetResolveAtCallTime() != nil {
 		return "resolve at call time"

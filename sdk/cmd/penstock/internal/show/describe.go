@@ -211,12 +211,14 @@ func server(s *resourcev1.Server) [][2]string {
 	if s.GetOwnConnectionsOnly() {
 		own = "yes"
 	}
-	return [][2]string{
+	fields := [][2]string{
 		{"Display name", s.GetDisplayName()},
 		{"Description", s.GetDescription()},
 		{"Transport", kind},
 		{"Target", target},
 		{"Credential", credential(s.GetCredential())},
+	}
+	return append(append(fields, authorization(s.GetCredential())...), [][2]string{
 		{"Visibility", visibility(s.GetVisibility())},
 		{"Call timeout", span(s.GetCallTimeout())},
 		{"Max concurrency", optional(s.GetMaxConcurrency())},
@@ -238,7 +240,7 @@ func server(s *resourcev1.Server) [][2]string {
 		{"Labels", labels(s.GetLabels())},
 		{"Created", moment(s.GetCreateTime())},
 		{"Updated", moment(s.GetUpdateTime())},
-	}
+	}...)
 }
 
 func connection(c *resourcev1.Connection) [][2]string {

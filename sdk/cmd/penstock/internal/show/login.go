@@ -58,6 +58,8 @@ func identityProvider(p *resourcev1.IdentityProvider) ([][2]string, []section) {
 		{"Algorithms", strings.Join(p.GetSigningAlgorithms(), ", ")},
 		{"Max token age", span(p.GetMaxTokenAge())},
 		{"Asserts identity", yes(p.GetIdJag() != nil)},
+		{"Tokens kept", kept(p.GetTokenExchange())},
+		{"Signals", signals(p.GetSharedSignals())},
 		{"Disabled", yes(p.GetDisabled())},
 		{"Labels", labels(p.GetLabels())},
 		{"Created", moment(p.GetCreateTime())},

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/penstockhq/penstock/deploy/conformance/gateway"
+)
+
+const (
+	// authPrefix is that of scenarios whose servers take access tokens.
+	authPrefix = "auth/"
+	// maxConnects is how often the person follows a link before she gives up. The suite allows three authorizations.
+	maxConnects = 3
+	// anyResource is what is asked for where nothing is known of a server yet.
+	anyResource = "conformance:any"
+)
+
+// Protector puts servers that take access tokens behind gateways.
+type Protector interface {
+	Person(ctx context.Context) (gateway.Person, error)
+	Protect(ctx context.Context, s gateway.Protected) (gateway.Gateway, error)
+	Fill(ctx context.Context, name string) error
+}
+
+// ends reports whether a scenario is one in which the person must not get a token: what the suite's servers say is wrong, or never
+// enough.
+func ends(scenario string) bool {
+	switch strings.TrimPrefix(scenario, authPrefix) {
+	case "resource-mismatch", "metadata-issuer-mismatch", "iss-supported-missing", "iss-wrong-issuer", "iss-unexpected", "iss-normalized",
+		"scope-retry-limit":
+		return true
+	}
+	return false
+}
+
+// protected returns how Penstock is to get tokens in a scenario, as an administrator configures it.
+func protected(t task, server gateway.Server) gateway.Protected {
+	p := gateway.Protected{Server: server, Credential: "{oauth: {}}", Secrets: map[string]string{"SECRET": t.Context.ClientSecret}}
+	const own = "{oauth_client_credentials: {client_id: %q, client_secret: {from_env: SECRET}%s}}"
+	switch strings.TrimPrefix(t.Scenario, authPrefix) {
+	case "pre-registration":
+		p.Credential = fmt.Sprintf("{oauth: {client_id: %q, client_secret: {from_env: SECRET}}}", t.Context.ClientID)
+	case "client-credentials-basic":
+		p.Shared, p.Credential = true, fmt.Sprintf(own, t.Context.ClientID, "")
+	case "client-credentials-jwt":
+		p.Shared, p.Credential = true, fmt.Sprintf(own, t.Context.ClientID, ", authentication: PRIVATE_KEY_JWT")
+		p.Secrets["SECRET"] = t.Context.PrivateKey
+	}
+	return p
+}
+
+// visitor is the person in one scenario: she follows the links that her calls are answered with, and goes no way twice as often as
+// it takes to see that it leads nowhere.
+type visitor struct {
+	site *Site
+	task task
+	g    gateway.Gateway
+	left int // links that she would follow
+}
+
+// errTired is that of a visitor who is asked to connect a server again and again.
+var errTired = errors.New("asked to connect the server once more")
+
+// authorized runs a scenario whose server takes access tokens.
+func (s *Site) authorized(ctx context.Context, t task, server gateway.Server) error {
+	p := protected(t, server)
+	p.Person = s.browser.who
+	g, err := s.cfg.Protector.Protect(ctx, p)
+	if err != nil {
+		return err
+	}
+	v := &visitor{site: s, task: t, g: g, left: maxConnects}
+	if err = v.discover(ctx, server.Name, p.Shared); err == nil {
+		err = v.follow(ctx, func() error { return use(ctx, g, s.cfg.Version, t) })
+	}
+	refused := new(refusedError)
+	switch {
+	case !ends(t.Scenario):
+		return err
+	case errors.As(err, &refused), errors.Is(err, errTired):
+		return nil
+	case err == nil:
+		return errors.New("the calls went through")
+	}
+	return err
+}
+
+// discover has the server discovered, which takes somebody's credential.
+func (v *visitor) discover(ctx context.Context, name string, shared bool) error {
+	for {
+		if !shared {
+			if err := v.follow(ctx, func() error { return v.ask(ctx) }); err != nil {
+				return err
+			}
+		}
+		err := v.site.slot(ctx, func() error { return v.site.cfg.Protector.Fill(ctx, name) })
+		switch {
+		case err == nil || shared:
+			return err
+		case v.left == 0:
+			return fmt.Errorf("%w: %w", errTired, err)
+		}
+		v.left-- // the server may want another token by now: the next answer says so
+	}
+}
+
+// follow makes calls until they are answered with no link any more.
+func (v *visitor) follow(ctx context.Context, call func() error) error {
+	for {
+		err := call()
+		link := v.site.link.FindString(fmt.Sprint(err))
+		switch {
+		case link == "":
+			return err
+		case v.left == 0:
+			return errTired
+		}
+		v.left--
+		if err := v.site.browser.connect(ctx, link); err != nil {
+			return err
+		}
+	}
+}
+
+// ask asks for a resource, of which nothing is known: a server that nobody has a credential for shows nothing that could be called.
+func (v *visitor) ask(ctx context.Context) error {
+	p, err := connect(ctx, v.g, v.site.cfg.Version)
+	if err != nil {
+		return fmt.Errorf("connect to the gateway: %w", err)
+	}
+	_, err = p.request(ctx, "resources/read", map[string]any{"uri": anyResource}, nil)
+	if v.site.link.FindString(fmt.Sprint(err)) == "" {
+		err = nil // there is no such resource
+	}
+	return errors.Join(err, p.close(context.WithoutCancel(ctx)))
+}
+
+// linkTo finds links to connect a server in answers.
+func linkTo(issuer string) *regexp.Regexp {
+	return regexp.MustCompile(regexp.QuoteMeta(issuer) + `/connect/[A-Za-z0-9_-]{22}`)
+}

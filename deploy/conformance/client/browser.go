@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/penstockhq/penstock/deploy/conformance/gateway"
+)
+
+const (
+	maxPage = 1 << 20
+	// saysConnected is on the page at the end of the way.
+	saysConnected = "Connected. Go back to your client"
+)
+
+var (
+	formField   = regexp.MustCompile(`name="(\w+)" value="([^"]*)"`)
+	formAction  = regexp.MustCompile(`<form[^>]* action="([^"]+)"`)
+	buttonLink  = regexp.MustCompile(`<a class="button primary" href="([^"]+)"`)
+	markup      = regexp.MustCompile(`(?s)<head>.*?</head>|<[^>]*>|\s+`)
+	errNoButton = errors.New("the page leads nowhere")
+)
+
+// browser is that of the one person that all scenarios are run for. It follows redirects and fills in forms.
+type browser struct {
+	who  gateway.Person
+	http *http.Client
+
+	mu sync.Mutex // one log-in at a time: all after the first find the cookie
+}
+
+func newBrowser(who gateway.Person) (*browser, error) {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		return nil, err
+	}
+	return &browser{who: who, http: &http.Client{Jar: jar}}, nil
+}
+
+// refusedError is the page on which the way to connect a server ended.
+type refusedError struct{ page string }
+
+func (e *refusedError) Error() string { return "not connected: " + e.page }
+
+// connect goes the whole way of a link: log in, agree, visit the authorization server, come back. A [refusedError] says that
+// Penstock did not go on.
+func (b *browser) connect(ctx context.Context, link string) error {
+	page, err := b.open(ctx, link)
+	if err != nil {
+		return err
+	}
+	if page, err = b.submit(ctx, page, "/connect/", nil); err != nil {
+		return err
+	}
+	m := buttonLink.FindStringSubmatch(page)
+	if m == nil || strings.HasPrefix(m[1], "/") {
+		return &refusedError{text(page)}
+	}
+	if page, err = b.get(ctx, html.UnescapeString(m[1])); err != nil {
+		return err
+	}
+	if !strings.Contains(page, saysConnected) {
+		return &refusedError{text(page)}
+	}
+	return nil
+}
+
+// open opens a link and logs in where that is asked for.
+func (b *browser) open(ctx context.Context, link string) (string, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	page, err := b.get(ctx, link)
+	if err != nil || !strings.Contains(page, `action="/login/password"`) {
+		return page, err
+	}
+	return b.submit(ctx, page, "/login/password", url.Values{"email": {b.who.Email}, "password": {b.who.Password}})
+}
+
+// submit sends the form of a page whose action begins so, filled in.
+func (b *browser) submit(ctx context.Context, page, action string, values url.Values) (string, error) {
+	for part := range strings.SplitSeq(page, "</form>") {
+		m := formAction.FindStringSubmatch(part)
+		if m == nil || !strings.HasPrefix(m[1], action) {
+			continue
+		}
+		form := url.Values{}
+		for _, field := range formField.FindAllStringSubmatch(part, -1) {
+			form.Set(field[1], html.UnescapeString(field[2]))
+		}
+		for name, value := range values {
+			form[name] = value
+		}
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, b.who.Issuer+html.UnescapeString(m[1]), strings.NewReader(form.Encode()))
+		if err != nil {
+			return "", err
+		}
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		return b.send(r)
+	}
+	return "", fmt.Errorf("%w: no form for %s: %s", errNoButton, action, text(page))
+}
+
+func (b *browser) get(ctx context.Context, at string) (string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	return b.send(r)
+}
+
+func (b *browser) send(r *http.Request) (string, error) {
+	response, err := b.http.Do(r)
+	if err != nil {
+		return "", err
+	}
+	page, err := io.ReadAll(io.LimitReader(response.Body, maxPage))
+	return string(page), errors.Join(err, response.Body.Close())
+}
+
+// text is what a person reads on a page.
+func text(page string) string { return strings.TrimSpace(markup.ReplaceAllString(page, " ")) }
