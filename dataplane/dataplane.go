@@ -222,7 +222,7 @@ func (n *Node) openEdge(r *rooms, calls *dispatch.Dispatcher, between *bridge.Br
 	}
 	front := edge.Config{
 		View: r.holder, Authenticator: callers, Issuer: r.issuer, Dispatcher: calls, Sessions: r.sessions,
-		Health: r.health, Telemetry: n.c.Telemetry, RateLimits: r.rates,
+		Health: r.health, Telemetry: n.c.Telemetry, RateLimits: r.rates, Presented: authn.Presented,
 		Settings: edge.Settings{
 			PublicURLs: []string{n.c.MCP.URL}, Loopback: onLoopback(n.c.MCP.Listen), AllowedOrigins: n.c.MCP.Origins,
 			ChatGPTCompat: n.c.MCP.ChatGPTCompat, Build: n.c.Version,

@@ -28,16 +28,27 @@ type router struct {
 }
 
 // Resolve implements call.Credentials.
-func (r router) Resolve(ctx context.Context, c *view.Connection, p ident.Principal) (call.Credential, error) {
-	found, err := r.credentials.Resolve(ctx, c.UID, c.CredentialVersion, p)
+func (r router) Resolve(ctx context.Context, o *call.Outbound) (call.Credential, error) {
+	found, err := r.credentials.Resolve(ctx, wanted(o))
 	if err != nil {
 		return call.Credential{}, err
 	}
-	return credentialOf(found), nil
+	return credentialOf(found, o), nil
 }
 
-func credentialOf(c *credential.Credential) call.Credential {
-	return call.Credential{Key: c.Key, Header: c.RevealHeaders(), Env: c.Env, Serial: c.Serial}
+// wanted says which credential a call needs.
+func wanted(o *call.Outbound) credential.Wanted {
+	return credential.Wanted{
+		Connection: o.Connection.UID, Version: o.Server.Version(o.Connection), Principal: o.Principal, Subject: credential.Subject(o.Subject),
+	}
+}
+
+func credentialOf(c *credential.Credential, o *call.Outbound) call.Credential {
+	k := call.Credential{Key: c.Key, Header: c.RevealHeaders(), Env: c.Env, Serial: c.Serial}
+	if o.Server.CallerOnly { // whatever the connection: nothing of it is shared (UP-9)
+		k.Key += "/" + o.Principal.Key()
+	}
+	return k
 }
 
 // Link implements dispatch.Links.
@@ -52,12 +63,12 @@ func (r router) Call(ctx context.Context, o *call.Outbound, sink func(call.Event
 	if !refused(err) || o.Credential.Key == "" {
 		return reply, err
 	}
-	renewed, err := r.credentials.Refused(ctx, o.Connection.UID, o.Connection.CredentialVersion, o.Principal, o.Credential.Serial)
+	renewed, err := r.credentials.Refused(ctx, wanted(o), o.Credential.Serial)
 	if err != nil {
 		return call.Reply{}, err
 	}
 	again := *o
-	again.Credential = credentialOf(renewed)
+	again.Credential = credentialOf(renewed, o)
 	return r.send(ctx, &again, sink)
 }
 
@@ -204,7 +215,7 @@ func (r router) List(ctx context.Context, s *view.Server, c *view.Connection) (d
 	}
 	if s.NeedsSecret {
 		var err error
-		if credential, err = r.Resolve(ctx, c, ident.Principal{}); err != nil {
+		if credential, err = r.Resolve(ctx, &call.Outbound{Server: s, Connection: c}); err != nil {
 			return discover.Listing{}, err
 		}
 	}

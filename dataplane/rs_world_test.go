@@ -25,6 +25,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penstockhq/penstock/dataplane/internal/authn"
+	"github.com/penstockhq/penstock/dataplane/internal/credential"
 	"github.com/penstockhq/penstock/dataplane/internal/edge"
 	"github.com/penstockhq/penstock/dataplane/internal/issuer"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
@@ -69,6 +70,8 @@ type rsOptions struct {
 	maxStale time.Duration
 	log      io.Writer // where the front tells everything, if set
 	idp      *rsProvider
+
+	credentials *credential.Client // nil where no server needs one
 }
 
 // inRS runs f in a world.
@@ -78,7 +81,8 @@ func inRS(t *testing.T, o rsOptions, f func(w *rsWorld)) {
 		w := &rsWorld{t: t, static: make(map[string]string), origin: &origin{t: t, replies: make(chan received, 16)}}
 		front, back := newPipes(), newPipes()
 		keeper := w.keeper()
-		w.node = newRelayedWith(t, back.dial, func(n *relayed, c *edge.Config) {
+		w.node = &relayed{name: "node", credentials: o.credentials}
+		w.node.start(t, back.dial, func(n *relayed, c *edge.Config) {
 			callers, err := authn.New(authn.Config{
 				Now: time.Now, Used: func(string) {}, Failed: func(context.Context, string) {}, Issuer: keeper, Resources: edge.Resources(rsOrigin),
 				Providers: w.providers(n.holder, o.idp), StaleFor: w.StaleFor, MaxStale: o.maxStale,
@@ -86,7 +90,7 @@ func inRS(t *testing.T, o rsOptions, f func(w *rsWorld)) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.Authenticator, c.Issuer, c.Health = callers, keeper, w
+			c.Authenticator, c.Issuer, c.Health, c.Presented = callers, keeper, w, authn.Presented
 			if o.log != nil {
 				told := *c.Telemetry
 				told.Log, c.Telemetry = slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug})), &told

@@ -5,6 +5,8 @@ package authn
 import (
 	"context"
 	"crypto/sha256"
+	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"github.com/penstockhq/penstock/dataplane/internal/authn/idptoken"
@@ -12,7 +14,25 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
+
+// Presented returns the token of an identity provider that a request was authenticated with, and the name of the provider; both are
+// empty where the principal proved itself in another way. The token is the subject of token exchanges and nothing else (JW-13).
+func Presented(r *http.Request, p ident.Principal) (token obs.Secret, provider string) {
+	if p.Method != MethodJWKS {
+		return "", ""
+	}
+	text, err := bearer(r)
+	if err != nil || text == "" {
+		return "", ""
+	}
+	provider, _, _ = strings.Cut(p.ClientID, providerEnd)
+	return obs.Secret(text), provider
+}
+
+// providerEnd stands between the name of the provider, which has none of it, and a client's in the ClientID of a principal.
+const providerEnd = "/"
 
 // foreign is a token of an identity provider whose signature was checked.
 type foreign struct {
@@ -110,7 +130,7 @@ func (a *Authenticator) judge(
 	if j.holder, err = f.Check(as); err != nil {
 		return nil, invalid()
 	}
-	j.client = provider.Name + "/" + j.holder.ClientID // no client of ours is called so
+	j.client = provider.Name + providerEnd + j.holder.ClientID // no client of ours is called so
 	f.judged.Store(j)
 	if ok, _ := j.holder.Current(a.c.Now(), skew); ok && unknown {
 		f.thumbprint = key.Thumbprint // nobody else has it yet

@@ -21,6 +21,10 @@ type Caller struct {
 	Version   wire.Version   // protocol version of the client side: of the session, or of a modern request
 	Client    Client         // what upstreams may ask of the client
 
+	// Presented is what the request was authenticated with, where that is a token of an identity provider. It must not get into
+	// anything that is shared or that outlives the request and the call in it, and goes to no server (JW-13).
+	Presented Presented
+
 	// Passed are the headers of this one request that its gateway hands to servers over HTTP, in canonical form and with one
 	// value each (G-40); nil for none. They must not get into anything that is shared or that outlives the request.
 	Passed http.Header
@@ -29,6 +33,12 @@ type Caller struct {
 	// if there is none or it is malformed. The context of the request already carries the node's own span as its child.
 	Traceparent, Tracestate string
 	RequestID               string // made by edge; stands in errors, logs and audit
+}
+
+// Presented is a token of an identity provider that a caller presented at the gateway; empty for callers who came by another way.
+type Presented struct {
+	Token    obs.Secret
+	Provider string // its name
 }
 
 // Client is the client of a request, as far as an upstream may turn to it.
@@ -116,8 +126,11 @@ type Outbound struct {
 	Connection *view.Connection
 	Credential Credential
 	Principal  ident.Principal
-	Client     Client
-	Version    wire.Version // of the client side
+	// Subject is what the caller presented, where Server has it exchanged; empty where it is of no use to the server's credential. It
+	// is for the authserver alone.
+	Subject Presented
+	Client  Client
+	Version wire.Version // of the client side
 
 	Method string
 	Params []byte // raw params with the upstream's names, URIs, cursors and task ids; nil if absent

@@ -89,7 +89,7 @@ func (c *Credential) clone() *Credential {
 
 // entry is the key of the cached credential that a flight is about.
 func (k key) entry() key {
-	k.refused = false
+	k.refused, k.presented = false, false
 	return k
 }
 

@@ -114,6 +114,7 @@ type key struct {
 	kind                ident.Kind // of the principal
 	uid                 string     // of the principal
 	refused             bool       // of a flight: the upstream refused what was fetched before
+	presented           bool       // of a flight: the caller presented a token, which may lead to more than what others left
 }
 
 // New returns a client. It asks for nothing until Resolve is called.
@@ -154,23 +155,45 @@ func New(c Config) (*Client, error) {
 	}, nil
 }
 
-// Resolve returns the credential of a connection, by uid, in the version that the view refers to, for a principal; the
-// zero principal stands for a discovery.
+// Wanted says whose credential is wanted.
+type Wanted struct {
+	Connection, Version string          // uid, and the version that the view refers to
+	Principal           ident.Principal // zero for a discovery
+	Subject             Subject
+}
+
+// Subject is a token of an identity provider that the caller presented, for the authserver to exchange. It is kept no longer than the
+// question takes, and is no part of what a credential is known by: what it is exchanged for is the principal's.
+type Subject struct {
+	Token    obs.Secret // empty for none
+	Provider string     // name
+}
+
+func (w Wanted) key() key {
+	return key{
+		connection: w.Connection, version: w.Version, kind: w.Principal.Kind, uid: w.Principal.UID, presented: w.Subject.Token != "",
+	}
+}
+
+// Resolve returns the credential of a connection for a principal.
 //
 // The faults are Precondition CREDENTIAL_MISSING and CREDENTIAL_UNREADABLE, and Unavailable: AUTHSERVER_UNAVAILABLE when no
 // unexpired credential is at hand and the authserver cannot be reached, AUTHSERVER_REFUSED when it does not accept this
 // node.
-func (c *Client) Resolve(ctx context.Context, connectionUID, version string, p ident.Principal) (*Credential, error) {
-	k := key{connection: connectionUID, version: version, kind: p.Kind, uid: p.UID}
-	return c.resolved(ctx, k, func(ctx context.Context) (*Credential, *flight, error) { return c.lookup(ctx, k) })
+func (c *Client) Resolve(ctx context.Context, w Wanted) (*Credential, error) {
+	k := w.key()
+	return c.resolved(ctx, k, func(ctx context.Context) (*Credential, *flight, error) { return c.lookup(ctx, k, w.Subject) })
 }
 
 // Refused is [Client.Resolve] for a call whose server refused the credential with that serial. The authserver renews what it
 // can, once for all calls that were refused; what was fetched anew since is returned without asking. Beside the faults of
 // Resolve there is Precondition CREDENTIAL_DEAD: it cannot be renewed, somebody has to connect the server again (UP-5, UP-8).
-func (c *Client) Refused(ctx context.Context, connectionUID, version string, p ident.Principal, serial uint64) (*Credential, error) {
-	k := key{connection: connectionUID, version: version, kind: p.Kind, uid: p.UID, refused: true}
-	return c.resolved(ctx, k, func(ctx context.Context) (*Credential, *flight, error) { return c.lookupNewer(ctx, k, serial) })
+func (c *Client) Refused(ctx context.Context, w Wanted, serial uint64) (*Credential, error) {
+	k := w.key()
+	k.refused = true
+	return c.resolved(ctx, k, func(ctx context.Context) (*Credential, *flight, error) {
+		return c.lookupNewer(ctx, k, w.Subject, serial)
+	})
 }
 
 // look returns an unexpired credential, or a flight to wait for.
@@ -223,28 +246,28 @@ func (c *Client) resolve(ctx context.Context, k key, find look) (cred *Credentia
 }
 
 // lookup returns an unexpired credential, or a flight to wait for.
-func (c *Client) lookup(ctx context.Context, k key) (*Credential, *flight, error) {
+func (c *Client) lookup(ctx context.Context, k key, s Subject) (*Credential, *flight, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		return nil, nil, fault.New(fault.Unavailable, ReasonUnavailable, "The node is stopping.")
 	}
 	now := c.now()
-	if e := c.entries[k]; e != nil && now.Before(e.expires) {
+	if e := c.entries[k.entry()]; e != nil && now.Before(e.expires) {
 		if !now.Before(e.renew) && c.flights[k] == nil {
-			c.launch(ctx, k)
+			c.launch(ctx, k, s)
 		}
 		return e.credential(), nil, nil
 	}
 	f := c.flights[k]
 	if f == nil {
-		f = c.launch(ctx, k)
+		f = c.launch(ctx, k, s)
 	}
 	return nil, f, nil
 }
 
 // lookupNewer is lookup for a credential that was fetched after the one with a serial.
-func (c *Client) lookupNewer(ctx context.Context, k key, serial uint64) (*Credential, *flight, error) {
+func (c *Client) lookupNewer(ctx context.Context, k key, s Subject, serial uint64) (*Credential, *flight, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
@@ -255,7 +278,7 @@ func (c *Client) lookupNewer(ctx context.Context, k key, serial uint64) (*Creden
 	}
 	f := c.flights[k]
 	if f == nil {
-		f = c.launch(ctx, k)
+		f = c.launch(ctx, k, s)
 	}
 	return nil, f, nil
 }

@@ -47,7 +47,7 @@ func TestAnEntryBelongsToConnectionVersionAndPrincipal(t *testing.T) {
 func TestWhatACallGetsIsItsOwn(t *testing.T) {
 	bubble(t, 0, func(t *testing.T, b *bench) {
 		for range 2 {
-			c, err := b.Resolve(t.Context(), "c1", "v_1", user("ada"))
+			c, err := b.Resolve(t.Context(), wanted("c1", "v_1", user("ada")))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,7 +69,7 @@ func TestManyCallsAskOnce(t *testing.T) {
 				if i == 0 { // the first to ask goes away; the others still get their answer
 					canceled, cancel := context.WithTimeout(ctx, time.Second)
 					defer cancel()
-					_, err := b.Resolve(canceled, "c1", "v_1", user("ada"))
+					_, err := b.Resolve(canceled, wanted("c1", "v_1", user("ada")))
 					b.wantFault(t, err, fault.Timeout, fault.ReasonTimeout)
 					return
 				}
@@ -117,11 +117,11 @@ func TestAuthserverAway(t *testing.T) {
 		for range 14 {
 			time.Sleep(time.Minute)
 			b.want(t, "c1", "v_1", user("ada"), canary)
-			_, err := b.Resolve(t.Context(), "c2", "v_1", user("ada"))
+			_, err := b.Resolve(t.Context(), wanted("c2", "v_1", user("ada")))
 			b.wantFault(t, err, fault.Unavailable, credential.ReasonUnavailable)
 		}
 		time.Sleep(time.Minute)
-		_, err := b.Resolve(t.Context(), "c1", "v_1", user("ada"))
+		_, err := b.Resolve(t.Context(), wanted("c1", "v_1", user("ada")))
 		b.wantFault(t, err, fault.Unavailable, credential.ReasonUnavailable)
 		b.server.set(func(a *authserver) { a.fail = nil })
 		b.want(t, "c1", "v_1", user("ada"), canary) // failures are not kept
@@ -136,7 +136,7 @@ func TestRefusedRenewalDropsTheEntry(t *testing.T) {
 		time.Sleep(14 * time.Minute)
 		b.want(t, "c1", "v_1", user("ada"), canary) // starts the renewal
 		synctest.Wait()
-		_, err := b.Resolve(t.Context(), "c1", "v_1", user("ada"))
+		_, err := b.Resolve(t.Context(), wanted("c1", "v_1", user("ada")))
 		b.wantFault(t, err, fault.Precondition, "CREDENTIAL_MISSING")
 	})
 }
@@ -203,12 +203,12 @@ func TestLifetimeIsBounded(t *testing.T) {
 				b.server.set(func(a *authserver) { a.life = c.life })
 				b.want(t, "c1", "v_1", user("ada"), canary) // the call that asked is served
 				b.server.set(func(a *authserver) { a.fail = errors.New("away") })
-				_, err := b.Resolve(t.Context(), "c1", "v_1", user("ada"))
+				_, err := b.Resolve(t.Context(), wanted("c1", "v_1", user("ada")))
 				if kept := err == nil; kept != (c.want > 0) {
 					t.Errorf("kept: %v (error %v)", kept, err)
 				}
 				time.Sleep(c.want)
-				_, err = b.Resolve(t.Context(), "c1", "v_1", user("ada"))
+				_, err = b.Resolve(t.Context(), wanted("c1", "v_1", user("ada")))
 				b.wantFault(t, err, fault.Unavailable, credential.ReasonUnavailable)
 			})
 		})
@@ -266,7 +266,7 @@ func TestFaults(t *testing.T) {
 			bubble(t, 0, func(t *testing.T, b *bench) {
 				b.server.set(c.set)
 				started := time.Now()
-				_, err := b.Resolve(t.Context(), "c1", "v_1", user("ada"))
+				_, err := b.Resolve(t.Context(), wanted("c1", "v_1", user("ada")))
 				b.wantFault(t, err, c.kind, c.reason)
 				if waited := time.Since(started); waited > 5*time.Second {
 					t.Errorf("the call waited %v", waited)
@@ -283,13 +283,13 @@ func TestStop(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- c.Run(ctx) }()
-		if _, err := c.Resolve(t.Context(), "c1", "v_1", user("ada")); err != nil {
+		if _, err := c.Resolve(t.Context(), wanted("c1", "v_1", user("ada"))); err != nil {
 			t.Fatal(err)
 		}
 		server.set(func(a *authserver) { a.hold = make(chan struct{}) })
 		waiting := make(chan error)
 		go func() {
-			_, err := c.Resolve(t.Context(), "c2", "v_1", user("ada"))
+			_, err := c.Resolve(t.Context(), wanted("c2", "v_1", user("ada")))
 			waiting <- err
 		}()
 		synctest.Wait()
@@ -301,7 +301,7 @@ func TestStop(t *testing.T) {
 		if err := <-ended; err != nil || time.Since(started) > time.Second {
 			t.Errorf("Run ended with %v after %v", err, time.Since(started))
 		}
-		if _, err := c.Resolve(t.Context(), "c1", "v_1", user("ada")); fault.KindOf(err) != fault.Unavailable {
+		if _, err := c.Resolve(t.Context(), wanted("c1", "v_1", user("ada"))); fault.KindOf(err) != fault.Unavailable {
 			t.Errorf("after the end a cached credential is given out (error %v)", err)
 		}
 	})
@@ -323,12 +323,12 @@ func TestOverHTTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := c.Resolve(t.Context(), "c1", "v_1", user("ada"))
+	got, err := c.Resolve(t.Context(), wanted("c1", "v_1", user("ada")))
 	if err != nil || got.Headers["Authorization"].Reveal() != canary {
 		t.Fatalf("resolved %v, error %v", got, err)
 	}
 	listening.Close()
-	if _, err := c.Resolve(t.Context(), "c2", "v_1", user("ada")); fault.From(err).Reason != credential.ReasonUnavailable {
+	if _, err := c.Resolve(t.Context(), wanted("c2", "v_1", user("ada"))); fault.From(err).Reason != credential.ReasonUnavailable {
 		t.Errorf("error is %v", err)
 	}
 }

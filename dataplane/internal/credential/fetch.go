@@ -43,13 +43,13 @@ type flight struct {
 }
 
 // launch starts a fetch. It is detached from the call that asked first: others wait for it too. The caller holds mu.
-func (c *Client) launch(ctx context.Context, k key) *flight {
+func (c *Client) launch(ctx context.Context, k key, s Subject) *flight {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 	f := &flight{cancel: cancel, done: make(chan struct{})}
 	c.flights[k] = f
 	c.fetches.Go(func() {
 		defer cancel()
-		c.land(ctx, k, f, c.fetch(ctx, k))
+		c.land(ctx, k, f, c.fetch(ctx, k, s))
 	})
 	return f
 }
@@ -60,8 +60,10 @@ type answer struct {
 	err   error
 }
 
-func (c *Client) fetch(ctx context.Context, k key) answer {
-	m := &credentialv1.ResolveRequest{ConnectionUid: k.connection, Version: k.version, Refused: k.refused}
+func (c *Client) fetch(ctx context.Context, k key, s Subject) answer {
+	m := &credentialv1.ResolveRequest{
+		ConnectionUid: k.connection, Version: k.version, Refused: k.refused, SubjectToken: s.Token.Reveal(), SubjectProvider: s.Provider,
+	}
 	if k.uid != "" {
 		m.Principal = &credentialv1.ResolvePrincipal{Kind: string(k.kind), Uid: k.uid}
 	}

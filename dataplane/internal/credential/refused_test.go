@@ -18,7 +18,7 @@ import (
 // UP-5, UP-8: what a server refused is renewed once for all calls that were refused, and what was renewed meanwhile is taken.
 func TestRefused(t *testing.T) {
 	bubble(t, 0, func(t *testing.T, b *bench) {
-		old, err := b.Resolve(t.Context(), "c1", "v_1", user("ada"))
+		old, err := b.Resolve(t.Context(), wanted("c1", "v_1", user("ada")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,7 +28,7 @@ func TestRefused(t *testing.T) {
 		got := make([]*credential.Credential, 20)
 		for i := range got {
 			calls.Go(func() {
-				c, err := b.Refused(t.Context(), "c1", "v_1", user("ada"), old.Serial)
+				c, err := b.Refused(t.Context(), wanted("c1", "v_1", user("ada")), old.Serial)
 				if err != nil {
 					t.Error(err)
 				}
@@ -39,7 +39,7 @@ func TestRefused(t *testing.T) {
 		close(hold)
 		calls.Wait()
 		b.server.set(func(a *authserver) { a.hold = nil })
-		late, err := b.Refused(t.Context(), "c1", "v_1", user("ada"), old.Serial) // was still under way with the old one
+		late, err := b.Refused(t.Context(), wanted("c1", "v_1", user("ada")), old.Serial) // was still under way with the old one
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +49,7 @@ func TestRefused(t *testing.T) {
 			}
 		}
 		b.want(t, "c1", "v_1", user("ada"), "new")
-		if _, err := b.Refused(t.Context(), "c1", "v_1", user("ada"), late.Serial); err != nil { // this one, too
+		if _, err := b.Refused(t.Context(), wanted("c1", "v_1", user("ada")), late.Serial); err != nil { // this one, too
 			t.Fatal(err)
 		}
 		want := []string{"c1 v_1 user ada", "c1 v_1 user ada refused", "c1 v_1 user ada refused"}
@@ -62,18 +62,18 @@ func TestRefused(t *testing.T) {
 // A grant that is dead is used no more; while the authserver is away, what is at hand stays.
 func TestRefusedFailures(t *testing.T) {
 	bubble(t, 0, func(t *testing.T, b *bench) {
-		old, err := b.Resolve(t.Context(), "c1", "v_1", user("ada"))
+		old, err := b.Resolve(t.Context(), wanted("c1", "v_1", user("ada")))
 		if err != nil {
 			t.Fatal(err)
 		}
 		b.server.set(func(a *authserver) { a.fail = connect.NewError(connect.CodeUnavailable, errors.New("away")) })
-		_, err = b.Refused(t.Context(), "c1", "v_1", user("ada"), old.Serial)
+		_, err = b.Refused(t.Context(), wanted("c1", "v_1", user("ada")), old.Serial)
 		b.wantFault(t, err, fault.Unavailable, credential.ReasonUnavailable)
 		b.want(t, "c1", "v_1", user("ada"), canary)
 		b.server.set(func(a *authserver) { a.fail = refusal(connect.CodeFailedPrecondition, "CREDENTIAL_DEAD") })
-		_, err = b.Refused(t.Context(), "c1", "v_1", user("ada"), old.Serial)
+		_, err = b.Refused(t.Context(), wanted("c1", "v_1", user("ada")), old.Serial)
 		b.wantFault(t, err, fault.Precondition, "CREDENTIAL_DEAD")
-		_, err = b.Resolve(t.Context(), "c1", "v_1", user("ada"))
+		_, err = b.Resolve(t.Context(), wanted("c1", "v_1", user("ada")))
 		b.wantFault(t, err, fault.Precondition, "CREDENTIAL_DEAD")
 	})
 }

@@ -43,11 +43,14 @@ type authserver struct {
 	value string
 	hold  chan struct{} // if set, an answer waits for it
 	bare  bool          // answer without a secret
+
+	subjects []string // "provider token" of each question for a credential; empty for none
 }
 
 func (a *authserver) Resolve(ctx context.Context, m *credentialv1.ResolveRequest) (*credentialv1.ResolveResponse, error) {
 	a.mu.Lock()
 	a.asked = append(a.asked, strings.TrimSpace(fmt.Sprint(m.GetConnectionUid(), " ", m.GetVersion(), " ", m.GetPrincipal().GetKind(), " ", m.GetPrincipal().GetUid()))+refusedMark(m.GetRefused()))
+	a.subjects = append(a.subjects, strings.TrimSpace(m.GetSubjectProvider()+" "+m.GetSubjectToken()))
 	hold, fail, life, value, bare := a.hold, a.fail, a.life, a.value, a.bare
 	a.mu.Unlock()
 	if hold != nil {
@@ -167,9 +170,13 @@ func user(uid string) ident.Principal {
 	return ident.Principal{Kind: ident.KindUser, UID: uid, Name: uid + "@example.org"}
 }
 
+func wanted(connection, version string, p ident.Principal) credential.Wanted {
+	return credential.Wanted{Connection: connection, Version: version, Principal: p}
+}
+
 func (b *bench) want(t *testing.T, connection, version string, p ident.Principal, value string) {
 	t.Helper()
-	c, err := b.Resolve(t.Context(), connection, version, p)
+	c, err := b.Resolve(t.Context(), wanted(connection, version, p))
 	if err != nil {
 		t.Fatalf("resolve: %v", err)
 	}

@@ -31,6 +31,9 @@ const (
 
 // noConnection is a caller for whom there is no connection to choose (G-12, UP-2).
 func noConnection(c *call.Caller, s *view.Server, t *target) error {
+	if s.ServiceAccount() {
+		return fault.Newf(fault.Precondition, ReasonCredentialMissing, "There is no connection of %q for this %s to run with.", title(s), t.what)
+	}
 	if c.Principal.Kind != ident.KindUser {
 		return fault.Newf(fault.Precondition, ReasonRequiresUser,
 			"This %s runs with the caller's own connection of %q, and this token is nobody's. Call it as a person, or ask an administrator for a connection that you share.",
@@ -90,6 +93,10 @@ func invalidState() *fault.Fault {
 // refused answers a call that came to a fault. Where a person can mend it by connecting the server, they are told how (G-13).
 func (d *Dispatcher) refused(ctx context.Context, c *call.Caller, k *call.Call, t *target, f *fault.Fault) (call.Reply, error) {
 	server := c.Snapshot.Server(t.server)
+	if server != nil && server.ServiceAccount() && isOfCredential(f) {
+		text := f.Public + " Ask an administrator: all calls of " + title(server) + " run as one service account."
+		return answer(c.Version, t, fault.New(f.Kind, f.Reason, text).Because(f), "")
+	}
 	if server == nil || !d.mendable(c, k, t, server, f) {
 		return answer(c.Version, t, f, "")
 	}
@@ -129,17 +136,21 @@ func lacksCredential(f *fault.Fault) bool {
 	return false
 }
 
+// isOfCredential reports whether a fault is about the credential of a call: there is none, or the upstream does not take it.
+func isOfCredential(f *fault.Fault) bool {
+	return lacksCredential(f) || f.Reason == ReasonAuthFailed || f.Reason == ReasonScope
+}
+
 // mendable reports whether the caller can mend a fault by connecting the server: a person, whose calls choose their own
-// connection before others, or are pinned to it.
+// connection before others, or are pinned to it, or run as that person whatever the connection (G-12).
 func (d *Dispatcher) mendable(c *call.Caller, k *call.Call, t *target, server *view.Server, f *fault.Fault) bool {
 	if d.Links == nil || c.Principal.Kind != ident.KindUser || !mayAsk(k.Method) {
 		return false
 	}
-	refused := server.NeedsSecret && (f.Reason == ReasonAuthFailed || f.Reason == ReasonScope)
-	if !lacksCredential(f) && !refused {
+	if !isOfCredential(f) || !server.NeedsSecret && !lacksCredential(f) {
 		return false
 	}
-	if t.atCall {
+	if t.atCall || server.CallerOnly {
 		return true
 	}
 	pinned := c.Snapshot.Connection(t.connection)

@@ -46,10 +46,10 @@ type Upstream interface {
 	EndSession(session string)
 }
 
-// Credentials resolves the credential of a connection for a principal. Its faults are Precondition (CREDENTIAL_MISSING,
-// CREDENTIAL_UNREADABLE, CREDENTIAL_DEAD) and Unavailable.
+// Credentials resolves the credential of a request, by its server, connection, principal and subject. Its faults are Precondition
+// (CREDENTIAL_MISSING, CREDENTIAL_UNREADABLE, CREDENTIAL_DEAD, and what an administrator has to mend) and Unavailable.
 type Credentials interface {
-	Resolve(ctx context.Context, c *view.Connection, p ident.Principal) (call.Credential, error)
+	Resolve(ctx context.Context, o *call.Outbound) (call.Credential, error)
 }
 
 // RateLimits counts tool calls (limit room). Its fault is Exhausted with the time to wait (G-50).
@@ -230,10 +230,27 @@ func (d *Dispatcher) outbound(ctx context.Context, c *call.Caller, t *target) (*
 	if !server.NeedsSecret {
 		return o, nil
 	}
-	if connection.CredentialVersion == "" {
+	if server.Version(connection) == "" {
 		return nil, noCredential(connection, t.what)
 	}
-	o.Credential, err = d.Credentials.Resolve(ctx, connection, c.Principal)
+	if exchanges(server, c) {
+		o.Subject = c.Presented
+	}
+	o.Credential, err = d.Credentials.Resolve(ctx, o)
+	return o, err
+}
+
+// exchanges reports whether what the caller presented at the gateway is exchanged for the server's credential.
+func exchanges(server *view.Server, c *call.Caller) bool {
+	return server.SubjectProvider != "" && server.SubjectProvider == c.Presented.Provider
+}
+
+// lasting is outbound for what outlives the request that set it off: with its credential, and without what the caller presented.
+func (d *Dispatcher) lasting(ctx context.Context, c *call.Caller, t *target) (*call.Outbound, error) {
+	o, err := d.outbound(ctx, c, t)
+	if o != nil {
+		o.Subject = call.Presented{}
+	}
 	return o, err
 }
 

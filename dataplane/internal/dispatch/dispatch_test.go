@@ -33,6 +33,7 @@ type world struct {
 	err     error
 	missing error // of Resolve
 	calls   []*call.Outbound
+	watched []*call.Outbound
 	log     bytes.Buffer
 	by      map[string]call.Reply // replies by server and method, before reply
 	mu      sync.Mutex
@@ -43,6 +44,8 @@ type world struct {
 	watches chan string                     // gets the server of each watch that begins or, with "-", ends
 	ended   []string
 	during  func(o *call.Outbound, sink func([]byte) error) // runs before the reply; nil for nothing
+
+	subjects []call.Presented // of each Resolve
 }
 
 func (w *world) Attach(_ string, c call.Client, _ wire.Version, deliver func(string, []byte)) (detach func()) {
@@ -57,6 +60,7 @@ func (w *world) Watch(ctx context.Context, o *call.Outbound, want call.Subscript
 		w.watch = make(map[string]func([]byte))
 	}
 	w.watch[name] = deliver
+	w.watched = append(w.watched, o)
 	w.mu.Unlock()
 	want.Established()
 	w.watches <- name
@@ -94,8 +98,11 @@ func (w *world) Call(_ context.Context, o *call.Outbound, sink func([]byte) erro
 	return w.reply, w.err
 }
 
-func (w *world) Resolve(_ context.Context, c *view.Connection, p ident.Principal) (call.Credential, error) {
-	return call.Credential{Key: c.UID + "/" + p.UID}, w.missing
+func (w *world) Resolve(_ context.Context, o *call.Outbound) (call.Credential, error) {
+	w.mu.Lock()
+	w.subjects = append(w.subjects, o.Subject)
+	w.mu.Unlock()
+	return call.Credential{Key: o.Connection.UID + "/" + o.Principal.UID}, w.missing
 }
 
 func (*world) SealCursor(gateway, last string) string { return gateway + "!" + last }

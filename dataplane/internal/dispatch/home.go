@@ -15,7 +15,8 @@ type Homes interface {
 }
 
 // Home returns the node that has to run a call: where its server's process or session of the principal is (M-94). It is empty
-// for all calls that any node can run, and for those that this one has to refuse.
+// for all calls that any node can run, for those that this one has to refuse, and for those whose caller presented a token that is
+// exchanged for the credential.
 func (d *Dispatcher) Home(ctx context.Context, c call.Caller, k call.Call) (node string) {
 	if d.Homes == nil {
 		return ""
@@ -25,7 +26,7 @@ func (d *Dispatcher) Home(ctx context.Context, c call.Caller, k call.Call) (node
 		return ""
 	}
 	server, connection, err := locate(&c, &t)
-	if err != nil || !server.Homed {
+	if err != nil || !server.Homed || exchanges(server, &c) { // what was presented here goes to no other node
 		return ""
 	}
 	if server.Stateless { // shared by all that use the connection (M-59)

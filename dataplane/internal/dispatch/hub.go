@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
+	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
@@ -20,7 +21,8 @@ type hub struct {
 	running sync.WaitGroup
 }
 
-type watchKey struct{ server, connection string }
+// watchKey says what is shared. The principal is empty unless the server is called as the person who calls (UP-9).
+type watchKey struct{ server, connection, principal string }
 
 // watch is the subscription to one server's lists.
 type watch struct {
@@ -32,7 +34,10 @@ type watch struct {
 // join has the listener told of changes to the lists of a server, until leave is called. The first to join starts the
 // watch, the last to leave ends it. settled is closed when the server has taken the subscription, or will not.
 func (d *Dispatcher) join(c *call.Caller, t *target, l *listener) (settled <-chan struct{}, leave func()) {
-	h, key := &d.hub, watchKey{t.server, t.connection}
+	h, key := &d.hub, watchKey{server: t.server, connection: t.connection}
+	if s := c.Snapshot.Server(t.server); s != nil && s.CallerOnly {
+		key.principal = c.Principal.Key()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	w := h.watches[key]
@@ -71,12 +76,13 @@ func (d *Dispatcher) Close() {
 }
 
 // watchLists runs until the watch is stopped. Whoever listens first lends its snapshot; the connection's credential is
-// the same for all: who else chooses it has it, too. And no capability of a client is offered.
+// the same for all that share the watch: who else chooses it has it, too. And no capability of a client is offered.
 func (d *Dispatcher) watchLists(ctx context.Context, c *call.Caller, t target, w *watch) {
 	c.Client = call.Client{}
 	settle := sync.OnceFunc(func() { close(w.settled) })
 	defer settle()
-	o, err := d.outbound(ctx, c, &t)
+	o, err := d.lasting(ctx, c, &t)
+	c.Presented = call.Presented{}
 	if err == nil {
 		caps := o.Server.Capabilities
 		want := call.Subscription{
@@ -109,9 +115,14 @@ func (d *Dispatcher) listChanged(c *call.Caller, t *target, method string, w *wa
 	}
 }
 
-// relist has a server discovered anew, where what it shows over the connection says what it has.
+// relist has a server discovered anew, where what it shows over the connection says what it has. One that is called as the person who
+// calls is discovered over a person's own connection, or by an administrator who names one.
 func (d *Dispatcher) relist(c *call.Caller, server, connection string) {
-	if found := c.Snapshot.Connection(connection); found == nil || c.Gateway.Lists(found) {
+	found := c.Snapshot.Connection(connection)
+	if s := c.Snapshot.Server(server); s != nil && s.CallerOnly && (found == nil || found.OwnerKind != compile.OwnerUser) {
+		return
+	}
+	if found == nil || c.Gateway.Lists(found) {
 		d.Changed(server, connection)
 	}
 }

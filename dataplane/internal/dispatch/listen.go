@@ -123,7 +123,7 @@ func (d *Dispatcher) reach(ctx context.Context, c *call.Caller, connection strin
 	for _, tool := range c.Gateway.Tools {
 		leads(tool.Server, tool.Connection, tool.AtCall)
 	}
-	return d.outbound(ctx, c, &t)
+	return d.lasting(ctx, c, &t)
 }
 
 // joinAll listens to all servers of the gateway that can tell of changes.
@@ -248,7 +248,7 @@ func parts(c *call.Caller, uris []string) (found []part) {
 
 func (d *Dispatcher) watchResources(ctx context.Context, c *call.Caller, p part, l *listener, settle func()) {
 	defer settle()
-	o, err := d.outbound(ctx, c, &p.target)
+	o, err := d.lasting(ctx, c, &p.target)
 	if err == nil {
 		e := d.ear(c, o.Server, p.connection)
 		e.listener = l

@@ -8,6 +8,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
 // The methods that dispatch tells apart.
@@ -140,6 +141,10 @@ func locate(c *call.Caller, t *target) (*view.Server, *view.Connection, error) {
 	if server == nil || s.Denied("server", t.server) {
 		return nil, nil, fault.Newf(fault.Precondition, ReasonServerMissing,
 			"The server %q behind this %s was removed. Ask an administrator of the gateway.", t.server, t.what)
+	}
+	if server.CallerOnly && c.Principal.Kind != ident.KindUser {
+		return nil, nil, fault.Newf(fault.Precondition, ReasonRequiresUser,
+			"This %s runs at %q as the person who calls it, and this token is nobody's. Call it as a person.", t.what, title(server))
 	}
 	if t.atCall {
 		connection := s.Choose(c.Gateway, server, c.Principal)

@@ -114,6 +114,9 @@ type Config struct {
 	// Home returns the name of the node where the process or session is that a call needs (dispatch room, M-94), empty if the
 	// call can run here. nil: all can.
 	Home func(ctx context.Context, c call.Caller, k call.Call) (node string)
+	// Presented returns the token of an identity provider that a request was authenticated with, and the name of the provider (authn
+	// room); both are empty for principals that proved themselves in another way. nil: no gateway takes such tokens.
+	Presented func(r *http.Request, p ident.Principal) (token obs.Secret, provider string)
 }
 
 // Settings are what an operator decides about the edge.
@@ -143,6 +146,7 @@ type Handler struct {
 	peers    Peers
 	held     func(gatewayUID string, p ident.Principal, state []byte) string
 	home     func(ctx context.Context, c call.Caller, k call.Call) string
+	shown    func(r *http.Request, p ident.Principal) (obs.Secret, string)
 	log      *slog.Logger
 	gate     *gate.Gate
 	limits   Limits
@@ -174,7 +178,7 @@ func New(c Config) (*Handler, error) {
 	}
 	h := &Handler{
 		view: c.View, authn: c.Authenticator, issuer: c.Issuer, dispatch: c.Dispatcher, sessions: c.Sessions, health: c.Health,
-		rates: c.RateLimits, peers: c.Peers, held: c.Held, home: c.Home,
+		rates: c.RateLimits, peers: c.Peers, held: c.Held, home: c.Home, shown: c.Presented,
 		log: c.Telemetry.Log, gate: gate, limits: c.Settings.Limits.orDefault(), compat: c.Settings.ChatGPTCompat,
 		build: c.Settings.Build, draining: make(chan struct{}), idPrefix: newIDPrefix(),
 	}

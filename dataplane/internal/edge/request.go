@@ -125,8 +125,17 @@ func (x *request) seat() crowd.Seat {
 func (x *request) caller() call.Caller {
 	return call.Caller{
 		Principal: x.principal, Snapshot: x.snapshot, Gateway: x.gateway, Version: x.version, Client: x.client,
-		Passed: x.passed(), Traceparent: x.trace.Parent, Tracestate: x.trace.State, RequestID: x.requestID(),
+		Presented: x.presented(), Passed: x.passed(), Traceparent: x.trace.Parent, Tracestate: x.trace.State, RequestID: x.requestID(),
 	}
+}
+
+// presented is the token that the caller was authenticated with, if it is an identity provider's. Another node that has verified the
+// caller keeps it.
+func (x *request) presented() (p call.Presented) {
+	if x.h.shown != nil && x.carried == nil {
+		p.Token, p.Provider = x.h.shown(x.r, x.principal)
+	}
+	return p
 }
 
 // passed are the headers that servers get of the client's (G-40).

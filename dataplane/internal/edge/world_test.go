@@ -73,6 +73,9 @@ func newWorld(t testing.TB, o options) *world {
 	w.Handler, err = edge.New(edge.Config{
 		View: w.holder, Authenticator: w.authn, Dispatcher: w.calls, Sessions: w.sessions, Health: w.health,
 		Telemetry: o.telemetry, Settings: o.settings, RateLimits: o.rates,
+		Presented: func(r *http.Request, _ ident.Principal) (obs.Secret, string) {
+			return obs.Secret(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")), "okta"
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

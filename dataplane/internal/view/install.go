@@ -81,7 +81,7 @@ func (s *Snapshot) usable(server *Server, kind compile.OwnerKind, owner string, 
 	for _, c := range s.installed[install{server.Name, kind, owner}] {
 		switch {
 		case s.Denied("connection", c.Name):
-		case !server.NeedsSecret || c.CredentialVersion != "":
+		case !server.NeedsSecret || server.Version(c) != "":
 			return c
 		case *bare == nil:
 			*bare = c

@@ -40,6 +40,7 @@ func bareConn(name string, kind compile.OwnerKind, owner string) *Connection {
 // G-12: the caller's own, then a team's, the gateway's teams first and then by name, then the organisation's.
 func TestChoose(t *testing.T) {
 	secret, open, ownOnly := &Server{Name: "s", NeedsSecret: true}, &Server{Name: "s"}, &Server{Name: "s", NeedsSecret: true, OwnOnly: true}
+	made := &Server{Name: "s", NeedsSecret: true, Made: "m_1"}
 	user, team, organization := compile.OwnerUser, compile.OwnerTeam, compile.OwnerOrganization
 	ada := ident.Principal{Kind: ident.KindUser, UID: "uid-ada", Name: "ada"}
 	of := func(team string) ident.Principal { return ident.Principal{Kind: ident.KindTeam, Name: team} }
@@ -61,6 +62,8 @@ func TestChoose(t *testing.T) {
 		{"own denied", secret, ada, []*Connection{conn("a", user, "ada"), conn("y", organization, "")}, []Key{{"connection", "a"}}, "y"},
 		{"own without its secret is in nobody's way", secret, ada, []*Connection{bareConn("a", user, "ada"), conn("y", organization, "")}, nil, "y"},
 		{"nothing but own without its secret", secret, ada, []*Connection{bareConn("a", user, "ada"), bareConn("y", organization, "")}, nil, "a"},
+		{"a credential that is made: no connection holds one", made, ada, []*Connection{bareConn("a", user, "ada"), conn("y", organization, "")}, nil, "a"},
+		{"the organisation's, which is the installation only", made, of("ops"), []*Connection{bareConn("a", user, "ada"), bareConn("y", organization, "")}, nil, "y"},
 		{"own only, without its secret", ownOnly, ada, []*Connection{bareConn("a", user, "ada"), conn("y", organization, "")}, nil, "a"},
 		{"a server without secrets", open, ada, []*Connection{bareConn("a", user, "ada"), conn("y", organization, "")}, nil, "a"},
 		{"an owner of newer releases", secret, ada, []*Connection{conn("a", 0, "ada")}, nil, ""},

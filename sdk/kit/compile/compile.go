@@ -52,14 +52,17 @@ func MakeServer(r *resourcev1.Server) (*Server, error) {
 	default: // of the transport
 		s.Homed = s.Command != ""
 	}
-	switch r.GetCredential().GetKind().(type) {
+	switch k := r.GetCredential().GetKind().(type) {
 	case nil, *resourcev1.ServerCredential_None:
 	case *resourcev1.ServerCredential_StaticHeaders, *resourcev1.ServerCredential_StaticEnv,
 		*resourcev1.ServerCredential_Oauth: // to a node, an access token is a header that the authserver gives it
 		s.NeedsSecret = true
 	case *resourcev1.ServerCredential_OauthClientCredentials:
 		s.NeedsSecret, s.Made = true, r.GetCredential().GetVersion()
-	case *resourcev1.ServerCredential_TokenExchange, *resourcev1.ServerCredential_CallerIdpToken:
+	case *resourcev1.ServerCredential_TokenExchange:
+		s.NeedsSecret, s.Made, s.CallerOnly = true, r.GetCredential().GetVersion(), true
+		s.SubjectProvider = k.TokenExchange.GetIdentityProvider()
+	case *resourcev1.ServerCredential_CallerIdpToken:
 		s.NeedsSecret, s.Made, s.CallerOnly = true, r.GetCredential().GetVersion(), true
 	default:
 		return nil, fault.New(fault.Invalid, "UNKNOWN_CREDENTIAL", "the server's credential kind is not known to this node; update the node")

@@ -106,23 +106,24 @@ type Definition interface {
 
 // Server is what a node needs to reach a server.
 type Server struct {
-	Name           string
-	DisplayName    string
-	URL            string   // Streamable HTTP endpoint; empty for stdio
-	Command        string   // stdio program; empty for HTTP
-	Args           []string // stdio arguments
-	Env            map[string]string
-	Headers        map[string]string // fixed extra headers
-	NeedsSecret    bool              // connections carry a credential
-	Made           string            // version of the credential that the authserver makes, whatever the connection holds; empty: none
-	CallerOnly     bool              // what is made is the caller's own identity: callers are people (G-12)
-	OwnOnly        bool              // calls that choose a connection use the caller's own only (G-12)
-	Protocol       string            // version to speak: configured, else discovered, else empty
-	Stateless      bool
-	Homed          bool // its processes or sessions of a principal live on one node (M-94)
-	CallTimeout    time.Duration
-	MaxConcurrency int
-	MaxResponse    int64 // bytes
+	Name            string
+	DisplayName     string
+	URL             string   // Streamable HTTP endpoint; empty for stdio
+	Command         string   // stdio program; empty for HTTP
+	Args            []string // stdio arguments
+	Env             map[string]string
+	Headers         map[string]string // fixed extra headers
+	NeedsSecret     bool              // connections carry a credential
+	Made            string            // version of the credential that the authserver makes, whatever the connection holds; empty: none
+	CallerOnly      bool              // what is made is the caller's own identity: callers are people (G-12)
+	SubjectProvider string            // identity provider whose tokens are exchanged where callers presented them; empty: none are
+	OwnOnly         bool              // calls that choose a connection use the caller's own only (G-12)
+	Protocol        string            // version to speak: configured, else discovered, else empty
+	Stateless       bool
+	Homed           bool // its processes or sessions of a principal live on one node (M-94)
+	CallTimeout     time.Duration
+	MaxConcurrency  int
+	MaxResponse     int64 // bytes
 
 	SSE          bool         // URL is of the HTTP+SSE transport
 	Questions    Questions    // what it may ask of clients
@@ -147,6 +148,18 @@ type Connection struct {
 	Owner             string // e-mail address or team name; empty for the organisation
 	CredentialVersion string // reference for Resolve; empty if there is no secret
 }
+
+// Version returns the reference by which the credential of a call over a connection of the server is resolved, empty if there is none:
+// that of the connection, or of what the authserver makes, which is the server's whatever the connection holds.
+func (s *Server) Version(c *Connection) string {
+	if s.Made != "" {
+		return s.Made
+	}
+	return c.CredentialVersion
+}
+
+// ServiceAccount reports whether calls of the server run as one client of the authserver, the same for all callers.
+func (s *Server) ServiceAccount() bool { return s.Made != "" && !s.CallerOnly }
 
 // Token is a static bearer token.
 type Token struct {

@@ -20,16 +20,31 @@ func forServers(c *resourcev1.ServerCredential) *resourcev1.ServerCredential {
 		out.Kind = &resourcev1.ServerCredential_Oauth{Oauth: &resourcev1.OAuthCredential{}}
 	case *resourcev1.ServerCredential_OauthClientCredentials:
 		out.Kind = &resourcev1.ServerCredential_OauthClientCredentials{OauthClientCredentials: &resourcev1.OAuthClientCredentials{}}
-	case *resourcev1.ServerCredential_TokenExchange: // callers may have presented a token of the provider
-		out.Kind = &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
-			IdentityProvider: k.TokenExchange.GetIdentityProvider(), SubjectToken: k.TokenExchange.GetSubjectToken(),
-		}}
+	case *resourcev1.ServerCredential_TokenExchange:
+		x := &resourcev1.TokenExchange{}
+		if exchangesPresented(k.TokenExchange) {
+			x.IdentityProvider = k.TokenExchange.GetIdentityProvider()
+		}
+		out.Kind = &resourcev1.ServerCredential_TokenExchange{TokenExchange: x}
 	case *resourcev1.ServerCredential_CallerIdpToken:
 		out.Kind = &resourcev1.ServerCredential_CallerIdpToken{CallerIdpToken: &resourcev1.CallerIdpToken{}}
 	default:
 		return nil
 	}
 	return out
+}
+
+// exchangesPresented reports whether a token that the caller presented at the gateway is exchanged: an access token, where that is
+// what the grant takes. Nodes hand on the tokens of the identity provider that they are told, and of no other (JW-13).
+func exchangesPresented(x *resourcev1.TokenExchange) bool {
+	switch x.GetSubjectToken() {
+	case resourcev1.SubjectToken_SUBJECT_TOKEN_ACCESS_TOKEN:
+		return true
+	case resourcev1.SubjectToken_SUBJECT_TOKEN_UNSPECIFIED:
+		return x.GetGrant() != resourcev1.ExchangeGrant_EXCHANGE_GRANT_ID_JAG
+	default:
+		return false
+	}
 }
 
 // withoutSecret takes out what is never stored, and never sent, whatever is stored (D-84).

@@ -58,9 +58,26 @@ func TestMadeCredentials(t *testing.T) {
 			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
 				IdentityProvider: "okta", SubjectToken: resourcev1.SubjectToken_SUBJECT_TOKEN_ACCESS_TOKEN, Audience: "tools", ClientId: "penstock", SecretVersion: "v_1",
 			}}},
+			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{IdentityProvider: "okta"}}},
+		},
+		{
+			"token exchange, by default", `"token_exchange":{"identity_provider":"okta"}`,
+			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{IdentityProvider: "okta"}}},
+			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{IdentityProvider: "okta"}}},
+		},
+		{
+			"token exchange, of what the login left", `"token_exchange":{"identity_provider":"okta","subject_token":"SUBJECT_TOKEN_REFRESH_TOKEN"}`,
 			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
-				IdentityProvider: "okta", SubjectToken: resourcev1.SubjectToken_SUBJECT_TOKEN_ACCESS_TOKEN,
+				IdentityProvider: "okta", SubjectToken: resourcev1.SubjectToken_SUBJECT_TOKEN_REFRESH_TOKEN,
 			}}},
+			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{}}},
+		},
+		{
+			"identity assertion", `"token_exchange":{"identity_provider":"okta","grant":"EXCHANGE_GRANT_ID_JAG","issuer":"https://as.example"}`,
+			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
+				IdentityProvider: "okta", Grant: resourcev1.ExchangeGrant_EXCHANGE_GRANT_ID_JAG, Issuer: "https://as.example",
+			}}},
+			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{}}},
 		},
 		{
 			"caller's token", `"caller_idp_token":{"identity_provider":"okta","audience":"api://tools","scopes":["a"]}`,
