@@ -31,6 +31,7 @@ const (
 	asking     = "dataplane/internal/dispatch/connect_test.go"
 	upstreams  = "authserver/internal/upstream/grant_test.go"
 	page       = "authserver/internal/connect/connect_test.go"
+	exchanged  = "authserver/internal/exchange/idjag_test.go"
 	callback   = "authserver/internal/connect/oauth_test.go"
 )
 
@@ -75,6 +76,7 @@ func negativeCases() map[int][]proof {
 		121: jag(`"121", "another tenant"`),
 		122: jag(`"122", "address of somebody, unknown sub, linking off"`),
 		124: {{once, "TestAssertionStoreAway", "503"}},
+		125: {{exchanged, "TestIdentityAssertionRefusals", `"access token (§16 125)"`}, {exchanged, "TestIdentityAssertionRefusals", `"access token without a type (§16 125)"`}},
 		127: rs(`"N127", "Basic"`, `"Bearer without a token"`, `"two headers"`),
 		128: append(rs(`"token in the query"`), proof{told, "TestTokensAreNotTold", "?access_token="}),
 		130: append(rs(`"N130", "token for B"`, `"N130", "audience of two"`), judged(`"audience a list (N130)"`)...),
@@ -102,6 +104,7 @@ func negativeCases() map[int][]proof {
 		155: {{"dataplane/refused_test.go", "TestRefusedByUpstream", `"refused twice (155)"`}},
 		157: {{upstreams, "TestRefusals", `"issuer of another"`}, {upstreams, "TestRefusals", `"plain token endpoint"`}, {upstreams, "TestRefusals", `"private token endpoint"`}, {callback, "TestDepart", "UPSTREAM_INSECURE"}},
 		158: {{"authserver/internal/upstream/resolve_test.go", "refreshOnce", "refreshes"}, {"deploy/e2e/grants/grants_test.go", "TestGrantOfRealServer", "refreshes, want 1"}},
+		160: {{"authserver/internal/exchange/onbehalfof_test.go", "TestOnBehalfOfStepUp", "no retry storm"}},
 	}
 }
 
@@ -109,9 +112,9 @@ func negativeCases() map[int][]proof {
 // without one.
 func TestNegativeCases(t *testing.T) {
 	want := []int{
-		106, 107, 109, 110, 112, 113, 115, 116, 118, 119, 121, 122, 124, // ID-JAG
+		106, 107, 109, 110, 112, 113, 115, 116, 118, 119, 121, 122, 124, 125, // ID-JAG
 		127, 128, 130, 131, 133, 134, 136, 137, 139, 140, 142, 143, 145, 146, 148, // Gateway (RS)
-		149, 151, 152, 154, 155, 157, 158, // Elicitation / upstream
+		149, 151, 152, 154, 155, 157, 158, 160, // Elicitation / upstream
 	}
 	cases := negativeCases()
 	if got := slices.Sorted(maps.Keys(cases)); !slices.Equal(got, want) {

@@ -3,7 +3,9 @@
 package process
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,12 +14,16 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/zitadel/oidc/v3/pkg/oidc"
+	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
 // telling is a real MCP server that remembers the headers of every request. While it refuses, it tells whoever asks what they sent, as
 // careless servers do: in the challenge, in the text and in a header of its own.
 type telling struct {
 	URL    string
+	as     *identityProvider // the authorization server that its metadata name; nil has none
 	refuse atomic.Bool
 
 	to   *upstream
@@ -25,9 +31,9 @@ type telling struct {
 	seen strings.Builder
 }
 
-func newTelling(t *testing.T) *telling {
+func newTelling(t *testing.T, as *identityProvider) *telling {
 	t.Helper()
-	s := &telling{to: newUpstream(t, "")}
+	s := &telling{as: as, to: newUpstream(t, "")}
 	web := httptest.NewServer(s)
 	t.Cleanup(func() {
 		web.CloseClientConnections() // a node may listen for messages still
@@ -39,6 +45,11 @@ func newTelling(t *testing.T) *telling {
 
 // ServeHTTP implements [http.Handler].
 func (s *telling) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.as != nil && r.URL.Path == "/.well-known/oauth-protected-resource/mcp" {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"resource": s.URL, "authorization_servers": []string{s.as.issuer()}}) // who asked may be gone
+		return
+	}
 	s.mu.Lock()
 	_, _ = fmt.Fprintln(&s.seen, r.Header) // a builder takes everything
 	s.mu.Unlock()
@@ -115,4 +126,60 @@ func (o *overheard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(answer.Code)
 	_, _ = w.Write(answer.Body.Bytes()) // who asked may be gone
+}
+
+// secretStorage is the provider's storage with what Penstock is at it besides: a service account, whose tokens it gets for itself, and a
+// client that may exchange access tokens of anybody.
+type secretStorage struct {
+	*jwtStorage
+
+	account string // secret of the service account "account"
+}
+
+// exampleService is the service account that the library's example has.
+const exampleService, exampleServiceSecret = "sid1", "verysecret"
+
+// ClientCredentials implements op.ClientCredentialsStorage.
+func (s secretStorage) ClientCredentials(ctx context.Context, id, secret string) (op.Client, error) {
+	if id != "account" || secret != s.account {
+		return nil, errors.New("no such account")
+	}
+	return s.Storage.ClientCredentials(ctx, exampleService, exampleServiceSecret)
+}
+
+// ClientCredentialsTokenRequest implements op.ClientCredentialsStorage.
+func (s secretStorage) ClientCredentialsTokenRequest(ctx context.Context, _ string, scopes []string) (op.TokenRequest, error) {
+	return s.Storage.ClientCredentialsTokenRequest(ctx, exampleService, scopes)
+}
+
+// ValidateTokenExchangeRequest implements op.TokenExchangeStorage.
+func (s secretStorage) ValidateTokenExchangeRequest(ctx context.Context, r op.TokenExchangeRequest) error {
+	if r.GetClientID() == "exchanger" && r.GetExchangeSubjectTokenType() == oidc.AccessTokenType {
+		return nil
+	}
+	return s.jwtStorage.ValidateTokenExchangeRequest(ctx, r)
+}
+
+// forServer is the renewal of a login whose tokens are for a server.
+type forServer struct{ op.RefreshTokenRequest }
+
+// GetAudience implements op.RefreshTokenRequest.
+func (forServer) GetAudience() []string { return []string{"given"} }
+
+// TokenRequestByRefreshToken implements op.Storage.
+func (s secretStorage) TokenRequestByRefreshToken(ctx context.Context, token string) (op.RefreshTokenRequest, error) {
+	r, err := s.jwtStorage.TokenRequestByRefreshToken(ctx, token)
+	if err != nil || r.GetClientID() != "penstock" {
+		return r, err
+	}
+	return forServer{r}, nil
+}
+
+// GetClientByClientID implements op.Storage: Penstock gets JWTs.
+func (s secretStorage) GetClientByClientID(ctx context.Context, id string) (op.Client, error) {
+	c, err := s.jwtStorage.GetClientByClientID(ctx, id)
+	if err != nil || id != "penstock" {
+		return c, err
+	}
+	return jwtClient{c}, nil
 }

@@ -37,11 +37,11 @@ func (r *secretRun) configure() {
 	r.t.Helper()
 	r.known.keep(r.t, "token of the administrator", readFile(r.t, r.path("admin.token")))
 	env := []string{
-		"PROVIDER_SECRET=" + r.as.secret, "TASKS_SECRET=" + r.tasksSecret, "ADMIN_HEADER=" + r.secret("header of an administrator"),
+		"PROVIDER_SECRET=" + r.as.secret, "TASKS_SECRET=" + r.atProvider["tasks"], "ACCOUNT_SECRET=" + r.atProvider["account"], "EXCHANGER_SECRET=" + r.atProvider["exchanger"], "ADMIN_HEADER=" + r.secret("header of an administrator"),
 		"SHARED_HEADER=" + r.secret("header for discovery"), "VARIABLE=" + r.secret("environment of a server"),
 		"REFUSED_VARIABLE=" + r.secret("environment of a server that fails"),
 	}
-	r.apply(env, r.secretManifests("{none: {}}")+"---"+r.gatewayManifest())
+	r.apply(env, r.secretManifests("{none: {}}")+"---"+r.gatewayManifest(""))
 	r.tasks.open.Store(false)
 	r.apply(env, r.secretManifests("{oauth: {client_id: tasks, client_secret: {from_env: TASKS_SECRET}, scopes: [openid, offline_access]}}"))
 	setPassword(r.t, options{env: []string{portOffset(r.offset), "PENSTOCK_TOKEN=" + readFile(r.t, r.path("admin.token"))}}, r.ada)
@@ -115,6 +115,13 @@ func (r *secretRun) enter() string {
 	g.redeem(assertion).decode(t, &got)
 	r.works("ID-JAG", r.known.keep(t, "access token by ID-JAG", got.Access), "keyed__echo")
 	r.tell("answers", g.redeem(assertion).body+g.redeem(idToken).body)
+	// What her login left is exchanged: first for a look at the tools of the server, over her own connection.
+	r.must("server", "discover", "crm", "--connection", "ada-crm")
+	r.must("server", "discover", "given", "--connection", "ada-given")
+	r.apply(nil, r.gatewayManifest("- {tool: crm/echo, pinned: {connection: crm}}\n- {tool: given/echo, pinned: {connection: given}}\n"))
+	r.works("exchange of what a login left", got.Access, "crm__echo")
+	r.works("what a login left", got.Access, "given__echo")
+	r.works("a service account", got.Access, "service__echo")
 	got = tokens{Access: r.as.logIn(r.ada, r.callback, r.answers).Access}
 	r.known.keep(t, "token of a provider that is presented", got.Access)
 	for _, c := range []caller{{url: r.gateway(8080, "corp"), token: got.Access}, {url: r.gateway(8080, "corp"), token: got.Access[:len(got.Access)-8] + "AAAAAAAA"}, {url: r.url(), token: got.Access}} {
@@ -123,6 +130,9 @@ func (r *secretRun) enter() string {
 			t.Errorf("a provider's token: %v %d %s", err, a.status, a.body)
 		}
 		r.tell("answers", strings.ReplaceAll(a.body, r.argument, "")+a.challenge)
+	}
+	if a, err := (caller{url: r.gateway(8080, "corp"), token: got.Access}).tool(t.Context(), "crm__echo", map[string]any{"message": r.argument}); err != nil || a.failed {
+		t.Errorf("exchange of a provider's token: %v %s", err, a.body)
 	}
 	for what, token := range r.made {
 		if strings.HasPrefix(what, "token of") {
@@ -196,6 +206,18 @@ func (r *secretRun) provoke(bearer string) {
 		}
 	}
 	r.keyed.refuse.Store(false)
+	r.service.refuse.Store(true)
+	r.crm.refuse.Store(true)
+	r.given.refuse.Store(true)
+	for range 2 { // what is new is refused too, then nothing new is given
+		for _, tool := range []string{"service__echo", "crm__echo", "given__echo"} {
+			if got := r.call(bearer, tool); !got.failed {
+				t.Errorf("%s: %s", tool, got.body)
+			}
+		}
+		r.heard.refuse.Store(true)
+	}
+	r.heard.refuse.Store(false)
 	end := func() {
 		seen := r.tasks.seen()
 		r.tasks.end(seen[len(seen)-1].token)
@@ -351,6 +373,8 @@ func (r *secretRun) search() {
 	// The search finds what went where it belongs.
 	for what, recording := range map[string]string{
 		"header of an administrator as clear": r.keyed.recording(), "header that a person typed as clear": r.typed.recording(), "access_token of a provider": fmt.Sprint(r.tasks.seen()),
+		"access_token of a provider, ": r.service.recording(), "access_token of a provider, number": r.crm.recording(),
+		"access_token of a provider, number ": r.given.recording(),
 	} {
 		if !slices.ContainsFunc(r.known.found(recording), func(found string) bool { return strings.HasPrefix(found, what) }) {
 			t.Errorf("the server did not get its %s", what)

@@ -20,23 +20,26 @@ import (
 type secretRun struct {
 	*fleet
 
-	t           *testing.T
-	known       canaries
-	sink        *collector.Collector
-	programs    []*program        // authserver, control plane, node
-	said        map[string]string // what was printed, answered or written, by where
-	made        map[string]string // what commands printed once
-	argument    string            // of every call, and its result
-	tokens      tokens            // the newest that a login gave
-	as          *identityProvider // who logs people in, and authorizes for the server tasks
-	heard       *overheard
-	tasksSecret string // of Penstock at it, for tasks
-	ada         person
-	answers     chan url.Values // that came to the callback of the client of the provider
-	callback    string
-	keyed       *telling
-	typed       *telling
-	tasks       *guarded
+	t          *testing.T
+	known      canaries
+	sink       *collector.Collector
+	programs   []*program        // authserver, control plane, node
+	said       map[string]string // what was printed, answered or written, by where
+	made       map[string]string // what commands printed once
+	argument   string            // of every call, and its result
+	tokens     tokens            // the newest that a login gave
+	as         *identityProvider // who logs people in, and authorizes for the server tasks
+	heard      *overheard
+	ada        person
+	answers    chan url.Values // that came to the callback of the client of the provider
+	callback   string
+	keyed      *telling
+	typed      *telling
+	tasks      *guarded
+	service    *telling          // for which Penstock is a client itself
+	crm        *telling          // for which callers' tokens are exchanged
+	given      *telling          // that takes the tokens that the provider gives callers
+	atProvider map[string]string // secrets of Penstock at the provider, by client
 }
 
 // secretManifests has every field that takes a secret, out of the environment.
@@ -56,6 +59,7 @@ issuer: %[1]q
 client_id: penstock
 client_secret: {from_env: PROVIDER_SECRET}
 gateway_tokens: true
+token_exchange: {}
 signing_algorithms: [RS256]
 id_jag: {max_lifetime: 300s}
 ---
@@ -111,16 +115,44 @@ owner: {organization: {}}
 secret_env: {API_KEY: {from_env: REFUSED_VARIABLE}}
 ---
 kind: Server
+name: service
+streamable_http: {url: %[8]q}
+credential: {oauth_client_credentials: {client_id: account, client_secret: {from_env: ACCOUNT_SECRET}, scopes: [read]}}
+visibility: {organization: {}}
+---
+{kind: Connection, name: service, server: service, owner: {organization: {}}}
+---
+kind: Server
+name: crm
+streamable_http: {url: %[9]q}
+credential: {token_exchange: {identity_provider: example, audience: crm, scopes: [openid, email], client_id: exchanger, client_secret: {from_env: EXCHANGER_SECRET}}}
+visibility: {organization: {}}
+---
+{kind: Connection, name: crm, server: crm, owner: {organization: {}}}
+---
+{kind: Connection, name: ada-crm, server: crm, owner: {user: ada@example.com}}
+---
+kind: Server
+name: given
+streamable_http: {url: %[10]q}
+credential: {caller_idp_token: {identity_provider: example, audience: given}}
+visibility: {organization: {}}
+---
+{kind: Connection, name: given, server: given, owner: {organization: {}}}
+---
+{kind: Connection, name: ada-given, server: given, owner: {user: ada@example.com}}
+---
+kind: Server
 name: tasks
 streamable_http: {url: %[6]q}
 credential: %[7]s
 visibility: {organization: {}}
 own_connections_only: true
-`, r.as.issuer(), r.keyed.URL, r.typed.URL, r.nodeJS(), everything, r.tasks.URL, credential)
+`, r.as.issuer(), r.keyed.URL, r.typed.URL, r.nodeJS(), everything, r.tasks.URL, credential, r.service.URL, r.crm.URL, r.given.URL)
 }
 
 // gatewayManifest has all ways in; the tokens of a provider have a gateway of their own, since clients find one issuer at each.
-func (r *secretRun) gatewayManifest() string {
+func (r *secretRun) gatewayManifest(crm string) string {
 	return fmt.Sprintf(`
 kind: Gateway
 name: tools
@@ -134,14 +166,15 @@ tools:
 - {tool: typed/echo, resolve_at_call_time: {}}
 - {tool: tasks/echo, resolve_at_call_time: {}}
 - {tool: local/get-env, pinned: {connection: local}}
----
+- {tool: service/echo, pinned: {connection: service}}
+%[2]s---
 kind: Gateway
 name: corp
 visibility: {organization: {}}
-authentication: {jwks: {issuers: [{identity_provider: example, audiences: [%q]}]}}
+authentication: {jwks: {issuers: [{identity_provider: example, audiences: [%[1]q]}]}}
 tools:
 - {tool: keyed/echo, pinned: {connection: keyed}}
-`, r.gateway(8080, "corp"))
+%[2]s`, r.gateway(8080, "corp"), crm)
 }
 
 func (r *secretRun) url() string { return r.gateway(8080, "tools") }
@@ -156,23 +189,28 @@ func (r *secretRun) secret(what string) string {
 // newSecretRun starts everything, with logs at level debug and telemetry that is pushed.
 func newSecretRun(t *testing.T) *secretRun {
 	t.Helper()
-	r := &secretRun{t: t, fleet: newFleet(t), sink: collector.Start(t), said: map[string]string{}, made: map[string]string{}, answers: make(chan url.Values, 1)}
+	r := &secretRun{t: t, fleet: newFleet(t), sink: collector.Start(t), said: map[string]string{}, made: map[string]string{}, atProvider: map[string]string{}, answers: make(chan url.Values, 1)}
 	r.ada = person{Username: "ada", Email: "ada@example.com", Password: r.secret("password")}
-	r.tasksSecret, r.argument = r.secret("client secret of a server"), r.secret("argument")
+	r.argument = r.secret("argument")
+	for _, client := range []string{"tasks", "account", "exchanger"} {
+		r.atProvider[client] = r.secret("client secret of " + client)
+	}
 	web := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) { r.answers <- q.URL.Query() }))
 	t.Cleanup(web.Close)
 	r.callback = web.URL + "/callback"
 	issuer := "http://" + address(8083+r.offset)
 	r.as = newProviderWith(t, issuer+"/login/callback/example", map[string]person{"engineering": r.ada}, func(g groupsOf) exampleop.Storage {
-		storage.RegisterClients(storage.NativeClient(jwksClient, r.callback), storage.WebClient("tasks", r.tasksSecret, issuer+"/upstream/callback/tasks"))
-		return &jwtStorage{groupsOf: g, client: jwksClient, audience: []string{r.gateway(8080, "corp")}}
+		storage.RegisterClients(storage.NativeClient(jwksClient, r.callback), storage.WebClient("tasks", r.atProvider["tasks"], issuer+"/upstream/callback/tasks"),
+			storage.WebClient("exchanger", r.atProvider["exchanger"]))
+		return secretStorage{&jwtStorage{groupsOf: g, client: jwksClient, audience: []string{r.gateway(8080, "corp")}}, r.atProvider["account"]}
 	})
 	r.as.app.idAtPenstock = "agent"
 	r.known.keep(t, "client secret of an identity provider", r.as.secret)
 	r.heard = &overheard{t: t, to: r.as.handler, known: &r.known}
 	r.as.handler = r.heard
 	r.as.up()
-	r.keyed, r.typed, r.tasks = newTelling(t), newTelling(t), newGuarded(t, r.as)
+	r.keyed, r.typed, r.tasks = newTelling(t, nil), newTelling(t, nil), newGuarded(t, r.as)
+	r.service, r.crm, r.given = newTelling(t, r.as), newTelling(t, r.as), newTelling(t, r.as)
 	pushed := "--telemetry.otlp=" + r.sink.Endpoint
 	r.programs = []*program{r.startIssuer("--egress.allow_loopback", pushed), r.startControlWith(pushed), r.startNode("node-a", "--egress.allow_loopback", pushed)}
 	for _, port := range []int{9083, 9081, 9080} {
