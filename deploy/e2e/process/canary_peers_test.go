@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -126,6 +127,13 @@ func (o *overheard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(answer.Code)
 	_, _ = w.Write(answer.Body.Bytes()) // who asked may be gone
+}
+
+// refusals are what it refused so far.
+func (o *overheard) refusals() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.repeated)
 }
 
 // secretStorage is the provider's storage with what Penstock is at it besides: a service account, whose tokens it gets for itself, and a

@@ -206,17 +206,21 @@ func (r *secretRun) provoke(bearer string) {
 		}
 	}
 	r.keyed.refuse.Store(false)
+	presented := r.known.keep(t, "token of a provider that is not exchanged", r.as.logIn(r.ada, r.callback, r.answers).Access)
 	r.service.refuse.Store(true)
 	r.crm.refuse.Store(true)
 	r.given.refuse.Store(true)
-	for range 2 { // what is new is refused too, then nothing new is given
-		for _, tool := range []string{"service__echo", "crm__echo", "given__echo"} {
-			if got := r.call(bearer, tool); !got.failed {
-				t.Errorf("%s: %s", tool, got.body)
-			}
+	r.heard.refuse.Store(true) // nothing is given in place of what is refused
+	for _, tool := range []string{"service__echo", "crm__echo", "given__echo"} {
+		if got := r.call(bearer, tool); !got.failed {
+			t.Errorf("%s: %s", tool, got.body)
 		}
-		r.heard.refuse.Store(true)
 	}
+	refused, err := caller{url: r.gateway(8080, "corp"), token: presented}.tool(t.Context(), "crm__echo", map[string]any{"message": r.argument})
+	if err != nil || !refused.failed {
+		t.Errorf("crm with a token that is not exchanged: %v %s", err, refused.body)
+	}
+	r.tell("answers", refused.body)
 	r.heard.refuse.Store(false)
 	end := func() {
 		seen := r.tasks.seen()
@@ -346,9 +350,17 @@ func (r *secretRun) search() {
 			t.Errorf("there was no %s", what)
 		}
 	}
-	// A grant's code, its refresh token, and the code of a login.
-	if got := r.heard.repeated; len(got) != 3 {
-		t.Errorf("the provider repeated %q", got)
+	refusals := r.heard.refusals()
+	for what, n := range map[string]int{"code code_verifier client_secret_basic": 2, "refresh_token client_secret_basic": 1, "client_secret_basic": 1, "subject_token client_secret_basic": 1} {
+		found := 0
+		for _, refused := range refusals {
+			if refused == what {
+				found++
+			}
+		}
+		if found < n {
+			t.Errorf("the provider repeated %d times %s, want %d; in all %q", found, what, n, refusals)
+		}
 	}
 	for place, mark := range map[string]string{ // what is no secret and must be there
 		"log of authserver": "request answered", "log of controlplane": `"level":"INFO"`, "log of dataplane": "request answered", "answers": "UPSTREAM_AUTH_FAILED",

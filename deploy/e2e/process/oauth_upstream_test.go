@@ -29,6 +29,12 @@ name: ada@example.com
 kind: User
 name: bob@example.com
 ---
+kind: User
+name: cyd@example.com
+---
+kind: User
+name: dan@example.com
+---
 kind: Server
 name: tasks
 display_name: Tasks
@@ -54,7 +60,7 @@ type connecting struct {
 	server  *guarded
 	as      *identityProvider
 	storage *storage.Storage // of the authorization server
-	links   []string         // that were opened
+	opened  []string         // links, by what is secret in them
 }
 
 // colleague is somebody with an MCP client of hers that stays connected.
@@ -144,7 +150,7 @@ func (c *connecting) works(m *colleague) (token string) {
 func (c *connecting) connect(m *colleague, link string) {
 	c.t.Helper()
 	openLink(c.t, m.person, link)
-	c.links = append(c.links, link[strings.LastIndexByte(link, '/')+1:])
+	c.opened = append(c.opened, link[strings.LastIndexByte(link, '/')+1:])
 }
 
 // TestOAuthUpstream is the whole way of a grant, through processes of their own with a real authorization server, a real browser and
@@ -156,6 +162,8 @@ func TestOAuthUpstream(t *testing.T) {
 	people := map[string]person{
 		"engineering": {Username: "ada", Email: "ada@example.com", Password: rand.Text()},
 		"sales":       {Username: "bob", Email: "bob@example.com", Password: rand.Text()},
+		"guests":      {Username: "cyd", Email: "cyd@example.com", Password: rand.Text()},
+		"operations":  {Username: "dan", Email: "dan@example.com", Password: rand.Text()},
 	}
 	c.as = newProviderWith(t, "http://"+address(8083+c.offset)+"/upstream/callback/tasks", people, func(g groupsOf) exampleop.Storage {
 		c.storage = g.Storage
@@ -205,11 +213,27 @@ func TestOAuthUpstream(t *testing.T) {
 	if slices.Contains([]string{first, second, bobs}, anew) || c.works(ada) != second {
 		t.Error("bob calls with a token of before, or his new grant concerns ada")
 	}
+
+	// Clients that can show a page are asked to.
+	secrets := append(c.opened, c.as.secret, ada.token, bob.token)
+	for subject, era := range map[string]string{"guests": "modern", "operations": "legacy"} {
+		who := people[subject]
+		token := c.must("token", "create", "--user", who.Email, "--gateway", "tools")
+		c.must("wait")
+		before := len(c.server.seen())
+		driveOAuth(t, c.gateway(8080, "tools"), who.file(t), "connect.mjs", "MCP_ERA="+era, "MCP_TOKEN="+token, "OAUTH_TOOL=tasks__echo")
+		for _, call := range c.server.seen()[before:] {
+			if call.subject != subject {
+				t.Errorf("the server saw %s as %s", who.Email, call.subject)
+			}
+			secrets = append(secrets, strings.TrimPrefix(call.token, "Bearer "))
+		}
+		secrets = append(secrets, token)
+	}
 	for _, p := range programs {
 		p.stop()
 		checkLog(t, p)
 	}
-	secrets := append(c.links, c.as.secret, ada.token, bob.token)
 	for _, token := range []string{first, second, bobs, anew} {
 		secrets = append(secrets, strings.TrimPrefix(token, "Bearer "))
 	}
