@@ -6,9 +6,6 @@ package authserver
 // with a credential of another kind is not written while this authserver is connected.
 func features() []string {
 	return []string{
-		"caller_idp_token",
-		"client_credentials",
-		"token_exchange",
-		"upstream_oauth",
+		"upstream_oauth", "client_credentials", "token_exchange", "caller_idp_token",
 	}
 }

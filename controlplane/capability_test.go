@@ -27,9 +27,34 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestOldNodeStopsOAuth: the admin API refuses a gateway with OAuth while a node is connected that cannot enforce it, naming
-// the node, and takes it when the node was updated (D-37).
-func TestOldNodeStopsOAuth(t *testing.T) {
+// TestOldAuthserverStopsOAuth: the admin API refuses a server with a credential that a connected authserver would not know how to get,
+// naming the authserver, and takes it when that was updated (D-37).
+func TestOldAuthserverStopsOAuth(t *testing.T) {
+	p, api := startAdministered(t)
+	create := func() error {
+		_, err := api.Servers.CreateServer(t.Context(), &adminv1.CreateServerRequest{Server: &resourcev1.Server{
+			Name: "crm", Transport: &resourcev1.Server_StreamableHttp{StreamableHttp: &resourcev1.StreamableHttp{Url: "https://crm.example.com/mcp"}},
+			Credential: &resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_Oauth{Oauth: &resourcev1.OAuthCredential{}}},
+		}})
+		return err
+	}
+	_, atOld := follow(t, p.LocalAuthserver())
+	receive(t, "the old authserver's state", atOld.kinds)
+	refused, ok := admin.AsError(create())
+	if !ok || refused.Code != "failed_precondition" || refused.Reason != "AUTHSERVER_LACKS_CAPABILITY" || !strings.Contains(refused.Message, "yet: local; update") {
+		t.Fatalf("with an old authserver: %+v", refused)
+	}
+	atOld.stop()
+	_, atNew := follow(t, p.LocalAuthserver(), "upstream_oauth")
+	receive(t, "the new authserver's state", atNew.kinds)
+	if err := create(); err != nil {
+		t.Errorf("with a new authserver: %v", err)
+	}
+}
+
+// startAdministered starts a control plane in memory, with a client of its admin API.
+func startAdministered(t *testing.T) (*controlplane.ControlPlane, *admin.Client) {
+	t.Helper()
 	var settings controlplane.Settings
 	p := startLocal(t, func(s *controlplane.Settings) {
 		s.Admin.Listen = freeAddress(t)
@@ -43,6 +68,13 @@ func TestOldNodeStopsOAuth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p, api
+}
+
+// TestOldNodeStopsOAuth: the admin API refuses a gateway with OAuth while a node is connected that cannot enforce it, naming
+// the node, and takes it when the node was updated (D-37).
+func TestOldNodeStopsOAuth(t *testing.T) {
+	p, api := startAdministered(t)
 	create := func() error {
 		_, err := api.Gateways.CreateGateway(t.Context(), &adminv1.CreateGatewayRequest{Gateway: &resourcev1.Gateway{
 			Name: "eng", Visibility: &resourcev1.Visibility{Kind: &resourcev1.Visibility_Organization{Organization: &resourcev1.OrganizationVisibility{}}},

@@ -130,6 +130,8 @@ func (d denials) Denied(keys []view.Key) {
 				d.credentials.Deny(c.UID)
 			}
 			d.stdio.Drop(k.Name)
+		case "identity_provider": // what its tokens were exchanged for ends with it
+			now.MadeOf(k.Name, func(c *view.Connection) { d.credentials.Deny(c.UID) })
 		case "user":
 			if uid := now.UserUID(k.Name); uid != "" {
 				d.credentials.DenyPrincipal(ident.Principal{Kind: ident.KindUser, UID: uid})

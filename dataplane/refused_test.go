@@ -38,6 +38,7 @@ type grants struct {
 
 	mu      sync.Mutex
 	asked   []string
+	scope   string // of the last link
 	token   string
 	renewed string // what token becomes
 	fail    error  // of a renewal
@@ -59,14 +60,17 @@ func (g *grants) Resolve(_ context.Context, m *credentialv1.ResolveRequest) (*cr
 	}, nil
 }
 
-func (*grants) CreateConnectLink(context.Context, *credentialv1.CreateConnectLinkRequest) (*credentialv1.CreateConnectLinkResponse, error) {
+func (g *grants) CreateConnectLink(_ context.Context, m *credentialv1.CreateConnectLinkRequest) (*credentialv1.CreateConnectLinkResponse, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.scope = m.GetScope()
 	return &credentialv1.CreateConnectLinkResponse{Url: "https://auth.example.com/connect/x"}, nil
 }
 
 func (g *grants) set(token, renewed string, fail error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.asked, g.token, g.renewed, g.fail = nil, token, renewed, fail
+	g.asked, g.scope, g.token, g.renewed, g.fail = nil, "", token, renewed, fail
 }
 
 // client returns a node's client of the authserver.
@@ -168,6 +172,9 @@ func TestRefusedByUpstream(t *testing.T) {
 					if !strings.Contains(string(text), want) {
 						t.Errorf("got %s, want %s", text, want)
 					}
+				}
+				if wanted := map[int]string{http.StatusForbidden: "repo"}[tc.challenge]; g.scope != wanted {
+					t.Errorf("the link is for the scope %q, want %q", g.scope, wanted)
 				}
 				if !slices.Equal(sent, tc.sent) || len(g.asked) != tc.asked {
 					t.Errorf("the upstream saw %q, the authserver %q", sent, g.asked)

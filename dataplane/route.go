@@ -52,8 +52,8 @@ func credentialOf(c *credential.Credential, o *call.Outbound) call.Credential {
 }
 
 // Link implements dispatch.Links.
-func (r router) Link(ctx context.Context, p ident.Principal, server, gateway string) (url string, err error) {
-	return r.credentials.Link(ctx, p.UID, server, p.ClientID, gateway)
+func (r router) Link(ctx context.Context, p ident.Principal, server, gateway, scope string) (url string, err error) {
+	return r.credentials.Link(ctx, credential.LinkRequest{User: p.UID, Server: server, Client: p.ClientID, Gateway: gateway, Scope: scope})
 }
 
 // Call implements bridge.Upstream. A request whose credential the server refuses did not run: it is sent once more with one that

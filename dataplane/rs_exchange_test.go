@@ -84,11 +84,13 @@ func (e *exchanger) client(t *testing.T, log *rsLog) *credential.Client {
 // sees what it is exchanged for, which is the caller's alone, and is made anew when the way to it changes.
 func TestPresentedTokensAreExchanged(t *testing.T) {
 	p, e, log := newRSProvider(t), &exchanger{}, new(rsLog)
-	inRS(t, rsOptions{maxStale: 24 * time.Hour, idp: p, credentials: e.client(t, log), log: log}, func(w *rsWorld) {
+	credentials := e.client(t, log)
+	inRS(t, rsOptions{maxStale: 24 * time.Hour, idp: p, credentials: credentials, log: log}, func(w *rsWorld) {
 		tools := func(version, provider string) func(*view.Builder) {
 			return func(b *view.Builder) {
 				b.PutServer("srv", &view.Server{
-					Name: "srv", URL: "http://127.0.0.1/mcp", Protocol: modernVersion, NeedsSecret: true, Made: version, CallerOnly: true, SubjectProvider: provider,
+					Name: "srv", URL: "http://127.0.0.1/mcp", Protocol: modernVersion, NeedsSecret: true, Made: version, CallerOnly: true,
+					Provider: provider, SubjectProvider: provider,
 				})
 			}
 		}
@@ -151,6 +153,21 @@ func TestPresentedTokensAreExchanged(t *testing.T) {
 				[]string{`uid-u1 m_5 "" false`},
 				[]string{""},
 				[]string{"Bearer made-7"},
+			},
+			{
+				"the provider is switched off", "eng", func() string { return w.static["u1"] }, func() {
+					denials{holder: w.node.holder, credentials: credentials}.Denied([]view.Key{{Kind: "identity_provider", Name: "okta"}})
+				},
+				[]string{`uid-u1 m_5 "" false`},
+				[]string{""},
+				[]string{"Bearer made-8"},
+			},
+			{
+				"another provider is", "eng", func() string { return w.static["u1"] }, func() {
+					denials{holder: w.node.holder, credentials: credentials}.Denied([]view.Key{{Kind: "identity_provider", Name: "other"}})
+				},
+				nil, nil,
+				[]string{"Bearer made-8"},
 			},
 		} {
 			step.before()

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/penstockhq/penstock/deploy/conformance/client"
 	"github.com/penstockhq/penstock/deploy/conformance/gate"
@@ -33,6 +34,21 @@ func clientLegs() []clientLeg {
 		{gate.Leg{Name: "client-legacy-to-modern"}, modern, legacy},
 		{gate.Leg{Name: "client-modern-to-legacy"}, legacy, modern},
 	}
+}
+
+// authorization counts the checks of each scenario in which the client gets access tokens.
+func authorization(checks []suite.Check) map[string]count {
+	of := make(map[string][]suite.Check)
+	for _, c := range checks {
+		if strings.HasPrefix(c.Scenario, "auth/") {
+			of[c.Scenario] = append(of[c.Scenario], c)
+		}
+	}
+	counts := make(map[string]count, len(of))
+	for scenario, checks := range of {
+		counts[scenario] = countOf(checks)
+	}
+	return counts
 }
 
 // runClient runs the client scenarios of a requirement set. There is nothing to compare with: what is not good is a difference.
@@ -64,6 +80,6 @@ func (c *conformance) runClient(ctx context.Context, l clientLeg, excepted gate.
 	checks = client.Judged(required, checks, excluded, site.Outcomes())
 	return result{
 		Leg: l.Name, Set: l.set, Upstream: ofSuite, Protocol: "auto", Client: l.version, Excluded: slices.Sorted(maps.Keys(excluded)),
-		Gateway: countOf(checks), Verdict: excepted.Judge(l.Leg, nil, checks),
+		Gateway: countOf(checks), Verdict: excepted.Judge(l.Leg, nil, checks), Authorization: authorization(checks),
 	}, nil
 }

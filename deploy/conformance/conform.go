@@ -29,15 +29,7 @@ func conform(ctx context.Context, s settings, log io.Writer) (_ []result, err er
 		return nil, err
 	}
 	all := legs()
-	known := make([]gate.Leg, 0, len(all))
-	for _, leg := range all {
-		known = append(known, leg.Leg)
-	}
-	for _, leg := range clientLegs() {
-		known = append(known, leg.Leg)
-	}
-	known = append(known, authorizationLeg())
-	excepted, err := gate.ReadExceptions(exceptions, known)
+	excepted, err := gate.ReadExceptions(exceptions, known())
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +89,18 @@ func conform(ctx context.Context, s settings, log io.Writer) (_ []result, err er
 		results = append(results, r)
 	}
 	return results, nil
+}
+
+// known are the legs of all kinds, for exceptions.
+func known() []gate.Leg {
+	var all []gate.Leg
+	for _, leg := range legs() {
+		all = append(all, leg.Leg)
+	}
+	for _, leg := range clientLegs() {
+		all = append(all, leg.Leg)
+	}
+	return append(all, authorizationLeg())
 }
 
 type conformance struct {

@@ -60,16 +60,18 @@ func legs() []leg {
 
 // result is what came out of a leg.
 type result struct {
-	Leg      string       `json:"leg"`
-	Set      string       `json:"requirements"`
-	Upstream upstream     `json:"upstream"`
-	Protocol string       `json:"protocol"`
-	Client   string       `json:"client,omitempty"`   // of a client leg: what the client of the gateway speaks
-	Excluded []string     `json:"excluded,omitempty"` // scenarios that a client leg leaves out
-	Direct   count        `json:"direct,omitzero"`
-	Gateway  count        `json:"gateway"`
-	Baseline [2]int       `json:"baseline,omitzero"` // passed, failed
-	Verdict  gate.Verdict `json:"verdict"`
+	Leg      string   `json:"leg"`
+	Set      string   `json:"requirements"`
+	Upstream upstream `json:"upstream"`
+	Protocol string   `json:"protocol"`
+	Client   string   `json:"client,omitempty"`   // of a client leg: what the client of the gateway speaks
+	Excluded []string `json:"excluded,omitempty"` // scenarios that a client leg leaves out
+	Direct   count    `json:"direct,omitzero"`
+	Gateway  count    `json:"gateway"`
+	Baseline [2]int   `json:"baseline,omitzero"` // passed, failed
+	// Authorization has what came of each scenario in which the client gets access tokens.
+	Authorization map[string]count `json:"authorization,omitempty"`
+	Verdict       gate.Verdict     `json:"verdict"`
 }
 
 // err is nil if the leg passes.

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -45,6 +47,7 @@ func show(out io.Writer, results []result) error {
 		}
 	}
 	_ = table.Flush()
+	showAuthorization(&text, results)
 	for _, r := range results {
 		for _, d := range r.Verdict.Differences {
 			fmt.Fprintf(&text, "\n%s: %s:%s (%s)\n", r.Leg, d.Scenario, d.ID, d.Name)
@@ -63,6 +66,42 @@ func show(out io.Writer, results []result) error {
 	}
 	_, err := io.WriteString(out, text.String())
 	return err
+}
+
+// showAuthorization prints how many checks pass in each scenario in which the client gets access tokens, by leg.
+func showAuthorization(text *strings.Builder, results []result) {
+	var legs []result
+	scenarios := make(map[string]bool)
+	for _, r := range results {
+		if len(r.Authorization) == 0 {
+			continue
+		}
+		legs = append(legs, r)
+		for scenario := range r.Authorization {
+			scenarios[scenario] = true
+		}
+	}
+	if len(legs) == 0 {
+		return
+	}
+	table := tabwriter.NewWriter(text, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprint(table, "\nscenario, checks passed")
+	for _, r := range legs {
+		_, _ = fmt.Fprint(table, "\t", r.Leg)
+	}
+	for _, scenario := range slices.Sorted(maps.Keys(scenarios)) {
+		_, _ = fmt.Fprint(table, "\n", scenario)
+		for _, r := range legs {
+			c, ran := r.Authorization[scenario]
+			cell := "-"
+			if ran {
+				cell = fmt.Sprintf("%d of %d", c.Passed, c.Passed+c.Failed+c.Warnings)
+			}
+			_, _ = fmt.Fprint(table, "\t", cell)
+		}
+	}
+	_, _ = fmt.Fprintln(table)
+	_ = table.Flush()
 }
 
 // judge is nil if every leg passes.

@@ -67,7 +67,7 @@ type Vault interface {
 // Upstream has people give grants at authorization servers; [upstream.Upstream] is one.
 type Upstream interface {
 	// Begin returns where a person goes, and by what her answer is judged.
-	Begin(ctx context.Context, s *directory.Server, state, verifier string) (upstream.Journey, string, error)
+	Begin(ctx context.Context, s *directory.Server, d upstream.Departure) (upstream.Journey, string, error)
 	// Finish redeems a code for a grant.
 	Finish(ctx context.Context, s *directory.Server, j upstream.Journey, code, verifier string) (vault.Secret, error)
 }

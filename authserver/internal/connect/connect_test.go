@@ -169,6 +169,9 @@ func TestCreate(t *testing.T) {
 	wantFault(t, create(connect.Request{User: "u-ada", Server: "none", Gateway: "eng"}), fault.NotFound, directory.ReasonServerUnknown)
 	wantFault(t, create(connect.Request{User: "u-ada", Server: "plain", Gateway: "eng"}), fault.Precondition, connect.ReasonNotConnectable)
 	wantFault(t, create(connect.Request{User: "u-ada", Server: "github", Client: "a\x00", Gateway: "eng"}), fault.Invalid, connect.ReasonRequest)
+	for _, scope := range []string{"a\"b", "a\nb", `a\b`, "ä"} {
+		wantFault(t, create(connect.Request{User: "u-ada", Server: "github", Gateway: "eng", Scope: scope}), fault.Invalid, connect.ReasonRequest)
+	}
 	w.view = nil
 	wantFault(t, create(ada), fault.Unavailable, connect.ReasonNoDirectory)
 }

@@ -27,6 +27,9 @@ const (
 	life     = 10 * time.Minute // EL-5
 	mostOpen = 5                // EL-11
 
+	// scopeKind is of tickets that lie beside a link, with the scopes that it asks for besides.
+	scopeKind = "upstream-scope"
+
 	actionCreated  = "elicitation.created"
 	actionMismatch = "elicitation.user_mismatch"
 	actionDone     = "elicitation.completed"
@@ -44,6 +47,7 @@ type Request struct {
 	Client  string // client_id of the MCP client that the call came from; empty: none
 	Gateway string // name of the gateway that the call came to
 	Node    string // SPIFFE ID of the node that asks
+	Scope   string // scopes that the server wants besides those that it wants of everybody, with a space between; empty: none
 }
 
 // Create makes a link and returns its URL, "<issuer>/connect/<22 characters>", and its end, ten minutes later (EL-4, EL-5).
@@ -56,6 +60,9 @@ func (h *Handler) Create(ctx context.Context, r Request) (url string, expires ti
 	}
 	if strings.ContainsRune(r.Client, 0) {
 		return "", time.Time{}, fault.New(fault.Invalid, ReasonRequest, "The client_id has a NUL.")
+	}
+	if strings.ContainsFunc(r.Scope, func(c rune) bool { return c < ' ' || c > '~' || c == '"' || c == '\\' }) {
+		return "", time.Time{}, fault.New(fault.Invalid, ReasonRequest, "The scope is none (RFC 6749 §3.3).")
 	}
 	switch server := view.Server(r.Server); {
 	case server == nil:
@@ -80,6 +87,12 @@ func (h *Handler) Create(ctx context.Context, r Request) (url string, expires ti
 		case !made:
 			return fault.Newf(fault.Exhausted, ReasonTooMany,
 				"The person has %d open links for the server %q: one of them can be used, or wait until they are over.", mostOpen, r.Server).After(time.Minute)
+		}
+		if r.Scope != "" {
+			t := store.Ticket{Kind: scopeKind, Hash: hash, Data: []byte(r.Scope), ExpireTime: l.ExpireTime}
+			if err := tx.PutTicket(ctx, t); err != nil {
+				return err
+			}
 		}
 		return tx.Record(ctx, e)
 	})

@@ -72,7 +72,12 @@ func cookieOf(state store.Hash) string { return journeyCookie + hex.EncodeToStri
 // depart sends a person to the authorization server. Only here a state is made: after it is known that the link is hers (EL-6).
 func (h *Handler) depart(w http.ResponseWriter, r *http.Request, v visit) {
 	state, browser := random(), held{random(), v.id}
-	j, to, err := h.c.Upstream.Begin(r.Context(), v.server, state, browser.verifier(state))
+	more, err := h.scope(r.Context(), v.link)
+	if err != nil {
+		h.failed(w, r, err)
+		return
+	}
+	j, to, err := h.c.Upstream.Begin(r.Context(), v.server, upstream.Departure{State: state, Verifier: browser.verifier(state), Scopes: more})
 	if err != nil {
 		h.refused(w, r, v, err)
 		return
@@ -93,6 +98,15 @@ func (h *Handler) depart(w http.ResponseWriter, r *http.Request, v visit) {
 	http.SetCookie(w, pages.Cookie(h.c.Issuer, cookieOf(hash), browser.String(), journeyLife))
 	// Not a redirect: browsers check form-action against each of its hops, and an authorization server may have any.
 	pages.Render(w, r, pages.Page{Base: h.base, Body: pages.AwayPage{Title: v.server.Title(), URL: to}})
+}
+
+// scope returns which scopes a link asks for besides those that the server wants of everybody.
+func (h *Handler) scope(ctx context.Context, l store.ConnectLink) ([]string, error) {
+	t, err := h.c.Store.Ticket(ctx, scopeKind, l.Hash)
+	if err != nil && fault.From(err).Reason == store.ReasonRowMissing {
+		return nil, nil
+	}
+	return strings.Fields(string(t.Data)), err
 }
 
 // Callback serves [upstream.CallbackPath]: a person comes back from an authorization server, with the cookie of the browser that

@@ -197,6 +197,25 @@ func TestCallbackRefusals(t *testing.T) {
 	}
 }
 
+// UP-8: a link that a server's refusal of a call led to asks for what the server wants besides.
+func TestDepartForMore(t *testing.T) {
+	w := newWorld(t)
+	for scope, want := range map[string]string{"": "read write offline_access", "admin:x write": "read write offline_access admin:x"} {
+		path := w.linkOf(connect.Request{User: "u-ada", Server: "jira", Gateway: "eng", Node: "spiffe://x/node/n", Scope: scope})
+		b := w.browser("u-ada")
+		rec := b.send(http.MethodPost, path, b.filled(b.want(b.user, http.MethodGet, path, nil, 200, "Connect Jira")))
+		m := regexp.MustCompile(`href="(http[^"]+/authorize[^"]+)"`).FindStringSubmatch(rec.Body.String())
+		if m == nil {
+			t.Fatalf("no way to the authorization server: %d %s", rec.Code, rec.Body)
+		}
+		to, err := url.Parse(html.UnescapeString(m[1]))
+		w.must(err)
+		if got := to.Query().Get("scope"); got != want {
+			t.Errorf("asked for %q, want %q", got, want)
+		}
+	}
+}
+
 // EL-6, §16 149: nobody but the link's person makes a state. §16 157: an authorization server that cannot be used is a page and
 // an event with the reason, and the link stays good.
 func TestDepart(t *testing.T) {

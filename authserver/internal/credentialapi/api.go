@@ -79,6 +79,7 @@ type Links interface {
 type LinkRequest struct {
 	User, Server, Client, Gateway string
 	Node                          string // SPIFFE ID of the node that asks
+	Scope                         string // scopes that the server wants besides, with a space between; empty: none
 }
 
 // Directory is what this room needs of the directory of the organisation.
@@ -243,6 +244,7 @@ func (s service) CreateConnectLink(
 		}
 		url, expires, err := s.links.Create(ctx, LinkRequest{
 			User: m.GetUserUid(), Server: m.GetServer(), Client: m.GetClientId(), Gateway: m.GetGateway(), Node: node.URI(),
+			Scope: m.GetScope(),
 		})
 		if err != nil {
 			return err

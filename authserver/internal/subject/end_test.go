@@ -98,6 +98,27 @@ func TestEndDuringRenewal(t *testing.T) {
 	w.check()
 }
 
+// A token that comes when its person has ended is given to nobody, and not remembered.
+func TestEndDuringGift(t *testing.T) {
+	w := newWorld(t)
+	behavior := loginfake.Behavior{Steady: true, Metadata: func(m map[string]any) { delete(m, "revocation_endpoint") }}
+	w.idp.Set(behavior)
+	w.login(ada)
+	ended := make(chan error, 1)
+	behavior.Tokens = func(map[string]any) { ended <- w.keeper.End(t.Context(), ada) }
+	w.idp.Set(behavior)
+	_, _, err := w.give(w.keeper, jira(), false)
+	w.wantFault(err, fault.Precondition, "CREDENTIAL_MISSING")
+	w.must(<-ended)
+	behavior.Tokens = nil
+	w.idp.Set(behavior)
+	w.login(ada)
+	w.count(1)
+	w.wantGiven(jira(), false)
+	w.count(2)
+	w.check()
+}
+
 // What nobody can use any more is found: of users who are gone or deactivated, of providers that are gone or keep nothing.
 func TestStrays(t *testing.T) {
 	w := newWorld(t)

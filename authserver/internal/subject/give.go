@@ -33,6 +33,7 @@ const (
 // want is what a provider's token is for: never two people, servers or ways to get it (UP-9).
 type want struct {
 	user, provider, server string // uids
+	issuer, client         string // at which the person logged in
 	made                   string // version of the way to get it
 }
 
@@ -53,11 +54,19 @@ type gift struct {
 func (k *Keeper) Give(
 	ctx context.Context, user string, p *directory.Provider, s *directory.Server, refused bool,
 ) (vault.Secret, time.Time, error) {
-	w := want{user, p.UID, s.UID, s.Made}
+	if err := off(p); err != nil {
+		return vault.Secret{}, time.Time{}, err
+	}
+	w := want{user, p.UID, s.UID, p.Issuer, p.ClientID, s.Made}
 	g, ok := k.remembered(w)
 	if !ok || refused && k.c.Now().Sub(g.asked) >= forcedOnce {
-		key := strings.Join([]string{"give", w.user, w.provider, w.server, w.made}, " ")
-		v, err := k.once(ctx, key, func(ctx context.Context) (any, error) { return k.give(ctx, w, owner{user, p}, s.ProviderGive) })
+		key := strings.Join([]string{"give", w.user, w.provider, w.server, w.issuer, w.client, w.made}, " ")
+		v, err := k.once(ctx, key, func(ctx context.Context) (any, error) {
+			if next, ok := k.remembered(w); ok && next.asked.After(g.asked) { // by one who asked a moment before
+				return next, nil
+			}
+			return k.give(ctx, w, owner{user, p}, s.ProviderGive)
+		})
 		if err != nil {
 			return vault.Secret{}, time.Time{}, err
 		}
@@ -75,7 +84,7 @@ func (k *Keeper) Give(
 
 // give asks the provider. The refresh token is one process's at a time, over all authservers.
 func (k *Keeper) give(ctx context.Context, w want, o owner, how *directory.ProviderGive) (gift, error) {
-	g := gift{asked: k.c.Now()}
+	g, before := gift{asked: k.c.Now()}, k.ends()
 	never := func(*kept) bool { return false }
 	err := k.alone(ctx, o, errand{done: never, spare: never, ask: func(ctx context.Context, o owner, h vault.Held, l *kept) (err error) {
 		if l.Refresh == "" {
@@ -105,7 +114,11 @@ func (k *Keeper) give(ctx context.Context, w want, o owner, how *directory.Provi
 		}
 		g = gift{asked: g.asked, until: k.c.Now().Add(refusedFor), err: err}
 	}
-	k.remember(w, g)
+	if !k.remember(w, g, before) { // somebody's end came in between: what is given to somebody who is gone is given to nobody
+		if _, _, err := k.read(ctx, o); err != nil {
+			return gift{}, err
+		}
+	}
 	return g, nil
 }
 
@@ -160,9 +173,20 @@ func (k *Keeper) remembered(w want) (gift, bool) {
 	return g, ok && k.c.Now().Before(g.until)
 }
 
-func (k *Keeper) remember(w want, g gift) {
+// ends returns how often something was forgotten.
+func (k *Keeper) ends() uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.dropped
+}
+
+// remember remembers a token, and tells whether nothing was forgotten since that had been done a number of times.
+func (k *Keeper) remember(w want, g gift, before uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.dropped != before {
+		return false
+	}
 	if len(k.given) >= mostGiven {
 		now := k.c.Now()
 		maps.DeleteFunc(k.given, func(_ want, g gift) bool { return !now.Before(g.until) })
@@ -171,12 +195,14 @@ func (k *Keeper) remember(w want, g gift) {
 		clear(k.given) // asking again costs a request each
 	}
 	k.given[w] = g
+	return true
 }
 
 // drop forgets what tokens were given.
 func (k *Keeper) drop(which func(w want) bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.dropped++
 	maps.DeleteFunc(k.given, func(w want, _ gift) bool { return which(w) })
 }
 

@@ -93,6 +93,15 @@ func TestGivenApart(t *testing.T) {
 	_, _, err := w.keeper.Give(t.Context(), "u-bob", w.p(), jira(), false)
 	w.wantFault(err, fault.Precondition, "CREDENTIAL_MISSING")
 	w.count(3)
+	for reason, change := range map[string]func(p *directory.Provider){
+		"UPSTREAM_TOKENS_NOT_KEPT": func(p *directory.Provider) { p.Kept = nil },
+		"CREDENTIAL_DEAD":          func(p *directory.Provider) { p.ClientID = "another" },
+	} {
+		p := w.provider
+		change(&p)
+		_, _, err := w.keeper.Give(t.Context(), ada, &p, jira(), false)
+		w.wantFault(err, fault.Precondition, reason)
+	}
 	w.login(ada) // a new login may be worth more, or less
 	if w.wantGiven(jira(), false) == first {
 		t.Error("the token of the last login is given out")

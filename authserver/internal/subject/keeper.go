@@ -80,8 +80,9 @@ type Keeper struct {
 	c       Config
 	renewed singleflight.Group
 
-	mu    sync.Mutex // guards given
-	given map[want]gift
+	mu      sync.Mutex // guards what follows
+	given   map[want]gift
+	dropped uint64 // how often something of it was forgotten
 }
 
 // New returns a keeper. It reads and starts nothing.
@@ -98,8 +99,8 @@ func New(c Config) (*Keeper, error) {
 // Keep implements login.Subjects: it keeps the tokens of a login, in place of those of the last one. The refresh token of that one
 // is left alone: some providers end all tokens of an account with one of them.
 func (k *Keeper) Keep(ctx context.Context, user string, idp *directory.Provider, t federation.Tokens) error {
-	if idp.Kept == nil {
-		return fault.Newf(fault.Precondition, ReasonOff, "Tokens of the identity provider %q are not kept.", idp.Name)
+	if err := off(idp); err != nil {
+		return err
 	}
 	l := &kept{
 		Issuer: idp.Issuer, Client: idp.ClientID, Subject: t.Subject, Nonce: t.Nonce, Access: t.Access.Reveal(), Expires: t.Expires,
@@ -190,9 +191,8 @@ func (k *Keeper) Wanted(ctx context.Context, user string, idp *directory.Provide
 
 // read returns what is kept and can be used, with the form it was read in.
 func (k *Keeper) read(ctx context.Context, o owner) (vault.Held, *kept, error) {
-	if o.p.Kept == nil {
-		return vault.Held{}, nil, fault.Newf(fault.Precondition, ReasonOff,
-			"Tokens of the identity provider %q are not kept: set its token_exchange.", o.p.Name)
+	if err := off(o.p); err != nil {
+		return vault.Held{}, nil, err
 	}
 	h, l, err := k.load(ctx, o.key())
 	switch {
@@ -223,6 +223,14 @@ func (k *Keeper) load(ctx context.Context, key string) (vault.Held, *kept, error
 	}
 	l, err := keptOf(h.Secret)
 	return h, l, err
+}
+
+// off returns an error unless tokens of a provider are kept.
+func off(p *directory.Provider) error {
+	if p.Kept != nil {
+		return nil
+	}
+	return fault.Newf(fault.Precondition, ReasonOff, "Tokens of the identity provider %q are not kept: set its token_exchange.", p.Name)
 }
 
 func missing(p *directory.Provider, kind directory.Subject) *fault.Fault {

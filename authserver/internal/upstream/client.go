@@ -198,11 +198,16 @@ type metadata struct {
 	GrantTypes    []string `json:"grant_types"`
 	ResponseTypes []string `json:"response_types"`
 	Method        string   `json:"token_endpoint_auth_method"`
+	Application   string   `json:"application_type"` // MCP 2026-07-28 basic/authorization; OpenID Connect Registration 1.0 §2
 }
 
 func (u *Upstream) metadata(redirects []string) metadata {
+	application := "web"
+	if !strings.HasPrefix(u.issuer, "https://") { // redirect URIs of web applications are https
+		application = "native"
+	}
 	return metadata{
-		Name: "Penstock", URI: u.issuer, RedirectURIs: redirects, GrantTypes: []string{"authorization_code", "refresh_token"},
+		Application: application, Name: "Penstock", URI: u.issuer, RedirectURIs: redirects, GrantTypes: []string{"authorization_code", "refresh_token"},
 		ResponseTypes: []string{"code"}, Method: oauthclient.MethodNone,
 	}
 }

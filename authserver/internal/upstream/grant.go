@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,10 +44,18 @@ type grant struct {
 	Dead      bool      `json:"dead,omitempty"`   // ended by its authorization server
 }
 
+// Departure is how a person is sent away.
+type Departure struct {
+	State    string
+	Verifier string   // of PKCE: a secret of the browser's
+	Scopes   []string // that the server wants besides those that it wants of everybody: asked for where nobody configured scopes
+}
+
 // Begin finds a server's authorization server and Penstock's client there, and returns where the person goes: the authorization
-// endpoint, with PKCE (S256) and state. verifier is a secret of the browser's. The faults name what is to be mended, for an
-// administrator.
-func (u *Upstream) Begin(ctx context.Context, s *directory.Server, state, verifier string) (Journey, string, error) {
+// endpoint, with PKCE (S256) and state. What a server wants of everybody is asked for again together with what it wants besides, so
+// that a new grant is never less than the old one (MCP 2026-07-28 basic/authorization, step-up). The faults name what is to be
+// mended, for an administrator.
+func (u *Upstream) Begin(ctx context.Context, s *directory.Server, d Departure) (Journey, string, error) {
 	f, err := u.discover(ctx, s)
 	if err != nil {
 		return Journey{}, "", err
@@ -61,13 +70,19 @@ func (u *Upstream) Begin(ctx context.Context, s *directory.Server, state, verifi
 	if !s.OAuth.NoResource {
 		j.Resource = f.resource
 	}
-	challenge := sha256.Sum256([]byte(verifier))
+	challenge := sha256.Sum256([]byte(d.Verifier))
 	v := url.Values{
-		"response_type": {"code"}, "client_id": {c.ID}, "redirect_uri": {u.redirectURI(s.Name)}, "state": {state},
+		"response_type": {"code"}, "client_id": {c.ID}, "redirect_uri": {u.redirectURI(s.Name)}, "state": {d.State},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
 	}
-	if len(f.wantedScopes) > 0 {
-		v.Set("scope", strings.Join(f.wantedScopes, " "))
+	scopes := f.wantedScopes
+	for _, more := range d.Scopes {
+		if len(s.OAuth.Scopes) == 0 && !slices.Contains(scopes, more) {
+			scopes = append(slices.Clip(scopes), more)
+		}
+	}
+	if len(scopes) > 0 {
+		v.Set("scope", strings.Join(scopes, " "))
 	}
 	if j.Resource != "" {
 		v.Set("resource", j.Resource) // RFC 8707 §2.1

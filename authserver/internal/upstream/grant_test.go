@@ -24,7 +24,7 @@ import (
 // second person needs no second registration.
 func TestGrant(t *testing.T) {
 	w := newWorld(t)
-	j, to, err := w.up.Begin(t.Context(), w.view.Load().Server("github"), state, verifier)
+	j, to, err := w.up.Begin(t.Context(), w.view.Load().Server("github"), upstream.Departure{State: state, Verifier: verifier})
 	w.must(err)
 	u, err := url.Parse(to)
 	w.must(err)
@@ -234,7 +234,7 @@ func TestAskedFor(t *testing.T) {
 	w := newWorld(t)
 	w.server.OAuth.Scopes, w.server.OAuth.NoResource = []string{"api://x/.default"}, true
 	w.publish()
-	_, to, err := w.up.Begin(t.Context(), w.view.Load().Server("github"), state, verifier)
+	_, to, err := w.up.Begin(t.Context(), w.view.Load().Server("github"), upstream.Departure{State: state, Verifier: verifier})
 	w.must(err)
 	u, err := url.Parse(to)
 	w.must(err)
@@ -243,6 +243,29 @@ func TestAskedFor(t *testing.T) {
 	}
 	w.want(w.grant(), false)
 	w.fake.Check(t)
+}
+
+// UP-8: what a server wants for more is asked for together with what it wants of everybody; an administrator's scopes stay as they are.
+func TestMoreScopes(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range []struct {
+		configured []string
+		want       string
+	}{
+		{nil, "read write offline_access admin:x"},
+		{[]string{"read"}, "read"},
+	} {
+		w.server.OAuth = &directory.OAuth{Scopes: tt.configured}
+		w.publish()
+		d := upstream.Departure{State: state, Verifier: verifier, Scopes: []string{"write", "admin:x"}}
+		_, to, err := w.up.Begin(t.Context(), w.view.Load().Server("github"), d)
+		w.must(err)
+		u, err := url.Parse(to)
+		w.must(err)
+		if got := u.Query().Get("scope"); got != tt.want {
+			t.Errorf("asked for %q, want %q", got, tt.want)
+		}
+	}
 }
 
 // A server that takes client metadata documents is given ours, which lists the callback of each server that needs it.

@@ -104,7 +104,7 @@ func (w *world) must(err error) {
 // begin goes to the authorization server and returns the answer that a browser brings back.
 func (w *world) begin() (upstream.Journey, url.Values, error) {
 	w.t.Helper()
-	j, to, err := w.up.Begin(w.t.Context(), w.view.Load().Server("github"), state, verifier)
+	j, to, err := w.up.Begin(w.t.Context(), w.view.Load().Server("github"), upstream.Departure{State: state, Verifier: verifier})
 	if err != nil {
 		return j, nil, err
 	}

@@ -5,7 +5,6 @@ package catalog_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
@@ -287,6 +286,10 @@ func TestProviderInUse(t *testing.T) {
 	if _, err := apply(o, "root", catalog.ApplyOptions{}, given("given"), provider("okta", keeping)); err != nil {
 		t.Error(err)
 	}
+	// And pruned in one, in the order in which they depend on each other.
+	if _, err := apply(o, "root", catalog.ApplyOptions{Prune: true}, &catalog.User{Meta: named(mail("root")), Role: catalog.RoleAdmin}); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestRollbackOfServiceAccount: a server that comes back has no secret; it is not refused for that, and its conditions say so.
@@ -332,6 +335,7 @@ func TestMadeDiscovery(t *testing.T) {
 		{"account, the organisation's", "account", "", "b", "", []catalog.Object{connection("a", "account", ownedBy("eng")), connection("b", "account", everybody())}},
 		{"account, none", "account", "", "", "precondition CREDENTIAL_MISSING", nil},
 		{"exchange, a person's", "exchanges", "", "b", "", []catalog.Object{connection("a", "exchanges", everybody()), connection("b", "exchanges", ownedBy("bob"))}},
+		{"exchange, of the person who asks", "exchanges", "", "r", "", []catalog.Object{connection("a", "exchanges", ownedBy("bob")), connection("r", "exchanges", ownedBy("root"))}},
 		{"exchange, nobody's", "exchanges", "", "", "precondition DISCOVERY_NEEDS_PERSON", []catalog.Object{connection("a", "exchanges", everybody())}},
 		{"exchange, nobody's asked for", "exchanges", "a", "", "precondition DISCOVERY_NEEDS_PERSON", []catalog.Object{connection("a", "exchanges", ownedBy("eng")), connection("b", "exchanges", ownedBy("bob"))}},
 		{"caller's token, asked for", "given", "b", "b", "", []catalog.Object{connection("a", "given", ownedBy("ada")), connection("b", "given", ownedBy("bob"))}},
@@ -362,38 +366,5 @@ func TestMadeResolvedAtTheCall(t *testing.T) {
 		if got := conditions(get[*catalog.Gateway](o, catalog.KindGateway, "gw"))["CredentialsResolvable"]; got != "" {
 			t.Errorf("%s, installed: got %q", name, got)
 		}
-	}
-}
-
-// TestMadeCapabilities is D-37: nodes and authservers that would not know the kind of credential are named.
-func TestMadeCapabilities(t *testing.T) {
-	for path, make := range map[string]func(string) *catalog.Server{
-		"credential.oauth":                    func(name string) *catalog.Server { return granted(name, nil) },
-		"credential.oauth_client_credentials": func(name string) *catalog.Server { return account(name) },
-		"credential.token_exchange":           func(name string) *catalog.Server { return exchanges(name) },
-		"credential.caller_idp_token":         func(name string) *catalog.Server { return given(name) },
-	} {
-		t.Run(path, func(t *testing.T) {
-			o := newOrg(t)
-			o.create(provider("okta", keeping))
-			fleet := &lacking{}
-			c := catalog.New(catalog.Config{Store: o.store, Secrets: o.vault, Nodes: fleet, Now: func() time.Time { return o.now }})
-			create := func(s *catalog.Server) error {
-				_, err := c.Create(t.Context(), o.as("root"), s, catalog.WriteOptions{})
-				return err
-			}
-			wantRefusal(t, create(make("early")), "")
-			fleet.old = true
-			err := create(make("new"))
-			wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "nodes cannot enforce it yet: node-old; update")
-			wantField(t, err, path)
-			fleet.old, fleet.oldAuthserver = false, true
-			err = create(make("new"))
-			wantRefusal(t, err, "precondition AUTHSERVER_LACKS_CAPABILITY", "authservers do not know it yet: auth-old; update")
-			wantField(t, err, path)
-			wantRefusal(t, create(server("plain")), "")
-			_, err = c.Update(t.Context(), o.as("root"), &catalog.Server{Meta: named("early"), Description: "x"}, nil, catalog.WriteOptions{})
-			wantRefusal(t, err, "") // it was there before
-		})
 	}
 }

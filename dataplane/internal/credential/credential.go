@@ -103,7 +103,7 @@ type Client struct {
 	mu      sync.Mutex // guards what follows
 	entries map[key]*entry
 	flights map[key]*flight
-	links   map[linkKey]*linkFlight
+	links   map[LinkRequest]*linkFlight
 	serial  uint64 // of the last entry
 	ended   bool
 }
@@ -151,7 +151,7 @@ func New(c Config) (*Client, error) {
 	return &Client{
 		remote: remote, log: c.Log, now: c.Now, max: c.MaxEntries,
 		tracer: c.Tracer.Tracer(scope), lookups: lookups, seconds: seconds, outcomes: outcomes,
-		entries: make(map[key]*entry), flights: make(map[key]*flight), links: make(map[linkKey]*linkFlight),
+		entries: make(map[key]*entry), flights: make(map[key]*flight), links: make(map[LinkRequest]*linkFlight),
 	}, nil
 }
 
@@ -179,7 +179,7 @@ func (w Wanted) key() key {
 //
 // The faults are Precondition CREDENTIAL_MISSING and CREDENTIAL_UNREADABLE, and Unavailable: AUTHSERVER_UNAVAILABLE when no
 // unexpired credential is at hand and the authserver cannot be reached, AUTHSERVER_REFUSED when it does not accept this
-// node.
+// node, CREDENTIAL_VERSION_UNKNOWN when it has been told for a second now to make the credential in another way.
 func (c *Client) Resolve(ctx context.Context, w Wanted) (*Credential, error) {
 	k := w.key()
 	return c.resolved(ctx, k, func(ctx context.Context) (*Credential, *flight, error) { return c.lookup(ctx, k, w.Subject) })

@@ -23,6 +23,14 @@ const (
 	ReasonUnavailable = "AUTHSERVER_UNAVAILABLE"
 	// ReasonRefused: the authserver does not accept this node (Unavailable).
 	ReasonRefused = "AUTHSERVER_REFUSED"
+	// ReasonBehind is the authserver's word: it knows another version of how the credential is made than this node (Unavailable).
+	ReasonBehind = "CREDENTIAL_VERSION_UNKNOWN"
+)
+
+// A change of how a credential is made reaches nodes and authservers at nearly the same moment: who is first asks again.
+const (
+	behindTries = 5
+	behindPause = 200 * time.Millisecond
 )
 
 const (
@@ -68,10 +76,10 @@ func (c *Client) fetch(ctx context.Context, k key, s Subject) answer {
 		m.Principal = &credentialv1.ResolvePrincipal{Kind: string(k.kind), Uid: k.uid}
 	}
 	started := time.Now()
-	r, err := c.remote.Resolve(ctx, m)
+	r, err := c.ask(ctx, m)
 	c.seconds.Record(ctx, time.Since(started).Seconds())
 	if err != nil {
-		return answer{err: toFault(err)}
+		return answer{err: err}
 	}
 	if r.GetSecret() == nil {
 		return answer{err: unavailable(errors.New("the answer has no secret"))}
@@ -85,6 +93,27 @@ func (c *Client) fetch(ctx context.Context, k key, s Subject) answer {
 		expires = latest
 	}
 	return answer{entry: newEntry(k, r.GetSecret(), now, expires)}
+}
+
+// ask asks the authserver, and again for a moment while it knows another version than this node.
+func (c *Client) ask(ctx context.Context, m *credentialv1.ResolveRequest) (*credentialv1.ResolveResponse, error) {
+	for try := 1; ; try++ {
+		r, err := c.remote.Resolve(ctx, m)
+		if err == nil {
+			return r, nil
+		}
+		f := toFault(err)
+		if try == behindTries || fault.From(f).Reason != ReasonBehind {
+			return nil, f
+		}
+		pause := time.NewTimer(behindPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, f
+		}
+	}
 }
 
 // land publishes what came of a fetch to those who wait, and to the cache.
@@ -157,6 +186,9 @@ func toFault(err error) error {
 			return fault.New(fault.Unavailable, ReasonRefused,
 				"The authserver does not accept this node, so the credential of this connection is not at hand.").Because(err)
 		default:
+			if info.GetReason() == ReasonBehind {
+				return fault.New(fault.Unavailable, ReasonBehind, remote.Message()).Because(err)
+			}
 			return unavailable(err)
 		}
 	}

@@ -10,8 +10,14 @@ import (
 	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
 )
 
-// linkKey is who is to connect what, and from where the call came.
-type linkKey struct{ user, server, client, gateway string }
+// LinkRequest is who is to connect what, and from where the call came.
+type LinkRequest struct {
+	User    string // uid
+	Server  string // name
+	Client  string // client_id that the call came from; empty: none
+	Gateway string // name
+	Scope   string // scopes that the server wants besides, with a space between; empty: none
+}
 
 // linkFlight is one question for a link, and all who wait for the answer.
 type linkFlight struct {
@@ -22,23 +28,23 @@ type linkFlight struct {
 	err error
 }
 
-// Link returns a link under which a person, by uid, connects a server, by name (auth.md §11). client is the client_id that the
-// call came from, empty if it has none. Calls that ask for the same at the same time get the same.
+// Link returns a link under which a person connects a server (auth.md §11). Calls that ask for the same at the same time get the
+// same.
 //
 // The faults are Exhausted TOO_MANY_CONNECT_LINKS, Precondition if the authserver has no page for that server, and Unavailable
 // as those of [Client.Resolve].
-func (c *Client) Link(ctx context.Context, user, server, client, gateway string) (url string, err error) {
-	f := c.link(ctx, linkKey{user, server, client, gateway})
+func (c *Client) Link(ctx context.Context, r LinkRequest) (url string, err error) {
+	f := c.link(ctx, r)
 	select {
 	case <-f.done:
 		return f.url, f.err
 	case <-ctx.Done():
-		return "", fmt.Errorf("wait for a link to connect %s: %w", server, context.Cause(ctx))
+		return "", fmt.Errorf("wait for a link to connect %s: %w", r.Server, context.Cause(ctx))
 	}
 }
 
 // link returns the flight that asks for a link. It is detached from the call that asked first: others wait for it, too.
-func (c *Client) link(ctx context.Context, k linkKey) *linkFlight {
+func (c *Client) link(ctx context.Context, k LinkRequest) *linkFlight {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f := c.links[k]; f != nil {
@@ -56,7 +62,7 @@ func (c *Client) link(ctx context.Context, k linkKey) *linkFlight {
 	c.fetches.Go(func() {
 		defer cancel()
 		r, err := c.remote.CreateConnectLink(ctx, &credentialv1.CreateConnectLinkRequest{
-			UserUid: k.user, Server: k.server, ClientId: k.client, Gateway: k.gateway,
+			UserUid: k.User, Server: k.Server, ClientId: k.Client, Gateway: k.Gateway, Scope: k.Scope,
 		})
 		switch {
 		case err != nil:

@@ -86,7 +86,7 @@ func TestLink(t *testing.T) {
 		var calls sync.WaitGroup
 		for range 20 {
 			calls.Go(func() {
-				if url, err := b.Link(t.Context(), "ada", "gh", "cursor", "eng"); err != nil || url != "https://auth.example.com/connect/1" {
+				if url, err := b.Link(t.Context(), credential.LinkRequest{User: "ada", Server: "gh", Client: "cursor", Gateway: "eng"}); err != nil || url != "https://auth.example.com/connect/1" {
 					t.Errorf("got %s, %v", url, err)
 				}
 			})
@@ -95,7 +95,7 @@ func TestLink(t *testing.T) {
 		close(hold)
 		calls.Wait()
 		b.server.set(func(a *authserver) { a.hold = nil })
-		if url, err := b.Link(t.Context(), "ada", "gh", "", "eng"); err != nil || url != "https://auth.example.com/connect/2" {
+		if url, err := b.Link(t.Context(), credential.LinkRequest{User: "ada", Server: "gh", Client: "", Gateway: "eng"}); err != nil || url != "https://auth.example.com/connect/2" {
 			t.Errorf("got %s, %v", url, err)
 		}
 		if diff := cmp.Diff([]string{"link ada gh cursor eng", "link ada gh  eng"}, b.server.asked); diff != "" {
@@ -113,7 +113,7 @@ func TestLink(t *testing.T) {
 			{func(a *authserver) { a.fail, a.bare = nil, true }, fault.Unavailable, credential.ReasonUnavailable},
 		} {
 			b.server.set(tc.set)
-			_, err := b.Link(t.Context(), "ada", "gh", "", "eng")
+			_, err := b.Link(t.Context(), credential.LinkRequest{User: "ada", Server: "gh", Client: "", Gateway: "eng"})
 			b.wantFault(t, err, tc.kind, tc.reason)
 		}
 	})

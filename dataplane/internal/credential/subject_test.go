@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/penstockhq/penstock/dataplane/internal/credential"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
@@ -79,4 +80,32 @@ func TestSubjectFliesAlone(t *testing.T) {
 			t.Errorf("questions (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// A node that hears of another way to make a credential before the authserver does asks again for a moment, and then says so.
+func TestAuthserverBehind(t *testing.T) {
+	for _, tt := range []struct {
+		behind, asked int
+		takes         time.Duration
+		reason        string
+	}{
+		{0, 1, 0, ""},
+		{1, 2, 200 * time.Millisecond, ""},
+		{4, 5, 800 * time.Millisecond, ""},
+		{5, 5, 800 * time.Millisecond, credential.ReasonBehind},
+	} {
+		bubble(t, 0, func(t *testing.T, b *bench) {
+			b.server.set(func(a *authserver) { a.behind = tt.behind })
+			start := time.Now()
+			_, err := b.Resolve(t.Context(), wanted("c1", "m_2", user("ada")))
+			if tt.reason != "" {
+				b.wantFault(t, err, fault.Unavailable, tt.reason)
+			} else if err != nil {
+				t.Errorf("%d: %v", tt.behind, err)
+			}
+			if took := time.Since(start); b.server.questions() != tt.asked || took != tt.takes {
+				t.Errorf("%d: %d questions in %s", tt.behind, b.server.questions(), took)
+			}
+		})
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"connectrpc.com/connect"
 	noopmeter "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace/noop"
@@ -44,6 +45,8 @@ type authserver struct {
 	hold  chan struct{} // if set, an answer waits for it
 	bare  bool          // answer without a secret
 
+	behind int // questions from now on that it answers with another version
+
 	subjects []string // "provider token" of each question for a credential; empty for none
 }
 
@@ -52,6 +55,10 @@ func (a *authserver) Resolve(ctx context.Context, m *credentialv1.ResolveRequest
 	a.asked = append(a.asked, strings.TrimSpace(fmt.Sprint(m.GetConnectionUid(), " ", m.GetVersion(), " ", m.GetPrincipal().GetKind(), " ", m.GetPrincipal().GetUid()))+refusedMark(m.GetRefused()))
 	a.subjects = append(a.subjects, strings.TrimSpace(m.GetSubjectProvider()+" "+m.GetSubjectToken()))
 	hold, fail, life, value, bare := a.hold, a.fail, a.life, a.value, a.bare
+	if a.behind > 0 {
+		a.behind--
+		fail = refusal(connect.CodeUnavailable, credential.ReasonBehind)
+	}
 	a.mu.Unlock()
 	if hold != nil {
 		select {

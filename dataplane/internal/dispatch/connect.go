@@ -18,8 +18,9 @@ import (
 // Links makes links under which people connect servers (auth.md §11). Its faults are Exhausted, when the person has too many
 // open ones, Precondition, when the server is none to connect, and Unavailable.
 type Links interface {
-	// Link makes a link for a person, to connect a server that was called at a gateway.
-	Link(ctx context.Context, p ident.Principal, server, gateway string) (url string, err error)
+	// Link makes a link for a person, to connect a server that was called at a gateway. scope is what the server wants besides what
+	// it wants of everybody, with a space between; empty: nothing.
+	Link(ctx context.Context, p ident.Principal, server, gateway, scope string) (url string, err error)
 }
 
 // Reasons of what the authserver and the upstreams say of credentials.
@@ -103,7 +104,7 @@ func (d *Dispatcher) refused(ctx context.Context, c *call.Caller, k *call.Call, 
 	if t.round == 0 && lacksCredential(f) && c.Version.Era() == wire.Modern && k.Message.P.RequestState.Present() {
 		return call.Reply{}, invalidState() // not ours, and nobody is asked who would know it
 	}
-	url, err := d.Links.Link(ctx, c.Principal, server.Name, c.Gateway.Name)
+	url, err := d.Links.Link(ctx, c.Principal, server.Name, c.Gateway.Name, wantedScope(f))
 	if err != nil {
 		return answer(c.Version, t, fault.From(err), "")
 	}
@@ -125,6 +126,15 @@ func (d *Dispatcher) refused(ctx context.Context, c *call.Caller, k *call.Call, 
 		return call.Reply{Result: page.Asked(next.Seal(d.Sealer, c.Gateway.UID, time.Now()))}, nil
 	}
 	return answer(c.Version, t, fault.New(f.Kind, f.Reason, text).Because(f), url)
+}
+
+// wantedScope returns the scopes that a call was refused for, empty if the server named none.
+func wantedScope(f *fault.Fault) string {
+	var wanted interface{ WantedScope() string } // upstream's
+	if f.Reason != ReasonScope || !errors.As(f, &wanted) {
+		return ""
+	}
+	return wanted.WantedScope()
 }
 
 // lacksCredential reports whether a call did not run because there is no credential, or none that is good for anything.

@@ -25,8 +25,8 @@ type links struct {
 	err   error
 }
 
-func (l *links) Link(_ context.Context, p ident.Principal, server, gateway string) (string, error) {
-	l.asked = append(l.asked, fmt.Sprint(p.UID, " ", p.ClientID, " ", server, " ", gateway))
+func (l *links) Link(_ context.Context, p ident.Principal, server, gateway, scope string) (string, error) {
+	l.asked = append(l.asked, strings.TrimSpace(fmt.Sprint(p.UID, " ", p.ClientID, " ", server, " ", gateway, " ", scope)))
 	return "https://auth.example.com/connect/" + fmt.Sprint(len(l.asked)), l.err
 }
 

@@ -206,7 +206,7 @@ func (c *call) judge(ctx context.Context, x *link.Messenger, a exchange.Answer) 
 		return false, nil
 	}
 	if a.Credential() {
-		return false, c.t.RefusedCredential(a.Status, a.Scope)
+		return false, c.t.RefusedCredential(a.Status, a.Scope, a.Wanted)
 	}
 	if c.held != nil && c.held.Value.Stateful() && era.SessionGone(a.Answer) && !c.reopened {
 		c.reopened = true

@@ -107,6 +107,15 @@ func (v *View) Server(name string) *Server { return v.servers[name] }
 // Connection returns a connection, nil if there is none.
 func (v *View) Connection(name string) *Connection { return v.connections[name] }
 
+// MadeOf calls fn with each connection of the servers whose credential is made of an identity provider's tokens.
+func (v *View) MadeOf(provider string, fn func(*Connection)) {
+	for _, c := range v.connections {
+		if s := v.servers[c.Server]; s != nil && s.Provider != "" && s.Provider == provider {
+			fn(c)
+		}
+	}
+}
+
 // Providers calls fn for every identity provider whose tokens gateways may accept, in no order, until it returns false.
 func (v *View) Providers(fn func(*Provider) bool) {
 	for _, p := range v.providers {

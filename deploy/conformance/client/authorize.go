@@ -16,16 +16,16 @@ const (
 	// authPrefix is that of scenarios whose servers take access tokens.
 	authPrefix = "auth/"
 	// maxConnects is how often the person follows a link before she gives up. The suite allows three authorizations.
-	maxConnects = 3
-	// anyResource is what is asked for where nothing is known of a server yet.
-	anyResource = "conformance:any"
+	maxConnects = 2
+	// The server of scenarioMigration moves to another authorization server after the first good call.
+	scenarioMigration = authPrefix + "authorization-server-migration"
 )
 
 // Protector puts servers that take access tokens behind gateways.
 type Protector interface {
 	Person(ctx context.Context) (gateway.Person, error)
 	Protect(ctx context.Context, s gateway.Protected) (gateway.Gateway, error)
-	Fill(ctx context.Context, name string) error
+	Settle(ctx context.Context, who gateway.Person) error
 }
 
 // ends reports whether a scenario is one in which the person must not get a token: what the suite's servers say is wrong, or never
@@ -59,8 +59,6 @@ func protected(t task, server gateway.Server) gateway.Protected {
 // it takes to see that it leads nowhere.
 type visitor struct {
 	site *Site
-	task task
-	g    gateway.Gateway
 	left int // links that she would follow
 }
 
@@ -70,14 +68,19 @@ var errTired = errors.New("asked to connect the server once more")
 // authorized runs a scenario whose server takes access tokens.
 func (s *Site) authorized(ctx context.Context, t task, server gateway.Server) error {
 	p := protected(t, server)
-	p.Person = s.browser.who
-	g, err := s.cfg.Protector.Protect(ctx, p)
+	p.Person, p.StandIn = s.browser.who, s.url+standInPath
+	var g gateway.Gateway
+	err := s.slot(ctx, func() (err error) {
+		g, err = s.cfg.Protector.Protect(ctx, p)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	v := &visitor{site: s, task: t, g: g, left: maxConnects}
-	if err = v.discover(ctx, server.Name, p.Shared); err == nil {
-		err = v.follow(ctx, func() error { return use(ctx, g, s.cfg.Version, t) })
+	v := &visitor{site: s, left: maxConnects}
+	calls := func() error { return use(ctx, g, s.cfg.Version, t) }
+	if err = v.follow(ctx, calls); err == nil && t.Scenario == scenarioMigration {
+		err = v.follow(ctx, calls)
 	}
 	refused := new(refusedError)
 	switch {
@@ -89,25 +92,6 @@ func (s *Site) authorized(ctx context.Context, t task, server gateway.Server) er
 		return errors.New("the calls went through")
 	}
 	return err
-}
-
-// discover has the server discovered, which takes somebody's credential.
-func (v *visitor) discover(ctx context.Context, name string, shared bool) error {
-	for {
-		if !shared {
-			if err := v.follow(ctx, func() error { return v.ask(ctx) }); err != nil {
-				return err
-			}
-		}
-		err := v.site.slot(ctx, func() error { return v.site.cfg.Protector.Fill(ctx, name) })
-		switch {
-		case err == nil || shared:
-			return err
-		case v.left == 0:
-			return fmt.Errorf("%w: %w", errTired, err)
-		}
-		v.left-- // the server may want another token by now: the next answer says so
-	}
 }
 
 // follow makes calls until they are answered with no link any more.
@@ -125,20 +109,10 @@ func (v *visitor) follow(ctx context.Context, call func() error) error {
 		if err := v.site.browser.connect(ctx, link); err != nil {
 			return err
 		}
+		if err := v.site.cfg.Protector.Settle(ctx, v.site.browser.who); err != nil { // people take longer
+			return err
+		}
 	}
-}
-
-// ask asks for a resource, of which nothing is known: a server that nobody has a credential for shows nothing that could be called.
-func (v *visitor) ask(ctx context.Context) error {
-	p, err := connect(ctx, v.g, v.site.cfg.Version)
-	if err != nil {
-		return fmt.Errorf("connect to the gateway: %w", err)
-	}
-	_, err = p.request(ctx, "resources/read", map[string]any{"uri": anyResource}, nil)
-	if v.site.link.FindString(fmt.Sprint(err)) == "" {
-		err = nil // there is no such resource
-	}
-	return errors.Join(err, p.close(context.WithoutCancel(ctx)))
 }
 
 // linkTo finds links to connect a server in answers.

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/penstockhq/penstock/deploy/conformance/gateway"
 )
@@ -28,7 +30,7 @@ var (
 	formField   = regexp.MustCompile(`name="(\w+)" value="([^"]*)"`)
 	formAction  = regexp.MustCompile(`<form[^>]* action="([^"]+)"`)
 	buttonLink  = regexp.MustCompile(`<a class="button primary" href="([^"]+)"`)
-	markup      = regexp.MustCompile(`(?s)<head>.*?</head>|<[^>]*>|\s+`)
+	markup      = regexp.MustCompile(`(?s)(<head>.*?</head>|<[^>]*>|\s)+`)
 	errNoButton = errors.New("the page leads nowhere")
 )
 
@@ -36,6 +38,7 @@ var (
 type browser struct {
 	who  gateway.Person
 	http *http.Client
+	from atomic.Uint32
 
 	mu sync.Mutex // one log-in at a time: all after the first find the cookie
 }
@@ -45,7 +48,16 @@ func newBrowser(who gateway.Person) (*browser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &browser{who: who, http: &http.Client{Jar: jar}}, nil
+	b := &browser{who: who}
+	b.http = &http.Client{Jar: jar, Transport: &http.Transport{DisableKeepAlives: true, DialContext: b.dial}}
+	return b, nil
+}
+
+// dial connects from ever other addresses of this machine. Penstock limits how many pages one address gets in a minute, and the
+// person of all scenarios at once is as many people as there are scenarios.
+func (b *browser) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+b.from.Add(1)%200))}}
+	return d.DialContext(ctx, network, addr)
 }
 
 // refusedError is the page on which the way to connect a server ended.

@@ -17,7 +17,22 @@ import (
 // runCommand runs the command as the suite does, and returns the site's outcomes.
 func runCommand(t *testing.T, f *fakeGateway, version string, excluded ...string) (map[string]error, error) {
 	t.Helper()
-	cfg := Config{Publisher: f, Version: version, Excluded: make(map[string]bool)}
+	t.Setenv(envScenario, "a/scenario_1")
+	t.Setenv(envVersion, version)
+	return run(t, f, version, excluded...)
+}
+
+// runScenario is runCommand for another scenario.
+func runScenario(t *testing.T, f *fakeGateway, scenario string) (map[string]error, error) {
+	t.Helper()
+	t.Setenv(envScenario, scenario)
+	t.Setenv(envVersion, modern)
+	return run(t, f, modern)
+}
+
+func run(t *testing.T, f *fakeGateway, version string, excluded ...string) (map[string]error, error) {
+	t.Helper()
+	cfg := Config{Publisher: f, Protector: f, Version: version, Excluded: make(map[string]bool)}
 	for _, scenario := range excluded {
 		cfg.Excluded[scenario] = true
 	}
@@ -38,8 +53,6 @@ func runCommand(t *testing.T, f *fakeGateway, version string, excluded ...string
 		name, value, _ := strings.Cut(e, "=")
 		t.Setenv(name, value)
 	}
-	t.Setenv(envScenario, "a/scenario_1")
-	t.Setenv(envVersion, version)
 	err = Main(t.Context(), []string{"http://localhost:1/mcp"})
 	return s.Outcomes(), err
 }
@@ -147,9 +160,9 @@ func TestJudged(t *testing.T) {
 	}
 }
 
-// TestExcluded: only scenarios that need authorization are excluded.
+// TestExcluded: only extensions are excluded.
 func TestExcluded(t *testing.T) {
-	for set, want := range map[string]int{"2025-11-25": 20, "2026-07-28": 31, "2024-11-05": 0} {
+	for set, want := range map[string]int{"2025-11-25": 4, "2026-07-28": 4, "2024-11-05": 0} {
 		excluded, err := Excluded(set)
 		if err != nil || len(excluded) != want {
 			t.Errorf("%s: %d scenarios, %v; want %d", set, len(excluded), err, want)

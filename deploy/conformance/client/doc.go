@@ -4,5 +4,6 @@
 // gateway, and uses that gateway. So the suite sees the node in the role of a client.
 //
 // The program deploy/conformance calls it, twice: the suite starts it anew for each scenario, and that asks a [Site] in the
-// program that started the suite, where Penstock runs. It must never send a server of the suite anything itself.
+// program that started the suite, where Penstock runs. Where a server takes access tokens, a person follows the links that her
+// calls are answered with, in a browser. It must never send an MCP server of the suite anything itself.
 package client

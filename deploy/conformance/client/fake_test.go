@@ -24,9 +24,12 @@ type fakeGateway struct {
 	answers  chan json.RawMessage // to the question of a legacy call
 	broken   string               // a tool whose calls fail
 	refusing bool                 // refuses to publish
+	pages    string               // how the way of a browser ends: "", "not away", "not back"
+	asks     int                  // that many calls are answered with a link
 
-	mu  sync.Mutex
-	log []string
+	mu        sync.Mutex
+	log       []string
+	connected int // by a browser
 }
 
 func startFake(t *testing.T) *fakeGateway {
@@ -69,6 +72,10 @@ const elicitation = `{"message":"?","requestedSchema":{"type":"object","properti
 
 // ServeHTTP implements http.Handler.
 func (f *fakeGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Authorization") == "" {
+		f.page(w, r)
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	m := message{}
 	if err != nil || r.Header.Get("Authorization") != "Bearer secret" || r.Method == http.MethodPost && json.Unmarshal(body, &m) != nil {
@@ -108,6 +115,9 @@ func (f *fakeGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		result = `{"tools":[{"name":"ask","inputSchema":{"type":"object"}}],"nextCursor":"2"}`
 	case key == "tools/list 2":
 		result = `{"tools":[{"name":"mirror","inputSchema":{"type":"object","properties":{"to":{"type":"string","x-mcp-header":"To"}}}}]}`
+	case m.Method == "tools/call" && f.asks > 0:
+		f.asks--
+		result = `{"isError":true,"content":[{"type":"text","text":"Connect it: ` + f.url + fakeLink + `"}]}`
 	case m.Method == "tools/call" && params.Name == f.broken:
 		result = `{"isError":true,"content":[{"type":"text","text":"broken"}]}`
 	case key == "tools/call ask" && isModern && params.State == "":

@@ -76,8 +76,11 @@ func Start(ctx context.Context, cfg Config) (*Site, error) {
 		cfg: cfg, url: "http://" + l.Addr().String(), served: make(chan error, 1),
 		slots: make(chan struct{}, maxPublishing), outcomes: make(map[string]error), browser: b, link: linkTo(who.Issuer),
 	}
+	mux := http.NewServeMux()
+	mux.Handle("/", s)
+	mux.Handle(standInPath, standIn())
 	s.server = &http.Server{
-		Handler: s, ReadHeaderTimeout: 10 * time.Second,
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	go func() { s.served <- s.server.Serve(l) }()

@@ -171,17 +171,18 @@ tools:
 }
 
 func (p *Penstock) apply(ctx context.Context, yaml string) error {
-	return p.applyWith(ctx, yaml, nil)
+	_, err := p.applyWith(ctx, yaml, nil)
+	return err
 }
 
 // applyWith applies a manifest that names secrets, as {from_env: NAME}.
-func (p *Penstock) applyWith(ctx context.Context, yaml string, secrets map[string]string) error {
+func (p *Penstock) applyWith(ctx context.Context, yaml string, secrets map[string]string) (revision uint64, err error) {
 	set, err := manifest.Load([]manifest.Source{{Name: "conformance.yaml", Data: []byte(yaml)}}, manifest.Secrets{
 		LookupEnv: func(name string) (string, bool) { value, ok := secrets[name]; return value, ok },
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = p.admin.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: set.Resources})
-	return err
+	applied, err := p.admin.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: set.Resources})
+	return applied.GetRevision(), err
 }

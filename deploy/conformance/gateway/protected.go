@@ -44,30 +44,43 @@ type Protected struct {
 	Secrets    map[string]string
 	// Shared says that one connection is for everybody, which the organisation has.
 	Shared bool
+	// StandIn is the URL of a server with the same tools that takes everybody; for what is not shared.
+	StandIn string
 	// Person owns the token of the gateway.
 	Person Person
 }
 
-// Protect registers a server and makes a gateway of its own for it, on which nothing is yet but whatever resources the server has:
-// what else it has is known only to whoever has a credential for it. It returns when the node serves the gateway.
+// Protect registers a server and puts its tools on a gateway of its own, whose calls choose the caller's own connection, or the shared
+// one. It returns when the node serves the gateway.
 func (p *Penstock) Protect(ctx context.Context, s Protected) (Gateway, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	connection := ""
-	if s.Shared {
-		connection = fmt.Sprintf("---\nkind: Connection\nname: %[1]s\nserver: %[1]s\nowner: {organization: {}}\n", s.Name)
+	real := fmt.Sprintf(serverYAML, s.Name, s.URL, s.Protocol, s.Credential)
+	connection := fmt.Sprintf("---\nkind: Connection\nname: %[1]s\nserver: %[1]s\nowner: {organization: {}}\n", s.Name)
+	first := real
+	if !s.Shared {
+		first = fmt.Sprintf(serverYAML, s.Name, s.StandIn, s.Protocol, "{none: {}}")
 	}
-	err := p.applyWith(ctx, fmt.Sprintf(`
-kind: Server
-name: %[1]s
-streamable_http: {url: %[2]q}
-protocol: %[3]q
-credential: %[4]s
-tool_changes: ACCEPT
-visibility: {organization: {}}
-%[5]s%[6]s`, s.Name, s.URL, s.Protocol, s.Credential, connection, protectedGateway(s.Name, nil)), s.Secrets)
-	if err != nil {
+	if _, err := p.applyWith(ctx, first+connection, s.Secrets); err != nil {
 		return Gateway{}, fmt.Errorf("register %s: %w", s.Name, err)
+	}
+	found, err := p.admin.Servers.DiscoverServer(ctx, &adminv1.DiscoverServerRequest{Name: s.Name})
+	if err != nil {
+		return Gateway{}, fmt.Errorf("discover %s: %w", s.Name, err)
+	}
+	second := "---\n"
+	if !s.Shared {
+		if _, err := p.admin.Connections.DeleteConnection(ctx, &adminv1.DeleteConnectionRequest{Name: s.Name}); err != nil {
+			return Gateway{}, fmt.Errorf("take the stand-in of %s away: %w", s.Name, err)
+		}
+		second = real
+	}
+	var tools strings.Builder
+	for _, tool := range found.GetTools() {
+		fmt.Fprintf(&tools, "- {tool: %q, resolve_at_call_time: {}}\n", tool.GetName())
+	}
+	if _, err := p.applyWith(ctx, second+fmt.Sprintf(protectedYAML, s.Name, tools.String()), s.Secrets); err != nil {
+		return Gateway{}, fmt.Errorf("make gateway %s: %w", s.Name, err)
 	}
 	made, err := p.admin.BearerTokens.CreateBearerToken(ctx, &adminv1.CreateBearerTokenRequest{BearerToken: &resourcev1.BearerToken{
 		Name: s.Name, Gateways: []string{s.Name}, Owner: &resourcev1.Owner{Kind: &resourcev1.Owner_User{User: s.Person.Email}},
@@ -78,53 +91,46 @@ visibility: {organization: {}}
 	return Gateway{URL: p.mcp + "/v1/mcp/" + s.Name, Token: made.GetToken()}, p.enforced(ctx, s.Name, made.GetRevision())
 }
 
-// Fill discovers a protected server with a connection that there is by now, and puts its tools on its gateway.
-func (p *Penstock) Fill(ctx context.Context, name string) error {
+// Settle returns when the node obeys everything that was changed before, such as a connection that somebody made on a page.
+func (p *Penstock) Settle(ctx context.Context, who Person) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	found, err := p.admin.Servers.DiscoverServer(ctx, &adminv1.DiscoverServerRequest{Name: name})
+	// A change of its own: the head may be a deletion for somebody else, and nodes obey those before all else.
+	revision, err := p.applyWith(ctx, fmt.Sprintf("kind: User\nname: %s\nlabels: {settled: %q}\n", who.Email, strings.ToLower(rand.Text())), nil)
 	if err != nil {
-		return fmt.Errorf("discover %s: %w", name, err)
+		return fmt.Errorf("settle: %w", err)
 	}
-	var tools []string
-	for _, tool := range found.GetTools() {
-		tools = append(tools, tool.GetName())
-	}
-	if err := p.apply(ctx, protectedGateway(name, tools)); err != nil {
-		return fmt.Errorf("put the tools on %s: %w", name, err)
-	}
-	return p.enforced(ctx, name, 0)
+	return p.enforced(ctx, who.Email, revision)
 }
 
-// protectedGateway is a gateway whose calls choose the caller's own connection, or the shared one.
-func protectedGateway(name string, tools []string) string {
-	var yaml strings.Builder
-	fmt.Fprintf(&yaml, `---
+const (
+	serverYAML = `
+kind: Server
+name: %[1]s
+streamable_http: {url: %[2]q}
+protocol: %[3]q
+credential: %[4]s
+tool_changes: ACCEPT
+visibility: {organization: {}}
+`
+	protectedYAML = `---
 kind: Gateway
 name: %[1]s
 visibility: {organization: {}}
 authentication: {bearer_token: {}}
 naming: {prefix: NEVER}
-server_features:
-- {server: %[1]s, resolve_at_call_time: {}, resources: true}
-`, name)
-	if len(tools) > 0 {
-		yaml.WriteString("tools:\n")
-	}
-	for _, tool := range tools {
-		fmt.Fprintf(&yaml, "- {tool: %q, resolve_at_call_time: {}}\n", tool)
-	}
-	return yaml.String()
-}
+tools:
+%[2]s`
+)
 
-// enforced waits until the node obeys a revision, or the newest for 0.
+// enforced waits until the node obeys a revision.
 func (p *Penstock) enforced(ctx context.Context, name string, revision uint64) error {
 	waited, err := p.admin.Configuration.WaitEnforced(ctx, &adminv1.WaitEnforcedRequest{Revision: revision, Timeout: durationpb.New(patience)})
 	if err == nil && !waited.GetEnforced() {
 		err = errors.New("the node does not serve it yet")
 	}
 	if err != nil {
-		return fmt.Errorf("wait for gateway %s: %w", name, err)
+		return fmt.Errorf("wait for %s: %w", name, err)
 	}
 	return nil
 }

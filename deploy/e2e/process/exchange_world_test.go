@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html"
 	"io"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -26,10 +28,11 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// exchanges is the identifiers of the tokens that were exchanged.
+// exchanges is the identifiers of the tokens that were exchanged, and of those that were given for them.
 type exchanges struct {
-	mu  sync.Mutex // guards ids
-	ids []string
+	mu    sync.Mutex // guards what follows
+	ids   []string
+	given map[string]bool
 }
 
 func (e *exchanges) of() []string {
@@ -56,7 +59,26 @@ func (s exchangingStorage) ValidateTokenExchangeRequest(_ context.Context, r op.
 	return nil
 }
 
-// identityUpstream is a real MCP server that takes tokens of the provider and says whose they are. It remembers what it was sent.
+// CreateAccessToken implements op.Storage.
+func (s exchangingStorage) CreateAccessToken(ctx context.Context, r op.TokenRequest) (string, time.Time, error) {
+	id, expires, err := s.jwtStorage.CreateAccessToken(ctx, r)
+	if _, ok := r.(op.TokenExchangeRequest); ok {
+		s.exchanged.mu.Lock()
+		defer s.exchanged.mu.Unlock()
+		s.exchanged.given[id] = true
+	}
+	return id, expires, err
+}
+
+// SetUserinfoFromToken implements op.Storage: who asks is told which tokens are for crm.
+func (s exchangingStorage) SetUserinfoFromToken(ctx context.Context, info *oidc.UserInfo, id, subject, origin string) error {
+	s.exchanged.mu.Lock()
+	info.AppendClaims("for_crm", s.exchanged.given[id])
+	s.exchanged.mu.Unlock()
+	return s.jwtStorage.SetUserinfoFromToken(ctx, info, id, subject, origin)
+}
+
+// identityUpstream is a real MCP server that takes tokens of the provider for itself alone, and says whose they are. It remembers what it was sent.
 type identityUpstream struct {
 	url string
 
@@ -106,7 +128,7 @@ func newIdentityUpstream(t *testing.T, p *identityProvider) *identityUpstream {
 	return u
 }
 
-// whose asks the provider whose an access token is; empty if it is none.
+// whose asks the provider whose an access token for crm is; empty if it is none.
 func (p *identityProvider) whose(ctx context.Context, token string) string {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.issuer()+"/userinfo", http.NoBody)
 	if err != nil {
@@ -120,11 +142,20 @@ func (p *identityProvider) whose(ctx context.Context, token string) string {
 	defer func() { _ = res.Body.Close() }()
 	var info struct {
 		Subject string `json:"sub"`
+		ForCRM  bool   `json:"for_crm"`
 	}
-	if res.StatusCode != http.StatusOK || json.NewDecoder(res.Body).Decode(&info) != nil {
+	if res.StatusCode != http.StatusOK || json.NewDecoder(res.Body).Decode(&info) != nil || !info.ForCRM {
 		return ""
 	}
 	return info.Subject
+}
+
+// unlike says in which way an answer is not what was wanted.
+func unlike(what string, got answer, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return fmt.Errorf("%s: status %d: %s", what, got.status, got.body)
 }
 
 // connectLink finds the connect link in an answer.
@@ -229,9 +260,21 @@ func (b *surfer) logIn(page shown, p *identityProvider, who person) shown {
 	return b.enter(b.submit(page, "/login/provider/"), p, who)
 }
 
-// enter fills in the provider's login page.
+// leads returns where a page leads on to at the provider, empty if it does not.
+func (page shown) leads(p *identityProvider) string {
+	m := regexp.MustCompile(`href="(` + regexp.QuoteMeta(p.issuer()) + `/[^"]+)"`).FindStringSubmatch(page.text)
+	if m == nil {
+		return ""
+	}
+	return html.UnescapeString(m[1])
+}
+
+// enter goes on to the provider and fills in its login page.
 func (b *surfer) enter(page shown, p *identityProvider, who person) shown {
 	b.t.Helper()
+	if to := page.leads(p); to != "" {
+		page = b.open(to)
+	}
 	if !strings.HasPrefix(page.at, p.issuer()) {
 		b.t.Fatalf("not at the provider but at %s: %s", page.at, page.text)
 	}
@@ -242,7 +285,7 @@ func (b *surfer) enter(page shown, p *identityProvider, who person) shown {
 func (b *surfer) connect(page shown, p *identityProvider, who person) shown {
 	b.t.Helper()
 	next := b.submit(page, "/connect/")
-	if strings.HasPrefix(next.at, p.issuer()) {
+	if strings.HasPrefix(next.at, p.issuer()) || next.leads(p) != "" {
 		next = b.enter(next, p, who)
 	}
 	return next

@@ -120,6 +120,40 @@ func TestMarshalLeavesOut(t *testing.T) {
 	if diff := cmp.Diff("kind: Connection\nname: c\n", string(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	got, err = Marshal([]*adminv1.ManifestResource{
+		{Resource: &adminv1.ManifestResource_Server{Server: &resourcev1.Server{Name: "crm", Credential: &resourcev1.ServerCredential{
+			Version: "m_1", Kind: &resourcev1.ServerCredential_OauthClientCredentials{OauthClientCredentials: &resourcev1.OAuthClientCredentials{
+				ClientId: "penstock", ClientSecret: "s3cret", SecretVersion: "v1",
+			}},
+		}}}},
+		{Resource: &adminv1.ManifestResource_Server{Server: &resourcev1.Server{Name: "hr", Credential: &resourcev1.ServerCredential{
+			Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
+				IdentityProvider: "okta", Grant: resourcev1.ExchangeGrant_EXCHANGE_GRANT_ID_JAG, ClientSecret: "s3cret", SecretVersion: "v1",
+			}},
+		}}}},
+		{Resource: &adminv1.ManifestResource_IdentityProvider{IdentityProvider: &resourcev1.IdentityProvider{
+			Name: "okta", TokenExchange: &resourcev1.KeptTokens{}, SharedSignals: &resourcev1.SharedSignals{PollToken: "s3cret", PollTokenVersion: "v1"},
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `kind: Server
+name: crm
+credential: {oauth_client_credentials: {client_id: penstock}}
+---
+kind: Server
+name: hr
+credential: {token_exchange: {identity_provider: okta, grant: ID_JAG}}
+---
+kind: IdentityProvider
+name: okta
+token_exchange: {}
+shared_signals: {}
+`
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 	if _, err := Marshal([]*adminv1.ManifestResource{{}}); err == nil {
 		t.Error("a resource without a kind was written")
 	}

@@ -61,9 +61,13 @@ func MakeServer(r *resourcev1.Server) (*Server, error) {
 		s.NeedsSecret, s.Made = true, r.GetCredential().GetVersion()
 	case *resourcev1.ServerCredential_TokenExchange:
 		s.NeedsSecret, s.Made, s.CallerOnly = true, r.GetCredential().GetVersion(), true
-		s.SubjectProvider = k.TokenExchange.GetIdentityProvider()
+		s.Provider = k.TokenExchange.GetIdentityProvider()
+		if k.TokenExchange.GetSubjectToken() == resourcev1.SubjectToken_SUBJECT_TOKEN_ACCESS_TOKEN {
+			s.SubjectProvider = s.Provider
+		}
 	case *resourcev1.ServerCredential_CallerIdpToken:
 		s.NeedsSecret, s.Made, s.CallerOnly = true, r.GetCredential().GetVersion(), true
+		s.Provider = k.CallerIdpToken.GetIdentityProvider()
 	default:
 		return nil, fault.New(fault.Invalid, "UNKNOWN_CREDENTIAL", "the server's credential kind is not known to this node; update the node")
 	}

@@ -17,6 +17,7 @@ func TestMakeServerCredential(t *testing.T) {
 		needs      bool
 		caller     bool
 		account    bool
+		provider   string
 		subject    string
 		version    string // over a connection that holds v_1
 	}{
@@ -40,19 +41,29 @@ func TestMakeServerCredential(t *testing.T) {
 		{
 			name: "exchange of what was presented",
 			credential: &resourcev1.ServerCredential{
-				Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{IdentityProvider: "okta"}}, Version: "m_1",
+				Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
+					IdentityProvider: "okta", SubjectToken: resourcev1.SubjectToken_SUBJECT_TOKEN_ACCESS_TOKEN,
+				}},
+				Version: "m_1",
 			},
-			needs: true, caller: true, subject: "okta", version: "m_1",
+			needs: true, caller: true, provider: "okta", subject: "okta", version: "m_1",
 		},
 		{
-			name:       "exchange of what the login left",
-			credential: &resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{}}, Version: "m_1"},
-			needs:      true, caller: true, version: "m_1",
+			name: "exchange of what the login left",
+			credential: &resourcev1.ServerCredential{
+				Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
+					IdentityProvider: "okta", SubjectToken: resourcev1.SubjectToken_SUBJECT_TOKEN_REFRESH_TOKEN,
+				}},
+				Version: "m_1",
+			},
+			needs: true, caller: true, provider: "okta", version: "m_1",
 		},
 		{
-			name:       "caller's token",
-			credential: &resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_CallerIdpToken{CallerIdpToken: &resourcev1.CallerIdpToken{}}, Version: "m_1"},
-			needs:      true, caller: true, version: "m_1",
+			name: "caller's token",
+			credential: &resourcev1.ServerCredential{
+				Kind: &resourcev1.ServerCredential_CallerIdpToken{CallerIdpToken: &resourcev1.CallerIdpToken{IdentityProvider: "okta"}}, Version: "m_1",
+			},
+			needs: true, caller: true, provider: "okta", version: "m_1",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -62,7 +73,7 @@ func TestMakeServerCredential(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s.NeedsSecret != tt.needs || s.CallerOnly != tt.caller || s.ServiceAccount() != tt.account || s.SubjectProvider != tt.subject {
+			if s.NeedsSecret != tt.needs || s.CallerOnly != tt.caller || s.ServiceAccount() != tt.account || s.SubjectProvider != tt.subject || s.Provider != tt.provider {
 				t.Errorf("got %+v", s)
 			}
 			if got := s.Version(held); got != tt.version {

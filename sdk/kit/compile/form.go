@@ -116,6 +116,7 @@ type Server struct {
 	NeedsSecret     bool              // connections carry a credential
 	Made            string            // version of the credential that the authserver makes, whatever the connection holds; empty: none
 	CallerOnly      bool              // what is made is the caller's own identity: callers are people (G-12)
+	Provider        string            // identity provider that what is made is made of; empty: none
 	SubjectProvider string            // identity provider whose tokens are exchanged where callers presented them; empty: none are
 	OwnOnly         bool              // calls that choose a connection use the caller's own only (G-12)
 	Protocol        string            // version to speak: configured, else discovered, else empty

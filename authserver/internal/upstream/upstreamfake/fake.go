@@ -186,9 +186,10 @@ func (f *Fake) register(w http.ResponseWriter, r *http.Request) {
 	var m struct {
 		RedirectURIs []string `json:"redirect_uris"`
 		Method       string   `json:"token_endpoint_auth_method"`
+		Application  string   `json:"application_type"`
 	}
 	body, err := io.ReadAll(r.Body)
-	if err != nil || json.Unmarshal(body, &m) != nil || len(m.RedirectURIs) != 1 || m.Method != "client_secret_basic" {
+	if err != nil || json.Unmarshal(body, &m) != nil || len(m.RedirectURIs) != 1 || m.Method != "client_secret_basic" || m.Application != "web" {
 		f.mistake(w, "registration")
 		return
 	}

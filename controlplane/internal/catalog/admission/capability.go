@@ -40,6 +40,8 @@ const (
 	// CapabilityCallerIDPToken: calls of a server with credential.caller_idp_token carry a token that the identity provider gave for
 	// the caller.
 	CapabilityCallerIDPToken = "caller_idp_token"
+	// CapabilitySharedSignals: the security events of an identity provider with shared_signals are taken. Authservers alone do.
+	CapabilitySharedSignals = "shared_signals"
 )
 
 // Fleet knows what the connected nodes and authservers can do.
@@ -50,13 +52,15 @@ type Fleet interface {
 	LackingAuthservers(capability string) []string
 }
 
-// ofAuthservers reports whether a capability is one that authservers need too: they make the credential.
-func ofAuthservers(capability string) bool {
+// needed reports who needs a capability: nodes, and authservers where they make the credential; or these alone.
+func needed(capability string) (byNodes, byAuthservers bool) {
 	switch capability {
 	case CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken:
-		return true
+		return true, true
+	case CapabilitySharedSignals:
+		return false, true
 	default:
-		return false
+		return true, false
 	}
 }
 
@@ -68,19 +72,25 @@ func Enforceable(before, o resource.Object, fleet Fleet) error {
 	for _, capability := range []string{
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
 		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken,
+		CapabilitySharedSignals,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
 			continue
 		}
-		if nodes := fleet.Lacking(capability); len(nodes) > 0 {
+		var nodes, authservers []string
+		byNodes, byAuthservers := needed(capability)
+		if byNodes {
+			nodes = fleet.Lacking(capability)
+		}
+		if byAuthservers {
+			authservers = fleet.LackingAuthservers(capability)
+		}
+		if len(nodes) > 0 {
 			slices.Sort(nodes)
 			p.AddKind(fault.Precondition, ReasonNodeLacksCapability, path, "these nodes cannot enforce it yet: %s; update them first", resource.Listed(nodes))
 		}
-		if !ofAuthservers(capability) {
-			continue
-		}
-		if authservers := fleet.LackingAuthservers(capability); len(authservers) > 0 {
+		if len(authservers) > 0 {
 			slices.Sort(authservers)
 			p.AddKind(fault.Precondition, ReasonAuthserverLacksCapability, path, "these authservers do not know it yet: %s; update them first", resource.Listed(authservers))
 		}
@@ -102,6 +112,9 @@ func needs(o resource.Object) map[string]string {
 		case c.CallerIDPToken != nil:
 			out[CapabilityCallerIDPToken] = "credential.caller_idp_token"
 		}
+	}
+	if p, ok := o.(*resource.IdentityProvider); ok && p != nil && p.SharedSignals != nil {
+		out[CapabilitySharedSignals] = "shared_signals"
 	}
 	g, ok := o.(*resource.Gateway)
 	if !ok || g == nil {

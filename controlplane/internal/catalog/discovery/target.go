@@ -14,7 +14,8 @@ import (
 // Target returns what a node needs to list a server's tools, if the caller manages the server. Without the name of a
 // connection it is the organisation's, else a team's, else any, first by name, among those with the credential that the
 // server needs; nil for a server that needs none. Callers other than an ADMIN choose among connections they may see. Where
-// calls run as the person who makes them, so does a discovery: as the one whose own the connection is.
+// calls run as the person who makes them, so does a discovery: as the one whose own the connection is, who is the caller if the
+// caller has one.
 func Target(ctx context.Context, d *desk.Desk, server, name string) (*resource.Server, *resource.Connection, error) {
 	s, err := desk.See[*resource.Server](ctx, d, resource.KindServer, server)
 	if err != nil {
@@ -70,7 +71,7 @@ func best(ctx context.Context, d *desk.Desk, s *resource.Server) (*resource.Conn
 	}
 	var chosen *resource.Connection
 	for _, c := range connections {
-		if c.Server != s.Name || s.Lacks(c) || s.CallerOnly() && !isPersons(c) || chosen != nil && rank(c) >= rank(chosen) {
+		if c.Server != s.Name || s.Lacks(c) || s.CallerOnly() && !isPersons(c) || chosen != nil && rank(d, c) >= rank(d, chosen) {
 			continue
 		}
 		ok, err := d.Sees(ctx, c)
@@ -103,8 +104,10 @@ func noClientSecret(s *resource.Server) error {
 		"The client that the server %q gets its tokens as has no stored secret; set its client_secret first.", s.Name)
 }
 
-func rank(c *resource.Connection) int {
+func rank(d *desk.Desk, c *resource.Connection) int {
 	switch {
+	case isPersons(c) && c.Owner.User != d.Caller.Email:
+		return 3
 	case c.Owner == nil || c.Owner.User != "":
 		return 2
 	case c.Owner.Team != "":

@@ -21,29 +21,29 @@ func forServers(c *resourcev1.ServerCredential) *resourcev1.ServerCredential {
 	case *resourcev1.ServerCredential_OauthClientCredentials:
 		out.Kind = &resourcev1.ServerCredential_OauthClientCredentials{OauthClientCredentials: &resourcev1.OAuthClientCredentials{}}
 	case *resourcev1.ServerCredential_TokenExchange:
-		x := &resourcev1.TokenExchange{}
-		if exchangesPresented(k.TokenExchange) {
-			x.IdentityProvider = k.TokenExchange.GetIdentityProvider()
-		}
-		out.Kind = &resourcev1.ServerCredential_TokenExchange{TokenExchange: x}
+		out.Kind = &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
+			IdentityProvider: k.TokenExchange.GetIdentityProvider(), SubjectToken: subjectOf(k.TokenExchange),
+		}}
 	case *resourcev1.ServerCredential_CallerIdpToken:
-		out.Kind = &resourcev1.ServerCredential_CallerIdpToken{CallerIdpToken: &resourcev1.CallerIdpToken{}}
+		out.Kind = &resourcev1.ServerCredential_CallerIdpToken{CallerIdpToken: &resourcev1.CallerIdpToken{
+			IdentityProvider: k.CallerIdpToken.GetIdentityProvider(),
+		}}
 	default:
 		return nil
 	}
 	return out
 }
 
-// exchangesPresented reports whether a token that the caller presented at the gateway is exchanged: an access token, where that is
-// what the grant takes. Nodes hand on the tokens of the identity provider that they are told, and of no other (JW-13).
-func exchangesPresented(x *resourcev1.TokenExchange) bool {
-	switch x.GetSubjectToken() {
-	case resourcev1.SubjectToken_SUBJECT_TOKEN_ACCESS_TOKEN:
-		return true
-	case resourcev1.SubjectToken_SUBJECT_TOKEN_UNSPECIFIED:
-		return x.GetGrant() != resourcev1.ExchangeGrant_EXCHANGE_GRANT_ID_JAG
+// subjectOf is the kind of token that is exchanged. Where it is an access token, nodes hand on those that callers present, of that
+// identity provider and no other (JW-13).
+func subjectOf(x *resourcev1.TokenExchange) resourcev1.SubjectToken {
+	switch {
+	case x.GetSubjectToken() != resourcev1.SubjectToken_SUBJECT_TOKEN_UNSPECIFIED:
+		return x.GetSubjectToken()
+	case x.GetGrant() == resourcev1.ExchangeGrant_EXCHANGE_GRANT_ID_JAG:
+		return resourcev1.SubjectToken_SUBJECT_TOKEN_ID_TOKEN
 	default:
-		return false
+		return resourcev1.SubjectToken_SUBJECT_TOKEN_ACCESS_TOKEN
 	}
 }
 

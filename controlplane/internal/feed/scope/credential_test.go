@@ -58,33 +58,41 @@ func TestMadeCredentials(t *testing.T) {
 			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
 				IdentityProvider: "okta", SubjectToken: resourcev1.SubjectToken_SUBJECT_TOKEN_ACCESS_TOKEN, Audience: "tools", ClientId: "penstock", SecretVersion: "v_1",
 			}}},
-			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{IdentityProvider: "okta"}}},
+			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
+				IdentityProvider: "okta", SubjectToken: resourcev1.SubjectToken_SUBJECT_TOKEN_ACCESS_TOKEN,
+			}}},
 		},
 		{
 			"token exchange, by default", `"token_exchange":{"identity_provider":"okta"}`,
 			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{IdentityProvider: "okta"}}},
-			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{IdentityProvider: "okta"}}},
+			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
+				IdentityProvider: "okta", SubjectToken: resourcev1.SubjectToken_SUBJECT_TOKEN_ACCESS_TOKEN,
+			}}},
 		},
 		{
 			"token exchange, of what the login left", `"token_exchange":{"identity_provider":"okta","subject_token":"SUBJECT_TOKEN_REFRESH_TOKEN"}`,
 			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
 				IdentityProvider: "okta", SubjectToken: resourcev1.SubjectToken_SUBJECT_TOKEN_REFRESH_TOKEN,
 			}}},
-			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{}}},
+			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
+				IdentityProvider: "okta", SubjectToken: resourcev1.SubjectToken_SUBJECT_TOKEN_REFRESH_TOKEN,
+			}}},
 		},
 		{
 			"identity assertion", `"token_exchange":{"identity_provider":"okta","grant":"EXCHANGE_GRANT_ID_JAG","issuer":"https://as.example"}`,
 			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
 				IdentityProvider: "okta", Grant: resourcev1.ExchangeGrant_EXCHANGE_GRANT_ID_JAG, Issuer: "https://as.example",
 			}}},
-			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{}}},
+			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_TokenExchange{TokenExchange: &resourcev1.TokenExchange{
+				IdentityProvider: "okta", SubjectToken: resourcev1.SubjectToken_SUBJECT_TOKEN_ID_TOKEN,
+			}}},
 		},
 		{
 			"caller's token", `"caller_idp_token":{"identity_provider":"okta","audience":"api://tools","scopes":["a"]}`,
 			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_CallerIdpToken{CallerIdpToken: &resourcev1.CallerIdpToken{
 				IdentityProvider: "okta", Audience: "api://tools", Scopes: []string{"a"},
 			}}},
-			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_CallerIdpToken{CallerIdpToken: &resourcev1.CallerIdpToken{}}},
+			&resourcev1.ServerCredential{Kind: &resourcev1.ServerCredential_CallerIdpToken{CallerIdpToken: &resourcev1.CallerIdpToken{IdentityProvider: "okta"}}},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

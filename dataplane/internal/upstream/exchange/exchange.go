@@ -131,6 +131,7 @@ type Answer struct {
 	era.Answer
 	Session string // Mcp-Session-Id of the answer
 	Scope   bool   // 403 with a challenge that says insufficient_scope (RFC 6750 §3.1)
+	Wanted  string // scopes that such a challenge names, with a space between; empty: none
 }
 
 // keptScratch is the largest buffer that survives a Reset.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"regexp"
 
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/httpclient"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
@@ -18,7 +19,9 @@ import (
 func (x *Exchange) read(ctx context.Context, resp *httpclient.Response) (a Answer, err error) {
 	a.Status = resp.Status
 	a.Session = string(resp.Header("Mcp-Session-Id"))
-	a.Scope = resp.Status == http.StatusForbidden && bytes.Contains(resp.Header("Www-Authenticate"), []byte("insufficient_scope"))
+	if resp.Status == http.StatusForbidden {
+		a.Scope, a.Wanted = wantsScope(resp.Header("Www-Authenticate"))
+	}
 	kind, coding := resp.Header("Content-Type"), resp.Header("Content-Encoding")
 	switch {
 	case len(coding) > 0 && !bytes.EqualFold(coding, []byte("identity")):
@@ -33,6 +36,23 @@ func (x *Exchange) read(ctx context.Context, resp *httpclient.Response) (a Answe
 		x.out, _ = resp.ReadAll(x.out[:0], refusalText)
 	}
 	return a, err
+}
+
+// maxWanted bounds the scopes of a challenge, in bytes. They go into a link.
+const maxWanted = 1024
+
+// scopeParam is the parameter scope of a challenge (RFC 6750 §3), of scope-tokens as RFC 6749 §3.3 has them.
+var scopeParam = regexp.MustCompile(`(?i)[\s,]scope="([\x21\x23-\x5B\x5D-\x7E][ \x21\x23-\x5B\x5D-\x7E]*)"`)
+
+// wantsScope reads whether a challenge asks for more scope, and for which, if it says so.
+func wantsScope(challenge []byte) (wants bool, scope string) {
+	if !bytes.Contains(challenge, []byte("insufficient_scope")) {
+		return false, ""
+	}
+	if m := scopeParam.FindSubmatch(challenge); m != nil && len(m[1]) <= maxWanted {
+		scope = string(m[1])
+	}
+	return true, scope
 }
 
 // mediaType compares a Content-Type without its parameters.

@@ -61,7 +61,7 @@ func NotSent(t *peer.Target, f *fault.Fault) *fault.Fault {
 func notInitialized(t *peer.Target, a exchange.Answer) *fault.Fault {
 	switch {
 	case a.Credential():
-		return t.RefusedCredential(a.Status, a.Scope)
+		return t.RefusedCredential(a.Status, a.Scope, a.Wanted)
 	case a.Error == nil:
 		return t.Refused(a.Status, true)
 	}

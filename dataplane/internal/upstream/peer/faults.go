@@ -84,10 +84,11 @@ func (t *Target) Busy() *fault.Fault {
 	return t.Fault(fault.Exhausted, ReasonBusy, "has as many calls under way as its connection allows").After(time.Second)
 }
 
-// RefusedCredential classifies the status 401 or 403. scope says that the challenge asks for more scope.
-func (t *Target) RefusedCredential(status int, scope bool) *fault.Fault {
+// RefusedCredential classifies the status 401 or 403. scope says that the challenge asks for more scope, wanted which, if it says so.
+func (t *Target) RefusedCredential(status int, scope bool, wanted string) *fault.Fault {
 	if scope {
-		return t.Fault(fault.Precondition, ReasonScope, "wants more rights than the credential of its connection has").Because(StatusError(status))
+		return t.Fault(fault.Precondition, ReasonScope, "wants more rights than the credential of its connection has").
+			Because(&ScopeError{StatusError(status), wanted})
 	}
 	return t.Refused(status, true)
 }
@@ -108,6 +109,21 @@ func (t *Target) Refused(status int, idempotent bool) *fault.Fault {
 	}
 	return t.Garbage("an HTTP status without an answer").Because(StatusError(status))
 }
+
+// ScopeError is the cause of a fault with [ReasonScope].
+type ScopeError struct {
+	status StatusError
+	wanted string
+}
+
+// Error names the status.
+func (e *ScopeError) Error() string { return e.status.Error() }
+
+// Unwrap returns the [StatusError].
+func (e *ScopeError) Unwrap() error { return e.status }
+
+// WantedScope returns the scopes that the upstream asks for, with a space between, empty if it names none.
+func (e *ScopeError) WantedScope() string { return e.wanted }
 
 // StatusError is an HTTP status that no JSON-RPC answer came with.
 type StatusError int
