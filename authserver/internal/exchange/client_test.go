@@ -23,6 +23,7 @@ import (
 // As whom Penstock exchanges tokens: the client that the server's administrator set, with its own secret or key and no other, else the
 // one that people log in through.
 func TestClients(t *testing.T) {
+	idp := newProvider(t, "ada", "bob")
 	key, err := rsa.GenerateKey(rand.Reader, 2048) // zitadel takes RS256
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +83,7 @@ func TestClients(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorldWith(t, idp)
 			w.signIn("ada")
 			w.change(func(x *directory.Exchange) { tt.how(w, x) })
 			answering(http.StatusOK, good())(w)

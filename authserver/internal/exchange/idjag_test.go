@@ -91,7 +91,12 @@ func (r *redeemer) redemptions() []url.Values {
 // newAsserted is a world whose server takes tokens of an authorization server that takes identity assertions. Ada has logged in.
 func newAsserted(t *testing.T) (*world, *redeemer, tokens) {
 	t.Helper()
-	w, r := newWorld(t), newRedeemer(t)
+	return newAssertedWith(t, newProvider(t, "ada", "bob"))
+}
+
+func newAssertedWith(t *testing.T, p *provider) (*world, *redeemer, tokens) {
+	t.Helper()
+	w, r := newWorldWith(t, p), newRedeemer(t)
 	w.mcp.set("https://other.example", r.issuer)
 	w.server.Exchange = &directory.Exchange{
 		Provider: "example", Grant: directory.GrantIDJAG, Subject: directory.SubjectIDToken, Scopes: []string{"mcp"}, Issuer: r.issuer,
@@ -154,6 +159,7 @@ func TestIdentityAssertionOfAccessToken(t *testing.T) {
 // JAU-3, JAU-4, §16 125 and 157: what is not an assertion for Penstock's client at this server is not redeemed, and nobody but the
 // pinned authorization server is asked.
 func TestIdentityAssertionRefusals(t *testing.T) {
+	idp := newProvider(t, "ada", "bob")
 	const pre = fault.Precondition
 	asserted := func(change func(claims, header map[string]any)) func(w *world, r *redeemer) {
 		return func(w *world, _ *redeemer) { w.idp.assertion = change }
@@ -292,7 +298,7 @@ func TestIdentityAssertionRefusals(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w, r, ada := newAsserted(t)
+			w, r, ada := newAssertedWith(t, idp)
 			tt.change(w, r)
 			w.publish()
 			_, _, err := w.resolve("ada", false)

@@ -19,7 +19,7 @@ import (
 // newTenant is a world whose provider is a tenant of Entra ID. Ada has logged in, for a token of Penstock's app.
 func newTenant(t *testing.T) (*world, *entra) {
 	t.Helper()
-	w, e := newWorld(t), newEntra(t)
+	w, e := newWorldWith(t, &provider{secret: "canary-of-no-provider"}), newEntra(t) // zitadel has no part in it
 	e.now = w.now
 	w.provider = directory.Provider{
 		UID: "p1", Name: "example", Issuer: e.issuer, ClientID: entraApp, Kept: &directory.Kept{}, SecretVersion: w.put("p1", entraSecret),

@@ -99,6 +99,13 @@ func newProvider(t *testing.T, people ...string) *provider {
 	return p
 }
 
+// reset forgets what was asked, and what a test changed.
+func (p *provider) reset(t *testing.T) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.t, p.forms, p.headers, p.policy, p.answer, p.assertion = t, nil, nil, nil, nil, nil
+}
+
 func (p *provider) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/oauth/token" {
 		next.ServeHTTP(w, r)

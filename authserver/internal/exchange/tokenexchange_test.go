@@ -69,6 +69,7 @@ func TestTokenExchange(t *testing.T) {
 
 // What else can be configured is asked for.
 func TestTokenExchangeForms(t *testing.T) {
+	idp := newProvider(t, "ada", "bob")
 	for _, tt := range []struct {
 		name string
 		how  func(w *world, x *directory.Exchange)
@@ -110,7 +111,7 @@ func TestTokenExchangeForms(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorldWith(t, idp)
 			ada := w.signIn("ada")
 			w.change(func(x *directory.Exchange) { tt.how(w, x) })
 			w.want("ada", false)
@@ -151,6 +152,7 @@ func good(changes ...any) map[string]any {
 
 // Every way in which an exchange fails, with what is told, and how often the provider was asked for nothing.
 func TestTokenExchangeRefusals(t *testing.T) {
+	idp := newProvider(t, "ada", "bob")
 	const pre, away = fault.Precondition, fault.Unavailable
 	for _, tt := range []struct {
 		name   string
@@ -256,7 +258,7 @@ func TestTokenExchangeRefusals(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorldWith(t, idp)
 			ada := w.signIn("ada")
 			tt.change(w)
 			w.publish()
@@ -275,6 +277,7 @@ func TestTokenExchangeRefusals(t *testing.T) {
 
 // The types that RFC 8693 §2.2.1 has for an access token, and lives that are not said, or end with the subject's.
 func TestLives(t *testing.T) {
+	idp := newProvider(t, "ada", "bob")
 	for _, tt := range []struct {
 		name string
 		body map[string]any
@@ -287,7 +290,7 @@ func TestLives(t *testing.T) {
 		{"less than a minute", good("expires_in", 30), 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorldWith(t, idp)
 			w.signIn("ada")
 			answering(200, tt.body)(w)
 			header, until, err := w.resolve("ada", false)

@@ -50,7 +50,14 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, idp: newProvider(t, "ada", "bob"), log: &buffer{}}
+	return newWorldWith(t, newProvider(t, "ada", "bob"))
+}
+
+// newWorldWith is a world with a provider that may have been in others before: making its key takes longer than everything else.
+func newWorldWith(t *testing.T, p *provider) *world {
+	t.Helper()
+	p.reset(t)
+	w := &world{t: t, idp: p, log: &buffer{}}
 	w.mcp = newResourceServer(t)
 	w.logins = &logins{kept: make(map[string]tokens), wants: make(map[string]exchange.StepUp)}
 	w.logins.renew = func(refresh string) (tokens, error) {

@@ -166,6 +166,10 @@ func TestMadeCredentials(t *testing.T) {
 		{"on behalf of, with an ID token", bad, txa + "subject_token", exc(func(o *tx) { behalf(o); o.SubjectToken = resource.SubjectTokenID })},
 		{"on behalf of, with an audience", bad, txa + "audience", exc(func(o *tx) { behalf(o); o.Audience = "api://tools" })},
 		{"on behalf of, with an issuer", bad, txa + "issuer", exc(func(o *tx) { behalf(o); o.Issuer = "https://as.example" })},
+		{"on behalf of, with a key", bad, txa + "authentication", exc(func(o *tx) {
+			behalf(o)
+			o.ClientID, o.ClientSecret, o.Authentication = "penstock", key, resource.ClientAuthenticationPrivateKeyJWT
+		})},
 		{"on behalf of, client without a secret", bad, txa + "client_secret", exc(func(o *tx) { behalf(o); o.ClientID = "penstock" })},
 
 		{"identity assertion", "", "", exc(assertion)},

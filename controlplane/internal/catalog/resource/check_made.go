@@ -134,6 +134,9 @@ func (p *Problems) onBehalfOf(at string, o *TokenExchange) {
 	if o.Audience != "" {
 		p.field(at+"audience", "Entra ID has no such parameter; name the audience in scopes")
 	}
+	if o.Authentication == ClientAuthenticationPrivateKeyJWT {
+		p.field(at+"authentication", "Entra ID takes assertions that name a certificate, and Penstock has a key alone; use CLIENT_SECRET")
+	}
 }
 
 // identityAssertion checks an ID-JAG and where it is redeemed.

@@ -1337,7 +1337,7 @@ type TokenExchange struct {
 	ClientSecret string `protobuf:"bytes,10,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
 	// Reference to the stored client_secret; empty if there is none. Output only.
 	SecretVersion string `protobuf:"bytes,11,opt,name=secret_version,json=secretVersion,proto3" json:"secret_version,omitempty"`
-	// How Penstock authenticates with client_id.
+	// How Penstock authenticates with client_id. ENTRA_ON_BEHALF_OF takes CLIENT_SECRET only.
 	Authentication ClientAuthentication `protobuf:"varint,12,opt,name=authentication,proto3,enum=penstock.resource.v1.ClientAuthentication" json:"authentication,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
