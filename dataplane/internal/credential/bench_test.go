@@ -41,7 +41,7 @@ func BenchmarkMiss(b *testing.B) {
 	c := newClient(b, direct{handler}, new(bytes.Buffer), 64)
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
-		if _, err := c.Resolve(b.Context(), "c1", "v_1", user(strconv.Itoa(n))); err != nil {
+		if _, err := c.Resolve(b.Context(), wanted("c1", "v_1", user(strconv.Itoa(n)))); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -38,6 +38,7 @@ func rooms() []room {
 		{Name: "static headers, at the authserver", dir: vault, benchmark: "Resolve"},
 		{Name: "token of an OAuth grant, at the authserver", dir: upstream, benchmark: "Resolve/grant"},
 		{Name: "token that Penstock makes (client credentials), at the authserver", dir: upstream, benchmark: "Resolve/service"},
+		{Name: "token that the caller's was exchanged for, at the authserver", dir: "authserver/internal/exchange", benchmark: "Resolve"},
 	}
 }
 
