@@ -14,7 +14,7 @@ import (
 )
 
 func TestSettings(t *testing.T) {
-	for _, args := range [][]string{{"-callers", "0"}, {"-callers", "301"}, {"-steady", "0"}, {"more"}, {"-none"}} {
+	for _, args := range [][]string{{"-callers", "0"}, {"-callers", "301"}, {"-steady", "0"}, {"-rounds", "0"}, {"more"}, {"-none"}} {
 		if err := run(t.Context(), args, io.Discard); err == nil || errors.Is(err, flag.ErrHelp) {
 			t.Errorf("%q: got %v, want an error", args, err)
 		}
@@ -52,7 +52,7 @@ func TestTable(t *testing.T) {
 }
 
 func TestNanoseconds(t *testing.T) {
-	const printed = "goos: linux\nBenchmarkAccessToken/cached-2 \t 1000\t 850.5 ns/op\t 0 B/op\nBenchmarkHit \t 5\t 200 ns/op\nPASS\n"
+	const printed = "goos: linux\nBenchmarkAccessToken/cached-2 \t 1000\t 850.5 ns/op\t 0 B/op\nBenchmarkHit \t 5\t 900 ns/op\nBenchmarkHit \t 5\t 100 ns/op\nBenchmarkHit \t 5\t 200 ns/op\nPASS\n"
 	for name, want := range map[string]float64{"AccessToken/cached": 850.5, "Hit": 200} {
 		if got, err := nanoseconds(printed, name); err != nil || got != want {
 			t.Errorf("%s: %v, %v", name, got, err)

@@ -24,6 +24,7 @@ type settings struct {
 	Callers int    // of each kind, each with one first call
 	Steady  int    // calls of each after it
 	Rooms   string // -benchtime of the rooms' benchmarks
+	Rounds  int    // of each of those
 	Bin     string // folder with penstock-standalone
 	Root    string // the repository, whose benchmarks are run
 	Out     string // folder for the JSON; empty prints the table only
@@ -69,6 +70,7 @@ func parseSettings(args []string) (settings, error) {
 	f.IntVar(&s.Callers, "callers", 100, "`number` of callers of each kind")
 	f.IntVar(&s.Steady, "steady", 50, "`number` of calls of each after its first")
 	f.StringVar(&s.Rooms, "benchtime", "1s", "`-benchtime` of the rooms' benchmarks")
+	f.IntVar(&s.Rounds, "rounds", 5, "`number` of rounds of those, of which the median counts")
 	f.StringVar(&s.Bin, "bin", "bin", "`folder` of penstock-standalone")
 	f.StringVar(&s.Root, "root", ".", "the repository `directory`")
 	f.StringVar(&s.Out, "out", "", "write first.json into this `folder`")
@@ -77,13 +79,13 @@ func parseSettings(args []string) (settings, error) {
 		return settings{}, err
 	}
 	if *smoke {
-		s.Callers, s.Steady, s.Rooms = 3, 3, "5x"
+		s.Callers, s.Steady, s.Rooms, s.Rounds = 3, 3, "5x", 1
 	}
 	switch {
 	case f.NArg() > 0:
 		return settings{}, fmt.Errorf("unknown argument %q", f.Arg(0))
-	case s.Callers < 1 || s.Callers > 300 || s.Steady < 1:
-		return settings{}, errors.New("want 1 to 300 callers, and a steady call of each at least")
+	case s.Callers < 1 || s.Callers > 300 || s.Steady < 1 || s.Rounds < 1:
+		return settings{}, errors.New("want 1 to 300 callers, a steady call of each at least, and a round at least")
 	}
 	return s, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,7 +17,7 @@ import (
 // room is a benchmark of a room of the product, by what it measures.
 type room struct {
 	Name string  `json:"name"`
-	NS   float64 `json:"ns"` // per operation
+	NS   float64 `json:"ns"` // per operation, median of the rounds
 
 	dir, benchmark string
 	goalNS         float64 // zero is none
@@ -47,7 +48,7 @@ func measureRooms(ctx context.Context, s settings) ([]room, error) {
 	measured := rooms()
 	for i := range measured {
 		r := &measured[i]
-		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark"+strings.ReplaceAll(r.benchmark, "/", "$/^")+"$", "-benchtime", s.Rooms, "./"+r.dir)
+		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^Benchmark"+strings.ReplaceAll(r.benchmark, "/", "$/^")+"$", "-benchtime", s.Rooms, "-count", strconv.Itoa(s.Rounds), "./"+r.dir)
 		cmd.Dir = s.Root
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
@@ -62,11 +63,19 @@ func measureRooms(ctx context.Context, s settings) ([]room, error) {
 	return measured, nil
 }
 
-// nanoseconds reads the time of one benchmark out of what the go command printed.
+// nanoseconds reads the times of one benchmark out of what the go command printed, and returns their median.
 func nanoseconds(printed, benchmark string) (float64, error) {
-	m := regexp.MustCompile(`(?m)^Benchmark` + regexp.QuoteMeta(benchmark) + `(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op`).FindStringSubmatch(printed)
-	if m == nil {
+	var times []float64
+	for _, m := range regexp.MustCompile(`(?m)^Benchmark`+regexp.QuoteMeta(benchmark)+`(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op`).FindAllStringSubmatch(printed, -1) {
+		one, err := strconv.ParseFloat(m[1], 64)
+		if err != nil {
+			return 0, err
+		}
+		times = append(times, one)
+	}
+	if len(times) == 0 {
 		return 0, fmt.Errorf("no figure of %s in:\n%s", benchmark, printed)
 	}
-	return strconv.ParseFloat(m[1], 64)
+	slices.Sort(times)
+	return times[len(times)/2], nil
 }
