@@ -120,7 +120,7 @@ func (s *Server) open(ctx context.Context, db *sqlstore.Store, v *vault.Vault, l
 		return nil, err
 	}
 	api, err := credentialapi.New(credentialapi.Config{
-		Vault: v, Credentials: resolver{view: l.follower.View, upstream: a.upstream, subjects: a.subjects, exchanger: a.exchanger}, Passwords: a, Issuer: a, Directory: l.release(db), Links: a,
+		Vault: endingVault{v, a.upstream}, Credentials: resolver{view: l.follower.View, upstream: a.upstream, subjects: a.subjects, exchanger: a.exchanger}, Passwords: a, Issuer: a, Directory: l.release(db), Links: a,
 		Log: s.c.Telemetry.Log, Tracer: s.c.Telemetry.Tracer, Meter: s.c.Telemetry.Meter, Propagator: s.c.Telemetry.Propagator,
 	})
 	if err != nil {
@@ -128,12 +128,14 @@ func (s *Server) open(ctx context.Context, db *sqlstore.Store, v *vault.Vault, l
 	}
 	inside := &inside{api: api, grants: a.grants, view: l.follower.View, bans: l.bans, log: s.c.Telemetry.Log}
 	tidy := &upkeep{store: db, subjects: a.subjects, state: l.follower.State, fresh: l.fresh, now: time.Now, log: s.c.Telemetry.Log}
-	leaving := &leavers{follower: l.follower, revoke: a.endUser, log: s.c.Telemetry.Log, retry: leaveRetry}
+	leaving := &leavers{follower: l.follower, end: ending{l.follower.State, db.Ended, a.upstream, a.subjects, a.grants, a.exchanger.Forget}.end, log: s.c.Telemetry.Log, retry: leaveRetry}
 	tasks := []run.Task{
 		{Name: "certificate", Run: s.identity.run},
 		{Name: "directory", Run: l.run},
 		{Name: "revocations", Run: revocations.Run},
 		{Name: "leavers", Run: leaving.run},
+		{Name: "upstream revocations", Run: a.upstream.Revoke},
+		{Name: "security events", Run: a.signals.Run},
 		{Name: "signing keys", Run: a.keys.Run},
 		{Name: "store upkeep", Run: tidy.run},
 		{Name: "vault upkeep", Run: v.Run},

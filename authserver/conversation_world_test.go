@@ -29,6 +29,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/credentialapi"
 	"github.com/penstockhq/penstock/authserver/internal/directory"
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore"
+	"github.com/penstockhq/penstock/authserver/internal/vault"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	"github.com/penstockhq/penstock/sdk/kit/conf"
@@ -45,6 +46,7 @@ type town struct {
 	issuer string
 	a      *authorization
 	db     *sqlstore.Store
+	vault  *vault.Vault
 	log    *syncBuffer
 	spans  *tracetest.InMemoryExporter
 	meters http.Handler
@@ -93,6 +95,7 @@ func newTownWith(t *testing.T, configure func(*Config), change ...func(state)) *
 	t.Cleanup(func() { w.must(w.db.Close()) })
 	v, err := s.openVault(t.Context(), w.db)
 	w.must(err)
+	w.vault = v
 	follows := &link{c: s.c, follower: directory.NewFollower(s.c.Gateways.URL), bans: directory.NewBans()}
 	all := people()
 	for _, f := range change {
@@ -107,7 +110,7 @@ func newTownWith(t *testing.T, configure func(*Config), change ...func(state)) *
 	public, err := s.publicServer(w.a)
 	w.must(err)
 	api, err := credentialapi.New(credentialapi.Config{
-		Vault: v, Credentials: resolver{view: follows.follower.View, upstream: w.a.upstream, subjects: w.a.subjects, exchanger: w.a.exchanger}, Passwords: w.a, Issuer: w.a, Directory: follows.release(w.db), Links: w.a,
+		Vault: endingVault{v, w.a.upstream}, Credentials: resolver{view: follows.follower.View, upstream: w.a.upstream, subjects: w.a.subjects, exchanger: w.a.exchanger}, Passwords: w.a, Issuer: w.a, Directory: follows.release(w.db), Links: w.a,
 		Log: s.c.Telemetry.Log, Tracer: s.c.Telemetry.Tracer, Meter: s.c.Telemetry.Meter, Propagator: s.c.Telemetry.Propagator,
 	})
 	w.must(err)

@@ -32,6 +32,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/revoke"
 	"github.com/penstockhq/penstock/authserver/internal/router"
 	"github.com/penstockhq/penstock/authserver/internal/scim"
+	"github.com/penstockhq/penstock/authserver/internal/signals"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/subject"
 	"github.com/penstockhq/penstock/authserver/internal/tokens"
@@ -81,6 +82,7 @@ type authorization struct {
 	subjects  *subject.Keeper
 	exchanger *exchange.Exchanger
 	scim      *scim.Handler
+	signals   *signals.Receiver
 }
 
 // Documents implements credentialapi.Issuer.
@@ -146,7 +148,7 @@ func (s *Server) openAuthorization(db store.Store, v *vault.Vault, l *link) (a *
 		return nil, err
 	}
 	view := l.follower.View
-	return a, errors.Join(s.openClients(a, db, view), s.openTokens(a, db, view), s.openPeople(a, db, v, l), s.openProvisioning(a, db, l))
+	return a, errors.Join(s.openClients(a, db, view), s.openTokens(a, db, view), s.openPeople(a, db, v, l), s.openProvisioning(a, db, v, l))
 }
 
 // openClients makes what finds, registers and authenticates clients.
@@ -229,7 +231,7 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 		Issuer: s.c.Issuer, Store: db, View: view, Directory: l, Secrets: v, Destinations: a, HTTP: guarded(policy),
 		Subjects: a.subjects, Returned: a.returned,
 		Await: l.await, LocalUsers: s.c.Login.LocalUsers, Log: s.c.Telemetry.Log,
-		Delay: limit.NewSharedDelay(s.shared, nil), LogOut: a.grants.LogOut,
+		Delay: limit.NewSharedDelay(s.shared, nil), LogOut: a.grants.LogOut, LogOutSession: a.grants.LogOutSession,
 	})
 	if err != nil {
 		return err
@@ -266,10 +268,18 @@ func (s *Server) openPeople(a *authorization, db store.OAuth, v *vault.Vault, l 
 	return err
 }
 
-// openProvisioning makes what takes users and groups from identity providers.
-func (s *Server) openProvisioning(a *authorization, db store.OAuth, l *link) (err error) {
+// openProvisioning makes what takes users, groups and security events from identity providers.
+func (s *Server) openProvisioning(a *authorization, db store.OAuth, v *vault.Vault, l *link) (err error) {
 	a.scim, err = scim.New(scim.Config{
 		Issuer: s.c.Issuer, View: l.follower.View, Directory: l, Await: l.await, RevokeUser: a.endUser, Store: db, Limiter: a.limiter, Log: s.c.Telemetry.Log,
+	})
+	if err != nil {
+		return err
+	}
+	policy, _ := s.c.Egress.policy() // Validate has read it
+	a.signals, err = signals.New(signals.Config{
+		Issuer: s.c.Issuer, View: l.follower.View, Directory: l, Await: l.await, Sessions: sessions{a.grants, a}, Secrets: v, Store: db, Limiter: a.limiter,
+		Egress: policy, Log: s.c.Telemetry.Log, Meter: s.c.Telemetry.Meter,
 	})
 	return err
 }
@@ -317,6 +327,7 @@ func (a *authorization) routes() []router.Route {
 		{Methods: "GET", Path: upstream.CallbackPath, Handler: f(a.connect.Callback), Page: true, Bucket: limit.Connect},
 		{Methods: "GET", Path: upstream.DocumentPath, Handler: a.upstream, CORS: true},
 		{Methods: "GET", Path: "/{$}", Handler: f(a.account.Home), Page: true},
+		{Methods: "POST", Path: signals.Path, Handler: a.signals, MaxBody: maxPosted}, // no bucket, as SCIM
 		// No bucket: the handler takes from it and refuses in SCIM's own form, and long bodies likewise.
 		{Methods: "GET, POST, PUT, PATCH, DELETE", Path: scim.Prefix, Handler: a.scim, MaxBody: maxProvisioned},
 		{Methods: "GET", Path: "/assets/", Handler: pages.Assets(), Page: true},

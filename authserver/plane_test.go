@@ -79,6 +79,18 @@ func connectionOf(name, uid string) *distributionv1.Resource {
 	}}
 }
 
+func ownConnection(name, uid, owner string) *distributionv1.Resource {
+	r := connectionOf(name, uid)
+	r.GetConnection().Owner = &resourcev1.Owner{Kind: &resourcev1.Owner_User{User: owner}}
+	return r
+}
+
+func userOf(name, uid string, deactivated bool) *distributionv1.Resource {
+	return &distributionv1.Resource{Kind: "user", Name: name, Version: version(name), Body: &distributionv1.Resource_User{
+		User: &resourcev1.User{Name: name, Uid: uid, Deactivated: deactivated},
+	}}
+}
+
 func gatewayIn(name string, regions ...string) *distributionv1.Resource {
 	return &distributionv1.Resource{Kind: "gateway", Name: name, Version: version(name), Body: &distributionv1.Resource_Gateway{
 		Gateway: &resourcev1.Gateway{

@@ -21,7 +21,7 @@ const (
 	ReasonOutOfScope = "CONNECTION_OUT_OF_SCOPE"
 	// ReasonGatewayOutOfScope: the node does not serve the gateway of a connect link, or there is no such gateway (Denied).
 	ReasonGatewayOutOfScope = "GATEWAY_OUT_OF_SCOPE"
-	// ReasonPrincipal: the user that a call is for is gone or deactivated (Denied).
+	// ReasonPrincipal: the user that a call is for, or whose own the connection is, is gone or deactivated (Denied).
 	ReasonPrincipal = "PRINCIPAL_UNKNOWN"
 	// ReasonNoDirectory: nothing was heard of a control plane yet, ever (Unavailable).
 	ReasonNoDirectory = "DIRECTORY_NOT_LOADED"
@@ -91,6 +91,8 @@ func judge(v *directory.View, node ident.Workload, connection string, p ident.Pr
 		return fault.New(fault.Denied, ReasonOutOfScope, "No gateway that this node serves uses the connection.")
 	case p.Kind == ident.KindUser && p.UID != "" && v.User(p.UID) == nil:
 		return fault.New(fault.Denied, ReasonPrincipal, "The user is not there or is deactivated.")
+	case v.Orphaned(connection): // a discovery has no principal
+		return fault.New(fault.Denied, ReasonPrincipal, "The user whose own the connection is is not there or is deactivated.")
 	}
 	return nil
 }

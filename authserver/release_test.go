@@ -35,6 +35,8 @@ func TestRelease(t *testing.T) {
 	}
 	p := &plane{bans: make(chan string), resources: []*distributionv1.Resource{
 		connectionOf("eu-secret", "c-eu"), connectionOf("shared", "c-all"), connectionOf("unused", "c-none"),
+		ownConnection("adas", "c-ada", "ada@example.com"), ownConnection("eves", "c-eve", "eve@example.com"), ownConnection("nobodys", "c-nobody", "x@example.com"),
+		userOf("ada@example.com", "u-ada", false), userOf("eve@example.com", "u-eve", true),
 		gatewayIn("eu-only", "eu"), gatewayIn("everywhere"), pinOf("eu-only", "s/t", "eu-secret"), pinOf("everywhere", "s/t", "shared"),
 	}}
 	c := h.config(t)
@@ -48,7 +50,7 @@ func TestRelease(t *testing.T) {
 		return overTLS(t, config, c.CredentialListener.Addr().String())
 	}
 	versions := map[string]string{}
-	for _, uid := range []string{"c-eu", "c-all", "c-none"} {
+	for _, uid := range []string{"c-eu", "c-all", "c-none", "c-ada", "c-eve", "c-nobody"} {
 		r, err := local(s, ident.RoleControlPlane).PutSecret(t.Context(), &credentialv1.PutSecretRequest{
 			ConnectionUid: uid, Secret: &credentialv1.StaticSecret{Headers: map[string]string{"Authorization": canary}},
 		})
@@ -87,6 +89,11 @@ func TestRelease(t *testing.T) {
 		{"a node without a region", anywhere, "c-eu", "", ""},
 		{"no connection", anywhere, "c-gone", "", authserver.ReasonOutOfScope},
 		{"nobody's user", eu, "c-eu", "u-gone", authserver.ReasonPrincipal},
+		{"a person's own", eu, "c-ada", "u-ada", ""},
+		{"a person's own, for a discovery", eu, "c-ada", "", ""},
+		{"of somebody deactivated", eu, "c-eve", "u-eve", authserver.ReasonPrincipal},
+		{"of somebody deactivated, for a discovery", eu, "c-eve", "", authserver.ReasonPrincipal},
+		{"of somebody who is gone, for a discovery", eu, "c-nobody", "", authserver.ReasonPrincipal},
 	} {
 		if got := reason(ask(tt.client, tt.uid, tt.user)); got != tt.reason {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.reason)

@@ -89,7 +89,7 @@ func TestResolveExchange(t *testing.T) {
 		{"a service account", "ada", "made-1", "service_account", "s", presented, "okta", "The server takes only people, as themselves: call it, or connect it, as a user who logs in."},
 		{"a discovery of the organisation's", "org", "made-1", "", "", "", "", "The server takes only people, as themselves: call it, or connect it, as a user who logs in."},
 		{"a discovery of Ada's, who never logged in with the provider", "ada", "made-1", "", "", "", "", "Nothing is kept of a login with okta: log in with it."},
-		{"a discovery of somebody deactivated", "bob", "made-1", "", "", "", "", "The server takes only people, as themselves: call it, or connect it, as a user who logs in."},
+		{"a discovery of somebody deactivated", "bob", "made-1", "", "", "", "", "The user whose own the connection is is not there or is deactivated."},
 		{"another version", "org", "made-2", "user", "uid-ada", presented, "okta", "How the credential is got was changed a moment ago."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

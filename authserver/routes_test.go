@@ -27,7 +27,7 @@ func TestRoutes(t *testing.T) {
 		"/login": limit.Login + "  page", "/login/password": limit.Login + "  page", "/login/provider/{provider}": limit.Login + "  page",
 		"/login/callback/{provider}": limit.Login + "  page", "/logout": "  page", "/account": "  page", "/account/revoke": "  page", "/{$}": "  page", "/assets/": "  page",
 		"/connect/{link}": limit.Connect + "  page", "/upstream/callback/{server}": limit.Connect + "  page", "/upstream/client.json": "  cors",
-		"/scim/v2/": "  ", "/login/backchannel/{provider}": limit.Token + "  ",
+		"/scim/v2/": "  ", "/ssf/{provider}": "  ", "/login/backchannel/{provider}": limit.Token + "  ",
 	}
 	for _, r := range w.a.routes() {
 		kind := ""

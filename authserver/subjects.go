@@ -9,6 +9,7 @@ import (
 
 	"github.com/penstockhq/penstock/authserver/internal/directory"
 	"github.com/penstockhq/penstock/authserver/internal/exchange"
+	"github.com/penstockhq/penstock/authserver/internal/grants"
 	"github.com/penstockhq/penstock/authserver/internal/login/federation"
 	"github.com/penstockhq/penstock/authserver/internal/subject"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -50,3 +51,12 @@ func (a *authorization) endUser(ctx context.Context, user string) error {
 	a.exchanger.Forget(user)
 	return errors.Join(a.grants.RevokeUser(ctx, user), a.subjects.End(ctx, user))
 }
+
+// sessions is what security events end.
+type sessions struct {
+	*grants.Grants
+	a *authorization
+}
+
+// RevokeUser implements signals.Sessions.
+func (s sessions) RevokeUser(ctx context.Context, user string) error { return s.a.endUser(ctx, user) }

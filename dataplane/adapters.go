@@ -136,6 +136,10 @@ func (d denials) Denied(keys []view.Key) {
 			if uid := now.UserUID(k.Name); uid != "" {
 				d.credentials.DenyPrincipal(ident.Principal{Kind: ident.KindUser, UID: uid})
 			}
+			for _, c := range now.OwnConnections(k.Name) { // what discoveries and processes have of them, too
+				d.credentials.Deny(c.UID)
+				d.stdio.Drop(c.Name)
+			}
 		case "oauth_client":
 			if uid := now.ClientUID(k.Name); uid != "" {
 				d.credentials.DenyPrincipal(ident.Principal{Kind: ident.KindServiceAccount, UID: uid})

@@ -5,6 +5,7 @@ package dataplane
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -48,7 +49,7 @@ func (n *Node) openProviders(r *rooms) error {
 		return err
 	}
 	guard, _ := n.c.Egress.policy() // validate has read it
-	r.providers, err = providers.New(providers.Config{View: r.holder, Egress: guard, Failed: failed, Log: n.c.Telemetry.Log})
+	r.providers, err = providers.New(providers.Config{View: r.holder, Egress: guard, Failed: failed, File: filepath.Join(n.c.Data.Dir, "providers.json"), Log: n.c.Telemetry.Log})
 	return err
 }
 

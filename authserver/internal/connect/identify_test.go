@@ -37,7 +37,8 @@ func (w *world) openLogin(log *slog.Logger) {
 		Returned: func(rw http.ResponseWriter, r *http.Request, link, user string) {
 			w.connect.Returned(rw, r, link, user)
 		},
-		LogOut: func(context.Context, string, string, string, time.Time) error { return nil }, Log: log, Now: w.now,
+		LogOut:        func(context.Context, string, string, string, time.Time) error { return nil },
+		LogOutSession: func(context.Context, string, string, string, time.Time) error { return nil }, Log: log, Now: w.now,
 	})
 	w.must(err)
 }

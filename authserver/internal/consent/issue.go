@@ -32,7 +32,7 @@ func (h *Handler) issue(w http.ResponseWriter, r *http.Request, q ask.Waiting, d
 		Grant: store.Grant{
 			ID: uuid.NewString(), User: d.User, Client: d.Client.ID, RedirectHost: ask.TargetOf(q.RedirectURI).Host,
 			Gateway: d.Gateway.UID, Resource: d.resource, Scopes: d.scopes,
-			AMR: d.login.AMR, Provider: d.login.Provider, AuthTime: d.login.AuthTime,
+			AMR: d.login.AMR, Provider: d.login.Provider, Session: d.login.Session, AuthTime: d.login.AuthTime,
 			CreateTime: now, ExpireTime: now.Add(h.cfg.GrantTTL),
 		},
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -41,7 +42,7 @@ type Follower struct {
 	applied uint64 // revision of state
 	epoch   string
 	changed chan struct{} // closed by the next Apply
-	left    []string      // uids for TakeLeft
+	left    []Left        // for TakeLeft
 }
 
 // NewFollower returns a follower. gateways is the origin under which clients reach the gateways, for example
@@ -110,8 +111,11 @@ func (f *Follower) Apply(_ context.Context, s node.State, touched []node.Key, _ 
 			rejects = append(rejects, node.Reject{Key: k, Version: r.GetVersion(), Reason: refused.Reason, Detail: refused.Public})
 		}
 	}
-	if people && s.Epoch() == f.epoch && f.state != nil {
-		f.left = append(f.left, f.state.leavers(next)...)
+	if people {
+		f.left = append(f.left, next.ended(f.state)...)
+		if s.Epoch() == f.epoch && f.state != nil {
+			f.left = append(f.left, f.state.leavers(next)...)
+		}
 	}
 	if s.Epoch() != f.epoch {
 		clear(f.denied) // another lineage: its revisions cannot be compared
@@ -124,9 +128,16 @@ func (f *Follower) Apply(_ context.Context, s node.State, touched []node.Key, _ 
 	return rejects
 }
 
-// TakeLeft returns the uids of users who were active and are deactivated or gone, since it was called before. The states of one
-// lineage count: another one may be that of an old backup.
-func (f *Follower) TakeLeft() []string {
+// Left is a user (uid) whose time is over, or was: whoever is deactivated and activated again has left all the same.
+type Left struct {
+	User string
+	At   time.Time // EndTime of the user; zero: the directory does not say
+}
+
+// TakeLeft returns who has left, since it was called before: everybody whom the directory says an EndTime of that is news, as the
+// first state's all are, and those who were active and are gone. Of the latter the states of one lineage count: another one may be
+// that of an old backup.
+func (f *Follower) TakeLeft() []Left {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	left := f.left
@@ -134,12 +145,28 @@ func (f *Follower) TakeLeft() []string {
 	return left
 }
 
-// leavers returns the uids of users who are active here and are not in the next view. A view shares the users that did not change
-// with the one before, so that most are passed over at a glance.
-func (v *View) leavers(next *View) (left []string) {
+// ended returns the users with an EndTime that the view before does not say. A view shares the users that did not change with the
+// one before, so that most are passed over at a glance.
+func (v *View) ended(before *View) (left []Left) {
 	for uid, u := range v.users {
-		if now := next.users[uid]; now != u && !u.Deactivated && (now == nil || now.Deactivated) {
-			left = append(left, uid)
+		if u.EndTime.IsZero() {
+			continue
+		}
+		if before != nil {
+			if was := before.users[uid]; was == u || was != nil && !u.EndTime.After(was.EndTime) {
+				continue
+			}
+		}
+		left = append(left, Left{uid, u.EndTime})
+	}
+	return left
+}
+
+// leavers returns the users who are active here and are not in the next view, but for those whose EndTime tells it.
+func (v *View) leavers(next *View) (left []Left) {
+	for uid, u := range v.users {
+		if now := next.users[uid]; now != u && !u.Deactivated && (now == nil || now.Deactivated && now.EndTime.IsZero()) {
+			left = append(left, Left{User: uid})
 		}
 	}
 	return left

@@ -21,11 +21,12 @@ import (
 const ReasonProvisioning = "PROVISIONING_REFUSED" // Invalid
 
 // Provisioned is a user as its identity provider sees it. To the control plane it goes as the whole state that the user is to
-// have: an empty UID makes one, a set Etag must be the stored one, Deleted hides it from the provider.
+// have: an empty UID makes one, a set Etag must be the stored one, Deleted hides it from the provider. With Signal a security event
+// says it: UID and Active alone count.
 type Provisioned struct {
 	UID, Etag                                string
 	UserName, ExternalID, Email, DisplayName string
-	Active, Deleted                          bool
+	Active, Deleted, Signal                  bool
 	CreateTime, UpdateTime                   time.Time
 }
 
@@ -85,7 +86,7 @@ func (r *Remote) ListUsers(ctx context.Context, provider string, w Wanted) (page
 func (r *Remote) PutUser(ctx context.Context, provider string, u Provisioned) (stored Provisioned, revision uint64, err error) {
 	answer, err := r.service.ProvisionUser(ctx, &directoryv1.ProvisionUserRequest{
 		IdentityProvider: provider, Uid: u.UID, Etag: u.Etag, UserName: u.UserName, ExternalId: u.ExternalID, Email: u.Email,
-		DisplayName: u.DisplayName, Active: u.Active, Deleted: u.Deleted,
+		DisplayName: u.DisplayName, Active: u.Active, Deleted: u.Deleted, Signal: u.Signal,
 	})
 	if err != nil {
 		return Provisioned{}, 0, provisionFault(err)

@@ -55,6 +55,9 @@ func (v *View) put(k node.Key, r *distributionv1.Resource, before *View) error {
 
 func (v *View) putUser(r *resourcev1.User) {
 	u := &User{User: *compile.MakeUser(r), DisplayName: r.GetDisplayName()}
+	if r.GetEndTime() != nil {
+		u.EndTime = r.GetEndTime().AsTime().Truncate(time.Microsecond) // as the store keeps it
+	}
 	v.users[u.UID], v.names[u.Name] = u, u
 	for _, i := range u.Identities {
 		v.identities[i] = u
@@ -111,6 +114,16 @@ func makeProvider(r *resourcev1.IdentityProvider) *Provider {
 		UID: r.GetUid(), Name: r.GetName(), DisplayName: r.GetDisplayName(), Issuer: r.GetIssuer(), ClientID: r.GetClientId(),
 		SecretVersion: r.GetSecretVersion(), Scopes: r.GetScopes(), GroupsClaim: r.GetGroupsClaim(), MapsGroups: len(r.GetGroupMappings()) > 0,
 		RequiredClaims: r.GetRequiredClaims(), Disabled: r.GetDisabled(), IDJAG: makeTrust(r.GetIdJag()),
+		TrustsEmail: r.GetTrustedEmailAddresses(), EmailDomains: r.GetEmailDomains(),
+	}
+	if s := r.GetSharedSignals(); s != nil {
+		p.Signals = &Signals{
+			Issuer: s.GetIssuer(), Audience: s.GetAudience(), JWKSURI: s.GetJwksUri(), PollEndpoint: s.GetPollEndpoint(),
+			PollTokenVersion: s.GetPollTokenVersion(),
+		}
+		if p.Signals.Issuer == "" {
+			p.Signals.Issuer = p.Issuer
+		}
 	}
 	for _, hash := range r.GetScimTokenSha256() {
 		if len(hash) == len([32]byte{}) {

@@ -4,6 +4,7 @@ package directory
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
@@ -47,6 +48,27 @@ func (v *View) serves(gateways map[string]int, region string) bool {
 		}
 	}
 	return false
+}
+
+// OwnConnections returns the uids of the connections that are a user's own (uid), active or not.
+func (v *View) OwnConnections(user string) (list []string) {
+	u := v.users[user]
+	if u == nil {
+		return nil
+	}
+	for uid, c := range v.connections {
+		if c.Owner == u.Name {
+			list = append(list, uid)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// Orphaned reports whether a connection (uid) is the own one of somebody who is gone or deactivated: nobody's calls run with it.
+func (v *View) Orphaned(connection string) bool {
+	c := v.connections[connection]
+	return c != nil && c.Owner != "" && v.UserByName(c.Owner) == nil
 }
 
 func (v *View) putConnection(name string, r *distributionv1.Resource) {

@@ -35,6 +35,7 @@ type View struct {
 type User struct {
 	compile.User
 	DisplayName string
+	EndTime     time.Time // when the user was last deactivated; zero: never
 }
 
 // Gateway is a gateway as far as tokens for it are concerned.
@@ -68,8 +69,29 @@ type Provider struct {
 	RequiredClaims         map[string]string
 	ScimTokens             [][32]byte // SHA-256 of each SCIM token in use
 	Disabled               bool
-	IDJAG                  *Trust // nil: its identity assertions are not accepted
-	Kept                   *Kept  // nil: tokens of its logins are not kept
+	IDJAG                  *Trust   // nil: its identity assertions are not accepted
+	Kept                   *Kept    // nil: tokens of its logins are not kept
+	Signals                *Signals // nil: no security events of it are taken
+	TrustsEmail            bool     // its e-mail addresses are believed without email_verified
+	EmailDomains           []string // of the people who may join; empty: any
+}
+
+// Signals is where the security events of a provider come from.
+type Signals struct {
+	Issuer           string // of the security event tokens
+	Audience         string // that they must have; empty: the authserver's issuer
+	JWKSURI          string // of the keys; empty: those of the issuer's discovery document
+	PollEndpoint     string // empty: they are pushed
+	PollTokenVersion string // of the token for it in the vault, see [Provider.SignalsKey]; empty: none
+}
+
+// SignalsKey is what the vault keeps the token for the poll endpoint under.
+func (p *Provider) SignalsKey() string { return p.UID + "/signals" }
+
+// OwnsEmail reports whether an address that the provider names is enough to know a user by.
+func (p *Provider) OwnsEmail(email string) bool {
+	_, domain, _ := strings.Cut(strings.ToLower(email), "@")
+	return p.TrustsEmail && (len(p.EmailDomains) == 0 || slices.Contains(p.EmailDomains, domain))
 }
 
 // Kept is what logins ask a provider for, whose tokens are kept for exchanges.

@@ -100,11 +100,25 @@ func (g *Grants) RevokeConsent(ctx context.Context, user, client, gateway string
 
 // RevokeUser ends everything that a user (uid) has: logins, grants, and all access tokens issued up to now.
 func (g *Grants) RevokeUser(ctx context.Context, user string) error {
+	return g.EndUser(ctx, user, time.Time{})
+}
+
+// EndUser is [Grants.RevokeUser] for somebody who was deactivated at a time, which is noted: what was ended once for that time is not
+// ended again, or the user would lose what came since. The zero time always ends it, and is not noted.
+func (g *Grants) EndUser(ctx context.Context, user string, at time.Time) error {
 	if user == "" {
 		return fault.New(fault.Bug, fault.ReasonInternal, "There is no user to revoke.")
 	}
 	return g.update(ctx, func(ctx context.Context, tx store.OAuthTx) error {
 		now := g.now()
+		if !at.IsZero() {
+			if done, err := tx.Ended(ctx, user); err != nil || !done.Before(at) {
+				return err
+			}
+			if err := tx.PutEnded(ctx, user, at); err != nil {
+				return err
+			}
+		}
 		if err := tx.DeleteLogins(ctx, user); err != nil {
 			return err
 		}
@@ -168,6 +182,41 @@ func (g *Grants) LogOut(ctx context.Context, user, provider, jti string, end tim
 		e := reqctx.Event(ctx, "login.ended", "ok")
 		e.ActorType, e.Actor, e.Target, e.Reason = "identity_provider", provider, user, "provider_logout"
 		return tx.Record(ctx, e)
+	})
+}
+
+// LogOutSession is [Grants.LogOut] where the logout token names a session at the provider and nobody (OpenID Connect Back-Channel
+// Logout 1.0 §2.4): exactly the logins that came from it end, and the grants that rest on them.
+func (g *Grants) LogOutSession(ctx context.Context, provider, session, jti string, end time.Time) error {
+	if provider == "" || session == "" {
+		return fault.New(fault.Bug, fault.ReasonInternal, "There is no session to end.")
+	}
+	return g.update(ctx, func(ctx context.Context, tx store.OAuthTx) error {
+		fresh, err := tx.UseJTI(ctx, logoutTokens+provider, jti, end)
+		if err != nil || !fresh {
+			return err
+		}
+		users, err := tx.DeleteSession(ctx, provider, session)
+		if err != nil {
+			return err
+		}
+		list, err := tx.SessionGrants(ctx, provider, session, g.now())
+		if err != nil {
+			return err
+		}
+		for _, grant := range list {
+			if err := g.end(ctx, tx, grant, "provider_logout"); err != nil {
+				return err
+			}
+		}
+		for _, user := range users {
+			e := reqctx.Event(ctx, "login.ended", "ok")
+			e.ActorType, e.Actor, e.Target, e.Reason = "identity_provider", provider, user, "provider_logout"
+			if err := tx.Record(ctx, e); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -25,6 +25,8 @@ const (
 	Connect         = "connect"          // connect pages of an address
 	SCIM            = "scim"             // SCIM requests of an address
 	SCIMFailure     = "scim_failure"     // SCIM requests of an address with a token that is none (ST-11)
+	Signals         = "signals"          // security events that an address pushes
+	SignalsFailure  = "signals_failure"  // security events of an address that are refused
 	ClientFailure   = "client_failure"   // failed authentications of a client from an address (RL-2)
 
 	Assertion        = "assertion"         // identity assertions of an issuer that a client brings (JAG-20)
@@ -51,6 +53,8 @@ func Defaults() map[string]Rate {
 		Connect:         {PerMinute: 120, Burst: 60},
 		SCIM:            {PerMinute: 3000, Burst: 1500},
 		SCIMFailure:     {PerMinute: 10, Burst: 10},
+		Signals:         {PerMinute: 3000, Burst: 1500},
+		SignalsFailure:  {PerMinute: 30, Burst: 30},
 		ClientFailure:   {PerMinute: 10, Burst: 10},
 
 		Assertion:        {PerMinute: 6000, Burst: 3000},

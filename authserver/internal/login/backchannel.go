@@ -16,7 +16,7 @@ const BackchannelPath = "/login/backchannel/{provider}"
 
 // Backchannel serves [BackchannelPath]: a form with logout_token, from the provider itself (SF-2). It ends the logins with that
 // provider of the user whose subject the token names, and the grants that rest on them. All of them, also where the token
-// names one session: it is the safe side. The answer is 200, also for somebody unknown and for a token that came before, which
+// names one session: it is the safe side. A token that names a session alone ends exactly the logins that came from it. The answer is 200, also for somebody unknown and for a token that came before, which
 // ends nothing again; 400 with invalid_request for what is no good logout token; 503 while the provider's
 // metadata or the directory cannot be had.
 func (l *Login) Backchannel(w http.ResponseWriter, r *http.Request) {
@@ -53,6 +53,9 @@ func (l *Login) backchannel(r *http.Request) error {
 	out, err := l.party.ReadLogout(r.Context(), idp, r.PostForm.Get("logout_token"))
 	if err != nil {
 		return err
+	}
+	if out.Subject == "" {
+		return l.c.LogOutSession(r.Context(), idp.Name, out.Session, out.JTI, out.End.UTC().Truncate(time.Microsecond))
 	}
 	user := view.UserByIdentity(idp.Issuer, out.Subject)
 	if user == nil {

@@ -90,6 +90,8 @@ type Config struct {
 	// LogOut ends the logins of a user (uid) with an identity provider, by name, and the grants that rest on them, unless the
 	// token that asks for it, by its jti at the provider, has done so before; it is remembered until its end.
 	LogOut func(ctx context.Context, user, provider, jti string, end time.Time) error
+	// LogOutSession is LogOut for the logins that came from one session at the provider, whoever's they are.
+	LogOutSession func(ctx context.Context, provider, session, jti string, end time.Time) error
 	// Settle is how long a user who was just made may take to appear in View; 0 means 5 s.
 	Settle     time.Duration
 	LocalUsers bool            // e-mail address and password are a way to log in
@@ -111,7 +113,7 @@ type Login struct {
 
 // New returns the room. It reads and starts nothing.
 func New(c Config) (*Login, error) {
-	if c.Issuer == "" || c.Store == nil || c.View == nil || c.Directory == nil || c.Secrets == nil || c.Destinations == nil || c.LogOut == nil || c.Log == nil {
+	if c.Issuer == "" || c.Store == nil || c.View == nil || c.Directory == nil || c.Secrets == nil || c.Destinations == nil || c.LogOut == nil || c.LogOutSession == nil || c.Log == nil {
 		return nil, errors.New("logins need an issuer, a store, a directory, secrets, destinations, a way to log out and a log")
 	}
 	if c.Now == nil {

@@ -219,7 +219,7 @@ func (l *Login) finish(
 	if err != nil {
 		return store.Login{}, federation.Tokens{}, err
 	}
-	n := store.Login{Provider: idp.Name, AMR: account.AMR}
+	n := store.Login{Provider: idp.Name, Session: account.Session, AMR: account.AMR}
 	past := account.AuthTime
 	if !past.IsZero() && past.Before(a.Time.Add(-time.Minute)) {
 		n.AuthTime = past // she was logged in there before

@@ -58,6 +58,31 @@ func repeat(d time.Duration, n int) []time.Duration {
 	return list
 }
 
+// TestSessionOfTheProvider: a login keeps which session at the provider it came from, if that can be kept.
+func TestSessionOfTheProvider(t *testing.T) {
+	for name, tt := range map[string]struct {
+		sid  any
+		want string
+	}{
+		"named": {"s-1", "s-1"}, "not named": {nil, ""}, "a number": {7, ""}, "too long": {strings.Repeat("s", 256), ""},
+		"no database can hold it": {"a\x00b", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.idp.Set(loginfake.Behavior{Claims: func(c map[string]any) {
+				if tt.sid != nil {
+					c["sid"] = tt.sid
+				}
+			}})
+			b := w.browser()
+			b.federate("req1")
+			if n := b.login(); n == nil || n.Session != tt.want {
+				t.Errorf("login %+v, want the session %q", n, tt.want)
+			}
+		})
+	}
+}
+
 // TestDeactivation ends a login for good.
 func TestDeactivation(t *testing.T) {
 	for name, change := range map[string]func(p *plane){

@@ -87,6 +87,10 @@ func newWorld(t *testing.T, change func(*login.Config)) *world {
 			w.loggedOut = append(w.loggedOut, strings.Join([]string{user, provider, jti, end.Format(time.RFC3339)}, " "))
 			return w.logOut
 		},
+		LogOutSession: func(_ context.Context, provider, session, jti string, end time.Time) error {
+			w.loggedOut = append(w.loggedOut, strings.Join([]string{"session " + session, provider, jti, end.Format(time.RFC3339)}, " "))
+			return w.logOut
+		},
 		HTTP: &http.Client{}, LocalUsers: true, Hash: password.Params{Memory: 64, Passes: 1, Threads: 1},
 		Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: w.now,
 	}

@@ -48,6 +48,7 @@ oauth_codes.redirect_host     public
 oauth_codes.redirect_uri      public
 oauth_codes.resource          public
 oauth_codes.scopes            list
+oauth_codes.session           name of a session, which opens nothing
 oauth_codes.subject           account at an identity provider
 oauth_codes.subject_issuer    public
 oauth_codes.subject_session   name of a session, which opens nothing
@@ -59,6 +60,7 @@ oauth_consents.gateway        uid
 oauth_consents.redirect_host  public
 oauth_consents.scopes         list
 oauth_consents.user_uid       uid
+oauth_ended.user_uid          uid
 oauth_grants.amr              list
 oauth_grants.client_id        public
 oauth_grants.gateway          uid
@@ -67,6 +69,7 @@ oauth_grants.provider         name
 oauth_grants.redirect_host    public
 oauth_grants.resource         public
 oauth_grants.scopes           list
+oauth_grants.session          name of a session, which opens nothing
 oauth_grants.subject          account at an identity provider
 oauth_grants.subject_issuer   public
 oauth_grants.subject_session  name of a session, which opens nothing
@@ -77,6 +80,7 @@ oauth_locks.name              constant
 oauth_logins.amr              list
 oauth_logins.hash             hash
 oauth_logins.provider         name
+oauth_logins.session          name of a session, which opens nothing
 oauth_logins.user_uid         uid
 oauth_outbox.hash             hash
 oauth_passwords.encoded       argon2id

@@ -99,24 +99,45 @@ func (s *Store) CollectSecrets(ctx context.Context, c store.Collection) (int, er
 }
 
 // SecretsNotUnder implements [store.Secrets].
-func (s *Store) SecretsNotUnder(ctx context.Context, keyID, afterConnection, afterVersion string, limit int) (_ []store.Secret, err error) {
-	rows, err := s.conn(ctx).QueryContext(ctx,
-		`SELECT connection, version, key_id, sealed, create_time, resolve_time FROM secrets
-		 WHERE key_id <> $1 AND (connection, version) > ($2, $3) ORDER BY connection, version LIMIT $4`,
+func (s *Store) SecretsNotUnder(ctx context.Context, keyID, afterConnection, afterVersion string, limit int) ([]store.Secret, error) {
+	return s.secrets(ctx, "list secrets of other keys",
+		`WHERE key_id <> $1 AND (connection, version) > ($2, $3) ORDER BY connection, version LIMIT $4`,
 		keyID, afterConnection, afterVersion, limit)
+}
+
+// SecretsOf implements [store.Secrets].
+func (s *Store) SecretsOf(ctx context.Context, connection string) ([]store.Secret, error) {
+	lock := ""
+	if ctx.Value(txKey{s}) != nil {
+		lock = s.forUpdate
+	}
+	return s.secrets(ctx, "list the secrets of a connection", `WHERE connection = $1 ORDER BY create_time, version`+lock, connection)
+}
+
+// DueSecrets implements [store.Secrets].
+func (s *Store) DueSecrets(ctx context.Context, prefix string, now time.Time, limit int) ([]store.Secret, error) {
+	return s.secrets(ctx, "list the secrets that are due",
+		`WHERE substr(connection, 1, length($1)) = $1 AND lease_time <= $2 ORDER BY create_time, connection, version LIMIT $3`,
+		prefix, now.UnixMicro(), limit)
+}
+
+// secrets lists secrets; where is the rest of the statement.
+func (s *Store) secrets(ctx context.Context, what, where string, args ...any) (_ []store.Secret, err error) {
+	rows, err := s.conn(ctx).QueryContext(ctx,
+		`SELECT connection, version, key_id, sealed, create_time, resolve_time FROM secrets `+where, args...)
 	if err != nil {
-		return nil, sqlfault.Rewrite("list secrets of other keys", err)
+		return nil, sqlfault.Rewrite(what, err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	var list []store.Secret
 	for rows.Next() {
 		n, err := scanSecret(rows)
 		if err != nil {
-			return nil, sqlfault.Rewrite("read a secret of another key", err)
+			return nil, sqlfault.Rewrite(what, err)
 		}
 		list = append(list, n)
 	}
-	return list, sqlfault.Rewrite("list secrets of other keys", rows.Err())
+	return list, sqlfault.Rewrite(what, rows.Err())
 }
 
 // ReplaceSecret implements [store.Secrets].

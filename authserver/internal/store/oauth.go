@@ -56,6 +56,7 @@ type Login struct {
 	Hash       Hash   // of the cookie's secret
 	User       string // uid
 	Provider   string // name of the identity provider; empty for a password
+	Session    string // `sid` of the session at the provider; empty: it named none
 	AMR        []string
 	AuthTime   time.Time // when the person proved who they are
 	UseTime    time.Time
@@ -86,6 +87,7 @@ type Grant struct {
 	Scopes       []string
 	AMR          []string
 	Provider     string // of the login
+	Session      string // of the login
 	AuthTime     time.Time
 	CreateTime   time.Time
 	UseTime      time.Time // last issue of a token
@@ -220,6 +222,10 @@ type OAuthReader interface {
 	Grant(ctx context.Context, id string) (Grant, error)
 	// Grants returns those of a user that are neither revoked nor over at a time, the newest first.
 	Grants(ctx context.Context, user string, now time.Time) ([]Grant, error)
+	// SessionGrants is Grants for those that rest on a session at an identity provider, by its name, whoever's they are.
+	SessionGrants(ctx context.Context, provider, session string, now time.Time) ([]Grant, error)
+	// Ended returns until when what a user had was ended; zero if that was never done.
+	Ended(ctx context.Context, user string) (time.Time, error)
 
 	// Code returns a code, redeemed and expired ones too, until they are collected.
 	Code(ctx context.Context, secret Hash) (Code, error)
@@ -272,6 +278,12 @@ type OAuthTx interface {
 	DeleteLogins(ctx context.Context, user string) error
 	// DeleteProviderLogins removes the logins of a user with one identity provider, by name.
 	DeleteProviderLogins(ctx context.Context, user, provider string) error
+	// DeleteSession removes the logins that came from a session at an identity provider, by its name, and the codes that rest on
+	// them and that nobody has redeemed yet. It returns the users of those logins. It comes before the list of grants, as
+	// DeleteCodes does.
+	DeleteSession(ctx context.Context, provider, session string) (users []string, err error)
+	// PutEnded notes until when what a user had was ended; it never goes back.
+	PutEnded(ctx context.Context, user string, at time.Time) error
 
 	// PutConsent stores a consent or replaces the one of the same user, client, redirect host and gateway.
 	PutConsent(ctx context.Context, c Consent) error

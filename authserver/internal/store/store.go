@@ -83,6 +83,11 @@ type Secrets interface {
 	LeaseSecret(ctx context.Context, connection, version string, now, until time.Time) (bool, error)
 	// EndLease gives a version back.
 	EndLease(ctx context.Context, connection, version string) error
+	// SecretsOf returns every version of a connection, the oldest first. In a transaction nobody changes them until its end.
+	SecretsOf(ctx context.Context, connection string) ([]Secret, error)
+	// DueSecrets returns up to limit versions of connections whose names begin with prefix and that nobody has leased at now,
+	// the oldest first.
+	DueSecrets(ctx context.Context, prefix string, now time.Time, limit int) ([]Secret, error)
 	// SealedRows returns the sealed values of other tables, which are the private signing keys, that another key than
 	// keyID sealed.
 	SealedRows(ctx context.Context, keyID string) ([]SealedRow, error)

@@ -130,6 +130,9 @@ func newBenchOn(t *testing.T, database string, options ...option) *bench {
 		LogOut: func(ctx context.Context, user, provider, jti string, end time.Time) error {
 			return b.grants.LogOut(ctx, user, provider, jti, end)
 		},
+		LogOutSession: func(ctx context.Context, provider, session, jti string, end time.Time) error {
+			return b.grants.LogOutSession(ctx, provider, session, jti, end)
+		},
 	})
 	must(t, err)
 	people, err := clients.New(clients.Config{

@@ -74,6 +74,78 @@ func TestLogOut(t *testing.T) {
 	}
 }
 
+// TestLogOutSession: a token that names a session at the provider ends what came from that one, whoever's it is, once.
+func TestLogOutSession(t *testing.T) {
+	b := newBench(t)
+	of := func(session string) func(*store.Code) {
+		return func(c *store.Code) { c.Grant.Provider, c.Grant.Session = "corp", session }
+	}
+	code, _ := b.code("c1", of("s1"))
+	one := b.token(redeem("c1", code))
+	code, _ = b.code("c1", of("s2"))
+	two := b.token(redeem("c1", code))
+	waiting, _ := b.code("c1", of("s1"))
+	hash := func(name string) store.Hash { return sha256.Sum256([]byte(name)) }
+	put := func(name, session string) {
+		must(t, b.store.Update(t.Context(), func(ctx context.Context, tx store.OAuthTx) error {
+			return tx.PutLogin(ctx, store.Login{Hash: hash(name), User: user1, Provider: "corp", Session: session, AuthTime: b.Now(), UseTime: b.Now(), ExpireTime: b.Now().Add(time.Hour)})
+		}))
+	}
+	there := func(name string) bool {
+		_, err := b.store.Login(t.Context(), hash(name))
+		return err == nil
+	}
+	put("one", "s1")
+	put("two", "s2")
+	end := b.Now().Add(12 * time.Minute).UTC().Truncate(time.Microsecond)
+	must(t, b.grants.LogOutSession(t.Context(), "corp", "s1", "j1", end))
+	if b.active(one.Access) || !b.active(two.Access) || there("one") || !there("two") {
+		t.Errorf("tokens: %t %t, logins: %t %t", b.active(one.Access), b.active(two.Access), there("one"), there("two"))
+	}
+	refused(t, b.token(renew("c1", one.Next)), 400, "invalid_grant")
+	refused(t, b.token(redeem("c1", waiting)), 400, "invalid_grant")
+	put("again", "s1")
+	must(t, b.grants.LogOutSession(t.Context(), "corp", "s1", "j1", end))
+	if !there("again") {
+		t.Error("a token that was used ends a login again")
+	}
+	must(t, b.grants.LogOutSession(t.Context(), "corp", "s1", "j2", end))
+	if there("again") {
+		t.Error("another token ends nothing")
+	}
+	if b.grants.LogOutSession(t.Context(), "", "s1", "j3", end) == nil || b.grants.LogOutSession(t.Context(), "corp", "", "j3", end) == nil {
+		t.Error("no session is ended")
+	}
+}
+
+// TestEndUser: what a user had is ended once for each time of being deactivated, and what came since stays.
+func TestEndUser(t *testing.T) {
+	b := newBench(t)
+	at := b.Now()
+	first, _ := b.login("c1")
+	must(t, b.grants.EndUser(t.Context(), user1, at))
+	if b.active(first.Access) {
+		t.Error("a token of before is good")
+	}
+	b.Advance(2 * time.Second)
+	second, _ := b.login("c1")
+	for _, again := range []time.Time{at, at.Add(-time.Hour)} {
+		must(t, b.grants.EndUser(t.Context(), user1, again))
+	}
+	if !b.active(second.Access) {
+		t.Error("what came since is gone, for an end that was done")
+	}
+	must(t, b.grants.EndUser(t.Context(), user1, at.Add(time.Second)))
+	if b.active(second.Access) {
+		t.Error("the user was deactivated once more, and a token is good")
+	}
+	third, _ := b.login("c1")
+	must(t, b.grants.EndUser(t.Context(), user1, time.Time{}))
+	if b.active(third.Access) {
+		t.Error("an end without a time ends nothing")
+	}
+}
+
 // TestTakeBackOfAUser: the entry for the user takes nothing away that she gets in the same second, and what had been issued
 // in it, or is being signed, goes with its grant.
 func TestTakeBackOfAUser(t *testing.T) {

@@ -4,6 +4,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/url"
 	"time"
@@ -259,7 +260,11 @@ func (u *Upstream) keep(ctx context.Context, h vault.Held, g *grant, e store.Eve
 		}
 		<-pause.C
 	}
-	if err == nil && !there {
+	switch {
+	case err != nil && fault.From(err).Reason == vault.ReasonMissing:
+		// It was ended while it was being renewed: what came of that is somebody's grant that nobody would ever end.
+		return errors.Join(err, u.note(ctx, h.Connection(), h.Version(), g))
+	case err == nil && !there:
 		return dead("The grant was replaced meanwhile.")
 	}
 	return err

@@ -50,6 +50,8 @@ const (
 	ReasonResponse = oauthclient.ReasonResponse
 	// ReasonUnreachable: no answer, or one of a server in trouble (Unavailable).
 	ReasonUnreachable = oauthclient.ReasonUnreachable
+	// ReasonNoRevocation: the authorization server has no place to revoke grants at, or none is known.
+	ReasonNoRevocation = "UPSTREAM_NO_REVOCATION"
 	// ReasonBusy: another authserver renews the grant and takes long (Unavailable).
 	ReasonBusy = "UPSTREAM_BUSY"
 	// ReasonNoDirectory: nothing was heard of a control plane yet (Unavailable).
@@ -65,6 +67,8 @@ type Vault interface {
 	Replace(ctx context.Context, h vault.Held, s vault.Secret) (bool, error)
 	PutOnce(ctx context.Context, connection, version string, s vault.Secret) (bool, error)
 	Delete(ctx context.Context, connection string) (int, error)
+	Versions(ctx context.Context, connection string) ([]vault.Held, error)
+	Due(ctx context.Context, prefix string, limit int) ([]vault.Held, error)
 }
 
 // Config is what an [Upstream] needs. Now may be nil, which means time.Now.
@@ -83,7 +87,8 @@ type Upstream struct {
 	c        Config
 	issuer   string // without a slash at its end
 	renewed  singleflight.Group
-	services services // tokens of clients of its own
+	services services      // tokens of clients of its own
+	ended    chan struct{} // holds one signal while there may be something to revoke
 }
 
 // New returns a client. It reads and starts nothing.
@@ -94,7 +99,7 @@ func New(c Config) (*Upstream, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Upstream{c: c, issuer: strings.TrimSuffix(c.Issuer, "/")}, nil
+	return &Upstream{c: c, issuer: strings.TrimSuffix(c.Issuer, "/"), ended: make(chan struct{}, 1)}, nil
 }
 
 // redirectURI returns where the answers about a server come to: one of its own, so that no authorization server can pass its

@@ -6,9 +6,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
 // resealTries is how often a replacement is tried that a re-encryption came before; the next is 15 minutes away.
@@ -16,8 +18,9 @@ const resealTries = 3
 
 // Held is a secret with the form that it was read in, for [Vault.Replace].
 type Held struct {
-	Secret Secret
-	row    store.Secret
+	Secret     Secret
+	Unreadable bool // it was changed, moved, or its key is gone: Secret is empty. Only [Vault.Due] returns such
+	row        store.Secret
 }
 
 // Connection returns what the secret belongs to.
@@ -38,6 +41,41 @@ func (v *Vault) Hold(ctx context.Context, connection, version string) (Held, err
 	}
 	v.touch(ctx, n)
 	return Held{Secret: s, row: n}, nil
+}
+
+// Created returns when the secret was put.
+func (h Held) Created() time.Time { return h.row.CreateTime }
+
+// Versions opens every version of a connection's credential, for whoever is about to delete them. Within a transaction of the
+// store nobody replaces one before its end. What does not open is left out.
+func (v *Vault) Versions(ctx context.Context, connection string) ([]Held, error) {
+	rows, err := v.secrets.SecretsOf(ctx, connection)
+	if err != nil {
+		return nil, err
+	}
+	all, err := v.openAll(ctx, rows)
+	return slices.DeleteFunc(all, func(h Held) bool { return h.Unreadable }), err
+}
+
+// Due opens up to limit secrets that nobody has leased, of connections whose names begin with prefix, the oldest first.
+func (v *Vault) Due(ctx context.Context, prefix string, limit int) ([]Held, error) {
+	rows, err := v.secrets.DueSecrets(ctx, prefix, v.now(), limit)
+	if err != nil {
+		return nil, err
+	}
+	return v.openAll(ctx, rows)
+}
+
+func (v *Vault) openAll(ctx context.Context, rows []store.Secret) ([]Held, error) {
+	list := make([]Held, 0, len(rows))
+	for _, n := range rows {
+		s, err := v.open(ctx, n)
+		if err != nil && fault.From(err).Reason != ReasonUnreadable {
+			return nil, err
+		}
+		list = append(list, Held{Secret: s, Unreadable: err != nil, row: n})
+	}
+	return list, nil
 }
 
 // Lease lets one process renew a secret until a time, over all that share the database, and tells whether it is this one.

@@ -41,7 +41,8 @@ type Connected struct {
 // ConnectServer makes a user's own connection of a server, if there is none, and sets which version of its credential counts. Of
 // several that the user has it is the first by name, the one that nodes choose. It is one change, and none if nothing differs; two
 // at the same moment make one connection. The faults are Denied with reason CONNECT_NOT_ALLOWED or USER_DEACTIVATED, NotFound for
-// the server, and those of the store.
+// the server, Invalid with reason SECRET_KIND_MISMATCH for a version where Penstock makes the credential and SERVICE_ACCOUNT_OWNER where
+// nobody has one of their own, and those of the store.
 func (c *Catalog) ConnectServer(ctx context.Context, in Connecting) (Connected, error) {
 	in.SecretNames = slices.Compact(slices.Sorted(slices.Values(in.SecretNames)))
 	var out Connected

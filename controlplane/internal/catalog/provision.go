@@ -34,11 +34,11 @@ type ProvisionQuery struct {
 }
 
 // Provision is the whole state of a user at an identity provider. An empty UID makes a user. Email is of a new user only;
-// empty takes UserName.
+// empty takes UserName. With Signal it is about UID and Active alone: a security event says it, and not SCIM.
 type Provision struct {
 	Provider, UID, Etag                      string
 	UserName, ExternalID, Email, DisplayName string
-	Active, Deleted                          bool
+	Active, Deleted, Signal                  bool
 }
 
 // Provisioned is a user as its identity provider sees it.
@@ -169,7 +169,12 @@ func (p *provisioning) provision(ctx context.Context, in Provision) (string, err
 	if err != nil {
 		return "", err
 	}
-	if u == nil {
+	switch {
+	case in.Signal && (u == nil || in.UID == ""):
+		return "", refused("A security event is about a user that there is.")
+	case in.Signal:
+		return u.Name, p.signal(ctx, u, in.Active)
+	case u == nil:
 		return p.makeUser(ctx, in)
 	}
 	for _, other := range users {
@@ -252,6 +257,24 @@ func (p *provisioning) makeUser(ctx context.Context, in Provision) (string, erro
 		return "", refused("No user can be made with this e-mail address; send one in emails or as userName.").Because(err)
 	}
 	return email, err
+}
+
+// signal is bring for a security event. Only a user whom the provider provisions is noted as inactive at it: nobody but SCIM could
+// take that back.
+func (p *provisioning) signal(ctx context.Context, stored *User, active bool) error {
+	u, err := resource.Clone(stored)
+	if err != nil || active {
+		return err
+	}
+	u.Deactivated = true
+	if u.Provisioning != nil {
+		u.Provisioning.Inactive = true
+	}
+	resource.Normalize(u)
+	if err := p.admit(ctx, stored, u); err != nil {
+		return err
+	}
+	return p.store(ctx, stored, u, u.UID)
 }
 
 // bring brings a user to the state of a request.

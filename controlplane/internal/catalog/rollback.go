@@ -26,8 +26,8 @@ var errHeadMoved = errors.New("the head moved")
 
 // Rollback makes one change after which the servers, tools, connections, gateways, identity providers and OAuth clients are
 // those of an older revision. Users, teams, memberships and bearer tokens stay as they are, so that nobody gets back what
-// was taken from them; so do secrets: what lives keeps the ones it has, and what comes back needs new ones. A connection
-// whose owner is gone does not come back. The result is checked as that of Apply is. Faults: Denied; Stale with reason
+// was taken from them; so do secrets: what lives keeps the ones it has, and what comes back needs new ones. A person's own
+// connection of a server that stays is not taken away, and a connection whose owner is gone does not come back. The result is checked as that of Apply is. Faults: Denied; Stale with reason
 // REVISION_UNKNOWN for a revision that is no longer kept; Invalid with REVISION_AHEAD for one that is not there yet; and
 // those of Apply.
 func (c *Catalog) Rollback(ctx context.Context, caller Caller, to Revision, opt WriteOptions) (Applied, error) {
@@ -113,6 +113,16 @@ func (d *draft) turning(ctx context.Context, past revert.Past) (list []turned, e
 				continue
 			}
 			seen[key] = true
+			rec, err := d.R.Get(ctx, key)
+			if err != nil {
+				return nil, err
+			}
+			if theirs, err := d.isMadeByPerson(ctx, rec, past); err != nil || theirs {
+				if err != nil {
+					return nil, err
+				}
+				continue // it is not checked anew, as none is when its server is changed
+			}
 			before, err := d.Full(ctx, key.Kind, key.Name)
 			if err != nil {
 				return nil, err
@@ -132,10 +142,17 @@ func (d *draft) putBack(ctx context.Context, past revert.Past) error {
 			if err != nil {
 				return err
 			}
-			if now != nil && past.Was[key] == nil {
-				if err := d.Take(ctx, key); err != nil {
+			if now == nil || past.Was[key] != nil {
+				continue
+			}
+			if theirs, err := d.isMadeByPerson(ctx, now, past); err != nil || theirs {
+				if err != nil {
 					return err
 				}
+				continue
+			}
+			if err := d.Take(ctx, key); err != nil {
+				return err
 			}
 		}
 	}
@@ -149,6 +166,29 @@ func (d *draft) putBack(ctx context.Context, past revert.Past) error {
 		}
 	}
 	return nil
+}
+
+// isMadeByPerson reports whether a record is a person's own connection of a server that stays the same one: people make those
+// themselves, when a call asks them to, and lost what they gave for it if it went. Apply keeps them, too.
+func (d *draft) isMadeByPerson(ctx context.Context, now *Record, past revert.Past) (bool, error) {
+	if now == nil || now.Kind != KindConnection || past.Was[now.Key] != nil {
+		return false, nil
+	}
+	o, err := d.Object(now)
+	if err != nil {
+		return false, err
+	}
+	c, ok := o.(*Connection)
+	if !ok || c.Owner == nil || c.Owner.User == "" {
+		return false, nil
+	}
+	key := Key{Kind: KindServer, Name: c.Server}
+	server, err := d.R.Get(ctx, key)
+	if err != nil || server == nil {
+		return false, err
+	}
+	was, changed := past.Was[key]
+	return !changed || was != nil && was.UID == server.UID, nil
 }
 
 func (d *draft) putBackOne(ctx context.Context, was *Record) error {

@@ -250,6 +250,9 @@ func (d *draft) store(ctx context.Context, before, o Object, uid string) error {
 	if err := d.seal(o, uid); err != nil {
 		return err
 	}
+	if u, ok := o.(*User); ok && isOff(o) && before != nil && !isOff(before) {
+		u.Deactivate(d.c.cfg.Now())
+	}
 	if err := d.Put(ctx, o, uid, ""); err != nil {
 		return err
 	}

@@ -301,6 +301,51 @@ func TestPeopleFields(t *testing.T) {
 	}
 }
 
+// SC-2: that somebody was deactivated stays to be read by authservers that were away, whatever is done to the user afterwards.
+func TestEndTime(t *testing.T) {
+	o := newOrg(t)
+	put := func(u *catalog.User, mask ...string) *catalog.User {
+		t.Helper()
+		w, err := o.Update(t.Context(), o.as("root"), u, mask, catalog.WriteOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := w.Object.(*catalog.User)
+		if !ok {
+			t.Fatalf("got %T", w.Object)
+		}
+		return got
+	}
+	bob := func(off bool) *catalog.User { return &catalog.User{Meta: named(mail("bob")), Deactivated: off} }
+	var first time.Time
+	for _, tt := range []struct {
+		name  string
+		pass  time.Duration
+		user  *catalog.User
+		mask  string
+		later bool // EndTime is another one, and not before the one of before
+	}{
+		{"active", 0, bob(false), "deactivated", false},
+		{"deactivated", time.Minute, bob(true), "deactivated", true},
+		{"deactivated again", time.Minute, bob(true), "deactivated", false},
+		{"back", time.Minute, bob(false), "deactivated", false},
+		{"changed in another way", time.Minute, &catalog.User{Meta: named(mail("bob")), DisplayName: "Bob"}, "display_name", false},
+		{"written whole", time.Minute, bob(false), "*", false},
+		{"deactivated by a clock that went back", -time.Hour, bob(true), "deactivated", true},
+		{"back once more", time.Minute, bob(false), "deactivated", false},
+	} {
+		o.now = o.now.Add(tt.pass)
+		got := put(tt.user, tt.mask)
+		if later := got.EndTime.After(first); later != tt.later || got.EndTime.Before(first) {
+			t.Errorf("%s: ended %v after %v", tt.name, got.EndTime, first)
+		}
+		first = got.EndTime
+	}
+	if got := put(&catalog.User{Meta: named(mail("eve")), EndTime: o.now}, "end_time"); !got.EndTime.IsZero() {
+		t.Errorf("a client has set %v", got.EndTime)
+	}
+}
+
 // The organisation keeps an ADMIN who can mend it.
 func TestLastAdmin(t *testing.T) {
 	for _, tc := range []struct {

@@ -52,7 +52,7 @@ func (s *Server) ProvisionUser(ctx context.Context, r *directoryv1.ProvisionUser
 	}
 	u, revision, err := s.c.Provisioner.ProvisionUser(ctx, catalog.Provision{
 		Provider: r.GetIdentityProvider(), UID: r.GetUid(), Etag: r.GetEtag(), UserName: r.GetUserName(), ExternalID: r.GetExternalId(),
-		Email: r.GetEmail(), DisplayName: r.GetDisplayName(), Active: r.GetActive(), Deleted: r.GetDeleted(),
+		Email: r.GetEmail(), DisplayName: r.GetDisplayName(), Active: r.GetActive(), Deleted: r.GetDeleted(), Signal: r.GetSignal(),
 	})
 	if err != nil {
 		return nil, s.failed(ctx, err)

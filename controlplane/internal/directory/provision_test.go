@@ -187,6 +187,55 @@ func TestProvisionedInactiveHolds(t *testing.T) {
 	}
 }
 
+// TestSignal is SF-1: a security event deactivates whom the provider made or linked, and changes nothing else. SCIM takes it back
+// where it provisions the user, an administrator where it does not.
+func TestSignal(t *testing.T) {
+	for name, store := range stores() {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, store(t), authserver())
+			w.provider(nil)
+			made := w.provisioned(&provisionUser{UserName: "nina@example.com", ExternalId: "00u1", DisplayName: "Nina", Active: true})
+			bob := w.user("bob@example.com") // has logged in with it
+			for _, uid := range []string{made.GetUid(), bob.UID} {
+				got, err := w.provision(&provisionUser{Uid: uid, UserName: "-", Signal: true})
+				if err != nil || got.GetUser().GetActive() || got.GetRevision() == 0 {
+					t.Fatalf("%v, %v", got, err)
+				}
+				if again, err := w.provision(&provisionUser{Uid: uid, UserName: "-", Signal: true}); err != nil || again.GetRevision() != 0 {
+					t.Errorf("once more: %v, %v", again, err)
+				}
+				if on, err := w.provision(&provisionUser{Uid: uid, UserName: "-", Active: true, Signal: true}); err != nil || on.GetUser().GetActive() {
+					t.Errorf("an event has activated: %v, %v", on, err)
+				}
+			}
+			nina := w.user("nina@example.com")
+			if p := nina.Provisioning; p == nil || !p.Inactive || p.ExternalID != "00u1" || p.Name != "nina@example.com" || nina.DisplayName != "Nina" || nina.EndTime.IsZero() {
+				t.Errorf("provisioned: %+v, %+v", nina, p)
+			}
+			if now := w.user("bob@example.com"); !now.Deactivated || now.Provisioning != nil || now.DisplayName != bob.DisplayName || now.EndTime.IsZero() {
+				t.Errorf("linked: %+v", now)
+			}
+			back := w.provisioned(&provisionUser{Uid: made.GetUid(), UserName: "nina@example.com", ExternalId: "00u1", Active: true})
+			if !back.GetActive() {
+				t.Error("SCIM does not take it back")
+			}
+			_, err := w.catalog.Update(t.Context(), catalog.Caller{System: true}, &catalog.User{Meta: catalog.Meta{Name: "bob@example.com"}}, []string{"deactivated"}, catalog.WriteOptions{})
+			if err != nil || w.user("bob@example.com").Deactivated {
+				t.Errorf("an administrator does not take it back: %v", err)
+			}
+			for name, tt := range map[string]struct{ uid, want string }{
+				"nobody":          {"nope", "NotFound RESOURCE_NOT_FOUND"},
+				"somebody else's": {w.user("max@example.com").UID, "NotFound RESOURCE_NOT_FOUND"},
+				"without a user":  {"", "InvalidArgument PROVISIONING_REFUSED"},
+			} {
+				if _, err := w.provision(&provisionUser{Uid: tt.uid, UserName: "somebody@example.com", Signal: true}); reason(err) != tt.want {
+					t.Errorf("%s: %v, want %s", name, err, tt.want)
+				}
+			}
+		})
+	}
+}
+
 // TestProvisionTeam is SC-1 and SC-3: which teams an identity provider may make and change, and who is in them.
 func TestProvisionTeam(t *testing.T) {
 	const conflict, refused, missing = "AlreadyExists PROVISIONING_CONFLICT", "InvalidArgument PROVISIONING_REFUSED", "NotFound RESOURCE_NOT_FOUND"

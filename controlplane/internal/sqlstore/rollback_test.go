@@ -251,6 +251,76 @@ func TestRollbackGivesNothingBack(t *testing.T) {
 	}
 }
 
+// What people connected themselves since stays, with what they gave for it, unless its server goes or becomes another one; the
+// connections of teams and of the organisation go back.
+func TestRollbackLeavesPeoplesOwn(t *testing.T) {
+	for name, dsn := range engines() {
+		t.Run(name, func(t *testing.T) {
+			h := newHistory(t, dsn(t))
+			own := func(name, server string, owner *resource.Owner) {
+				t.Helper()
+				c := &catalog.Connection{Meta: named(name), Server: server, Owner: owner, SecretHeaders: map[string]string{"X-Key": "given"}}
+				if _, err := h.Create(t.Context(), system(), c, catalog.WriteOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			server := func() *catalog.Server {
+				return &catalog.Server{
+					Meta: named("late"), StreamableHTTP: &resource.StreamableHTTP{URL: "https://late.example.com/mcp"},
+					Credential: &resource.ServerCredential{StaticHeaders: &resource.StaticHeaders{}},
+				}
+			}
+			there := func(name string) bool {
+				t.Helper()
+				_, err := h.Get(t.Context(), system(), catalog.KindConnection, name)
+				if err != nil && fault.KindOf(err) != fault.NotFound {
+					t.Fatal(err)
+				}
+				return err == nil
+			}
+			bob := &resource.Owner{User: "bob@example.com"}
+			without := h.mark()
+			create(t, h.Catalog, server())
+			with := h.mark()
+			own("bobs", "files", bob)
+			own("bobs-late", "late", bob)
+			own("teams", "files", &resource.Owner{Team: "eng"})
+			was := h.connection("bobs")
+
+			roll := func(to catalog.Revision, want ...string) {
+				t.Helper()
+				out, err := h.Rollback(t.Context(), system(), to, catalog.WriteOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, item := range out.Items {
+					if item.Name == "bobs" {
+						t.Errorf("%+v", item)
+					}
+				}
+				var got []string
+				for _, name := range []string{"bobs", "bobs-late", "teams"} {
+					if there(name) {
+						got = append(got, name)
+					}
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("connections after going back to %d (-want +got):\n%s", to, diff)
+				}
+			}
+			roll(with, "bobs", "bobs-late")
+			roll(without, "bobs")
+			if now := h.connection("bobs"); now.UID != was.UID || now.CredentialVersion != was.CredentialVersion || h.vault[now.UID] != 1 {
+				t.Errorf("it is %+v, was %+v; secrets %v", now, was, h.vault)
+			}
+
+			create(t, h.Catalog, server()) // another one of the same name
+			own("bobs-late", "late", bob)
+			roll(with, "bobs")
+		})
+	}
+}
+
 // What a rollback takes away is denied in the fast lane, as any write's is.
 func TestRollbackDenies(t *testing.T) {
 	h := newHistory(t, sqliteDSN(t))

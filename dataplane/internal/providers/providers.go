@@ -28,7 +28,9 @@ type Config struct {
 	RootCAs *x509.CertPool
 	// Failed is told the name of a provider whose keys could not be renewed. It must be quick.
 	Failed func(ctx context.Context, provider string)
-	Log    *slog.Logger
+	// File is where the last good keys are kept; empty keeps them in memory only.
+	File string
+	Log  *slog.Logger
 	// Now may be nil, which means time.Now.
 	Now func() time.Time
 }
@@ -37,6 +39,7 @@ type Config struct {
 type Keys struct {
 	c    Config
 	wake chan struct{}
+	file *file
 
 	mu   sync.RWMutex
 	sets map[string]*member // by name of the provider
@@ -50,12 +53,15 @@ type member struct {
 	stop   context.CancelFunc
 }
 
-// New returns keys of nobody. Nothing is fetched until Run or a look-up.
+// New returns keys of nobody yet; a damaged file counts as none. Nothing is fetched until Run or a look-up.
 func New(c Config) (*Keys, error) {
 	if c.View == nil || c.Failed == nil || c.Log == nil {
 		return nil, errors.New("keys of identity providers need a view, a logger and somebody to tell of failures")
 	}
-	return &Keys{c: c, wake: make(chan struct{}, 1), sets: make(map[string]*member)}, nil
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Keys{c: c, wake: make(chan struct{}, 1), sets: make(map[string]*member), file: openFile(c)}, nil
 }
 
 // Key implements authn.ProviderKeys.
@@ -84,7 +90,8 @@ func (k *Keys) member(p *view.Provider) (*member, error) {
 	name := p.Name
 	failing := false // of renewals, of which there is one at a time
 	set, err := keyset.New(keyset.Config{
-		Source: source, Egress: k.c.Egress, RootCAs: k.c.RootCAs, Now: k.c.Now,
+		Source: source, Egress: k.c.Egress, RootCAs: k.c.RootCAs, Now: k.c.Now, Last: k.file.last(source),
+		Keep: func(ctx context.Context, kept keyset.Kept) { k.file.keep(ctx, source, kept) },
 		Fetched: func(ctx context.Context, err error) {
 			switch {
 			case err != nil:

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"slices"
 
+	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
@@ -186,6 +187,16 @@ func (s *Snapshot) ClientUID(id string) string {
 		return c.UID
 	}
 	return ""
+}
+
+// OwnConnections returns the connections that are a person's own, by e-mail address, in no order.
+func (s *Snapshot) OwnConnections(name string) (list []*Connection) {
+	for _, c := range s.connections {
+		if c.OwnerKind == compile.OwnerUser && c.Owner == name {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // UserUID returns the uid of a user by e-mail address, deactivated or not, empty if there is none.

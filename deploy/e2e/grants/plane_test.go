@@ -5,7 +5,9 @@ package grants
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 
@@ -26,8 +28,10 @@ type plane struct {
 
 	resources []*distributionv1.Resource
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards what follows, and resources once somebody follows
 	versions []string
+	revision uint64
+	changed  chan struct{} // closed by the next change
 }
 
 // Follow implements DistributionService.
@@ -35,23 +39,55 @@ func (p *plane) Follow(g distributionv1.DistributionService_FollowServer) error 
 	if _, err := g.Recv(); err != nil {
 		return err
 	}
+	for {
+		changed, err := p.snapshot(g)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-g.Context().Done():
+			return nil
+		}
+	}
+}
+
+// snapshot sends everything there is.
+func (p *plane) snapshot(g distributionv1.DistributionService_FollowServer) (changed <-chan struct{}, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var sum digest.Digest
 	for _, r := range p.resources {
 		sum.Add(r.GetKind(), r.GetName(), r.GetVersion())
 	}
 	for _, m := range []*distributionv1.FollowResponse{
 		{Kind: &distributionv1.FollowResponse_SnapshotBegin{SnapshotBegin: &distributionv1.SnapshotBegin{
-			Epoch: "one", Revision: 1, Resources: uint64(len(p.resources)),
+			Epoch: "one", Revision: p.revision + 1, Resources: uint64(len(p.resources)),
 		}}},
 		{Kind: &distributionv1.FollowResponse_SnapshotPart{SnapshotPart: &distributionv1.SnapshotPart{Resources: p.resources}}},
 		{Kind: &distributionv1.FollowResponse_SnapshotEnd{SnapshotEnd: &distributionv1.SnapshotEnd{Digest: sum.Bytes()}}},
 	} {
 		if err := g.Send(m); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	<-g.Context().Done()
-	return nil
+	if p.changed == nil {
+		p.changed = make(chan struct{})
+	}
+	return p.changed, nil
+}
+
+// change makes a resource another one, for everybody who follows.
+func (p *plane) change(kind, name string, r *distributionv1.Resource) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.revision++
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d", kind, name, p.revision))
+	r.Kind, r.Name, r.Version = kind, name, sum[:]
+	p.resources = slices.Clone(p.resources)
+	p.resources[slices.IndexFunc(p.resources, func(one *distributionv1.Resource) bool { return one.GetKind() == kind && one.GetName() == name })] = r
+	close(p.changed)
+	p.changed = make(chan struct{})
 }
 
 // ConnectServer implements DirectoryService.

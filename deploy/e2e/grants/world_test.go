@@ -57,6 +57,7 @@ type provider struct {
 	down        atomic.Bool
 	mu          sync.Mutex // guards secrets
 	secrets     []string   // tokens that it gave
+	revoked     []string   // tokens that it was told to end
 	exchanged   http.Handler
 }
 
@@ -88,6 +89,14 @@ func newProvider(t *testing.T, redirect string) *provider {
 }
 
 func (p *provider) serve(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/revoke" {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		form, _ := url.ParseQuery(string(body))
+		p.mu.Lock()
+		p.revoked = append(p.revoked, form.Get("token"))
+		p.mu.Unlock()
+	}
 	if r.URL.Path != "/oauth/token" {
 		p.exchanged.ServeHTTP(w, r)
 		return
@@ -139,6 +148,9 @@ type house struct {
 	listener net.Listener
 	log      *log
 	password string // of Ada's at Penstock
+	known    bool   // it was set
+
+	controlPlane credentialv1connect.CredentialServiceClient // as the last authserver sees one
 }
 
 type log struct {
@@ -190,11 +202,16 @@ func (h *house) start(t *testing.T, name string, p *plane) credentialv1connect.C
 		must(t, <-ended)
 		must(t, stop(context.Background()))
 	})
-	controlPlane := credentialv1connect.NewCredentialServiceClient(s.Local(ident.RoleControlPlane), authserver.LocalURL)
+	h.controlPlane = credentialv1connect.NewCredentialServiceClient(s.Local(ident.RoleControlPlane), authserver.LocalURL)
 	wait, done := context.WithTimeout(t.Context(), within)
 	defer done()
-	_, err = controlPlane.SetPassword(wait, &credentialv1.SetPasswordRequest{UserUid: adaUID, Password: h.password})
+	_, err = h.controlPlane.DeleteSecrets(wait, &credentialv1.DeleteSecretsRequest{ConnectionUid: "nothing"}) // it is there
 	must(t, err)
+	if !h.known { // once: a new password ends logins
+		_, err = h.controlPlane.SetPassword(wait, &credentialv1.SetPasswordRequest{UserUid: adaUID, Password: h.password})
+		must(t, err)
+		h.known = true
+	}
 	return credentialv1connect.NewCredentialServiceClient(s.Local(ident.RoleNode), authserver.LocalURL)
 }
 

@@ -191,6 +191,15 @@ func TestIdentityProviderTokens(t *testing.T) {
 	if err := (caller{url: gateway, token: ada}).echo(t.Context(), "bench__echo"); err != nil {
 		t.Errorf("without the provider: %v", err)
 	}
+	p.stop()
+	first := p
+	p = a.startEmpty("PENSTOCK_EGRESS_ALLOW_LOOPBACK=true") // the keys are on the node's disk
+	eventually(t, 5*time.Second, func() error {
+		if err := (caller{url: gateway, token: ada}).echo(t.Context(), "bench__echo"); err != nil {
+			return fmt.Errorf("after a restart without the provider: %w", err)
+		}
+		return nil
+	})
 	apply(own)
 	if status, header := bare(t, gateway, ada); status != 401 || header != challenge("tools", invalid) {
 		t.Errorf("with jwks off: %d %s", status, header)
@@ -210,7 +219,7 @@ func TestIdentityProviderTokens(t *testing.T) {
 		return nil
 	})
 	p.stop()
-	noSecrets(t, []*program{p}, databases(t, a.data), provider.secret, ada, got.ID, sam.Access)
+	noSecrets(t, []*program{first, p}, databases(t, a.data), provider.secret, ada, got.ID, sam.Access)
 }
 
 // newJWTProvider prepares a provider that issues access tokens for an audience to the MCP client.

@@ -51,6 +51,10 @@ type Config struct {
 	Now func() time.Time
 	// Fetched, if set, is told of every renewal, with the error that made it fail. It must be quick.
 	Fetched func(ctx context.Context, err error)
+	// Last is what Keep was told before, by another process: it counts until it is 24 h old, or other keys are fetched. nil is none.
+	Last *Kept
+	// Keep, if set, is told of the keys of every renewal that succeeds, one at a time.
+	Keep func(ctx context.Context, k Kept)
 }
 
 // Set is the key set of one issuer. It is safe for concurrent use.
@@ -84,7 +88,7 @@ type flight struct {
 	err  error
 }
 
-// New returns a set without keys. It fetches nothing until Run or a look-up. It refuses a source that keys must not come from.
+// New returns a set with the keys of Last, if there are some that still count. It fetches nothing until Run or a look-up. It refuses a source that keys must not come from.
 func New(c Config) (*Set, error) {
 	if err := protected(c.Source.Issuer); err != nil {
 		return nil, fault.Newf(fault.Invalid, egress.ReasonURL, "The issuer %s.", err)
@@ -97,7 +101,9 @@ func New(c Config) (*Set, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Set{c: c, client: newClient(c), poke: make(chan struct{}, 1), unknown: make(map[string]time.Time)}, nil
+	s := &Set{c: c, client: newClient(c), poke: make(chan struct{}, 1), unknown: make(map[string]time.Time)}
+	s.restore(c.Last)
+	return s, nil
 }
 
 // Run keeps the keys fresh until ctx is canceled, and returns nil then.
@@ -286,7 +292,9 @@ func (s *Set) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.current.Store(&known{keys: keys, at: s.c.Now(), fresh: fresh})
+	k := &known{keys: keys, at: s.c.Now(), fresh: fresh}
+	s.current.Store(k)
+	s.keep(ctx, k)
 	return nil
 }
 

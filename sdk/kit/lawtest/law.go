@@ -196,6 +196,7 @@ func houses() map[string]house {
 				"upstream":      {"vault"},
 				"subject":       {"login", "vault"}, // what federated logins leave
 				"exchange":      {"vault"},
+				"signals":       {"vault"}, // the token for a poll endpoint
 			},
 		},
 	}

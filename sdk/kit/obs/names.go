@@ -119,6 +119,7 @@ const (
 	MetricStdioProcesses      = "penstock_stdio_processes"                    // {process}
 	MetricStdioRestarts       = "penstock_stdio_restarts_total"               // {restart}
 	MetricAuthnFailures       = "penstock_authn_failures_total"               // {failure}, by reason
+	MetricSecurityEvents      = "penstock_signals_events_total"               // {event} of identity providers, by kind and outcome
 	MetricProviderKeyFailures = "penstock_providers_key_failures_total"       // {failure} to renew keys, by identity provider
 	MetricForwarded           = "penstock_forwarded_total"                    // {request} that another node had to answer, by reason and outcome
 	MetricRateLimited         = "penstock_rate_limited_total"                 // {refusal}, by gateway and per

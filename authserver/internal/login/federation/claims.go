@@ -129,6 +129,7 @@ type claims struct {
 		AuthTime        json.RawMessage            `json:"auth_time"`
 		Elsewhere       map[string]json.RawMessage `json:"_claim_names"`
 		HasGroups       any                        `json:"hasgroups"`
+		Session         any                        `json:"sid"`
 	}
 	all     map[string]json.RawMessage
 	expires time.Time // exp of an ID token
@@ -138,6 +139,9 @@ func (c *claims) account(groupsClaim string) Account {
 	a := Account{Subject: c.known.Subject, DisplayName: c.name(), AMR: c.methods()}
 	a.Email, a.EmailVerified = c.email()
 	a.Groups, a.GroupsKnown = c.groups(groupsClaim)
+	if sid, ok := c.known.Session.(string); ok && isIdentifier(sid) {
+		a.Session = sid
+	}
 	var seconds float64 // a number, RFC 7519 NumericDate
 	if json.Unmarshal(c.known.AuthTime, &seconds) == nil && seconds > 0 && seconds < 1<<40 {
 		a.AuthTime = time.Unix(int64(seconds), 0).UTC()

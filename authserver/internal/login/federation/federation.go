@@ -99,6 +99,7 @@ type Account struct {
 	GroupsKnown   bool // Groups is all of them, be it none
 	AMR           []string
 	AuthTime      time.Time // zero if the provider did not say
+	Session       string    // sid of the ID token; empty: the provider names none
 	Tokens        Tokens    // what the login left; nothing unless the provider's tokens are kept
 }
 

@@ -28,7 +28,8 @@ const (
 
 // Logout is what a logout token says.
 type Logout struct {
-	Subject string
+	Subject string // empty: the token names a session alone
+	Session string // sid; empty: none
 	JTI     string
 	// End is when the token cannot be accepted any more: until then its JTI must be remembered.
 	End time.Time
@@ -36,8 +37,7 @@ type Logout struct {
 
 // ReadLogout checks a logout token as OpenID Connect Back-Channel Logout 1.0 §2.6 has it: the provider's signature, typ (none, JWT or
 // logout+jwt), iss, aud, iat of the last ten minutes, exp where there is one (older providers send none), jti, events, and that
-// there is no nonce: an ID token is none. It must name the subject: Penstock does not keep the sid of ID tokens. The faults are
-// Denied with reasons of this package, and Unavailable PROVIDER_UNREACHABLE.
+// there is no nonce: an ID token is none. It names the subject, a session, or both (§2.4). The faults are Denied with reasons of this package, and Unavailable PROVIDER_UNREACHABLE.
 func (p *Party) ReadLogout(ctx context.Context, idp *directory.Provider, raw string) (Logout, error) {
 	if len(raw) > maxLogoutToken {
 		return Logout{}, refuse(ReasonLogoutToken, errors.New("it is too long"))
@@ -64,10 +64,11 @@ func (p *Party) ReadLogout(ctx context.Context, idp *directory.Provider, raw str
 		return Logout{}, refuse(ReasonTime, nil)
 	}
 	var c struct {
-		JTI    string                     `json:"jti"`
-		Expiry json.RawMessage            `json:"exp"`
-		Nonce  json.RawMessage            `json:"nonce"`
-		Events map[string]json.RawMessage `json:"events"`
+		JTI     string                     `json:"jti"`
+		Session string                     `json:"sid"`
+		Expiry  json.RawMessage            `json:"exp"`
+		Nonce   json.RawMessage            `json:"nonce"`
+		Events  map[string]json.RawMessage `json:"events"`
 	}
 	if err := token.Claims(&c); err != nil {
 		return Logout{}, refuse(ReasonLogoutToken, errors.New("the claims cannot be read"))
@@ -82,10 +83,15 @@ func (p *Party) ReadLogout(ctx context.Context, idp *directory.Provider, raw str
 	case !bytes.HasPrefix(event, []byte("{")):
 		return Logout{}, refuse(ReasonLogoutToken, errors.New("the event is missing"))
 	}
-	if s := token.Subject; s == "" || len(s) > maxSubject || !utf8.ValidString(s) {
+	if token.Subject == "" && c.Session == "" || !isIdentifier(token.Subject) || !isIdentifier(c.Session) {
 		return Logout{}, refuse(ReasonSubject, nil)
 	}
-	return Logout{Subject: token.Subject, JTI: c.JTI, End: token.IssuedAt.Add(oldest + 2*skew)}, nil
+	return Logout{Subject: token.Subject, Session: c.Session, JTI: c.JTI, End: token.IssuedAt.Add(oldest + 2*skew)}, nil
+}
+
+// isIdentifier reports whether a text can be a subject or a session, or is empty.
+func isIdentifier(s string) bool {
+	return len(s) <= maxSubject && utf8.ValidString(s) && !strings.ContainsRune(s, 0)
 }
 
 // isLogoutType reports whether the header of a token leaves it a logout token.

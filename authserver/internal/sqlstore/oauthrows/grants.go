@@ -12,7 +12,7 @@ import (
 
 const (
 	grantColumns = `grant_id, user_uid, client_id, redirect_host, gateway, resource, scopes, amr, provider, auth_time,
-		 create_time, use_time, expire_time, revoke_time, subject_issuer, subject, subject_session`
+		 create_time, use_time, expire_time, revoke_time, subject_issuer, subject, subject_session, session`
 	codeColumns  = `hash, redirect_uri, challenge, redeem_time, code_expire_time, ` + grantColumns
 	tokenColumns = `hash, grant_id, create_time, expire_time, rotate_time, successor`
 )
@@ -29,6 +29,7 @@ func grantFields(g *store.Grant) []any {
 		moment{&g.ExpireTime},
 		moment{&g.RevokeTime},
 		&g.Origin.Issuer, &g.Origin.Subject, &g.Origin.Session,
+		&g.Session,
 	}
 }
 
@@ -36,7 +37,7 @@ func grantValues(g store.Grant) []any {
 	return []any{
 		g.ID, g.User, g.Client, g.RedirectHost, g.Gateway, g.Resource, list(g.Scopes), list(g.AMR), g.Provider,
 		micros(g.AuthTime), micros(g.CreateTime), micros(g.UseTime), micros(g.ExpireTime), micros(g.RevokeTime),
-		g.Origin.Issuer, g.Origin.Subject, g.Origin.Session,
+		g.Origin.Issuer, g.Origin.Subject, g.Origin.Session, g.Session,
 	}
 }
 
@@ -73,10 +74,20 @@ func (r Reader) Grants(ctx context.Context, user string, now time.Time) ([]store
 		 WHERE user_uid = $1 AND revoke_time = 0 AND expire_time > $2 ORDER BY create_time DESC, grant_id`, user, micros(now))
 }
 
+// SessionGrants implements [store.OAuthReader].
+func (r Reader) SessionGrants(ctx context.Context, provider, session string, now time.Time) ([]store.Grant, error) {
+	if session == "" || !storable(session) {
+		return nil, nil
+	}
+	return rows(ctx, r, "list the grants of a session", scanGrant, `SELECT `+grantColumns+` FROM oauth_grants
+		 WHERE provider = $1 AND session = $2 AND session <> '' AND revoke_time = 0 AND expire_time > $3 ORDER BY create_time DESC, grant_id`,
+		provider, session, micros(now))
+}
+
 // PutGrant implements [store.OAuthTx].
 func (t *Tx) PutGrant(ctx context.Context, g store.Grant) error {
 	return t.insert(ctx, "store a grant", `INSERT INTO oauth_grants (`+grantColumns+`)
-		 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT DO NOTHING`, grantValues(g)...)
+		 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT DO NOTHING`, grantValues(g)...)
 }
 
 // RevokeGrant implements [store.OAuthTx].
@@ -96,7 +107,7 @@ func (r Reader) Code(ctx context.Context, secret store.Hash) (store.Code, error)
 // PutCode implements [store.OAuthTx].
 func (t *Tx) PutCode(ctx context.Context, c store.Code) error {
 	return t.insert(ctx, "store a code", `INSERT INTO oauth_codes (`+codeColumns+`)
-		 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) ON CONFLICT DO NOTHING`,
+		 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23) ON CONFLICT DO NOTHING`,
 		append([]any{c.Hash[:], c.RedirectURI, c.Challenge, micros(c.RedeemTime), micros(c.ExpireTime)}, grantValues(c.Grant)...)...)
 }
 
@@ -109,7 +120,7 @@ func (t *Tx) RedeemCode(ctx context.Context, secret store.Hash, at time.Time) (b
 	}
 	err = t.insert(ctx, "store the grant of a code", `INSERT INTO oauth_grants (`+grantColumns+`)
 		 SELECT grant_id, user_uid, client_id, redirect_host, gateway, resource, scopes, amr, provider, auth_time,
-		   create_time, redeem_time, expire_time, revoke_time, subject_issuer, subject, subject_session
+		   create_time, redeem_time, expire_time, revoke_time, subject_issuer, subject, subject_session, session
 		 FROM oauth_codes WHERE hash = $1 ON CONFLICT DO NOTHING`, secret[:])
 	return err == nil, err
 }

@@ -28,6 +28,8 @@ func RunOAuth(t *testing.T, open func(*testing.T) store.Store) {
 		{"tickets are taken once", tickets},
 		{"of several takers of a ticket one gets it", concurrentTickets},
 		{"logins are read back, touched and deleted", logins},
+		{"a session takes its logins and codes along", sessions},
+		{"the end of a user never goes back", endedUsers},
 		{"consents are replaced, listed and deleted", consents},
 		{"passwords are replaced and deleted", passwords},
 		{"a code makes its grant once", codes},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/store"
 )
@@ -216,6 +217,75 @@ func logins(t *testing.T, s store.Store) {
 	_, err = s.Login(t.Context(), hash("l2"))
 	wantMissing(t, err)
 	same(t, got[store.Login](t)(s.Login(t.Context(), hash("l3"))), others)
+}
+
+func sessions(t *testing.T, s store.Store) {
+	login := func(name, user, provider, session string) store.Login {
+		return store.Login{Hash: hash(name), User: user, Provider: provider, Session: session, AuthTime: at(0), UseTime: at(0), ExpireTime: at(600)}
+	}
+	list := []store.Login{
+		login("a", "u1", "corp", "s1"), login("b", "u1", "corp", "s1"), login("c", "u2", "corp", "s1"), login("d", "u1", "corp", "s2"),
+		login("e", "u1", "okta", "s1"), login("f", "u1", "corp", ""),
+	}
+	mine, open, redeemed, other := grant("g1"), code("open"), code("redeemed"), code("other")
+	for _, g := range []*store.Grant{&mine, &open.Grant, &redeemed.Grant} {
+		g.Session = "s1"
+	}
+	other.Grant.Session = "s2"
+	update(t, s, func(ctx context.Context, tx store.OAuthTx) (err error) {
+		for _, l := range list {
+			err = errors.Join(err, tx.PutLogin(ctx, l))
+		}
+		return errors.Join(err, tx.PutGrant(ctx, mine), tx.PutCode(ctx, open), tx.PutCode(ctx, redeemed), tx.PutCode(ctx, other))
+	})
+	told(t, s, true, redeem("redeemed", 0))
+	same(t, got[store.Login](t)(s.Login(t.Context(), hash("a"))), list[0])
+	grants := func(provider, session string) (ids []string) {
+		for _, g := range got[[]store.Grant](t)(s.SessionGrants(t.Context(), provider, session, at(1))) {
+			ids = append(ids, g.ID+" "+g.Session)
+		}
+		return ids
+	}
+	same(t, grants("corp", "s1"), []string{"g1 s1", "grant of redeemed s1"})
+	for _, none := range [][2]string{{"corp", ""}, {"okta", "s1"}, {"corp", "s3"}, {"corp", "a\x00b"}} {
+		same(t, grants(none[0], none[1]), nil)
+	}
+	end := func(provider, session string) (users []string) {
+		update(t, s, func(ctx context.Context, tx store.OAuthTx) (err error) {
+			users, err = tx.DeleteSession(ctx, provider, session)
+			return err
+		})
+		return users
+	}
+	for _, none := range [][2]string{{"corp", ""}, {"corp", "s3"}, {"corp", "a\x00b"}} {
+		same(t, end(none[0], none[1]), nil)
+	}
+	same(t, end("corp", "s1"), []string{"u1", "u2"})
+	for i, l := range list {
+		if _, err := s.Login(t.Context(), l.Hash); (err == nil) != (i > 2) {
+			t.Errorf("login %d: %v", i, err)
+		}
+	}
+	_, err := s.Code(t.Context(), hash("open"))
+	wantMissing(t, err)
+	for _, name := range []string{"redeemed", "other"} {
+		_, err := s.Code(t.Context(), hash(name))
+		must(t, err)
+	}
+}
+
+func endedUsers(t *testing.T, s store.Store) {
+	ended := func() time.Time { return got[time.Time](t)(s.Ended(t.Context(), "u1")) }
+	if at := ended(); !at.IsZero() {
+		t.Errorf("ended at %v, want never", at)
+	}
+	for _, minute := range []int{5, 9, 7} {
+		update(t, s, func(ctx context.Context, tx store.OAuthTx) error { return tx.PutEnded(ctx, "u1", at(minute)) })
+	}
+	same(t, ended(), at(9))
+	if at := got[time.Time](t)(s.Ended(t.Context(), "u2")); !at.IsZero() {
+		t.Errorf("somebody else ended at %v", at)
+	}
 }
 
 func consents(t *testing.T, s store.Store) {

@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(*testing.T) store.Store) {
 		{"secrets of other keys come in pages", otherKeys},
 		{"reseal replaces what it read, once", reseal},
 		{"of several processes one has the lease of a secret", lease},
+		{"secrets of one connection, and those that are due", dueSecrets},
 		{"private signing keys count among what keys sealed", sealedRows},
 		{"concurrent writers lose nothing", concurrent},
 		{"a canceled context is reported as such", canceled},
@@ -208,6 +209,34 @@ func reseal(t *testing.T, s store.Store) {
 }
 
 // UP-5: of several processes one renews a secret, until it gives it back or its time is over.
+func dueSecrets(t *testing.T, s store.Store) {
+	for i, n := range []store.Secret{secret("ended:c2/v", "g"), secret("ended:c1/v", "g"), secret("ended", "g"), secret("c1", "v_2"), secret("c1", "v_1")} {
+		n.CreateTime = epoch().Add(time.Duration(10-i) * time.Second)
+		put(t, s, n)
+	}
+	names := func(list []store.Secret, err error) (all []string) {
+		t.Helper()
+		must(t, err)
+		for _, n := range list {
+			all = append(all, n.Connection+" "+n.Version)
+		}
+		return all
+	}
+	same(t, names(s.SecretsOf(t.Context(), "c1")), []string{"c1 v_1", "c1 v_2"})
+	same(t, names(s.SecretsOf(t.Context(), "c")), nil)
+	update(t, s, func(ctx context.Context, _ store.OAuthTx) error { // in a transaction, too
+		same(t, names(s.SecretsOf(ctx, "c1")), []string{"c1 v_1", "c1 v_2"})
+		return nil
+	})
+	same(t, names(s.DueSecrets(t.Context(), "ended:", epoch(), 10)), []string{"ended:c1/v g", "ended:c2/v g"})
+	same(t, names(s.DueSecrets(t.Context(), "ended:", epoch(), 1)), []string{"ended:c1/v g"})
+	if _, err := s.LeaseSecret(t.Context(), "ended:c1/v", "g", epoch(), epoch().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	same(t, names(s.DueSecrets(t.Context(), "ended:", epoch().Add(59*time.Second), 10)), []string{"ended:c2/v g"})
+	same(t, names(s.DueSecrets(t.Context(), "ended:", epoch().Add(time.Minute), 10)), []string{"ended:c1/v g", "ended:c2/v g"})
+}
+
 func lease(t *testing.T, s store.Store) {
 	put(t, s, secret("c1", "v_1"))
 	for i, c := range []struct {

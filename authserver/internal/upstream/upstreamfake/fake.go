@@ -32,6 +32,7 @@ type Behavior struct {
 	Asked       func(grantType string) // is told of token requests, outside of the lock
 	Response    func(v url.Values)     // changes authorization responses
 	Register    http.HandlerFunc       // answers in place of the registration endpoint
+	Revoke      http.HandlerFunc       // answers in place of the revocation endpoint
 }
 
 // Fake is the two servers. Its exported fields may be changed between requests, under Lock.
@@ -47,6 +48,7 @@ type Fake struct {
 
 	Registrations int
 	Refreshes     int
+	Revoked       []string   // kinds of the tokens that were revoked, in order
 	Services      int        // tokens that the client got for itself
 	Wanted        url.Values // the last request for one
 	Mistakes      []string   // of the client
@@ -77,6 +79,7 @@ func New(t testing.TB) *Fake {
 	as.HandleFunc("POST /register", f.register)
 	as.HandleFunc("GET /authorize", f.authorize)
 	as.HandleFunc("POST /token", f.token)
+	as.HandleFunc("POST /revoke", f.revoke)
 	mcp := http.NewServeMux()
 	mcp.HandleFunc("/mcp", f.mcp)
 	mcp.HandleFunc("GET /.well-known/oauth-protected-resource/mcp", f.resource)
@@ -166,7 +169,7 @@ func (f *Fake) resource(w http.ResponseWriter, _ *http.Request) {
 func (f *Fake) metadata(w http.ResponseWriter, _ *http.Request) {
 	m := map[string]any{
 		"issuer": f.Issuer, "authorization_endpoint": f.base() + "/authorize", "token_endpoint": f.base() + "/token",
-		"registration_endpoint": f.base() + "/register", "code_challenge_methods_supported": []string{"S256"},
+		"registration_endpoint": f.base() + "/register", "revocation_endpoint": f.base() + "/revoke", "code_challenge_methods_supported": []string{"S256"},
 		"authorization_response_iss_parameter_supported": true, "scopes_supported": []string{"read", "write", "offline_access"},
 		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post"},
 	}
@@ -287,6 +290,33 @@ func (f *Fake) token(w http.ResponseWriter, r *http.Request) {
 	default:
 		f.mistake(w, "token request: grant_type")
 	}
+}
+
+// revoke ends a token of its client's; with a refresh token it ends the access tokens, too (RFC 7009 §2.1).
+func (f *Fake) revoke(w http.ResponseWriter, r *http.Request) {
+	b := f.behavior()
+	if b.Revoke != nil {
+		b.Revoke(w, r)
+		return
+	}
+	if err := r.ParseForm(); err != nil || r.URL.RawQuery != "" {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	f.Lock()
+	defer f.Unlock()
+	id, ok := f.authenticated(r)
+	if !ok {
+		reply(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
+		return
+	}
+	token, hint := r.PostForm.Get("token"), r.PostForm.Get("token_type_hint")
+	f.Revoked = append(f.Revoked, hint)
+	if f.refresh[token] == id {
+		delete(f.refresh, token)
+		clear(f.access)
+	}
+	delete(f.access, token)
 }
 
 func (f *Fake) redeem(w http.ResponseWriter, id string, v url.Values, b Behavior) {

@@ -23,6 +23,16 @@ type User struct {
 	Identities  []Identity `json:"identities,omitempty" field:"kept"`
 	// Provisioning is what an identity provider says of the user over SCIM; nil if none does.
 	Provisioning *Provisioning `json:"provisioning,omitempty" field:"output"`
+	// EndTime is when the user was last deactivated: authservers end what the user had before, whenever they hear of it.
+	EndTime time.Time `json:"end_time,omitzero" field:"output"`
+}
+
+// Deactivate shuts the user out at a time. EndTime never goes back, whatever the clock does.
+func (u *User) Deactivate(now time.Time) {
+	if next := u.EndTime.Add(time.Microsecond); now.Before(next) {
+		now = next
+	}
+	u.Deactivated, u.EndTime = true, now.UTC().Truncate(time.Microsecond)
 }
 
 // Provisioning is what an identity provider says of a user or a team over SCIM. Name is the userName of a user and the

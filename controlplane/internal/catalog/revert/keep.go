@@ -35,7 +35,7 @@ func Keep(old, now resource.Object) {
 	case *resource.User:
 		// What an identity provider says holds until it says something else: nobody who has left comes back with a rollback.
 		if now, ok := now.(*resource.User); ok && now != nil {
-			old.Provisioning = now.Provisioning
+			old.Provisioning, old.EndTime = now.Provisioning, now.EndTime
 			old.Deactivated = old.Deactivated || now.Provisioning != nil && now.Provisioning.Inactive
 		}
 	case *resource.Team:

@@ -313,7 +313,10 @@ type ProvisionUserRequest struct {
 	// False deactivates the user. True activates a user that this provider has deactivated, and nobody else.
 	Active bool `protobuf:"varint,8,opt,name=active,proto3" json:"active,omitempty"`
 	// True deactivates the user, takes it out of the provider's teams and hides it from the provider, which may make it again.
-	Deleted       bool `protobuf:"varint,9,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Deleted bool `protobuf:"varint,9,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// True if a security event says it, which knows of nothing but the account: of the user whose uid this has, active alone counts.
+	// A user whom the provider does not provision is deactivated without becoming its own: an administrator can activate it again.
+	Signal        bool `protobuf:"varint,10,opt,name=signal,proto3" json:"signal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -407,6 +410,13 @@ func (x *ProvisionUserRequest) GetActive() bool {
 func (x *ProvisionUserRequest) GetDeleted() bool {
 	if x != nil {
 		return x.Deleted
+	}
+	return false
+}
+
+func (x *ProvisionUserRequest) GetSignal() bool {
+	if x != nil {
+		return x.Signal
 	}
 	return false
 }
@@ -1217,7 +1227,7 @@ const file_penstock_directory_v1_directory_proto_rawDesc = "" +
 	"\x05count\x18\x06 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\x05count\"r\n" +
 	"\x1cListProvisionedUsersResponse\x12<\n" +
 	"\x05users\x18\x01 \x03(\v2&.penstock.directory.v1.ProvisionedUserR\x05users\x12\x14\n" +
-	"\x05total\x18\x02 \x01(\rR\x05total\"\xda\x02\n" +
+	"\x05total\x18\x02 \x01(\rR\x05total\"\xf2\x02\n" +
 	"\x14ProvisionUserRequest\x126\n" +
 	"\x11identity_provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x10identityProvider\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -1229,7 +1239,9 @@ const file_penstock_directory_v1_directory_proto_rawDesc = "" +
 	"\x05email\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\xfe\x01R\x05email\x12+\n" +
 	"\fdisplay_name\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\vdisplayName\x12\x16\n" +
 	"\x06active\x18\b \x01(\bR\x06active\x12\x18\n" +
-	"\adeleted\x18\t \x01(\bR\adeleted\"o\n" +
+	"\adeleted\x18\t \x01(\bR\adeleted\x12\x16\n" +
+	"\x06signal\x18\n" +
+	" \x01(\bR\x06signal\"o\n" +
 	"\x15ProvisionUserResponse\x12:\n" +
 	"\x04user\x18\x01 \x01(\v2&.penstock.directory.v1.ProvisionedUserR\x04user\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\"\x8f\x02\n" +

@@ -109,7 +109,10 @@ type User struct {
 	// them away.
 	Identities []*Identity `protobuf:"bytes,10,rep,name=identities,proto3" json:"identities,omitempty"`
 	// What an identity provider says of the user over SCIM; unset if none does. Output only.
-	Provisioning  *Provisioning `protobuf:"bytes,31,opt,name=provisioning,proto3" json:"provisioning,omitempty"`
+	Provisioning *Provisioning `protobuf:"bytes,31,opt,name=provisioning,proto3" json:"provisioning,omitempty"`
+	// When the user was last deactivated, unset if never: logins, tokens and upstream grants of before are over for good, also
+	// of a user who is back. It never goes back. Output only.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,32,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -217,6 +220,13 @@ func (x *User) GetIdentities() []*Identity {
 func (x *User) GetProvisioning() *Provisioning {
 	if x != nil {
 		return x.Provisioning
+	}
+	return nil
+}
+
+func (x *User) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
 	}
 	return nil
 }
@@ -737,7 +747,7 @@ var File_penstock_resource_v1_people_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_people_proto_rawDesc = "" +
 	"\n" +
-	"!penstock/resource/v1/people.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\x9d\x05\n" +
+	"!penstock/resource/v1/people.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xd4\x05\n" +
 	"\x04User\x123\n" +
 	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x03\x18\xfe\x012\x13^[^@\\s/]+@[^@\\s/]+$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -754,7 +764,8 @@ const file_penstock_resource_v1_people_proto_rawDesc = "" +
 	"identities\x18\n" +
 	" \x03(\v2\x1e.penstock.resource.v1.IdentityB\b\xbaH\x05\x92\x01\x02\x10\x10R\n" +
 	"identities\x12F\n" +
-	"\fprovisioning\x18\x1f \x01(\v2\".penstock.resource.v1.ProvisioningR\fprovisioning\x1a9\n" +
+	"\fprovisioning\x18\x1f \x01(\v2\".penstock.resource.v1.ProvisioningR\fprovisioning\x125\n" +
+	"\bend_time\x18  \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc3\x01\n" +
@@ -860,25 +871,26 @@ var file_penstock_resource_v1_people_proto_depIdxs = []int32{
 	0,  // 3: penstock.resource.v1.User.role:type_name -> penstock.resource.v1.Role
 	3,  // 4: penstock.resource.v1.User.identities:type_name -> penstock.resource.v1.Identity
 	2,  // 5: penstock.resource.v1.User.provisioning:type_name -> penstock.resource.v1.Provisioning
-	10, // 6: penstock.resource.v1.Team.create_time:type_name -> google.protobuf.Timestamp
-	10, // 7: penstock.resource.v1.Team.update_time:type_name -> google.protobuf.Timestamp
-	8,  // 8: penstock.resource.v1.Team.labels:type_name -> penstock.resource.v1.Team.LabelsEntry
-	5,  // 9: penstock.resource.v1.Team.members:type_name -> penstock.resource.v1.TeamMember
-	2,  // 10: penstock.resource.v1.Team.provisioning:type_name -> penstock.resource.v1.Provisioning
-	0,  // 11: penstock.resource.v1.TeamMember.role:type_name -> penstock.resource.v1.Role
-	10, // 12: penstock.resource.v1.BearerToken.create_time:type_name -> google.protobuf.Timestamp
-	10, // 13: penstock.resource.v1.BearerToken.update_time:type_name -> google.protobuf.Timestamp
-	9,  // 14: penstock.resource.v1.BearerToken.labels:type_name -> penstock.resource.v1.BearerToken.LabelsEntry
-	11, // 15: penstock.resource.v1.BearerToken.owner:type_name -> penstock.resource.v1.Owner
-	10, // 16: penstock.resource.v1.BearerToken.expire_time:type_name -> google.protobuf.Timestamp
-	10, // 17: penstock.resource.v1.BearerToken.last_use_time:type_name -> google.protobuf.Timestamp
-	12, // 18: penstock.resource.v1.BearerToken.ttl:type_name -> google.protobuf.Duration
-	10, // 19: penstock.resource.v1.BearerToken.previous_expire_time:type_name -> google.protobuf.Timestamp
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	10, // 6: penstock.resource.v1.User.end_time:type_name -> google.protobuf.Timestamp
+	10, // 7: penstock.resource.v1.Team.create_time:type_name -> google.protobuf.Timestamp
+	10, // 8: penstock.resource.v1.Team.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 9: penstock.resource.v1.Team.labels:type_name -> penstock.resource.v1.Team.LabelsEntry
+	5,  // 10: penstock.resource.v1.Team.members:type_name -> penstock.resource.v1.TeamMember
+	2,  // 11: penstock.resource.v1.Team.provisioning:type_name -> penstock.resource.v1.Provisioning
+	0,  // 12: penstock.resource.v1.TeamMember.role:type_name -> penstock.resource.v1.Role
+	10, // 13: penstock.resource.v1.BearerToken.create_time:type_name -> google.protobuf.Timestamp
+	10, // 14: penstock.resource.v1.BearerToken.update_time:type_name -> google.protobuf.Timestamp
+	9,  // 15: penstock.resource.v1.BearerToken.labels:type_name -> penstock.resource.v1.BearerToken.LabelsEntry
+	11, // 16: penstock.resource.v1.BearerToken.owner:type_name -> penstock.resource.v1.Owner
+	10, // 17: penstock.resource.v1.BearerToken.expire_time:type_name -> google.protobuf.Timestamp
+	10, // 18: penstock.resource.v1.BearerToken.last_use_time:type_name -> google.protobuf.Timestamp
+	12, // 19: penstock.resource.v1.BearerToken.ttl:type_name -> google.protobuf.Duration
+	10, // 20: penstock.resource.v1.BearerToken.previous_expire_time:type_name -> google.protobuf.Timestamp
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_people_proto_init() }
