@@ -222,7 +222,7 @@ func (b *buffer) String() string {
 	return b.buf.String()
 }
 
-func wantFault(t *testing.T, err error, kind fault.Kind, reason string) {
+func wantFault(t testing.TB, err error, kind fault.Kind, reason string) {
 	t.Helper()
 	if f := fault.From(err); err == nil || f.Kind != kind || f.Reason != reason {
 		t.Errorf("got %v, want %s %s", err, kind, reason)
