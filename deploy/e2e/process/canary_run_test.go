@@ -37,7 +37,7 @@ func (r *secretRun) configure() {
 	r.t.Helper()
 	r.known.keep(r.t, "token of the administrator", readFile(r.t, r.path("admin.token")))
 	env := []string{
-		"PROVIDER_SECRET=" + r.as.secret, "TASKS_SECRET=" + r.atProvider["tasks"], "ACCOUNT_SECRET=" + r.atProvider["account"], "EXCHANGER_SECRET=" + r.atProvider["exchanger"], "ADMIN_HEADER=" + r.secret("header of an administrator"),
+		"PROVIDER_SECRET=" + r.as.secret, "TASKS_SECRET=" + r.atProvider["tasks"], "ACCOUNT_SECRET=" + r.atProvider["account"], "EXCHANGER_SECRET=" + r.atProvider["exchanger"], "POLL_TOKEN=" + r.secret("token for polling"), "ADMIN_HEADER=" + r.secret("header of an administrator"),
 		"SHARED_HEADER=" + r.secret("header for discovery"), "VARIABLE=" + r.secret("environment of a server"),
 		"REFUSED_VARIABLE=" + r.secret("environment of a server that fails"),
 	}
@@ -384,7 +384,7 @@ func (r *secretRun) search() {
 	}
 	// The search finds what went where it belongs.
 	for what, recording := range map[string]string{
-		"header of an administrator as clear": r.keyed.recording(), "header that a person typed as clear": r.typed.recording(), "access_token of a provider": fmt.Sprint(r.tasks.seen()),
+		"header of an administrator as clear": r.keyed.recording(), "token for polling as clear": r.events.recording(), "header that a person typed as clear": r.typed.recording(), "access_token of a provider": fmt.Sprint(r.tasks.seen()),
 		"access_token of a provider, ": r.service.recording(), "access_token of a provider, number": r.crm.recording(),
 		"access_token of a provider, number ": r.given.recording(),
 	} {

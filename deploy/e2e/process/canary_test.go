@@ -38,6 +38,7 @@ type secretRun struct {
 	tasks      *guarded
 	service    *telling          // for which Penstock is a client itself
 	crm        *telling          // for which callers' tokens are exchanged
+	events     *telling          // where events of the provider are polled
 	given      *telling          // that takes the tokens that the provider gives callers
 	atProvider map[string]string // secrets of Penstock at the provider, by client
 }
@@ -62,6 +63,7 @@ gateway_tokens: true
 token_exchange: {}
 signing_algorithms: [RS256]
 id_jag: {max_lifetime: 300s}
+shared_signals: {poll_endpoint: %[11]q, poll_token: {from_env: POLL_TOKEN}}
 ---
 {kind: OAuthClient, name: agent, authentication: CLIENT_SECRET}
 ---
@@ -148,7 +150,7 @@ streamable_http: {url: %[6]q}
 credential: %[7]s
 visibility: {organization: {}}
 own_connections_only: true
-`, r.as.issuer(), r.keyed.URL, r.typed.URL, r.nodeJS(), everything, r.tasks.URL, credential, r.service.URL, r.crm.URL, r.given.URL)
+`, r.as.issuer(), r.keyed.URL, r.typed.URL, r.nodeJS(), everything, r.tasks.URL, credential, r.service.URL, r.crm.URL, r.given.URL, r.events.URL)
 }
 
 // gatewayManifest has all ways in; the tokens of a provider have a gateway of their own, since clients find one issuer at each.
@@ -211,6 +213,8 @@ func newSecretRun(t *testing.T) *secretRun {
 	r.as.up()
 	r.keyed, r.typed, r.tasks = newTelling(t, nil), newTelling(t, nil), newGuarded(t, r.as)
 	r.service, r.crm, r.given = newTelling(t, r.as), newTelling(t, r.as), newTelling(t, r.as)
+	r.events = newTelling(t, nil)
+	r.events.refuse.Store(true)
 	pushed := "--telemetry.otlp=" + r.sink.Endpoint
 	r.programs = []*program{r.startIssuer("--egress.allow_loopback", pushed), r.startControlWith(pushed), r.startNode("node-a", "--egress.allow_loopback", pushed)}
 	for _, port := range []int{9083, 9081, 9080} {
