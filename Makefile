@@ -117,8 +117,9 @@ conformance: clients $(EVERYTHING_SERVER) ## The official MCP conformance suite,
 	go run ./deploy/conformance -reference $(EVERYTHING_SERVER)
 
 .PHONY: bench
-bench: build ## Measure against reference systems, 10 minutes of 1,000 sessions, and how changes reach 1,000 nodes (20 minutes): tables, JSON and plots in deploy/bench/out
+bench: build ## Measure against reference systems, first calls of new callers, 10 minutes of 1,000 sessions, and how changes reach 1,000 nodes (20 minutes): tables, JSON and plots in deploy/bench/out
 	go run ./deploy/bench -out deploy/bench/out $(BENCH_SYSTEMS:%=-system %) $(BENCH_ARGS)
+	go run ./deploy/bench/first -out deploy/bench/out
 	go run ./deploy/bench/soak -out deploy/bench/out
 	go run ./deploy/bench/distribution -full -out deploy/bench/out $(DISTRIBUTION_ARGS)
 
@@ -129,6 +130,7 @@ bench-scale: ## Load 10,000 gateways and 100,000 tools into a node: memory and t
 .PHONY: bench-smoke
 bench-smoke: build ## Drive every system of the benchmark for a moment; checks answers, publishes no figure
 	go run ./deploy/bench -smoke $(BENCH_SYSTEMS:%=-system %)
+	go run ./deploy/bench/first -smoke
 	go run ./deploy/bench/soak -sessions 100 -duration 6s -every 2s
 	go run ./deploy/bench/distribution -smoke
 

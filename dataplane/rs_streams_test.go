@@ -298,3 +298,25 @@ func TestScopesOfLegacyTransports(t *testing.T) {
 		}
 	})
 }
+
+// RS-6, N137: a token is as good as ever, but its user left the team 6 s ago: both eras, and the session of before.
+func TestLeftTheTeam(t *testing.T) {
+	inRS(t, rsOptions{maxStale: 24 * time.Hour}, func(w *rsWorld) {
+		token := w.token(nil)
+		body, headers := modernCall("srv__echo", token)
+		session := []string{bearer(token), "Mcp-Session-Id: " + w.session(token)}
+		if got := w.do("POST", "/v1/mcp/eng", body, headers...); got.status != http.StatusOK {
+			t.Fatalf("in the team: %d %s", got.status, got.body)
+		}
+		w.node.holder.Deny(9, []view.Key{{Kind: "team_member", Name: "eng/u1"}})
+		time.Sleep(6 * time.Second)
+		const want = `{"error":"gateway_access_denied","error_description":"You may not use this gateway"}`
+		for name, got := range map[string]rsReply{
+			"modern": w.do("POST", "/v1/mcp/eng", body, headers...), "legacy": w.do("POST", "/v1/mcp/eng", ping, session...),
+		} {
+			if got.status != http.StatusForbidden || got.challenge() != "Bearer" || got.body != want {
+				t.Errorf("%s: %d %s %s", name, got.status, got.challenge(), got.body)
+			}
+		}
+	})
+}

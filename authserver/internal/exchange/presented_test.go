@@ -22,7 +22,7 @@ import (
 )
 
 // jwt makes a token of an issuer. What is in it is judged, and not its signature, which nodes and providers check.
-func jwt(t *testing.T, typ string, claims map[string]any) string {
+func jwt(t testing.TB, typ string, claims map[string]any) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

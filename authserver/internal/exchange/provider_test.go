@@ -35,7 +35,7 @@ const (
 // provider is a real OpenID provider, zitadel's example, which exchanges tokens by a policy of the test and makes identity assertions
 // of its own. It remembers what was asked of its token endpoint.
 type provider struct {
-	t        *testing.T
+	t        testing.TB
 	issuer   string
 	secret   string // of Penstock as its client
 	password string // of everybody
@@ -68,7 +68,7 @@ func (r rules) ValidateTokenExchangeRequest(_ context.Context, q op.TokenExchang
 }
 
 // newProvider starts a provider with people, whose names are their subjects.
-func newProvider(t *testing.T, people ...string) *provider {
+func newProvider(t testing.TB, people ...string) *provider {
 	t.Helper()
 	p := &provider{t: t, secret: rand.Text(), password: rand.Text()}
 	users := map[string]*storage.User{}
@@ -100,7 +100,7 @@ func newProvider(t *testing.T, people ...string) *provider {
 }
 
 // reset forgets what was asked, and what a test changed.
-func (p *provider) reset(t *testing.T) {
+func (p *provider) reset(t testing.TB) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.t, p.forms, p.headers, p.policy, p.answer, p.assertion = t, nil, nil, nil, nil, nil

@@ -32,7 +32,7 @@ const serverSecret = "canary-secret-of-the-server"
 
 // world is the room on a real store and vault, with a provider whom Ada and Bob have logged in with.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	idp    *provider
 	mcp    *resourceServer
 	logins *logins
@@ -48,13 +48,13 @@ type world struct {
 	gone     []string // users who are not there
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	return newWorldWith(t, newProvider(t, "ada", "bob"))
 }
 
 // newWorldWith is a world with a provider that may have been in others before: making its key takes longer than everything else.
-func newWorldWith(t *testing.T, p *provider) *world {
+func newWorldWith(t testing.TB, p *provider) *world {
 	t.Helper()
 	p.reset(t)
 	w := &world{t: t, idp: p, log: &buffer{}}
@@ -291,7 +291,7 @@ type resourceServer struct {
 	asked    int
 }
 
-func newResourceServer(t *testing.T) *resourceServer {
+func newResourceServer(t testing.TB) *resourceServer {
 	t.Helper()
 	s := &resourceServer{servers: []string{"https://as.example"}}
 	mux := http.NewServeMux()

@@ -24,7 +24,7 @@ import (
 )
 
 // newService is a world whose server takes tokens of a client of Penstock's own, with a secret.
-func newService(t *testing.T) *world {
+func newService(t testing.TB) *world {
 	t.Helper()
 	w := newWorld(t)
 	w.fake.ClientID, w.fake.Secret, w.fake.Now = "penstock", "s3cret/+:%-canary", w.now

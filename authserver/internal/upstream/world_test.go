@@ -33,7 +33,7 @@ const (
 
 // world is the room on a real store and vault, with an authorization server beside it.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	url    string // of the database
 	fake   *upstreamfake.Fake
@@ -49,13 +49,13 @@ type world struct {
 	server directory.Server
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	dir := t.TempDir()
 	return newWorldOn(t, dir, "sqlite://"+filepath.Join(dir, "a.db"))
 }
 
-func newWorldOn(t *testing.T, dir, database string) *world {
+func newWorldOn(t testing.TB, dir, database string) *world {
 	t.Helper()
 	w := &world{t: t, dir: dir, url: database, fake: upstreamfake.New(t), log: &buffer{}, egress: egress.Policy{AllowLoopback: true}}
 	w.keyset = filepath.Join(t.TempDir(), "keys.json")
@@ -222,7 +222,7 @@ func (b *buffer) String() string {
 	return b.buf.String()
 }
 
-func wantFault(t *testing.T, err error, kind fault.Kind, reason string) {
+func wantFault(t testing.TB, err error, kind fault.Kind, reason string) {
 	t.Helper()
 	if f := fault.From(err); err == nil || f.Kind != kind || f.Reason != reason {
 		t.Errorf("got %v, want %s %s", err, kind, reason)

@@ -32,7 +32,7 @@ type bench struct {
 	now     time.Time
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{
 		keyFile: filepath.Join(t.TempDir(), "keyset.json"), log: new(bytes.Buffer),
@@ -48,7 +48,7 @@ func newBench(t *testing.T) *bench {
 }
 
 // open returns a vault on the same store, as another process would have it.
-func (b *bench) open(t *testing.T, keyFile string) *vault.Vault {
+func (b *bench) open(t testing.TB, keyFile string) *vault.Vault {
 	t.Helper()
 	keys, err := vault.OpenKeyFile(keyFile)
 	must(t, err)
@@ -361,7 +361,7 @@ func noCanary(t *testing.T, where, text string) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

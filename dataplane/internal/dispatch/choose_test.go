@@ -58,6 +58,24 @@ func TestWhoseConnection(t *testing.T) {
 			[4]string{missing, requiresUser, requiresUser, requiresUser},
 		},
 		{
+			"two teams, both of the gateway",
+			[]*view.Connection{ofTeam("ops"), ofTeam("eng"), shared()},
+			[4]string{"of-eng", "of-eng", "shared", "shared"},
+			[4]string{missing, requiresUser, requiresUser, requiresUser},
+		},
+		{
+			"only a team",
+			[]*view.Connection{other(), ofTeam("eng")},
+			[4]string{"of-eng", "of-eng", requiresUser, requiresUser},
+			[4]string{missing, requiresUser, requiresUser, requiresUser},
+		},
+		{
+			"only two teams",
+			[]*view.Connection{other(), ofTeam("art"), ofTeam("ops")},
+			[4]string{"of-ops", requiresUser, requiresUser, requiresUser},
+			[4]string{missing, requiresUser, requiresUser, requiresUser},
+		},
+		{
 			"organisation",
 			[]*view.Connection{shared()},
 			[4]string{"shared", "shared", "shared", "shared"},

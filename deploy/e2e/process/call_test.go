@@ -35,6 +35,8 @@ type answer struct {
 	body    string // the last JSON-RPC message
 	text    string // of the result's first content
 	failed  bool   // isError, or a JSON-RPC error
+
+	challenge string // WWW-Authenticate
 }
 
 // tool calls a tool.
@@ -127,7 +129,7 @@ func (c caller) send(ctx context.Context, method, name string, params map[string
 		return answer{}, err
 	}
 	a := read(body.String())
-	a.status, a.session = res.StatusCode, res.Header.Get("Mcp-Session-Id")
+	a.status, a.session, a.challenge = res.StatusCode, res.Header.Get("Mcp-Session-Id"), res.Header.Get("WWW-Authenticate")
 	return a, nil
 }
 

@@ -57,7 +57,10 @@ func (f *fleet) gateway(port int, name string) string {
 }
 
 // startControl starts the control plane with a file.
-func (f *fleet) startControl() *program {
+func (f *fleet) startControl() *program { return f.startControlWith() }
+
+// startControlWith is startControl with flags besides the file.
+func (f *fleet) startControlWith(more ...string) *program {
 	f.t.Helper()
 	c := f.certs["controlplane"]
 	text := fmt.Sprintf(`database: %q
@@ -74,7 +77,7 @@ log:
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		f.t.Fatal(err)
 	}
-	return start(f.t, options{env: []string{portOffset(f.offset)}}, "controlplane", "--config", file)
+	return start(f.t, options{env: []string{portOffset(f.offset)}}, "controlplane", append([]string{"--config", file}, more...)...)
 }
 
 // startAuth starts the authserver with environment variables.

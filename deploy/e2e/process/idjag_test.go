@@ -3,7 +3,6 @@
 package process
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -15,10 +14,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/mark3labs/mcp-go/client"
-	"github.com/mark3labs/mcp-go/client/transport"
-	"github.com/mark3labs/mcp-go/mcp"
 )
 
 // assertingManifests is a provider whose assertions count, a client that brings them, and two gateways: tools, which takes them
@@ -109,37 +104,6 @@ func (a *agent) refused(what, assertion string) {
 	}
 }
 
-// listsAndCalls has mcp-go list the tools of the gateway and call one.
-func (a *agent) listsAndCalls(token string) {
-	a.t.Helper()
-	ctx, cancel := context.WithTimeout(a.t.Context(), 20*time.Second)
-	defer cancel()
-	c, err := client.NewStreamableHttpClient(a.gateway, transport.WithHTTPHeaders(map[string]string{"Authorization": "Bearer " + token}))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	if err := c.Start(ctx); err != nil {
-		a.t.Fatal(err)
-	}
-	if _, err := c.Initialize(ctx, mcp.InitializeRequest{Params: mcp.InitializeParams{
-		ProtocolVersion: "2025-11-25", ClientInfo: mcp.Implementation{Name: "e2e-id-jag", Version: "1"},
-	}}); err != nil {
-		a.t.Fatalf("initialize: %v", err)
-	}
-	tools, err := c.ListTools(ctx, mcp.ListToolsRequest{})
-	if err != nil || len(tools.Tools) != 1 || tools.Tools[0].Name != "bench__echo" {
-		a.t.Fatalf("list tools: %+v, %v", tools, err)
-	}
-	if err := (caller{url: a.gateway, token: token}).echo(ctx, "bench__echo"); err != nil {
-		a.t.Errorf("call a tool: %v", err)
-	}
-	result, err := c.CallTool(ctx, mcp.CallToolRequest{Params: mcp.CallToolParams{Name: "bench__echo", Arguments: map[string]any{"message": "hello"}}})
-	if err != nil || result.IsError {
-		a.t.Errorf("call a tool with mcp-go: %+v, %v", result, err)
-	}
-}
-
 // TestIdentityAssertion is Enterprise-Managed Authorization from end to end (auth.md §6a): a client exchanges the ID token of
 // somebody whom Penstock has never heard of for an assertion of her organisation's provider, redeems it, and works. It is over
 // when an administrator says so.
@@ -184,7 +148,10 @@ func TestIdentityAssertion(t *testing.T) {
 	if !a.hasUser(ada) {
 		t.Error("the user was not made")
 	}
-	g.listsAndCalls(got.Access)
+	listAndCall(t, g.gateway, got.Access)
+	if err := (caller{url: g.gateway, token: got.Access}).echo(t.Context(), "bench__echo"); err != nil {
+		t.Errorf("call a tool: %v", err)
+	}
 
 	if again := g.redeem(assertion); again.status != http.StatusBadRequest || !strings.Contains(again.body, `"invalid_grant"`) {
 		t.Errorf("a second time: %d %s", again.status, again.body)

@@ -22,6 +22,7 @@ import (
 type walked struct {
 	Ended string   // address
 	Seen  []string // text of every page
+	Kept  []string // values of the cookies that the browser has
 }
 
 // last is the text of the page that the browser stayed at.
@@ -64,6 +65,31 @@ func walkAll(t *testing.T, who person, provider string, urls ...string) []walked
 		t.Fatalf("the browser opened %d of %d addresses", len(all), len(urls))
 	}
 	return all
+}
+
+// openLink has a person open the link that a call was answered with and give what it asks for, values typed or a grant, and wants that
+// it is done.
+func openLink(t *testing.T, who person, link string, typed ...string) walked {
+	t.Helper()
+	w := followLink(t, who, link, typed...)
+	if !strings.Contains(w.last(), "Connected. Go back to your client") {
+		t.Fatalf("the browser ended at %s: %s", w.Ended, strings.Join(w.Seen, "\n----\n"))
+	}
+	return w
+}
+
+// followLink is [openLink] wherever it ends.
+func followLink(t *testing.T, who person, link string, typed ...string) (w walked) {
+	t.Helper()
+	values, err := json.Marshal(append([]string{}, typed...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := walkWith(t, []string{"OAUTH_USER=" + who.file(t), "OAUTH_TYPED=" + string(values)}, "--connect", link)
+	if err := json.Unmarshal([]byte(printed), &w); err != nil || len(w.Seen) == 0 {
+		t.Fatalf("the browser printed %q: %v", printed, err)
+	}
+	return w
 }
 
 // oauthClient is a public client that registered itself, with what it was told of the issuer. It writes requests by hand, so

@@ -23,6 +23,7 @@ type upstream struct {
 	refused atomic.Int64 // requests without the right secret
 	slow    chan struct{}
 	server  *server.MCPServer
+	handler http.Handler // what URL serves
 }
 
 // newUpstream starts a server with the tools echo, ping and slow; with a secret it refuses requests that lack it. slow
@@ -46,14 +47,15 @@ func newUpstream(t *testing.T, secret string) *upstream {
 			return echo(ctx, r)
 		})
 	h := server.NewStreamableHTTPServer(s, server.WithEndpointPath("/mcp"), server.WithStateful(true))
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	u.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if secret != "" && r.Header.Get(secretHeader) != secret {
 			u.refused.Add(1)
 			http.Error(w, "no key", http.StatusUnauthorized)
 			return
 		}
 		h.ServeHTTP(w, r)
-	}))
+	})
+	web := httptest.NewServer(u.handler)
 	t.Cleanup(func() {
 		web.CloseClientConnections() // a node may listen for messages still
 		web.Close()

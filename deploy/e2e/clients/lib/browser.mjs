@@ -30,6 +30,11 @@ export class Person {
     return this.#browser.close();
   }
 
+  // cookies returns the values of all cookies that the browser keeps.
+  async cookies() {
+    return (await this.#context.cookies()).map(({ value }) => value);
+  }
+
   // authorize opens an authorization URL, logs in where that is asked for, allows the client, and returns the address the browser
   // ends at. seen, if given, gets the visible text of every page on the way. A person whose password is refused, or who is sent to a
   // place where nobody answers, gives up there.
@@ -55,6 +60,29 @@ export class Person {
           continue;
         }
         return page.url();
+      }
+      throw new Error(`the pages do not end: ${page.url()}`);
+    } finally {
+      await page.close();
+    }
+  }
+
+  // connect opens the link that a call was answered with, logs in where that is asked for, types what the server wants to have or goes on
+  // to where it is allowed, and returns the address the browser ends at. seen gets the visible text of every page.
+  async connect(link, { seen = [], typed = [] } = {}) {
+    const page = await this.#context.newPage();
+    const tried = new Set();
+    try {
+      await page.goto(link);
+      for (let pages = 0; pages < 8; pages++) {
+        seen.push(await page.locator('body').innerText());
+        if (await this.#logIn(page, undefined, tried)) continue;
+        const button = page.getByRole('button', { name: /^(Connect|Continue)$/ });
+        if (!(await button.count()) || tried.has('connect')) return page.url();
+        tried.add('connect');
+        const fields = page.locator('form input[type=password]');
+        for (let i = 0; i < (await fields.count()); i++) await fields.nth(i).fill(typed[i]);
+        await this.#goToProvider(page, button);
       }
       throw new Error(`the pages do not end: ${page.url()}`);
     } finally {
