@@ -28,6 +28,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 	"github.com/penstockhq/penstock/sdk/kit/run"
 	"github.com/penstockhq/penstock/sdk/kit/tlsx"
 	"github.com/penstockhq/penstock/sdk/kit/tlsx/tlsxtest"
@@ -42,33 +43,15 @@ const (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// log is a log that a server writes while the test reads.
-type log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // house is where an authserver keeps its things between two starts.
 type house struct {
 	dir string
-	log *log
+	log *obstest.Log
 }
 
 func newHouse(t *testing.T) house {
 	t.Helper()
-	return house{dir: t.TempDir(), log: new(log)}
+	return house{dir: t.TempDir(), log: new(obstest.Log)}
 }
 
 func (h house) config(t *testing.T) authserver.Config {

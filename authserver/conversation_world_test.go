@@ -3,7 +3,6 @@
 package authserver
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -19,7 +18,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"go.opentelemetry.io/otel/sdk/trace"
@@ -35,6 +33,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/conf"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 	"github.com/penstockhq/penstock/sdk/node"
 )
 
@@ -47,7 +46,7 @@ type town struct {
 	a      *authorization
 	db     *sqlstore.Store
 	vault  *vault.Vault
-	log    *syncBuffer
+	log    *obstest.Log
 	spans  *tracetest.InMemoryExporter
 	meters http.Handler
 	inside string // URL of what nodes and control planes reach
@@ -56,24 +55,6 @@ type town struct {
 	configure func(*Config) // changes its settings; nil: does not
 
 	secrets map[string]string // what it is, by value
-}
-
-// syncBuffer is a log that a server writes while the test reads.
-type syncBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // newTown returns a town whose directory is that of people, changed.
@@ -85,7 +66,7 @@ func newTown(t *testing.T, change ...func(state)) *town {
 // newTownWith returns a town with other settings.
 func newTownWith(t *testing.T, configure func(*Config), change ...func(state)) *town {
 	t.Helper()
-	w := &town{t: t, configure: configure, dir: t.TempDir(), log: new(syncBuffer), spans: tracetest.NewInMemoryExporter(), secrets: make(map[string]string)}
+	w := &town{t: t, configure: configure, dir: t.TempDir(), log: new(obstest.Log), spans: tracetest.NewInMemoryExporter(), secrets: make(map[string]string)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
 	w.issuer = "http://" + l.Addr().String()

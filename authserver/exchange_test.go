@@ -31,6 +31,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 	"github.com/penstockhq/penstock/sdk/node"
 )
 
@@ -114,7 +115,7 @@ func TestIdentityAssertionsBothWays(t *testing.T) {
 	idToken := "canary-id-token-of-ada"
 	asserting(idp, idToken)
 
-	log := new(syncBuffer)
+	log := new(obstest.Log)
 	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	db, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "a.db"))
 	other.must(err)

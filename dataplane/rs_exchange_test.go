@@ -24,6 +24,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
 	credentialv1connect "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1/credentialv1connect"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
 
 // exchanger is an authserver that makes a credential for each question, and keeps what it was asked. It is reached in memory, so that
@@ -68,7 +69,7 @@ func (e *exchanger) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), r.Context().Err()
 }
 
-func (e *exchanger) client(t *testing.T, log *rsLog) *credential.Client {
+func (e *exchanger) client(t *testing.T, log *obstest.Log) *credential.Client {
 	t.Helper()
 	c, err := credential.New(credential.Config{
 		HTTP: &http.Client{Transport: e}, URL: "http://authserver.local", Log: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -83,7 +84,7 @@ func (e *exchanger) client(t *testing.T, log *rsLog) *credential.Client {
 // JW-13, UP-9, G-12: a token that was presented at the gateway goes to the authserver to be exchanged and to nobody else; the server
 // sees what it is exchanged for, which is the caller's alone, and is made anew when the way to it changes.
 func TestPresentedTokensAreExchanged(t *testing.T) {
-	p, e, log := newRSProvider(t), &exchanger{}, new(rsLog)
+	p, e, log := newRSProvider(t), &exchanger{}, new(obstest.Log)
 	credentials := e.client(t, log)
 	inRS(t, rsOptions{maxStale: 24 * time.Hour, idp: p, credentials: credentials, log: log}, func(w *rsWorld) {
 		tools := func(version, provider string) func(*view.Builder) {

@@ -4,38 +4,20 @@ package dataplane
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
-
-// rsLog is a log that a node writes while the test reads.
-type rsLog struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *rsLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *rsLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
 
 // N128, RS-7, SE-4: a token is in no answer and no log, however it was presented, and whatever came of it.
 func TestTokensAreNotTold(t *testing.T) {
-	log := new(rsLog)
+	log := new(obstest.Log)
 	inRS(t, rsOptions{maxStale: 24 * time.Hour, log: log}, func(w *rsWorld) {
 		valid, foreign, gone := w.token(nil), w.token(map[string]any{"aud": rsRB}), w.token(map[string]any{"sub": "uid-gone"})
 		forged := valid[:len(valid)-6] + "AAAAAA"

@@ -3,7 +3,6 @@
 package connect_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -39,6 +38,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/egress"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
 
 const (
@@ -60,14 +60,14 @@ type world struct {
 	up      *upstream.Upstream
 	connect *connect.Handler
 	handler http.Handler
-	log     *buffer
+	log     *obstest.Log
 	view    *directory.View
 	late    atomic.Int64 // added to the clock
 }
 
 func newWorld(t *testing.T, more ...*directory.Server) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), log: &buffer{}, fake: upstreamfake.New(t), idp: loginfake.New(t), plane: &plane{connections: map[string]directory.Installation{}}}
+	w := &world{t: t, dir: t.TempDir(), log: &obstest.Log{}, fake: upstreamfake.New(t), idp: loginfake.New(t), plane: &plane{connections: map[string]directory.Installation{}}}
 	var err error
 	w.store, err = sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(w.dir, "a.db"))
 	w.must(err)
@@ -263,24 +263,6 @@ func (w *world) checkSecrecy(secrets ...string) {
 			}
 		}
 	}
-}
-
-// buffer is a log that several write.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 func wantFault(t *testing.T, err error, kind fault.Kind, reason string) {

@@ -3,7 +3,6 @@
 package exchange_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"maps"
@@ -26,6 +25,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/egress"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
 
 const serverSecret = "canary-secret-of-the-server"
@@ -39,7 +39,7 @@ type world struct {
 	store  *sqlstore.Store
 	vault  *vault.Vault
 	x      *exchange.Exchanger
-	log    *buffer
+	log    *obstest.Log
 	view   atomic.Pointer[directory.View]
 	late   atomic.Int64 // added to the clock
 
@@ -57,7 +57,7 @@ func newWorld(t testing.TB) *world {
 func newWorldWith(t testing.TB, p *provider) *world {
 	t.Helper()
 	p.reset(t)
-	w := &world{t: t, idp: p, log: &buffer{}}
+	w := &world{t: t, idp: p, log: &obstest.Log{}}
 	w.mcp = newResourceServer(t)
 	w.logins = &logins{kept: make(map[string]tokens), wants: make(map[string]exchange.StepUp)}
 	w.logins.renew = func(refresh string) (tokens, error) {
@@ -320,22 +320,4 @@ func (s *resourceServer) set(servers ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.servers = servers
-}
-
-// buffer is a log that several write.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -3,7 +3,6 @@
 package login_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
@@ -29,6 +28,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
 
 const (
@@ -47,7 +47,7 @@ type world struct {
 	plane   *plane
 	login   *login.Login
 	handler http.Handler
-	log     *buffer
+	log     *obstest.Log
 	late    atomic.Int64 // added to the clock
 
 	loggedOut []string // user, provider, jti and end of each logout that a provider asked for
@@ -57,7 +57,7 @@ type world struct {
 // newWorld makes a world with three users: alice has an account at the provider, bob and the deactivated carol have none.
 func newWorld(t *testing.T, change func(*login.Config)) *world {
 	t.Helper()
-	w := &world{t: t, idp: loginfake.New(t), log: &buffer{}}
+	w := &world{t: t, idp: loginfake.New(t), log: &obstest.Log{}}
 	var err error
 	if w.store, err = sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "a.db")); err != nil {
 		t.Fatal(err)
@@ -263,24 +263,6 @@ func (destinations) Describe(_ context.Context, request string) (pages.Destinati
 
 func (destinations) Onward(request string) string {
 	return "/api/auth/oauth2/consent?" + url.Values{"request": {request}}.Encode()
-}
-
-// buffer is a log that several write.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // checkSecrecy fails the test if a log has what no log may have.

@@ -3,7 +3,6 @@
 package signals_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -32,6 +31,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/egress"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
 
 const (
@@ -50,7 +50,7 @@ type world struct {
 	idp    *idp
 	store  *sqlstore.Store
 	vault  *vault.Vault
-	log    *buffer
+	log    *obstest.Log
 	people *people
 	clock  func() time.Time
 	view   *directory.View
@@ -60,7 +60,7 @@ type world struct {
 
 func newWorld(t *testing.T, change ...func(p *directory.Provider)) *world {
 	t.Helper()
-	w := &world{t: t, idp: newIDP(t), log: &buffer{}, people: &people{owned: []string{"uid-ada"}}, clock: time.Now}
+	w := &world{t: t, idp: newIDP(t), log: &obstest.Log{}, people: &people{owned: []string{"uid-ada"}}, clock: time.Now}
 	var err error
 	w.store, err = sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "a.db"))
 	w.must(err)
@@ -344,24 +344,6 @@ func (p *idp) sign(typ string, key any, kid string, change func(c claims)) strin
 		p.t.Fatal(err)
 	}
 	return compact
-}
-
-// buffer is a log that several write.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // withPolling has the provider polled, with a token in the vault.

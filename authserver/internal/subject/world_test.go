@@ -3,7 +3,6 @@
 package subject_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,6 +23,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
 
 const (
@@ -45,7 +44,7 @@ type world struct {
 	keys   *vault.KeyFile
 	keeper *subject.Keeper
 	party  *federation.Party
-	log    *buffer
+	log    *obstest.Log
 	view   atomic.Pointer[directory.View]
 	late   atomic.Int64 // added to the clock
 
@@ -61,7 +60,7 @@ func newWorld(t *testing.T) *world {
 
 func newWorldOn(t *testing.T, dir, database string) *world {
 	t.Helper()
-	w := &world{t: t, dir: dir, url: database, idp: loginfake.New(t), log: &buffer{}}
+	w := &world{t: t, dir: dir, url: database, idp: loginfake.New(t), log: &obstest.Log{}}
 	w.idp.Now = w.now
 	w.idp.Client = loginfake.Client{ID: "penstock", Secret: clientSecret, Method: "client_secret_basic", RedirectURI: callback}
 	w.provider = directory.Provider{
@@ -232,22 +231,4 @@ func (w *world) check() {
 			}
 		}
 	}
-}
-
-// buffer is a log that several write.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -39,6 +39,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
 
 const (
@@ -77,7 +78,7 @@ type bench struct {
 	revoke   http.Handler
 	nodes    http.Handler // introspection for a node that holds gateway A
 	public   http.Handler // introspection on the public listener
-	log      *safeBuffer
+	log      *obstest.Log
 
 	idp    *loginfake.Provider // "okta", which asserts; its people come by LoginUser of the bench
 	room   *login.Login
@@ -101,7 +102,7 @@ func newBench(t *testing.T, options ...option) *bench {
 
 func newBenchOn(t *testing.T, database string, options ...option) *bench {
 	t.Helper()
-	b := &bench{t: t, url: database, log: new(safeBuffer), content: content(), idp: loginfake.New(t)}
+	b := &bench{t: t, url: database, log: new(obstest.Log), content: content(), idp: loginfake.New(t)}
 	b.at.Store(time.Date(2026, 7, 28, 12, 0, 0, 0, time.UTC).UnixNano())
 	b.idp.Now = b.Now
 	b.publish()

@@ -3,14 +3,12 @@
 package upstream_test
 
 import (
-	"bytes"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,6 +20,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/egress"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
 
 const (
@@ -43,7 +42,7 @@ type world struct {
 	keyset string // its path
 	up     *upstream.Upstream
 	egress egress.Policy
-	log    *buffer
+	log    *obstest.Log
 	view   atomic.Pointer[directory.View]
 	late   atomic.Int64 // added to the clock
 	server directory.Server
@@ -57,7 +56,7 @@ func newWorld(t testing.TB) *world {
 
 func newWorldOn(t testing.TB, dir, database string) *world {
 	t.Helper()
-	w := &world{t: t, dir: dir, url: database, fake: upstreamfake.New(t), log: &buffer{}, egress: egress.Policy{AllowLoopback: true}}
+	w := &world{t: t, dir: dir, url: database, fake: upstreamfake.New(t), log: &obstest.Log{}, egress: egress.Policy{AllowLoopback: true}}
 	w.keyset = filepath.Join(t.TempDir(), "keys.json")
 	w.must(vault.CreateKeyFile(w.keyset))
 	var err error
@@ -202,24 +201,6 @@ func (w *world) checkSecrecy(more ...string) {
 			}
 		}
 	}
-}
-
-// buffer is a log that several write.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 func wantFault(t testing.TB, err error, kind fault.Kind, reason string) {

@@ -36,6 +36,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/conf"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
 
 const (
@@ -146,35 +147,18 @@ type house struct {
 	dir      string
 	issuer   string
 	listener net.Listener
-	log      *log
+	log      *obstest.Log
 	password string // of Ada's at Penstock
 	known    bool   // it was set
 
 	controlPlane credentialv1connect.CredentialServiceClient // as the last authserver sees one
 }
 
-type log struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	return &house{dir: t.TempDir(), issuer: "http://" + l.Addr().String(), listener: l, log: new(log), password: rand.Text()}
+	return &house{dir: t.TempDir(), issuer: "http://" + l.Addr().String(), listener: l, log: new(obstest.Log), password: rand.Text()}
 }
 
 // start starts an authserver and returns it as a node sees it. The first one has the public listener.

@@ -3,7 +3,6 @@
 package obs_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +28,7 @@ import (
 
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
+	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -272,7 +272,7 @@ func TestUnreachableEndpointIsALogLine(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	var log syncBuffer
+	var log obstest.Log
 	tel, stop, err := obs.Start(t.Context(), obs.Config{Service: "s", OTLPEndpoint: closed, LogWriter: &log})
 	if err != nil {
 		t.Fatalf("start: %v", err)
@@ -288,23 +288,6 @@ func TestUnreachableEndpointIsALogLine(t *testing.T) {
 	if waited := time.Since(begin); waited > 5*time.Second {
 		t.Errorf("the stop took %s, its context 100 ms", waited)
 	}
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func TestStartRefuses(t *testing.T) {
