@@ -128,13 +128,14 @@ func (s *Server) open(ctx context.Context, db *sqlstore.Store, v *vault.Vault, l
 	}
 	inside := &inside{api: api, grants: a.grants, view: l.follower.View, bans: l.bans, log: s.c.Telemetry.Log}
 	tidy := &upkeep{store: db, subjects: a.subjects, state: l.follower.State, fresh: l.fresh, now: time.Now, log: s.c.Telemetry.Log}
-	leaving := &leavers{follower: l.follower, end: ending{l.follower.State, db.Ended, a.upstream, a.subjects, a.grants, a.exchanger.Forget}.end, log: s.c.Telemetry.Log, retry: leaveRetry}
+	leaving := &leavers{follower: l.follower, end: ending{l.follower.State, db.Ended, a.upstream, a.subjects, a.grants, a.forget}.end, log: s.c.Telemetry.Log, retry: leaveRetry}
 	tasks := []run.Task{
 		{Name: "certificate", Run: s.identity.run},
 		{Name: "directory", Run: l.run},
 		{Name: "revocations", Run: revocations.Run},
 		{Name: "leavers", Run: leaving.run},
 		{Name: "upstream revocations", Run: a.upstream.Revoke},
+		{Name: "revocations at identity providers", Run: a.subjects.Run},
 		{Name: "security events", Run: a.signals.Run},
 		{Name: "signing keys", Run: a.keys.Run},
 		{Name: "store upkeep", Run: tidy.run},

@@ -46,6 +46,12 @@ func (k kept) StepUp(ctx context.Context, user string, p *directory.Provider, wa
 	return k.Keeper.StepUp(ctx, user, p, subject.StepUp(want))
 }
 
+// forget drops what this authserver has in memory of a user (uid).
+func (a *authorization) forget(user string) {
+	a.exchanger.Forget(user)
+	a.subjects.Drop(user)
+}
+
 // endUser ends what a user (uid) has: logins and grants first, then the tokens of identity providers, and what they were exchanged for.
 func (a *authorization) endUser(ctx context.Context, user string) error {
 	a.exchanger.Forget(user)

@@ -15,17 +15,19 @@ import (
 )
 
 const (
-	// revokeTimeout bounds what one token's revocation waits for its provider.
+	// revokeTimeout bounds what one token's revocation waits for its provider, and what all that are left at the stop wait together.
 	revokeTimeout = 5 * time.Second
+	// revokeQueue is how many revocations may wait: beyond it a provider does not hear that its token is not used any more.
+	revokeQueue = 1000
 	// page is how many kept logins are listed at a time.
 	page = 500
 )
 
-// End deletes all that is kept of a user (uid), and revokes her refresh tokens where the provider has an endpoint for it (RFC 7009,
-// UP-11): a provider that does not answer keeps nothing from ending here. Logging out is no end: tokens of offline_access outlive
+// End deletes all that is kept of a user (uid), and has her refresh tokens revoked where the provider has an endpoint for it (RFC 7009,
+// UP-11), by [Keeper.Run]: a provider that does not answer keeps nothing from ending here. Logging out is no end: tokens of offline_access outlive
 // the logout at the provider, too (OpenID Connect Back-Channel Logout 1.0 §2.7).
 func (k *Keeper) End(ctx context.Context, user string) error {
-	k.drop(func(w want) bool { return w.user == user })
+	k.Drop(user)
 	keys, err := k.list(ctx, prefix+user+":")
 	if err != nil {
 		return fmt.Errorf("list the tokens of a user: %w", err)
@@ -37,6 +39,9 @@ func (k *Keeper) End(ctx context.Context, user string) error {
 	}
 	return nil
 }
+
+// Drop forgets what this process has in memory of what providers gave a user (uid) for servers.
+func (k *Keeper) Drop(user string) { k.drop(func(w want) bool { return w.user == user }) }
 
 // Strays returns the keys of what nobody can use any more by a view of all there is: of users who are gone or deactivated, and of
 // providers that are gone or whose tokens are not kept any more.
@@ -55,7 +60,7 @@ func (k *Keeper) Strays(ctx context.Context, view *directory.View) ([]string, er
 	return strays, nil
 }
 
-// Forget deletes what is kept under a key, and revokes its refresh token.
+// Forget deletes what is kept under a key, and has its refresh token revoked.
 func (k *Keeper) Forget(ctx context.Context, key string) error {
 	_, l, err := k.load(ctx, key)
 	if err != nil && fault.KindOf(err) != fault.Precondition { // what cannot be read can be deleted
@@ -77,21 +82,56 @@ func (k *Keeper) Forget(ctx context.Context, key string) error {
 		return fmt.Errorf("delete kept tokens: %w", err)
 	}
 	if there > 0 && l != nil {
-		k.revoke(ctx, key, l)
+		k.revokeLater(key, l)
 	}
 	return nil
 }
 
-// revoke ends a refresh token at its provider, if that is still the one that gave it.
-func (k *Keeper) revoke(ctx context.Context, key string, l *kept) {
+// revocation is a refresh token that is not used any more.
+type revocation struct {
+	provider *directory.Provider
+	token    obs.Secret
+}
+
+// revokeLater leaves a refresh token to Run, if its provider is still the one that gave it.
+func (k *Keeper) revokeLater(key string, l *kept) {
 	p := k.providerOf(key)
 	if p == nil || l.Refresh == "" || p.Issuer != l.Issuer || p.ClientID != l.Client {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+	select {
+	case k.revocations <- revocation{p, obs.Secret(l.Refresh)}:
+	default:
+		k.c.Log.Warn("refresh token not revoked: too many wait for it", slog.String("provider", p.Name))
+	}
+}
+
+// Run revokes at their providers what has ended here, one after another, until ctx ends, and what waits then in a last round.
+func (k *Keeper) Run(ctx context.Context) error {
+	for {
+		select {
+		case r := <-k.revocations:
+			k.revoke(context.WithoutCancel(ctx), r)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+			defer cancel()
+			for {
+				select {
+				case r := <-k.revocations:
+					k.revoke(last, r)
+				default:
+					return nil
+				}
+			}
+		}
+	}
+}
+
+func (k *Keeper) revoke(ctx context.Context, r revocation) {
+	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
-	if err := k.c.Providers.Revoke(ctx, p, obs.Secret(l.Refresh)); err != nil {
-		k.c.Log.WarnContext(ctx, "refresh token not revoked", slog.String("provider", p.Name), obs.Fault(err))
+	if err := k.c.Providers.Revoke(ctx, r.provider, r.token); err != nil {
+		k.c.Log.WarnContext(ctx, "refresh token not revoked", slog.String("provider", r.provider.Name), obs.Fault(err))
 	}
 }
 

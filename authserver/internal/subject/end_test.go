@@ -3,6 +3,7 @@
 package subject_test
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,7 +15,16 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
+// settle has the revocations done that wait.
+func (w *world) settle() {
+	w.t.Helper()
+	ctx, stop := context.WithCancel(w.t.Context())
+	stop()
+	w.must(w.keeper.Run(ctx))
+}
+
 func (w *world) revoked() int {
+	w.settle()
 	w.idp.Lock()
 	defer w.idp.Unlock()
 	return w.idp.Revoked
@@ -68,6 +78,7 @@ func TestEndWithoutRevocation(t *testing.T) {
 			w.must(w.keeper.End(t.Context(), ada))
 			_, err := w.token(access)
 			w.wantFault(err, fault.Precondition, "CREDENTIAL_MISSING")
+			w.settle()
 			if warned := strings.Contains(w.log.String(), "refresh token not revoked"); warned != tc.warned {
 				t.Errorf("warned is %v: %s", warned, w.log.String())
 			}
@@ -156,5 +167,23 @@ func TestStrays(t *testing.T) {
 	if got := strays(); len(got) != 0 || w.revoked() != 1 {
 		t.Errorf("left: %q, %d revoked", got, w.revoked())
 	}
+	w.check()
+}
+
+// What another authserver has ended is dropped here, too: it is in memory only.
+func TestDrop(t *testing.T) {
+	w := newWorld(t)
+	other, _, _ := w.another()
+	w.login(ada)
+	if _, _, err := w.give(other, jira(), false); err != nil {
+		t.Fatal(err)
+	}
+	w.must(w.keeper.End(t.Context(), ada))
+	if _, _, err := w.give(other, jira(), false); err != nil {
+		t.Errorf("it is not in memory: %v", err)
+	}
+	other.Drop(ada)
+	_, _, err := w.give(other, jira(), false)
+	w.wantFault(err, fault.Precondition, "CREDENTIAL_MISSING")
 	w.check()
 }

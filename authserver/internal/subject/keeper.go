@@ -77,15 +77,16 @@ type Config struct {
 
 // Keeper keeps tokens of logins. It is safe for concurrent use.
 type Keeper struct {
-	c       Config
-	renewed singleflight.Group
+	c           Config
+	renewed     singleflight.Group
+	revocations chan revocation // for Run
 
 	mu      sync.Mutex // guards what follows
 	given   map[want]gift
 	dropped uint64 // how often something of it was forgotten
 }
 
-// New returns a keeper. It reads and starts nothing.
+// New returns a keeper. It reads and starts nothing: see [Keeper.Run].
 func New(c Config) (*Keeper, error) {
 	if c.View == nil || c.Vault == nil || c.Audit == nil || c.Providers == nil || c.Log == nil {
 		return nil, errors.New("kept tokens need a directory, a vault, an audit log, identity providers and a log")
@@ -93,7 +94,7 @@ func New(c Config) (*Keeper, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Keeper{c: c, given: make(map[want]gift)}, nil
+	return &Keeper{c: c, revocations: make(chan revocation, revokeQueue), given: make(map[want]gift)}, nil
 }
 
 // Keep implements login.Subjects: it keeps the tokens of a login, in place of those of the last one. The refresh token of that one

@@ -182,7 +182,7 @@ func (k *Keeper) replace(ctx context.Context, h vault.Held, l *kept, e store.Eve
 		gone := err != nil && fault.From(err).Reason == vault.ReasonMissing
 		if err == nil || gone || try == keepTries || ctx.Err() != nil {
 			if gone { // it was ended meanwhile, and the end knows of the old token only
-				k.revoke(ctx, h.Connection(), l)
+				k.revokeLater(h.Connection(), l)
 			}
 			return there, err
 		}
