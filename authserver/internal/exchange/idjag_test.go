@@ -208,10 +208,6 @@ func TestIdentityAssertionRefusals(t *testing.T) {
 			not("is no identity assertion, by its typ"), 1, 0,
 		},
 		{
-			"another issuer", asserted(func(claims, _ map[string]any) { claims["iss"] = "https://evil.example" }), pre, exchange.ReasonAssertion,
-			not("has another issuer"), 1, 0,
-		},
-		{
 			"another audience", asserted(func(claims, _ map[string]any) { claims["aud"] = "https://evil.example" }), pre, exchange.ReasonAssertion,
 			"", 1, 0,
 		},
@@ -322,6 +318,19 @@ func TestIdentityAssertionRefusals(t *testing.T) {
 			}
 			w.checkSecrecy(ada.ID, "canary")
 		})
+	}
+}
+
+// An assertion under another issuer than the one that people log in at is redeemed: the server's authorization server judges whose
+// assertions it takes.
+func TestIdentityAssertionOfAnotherIssuer(t *testing.T) {
+	w, r, _ := newAsserted(t)
+	w.idp.assertion = func(claims, _ map[string]any) { claims["iss"] = "https://example.okta.example/oauth2/partners" }
+	header, _, err := w.resolve("ada", false)
+	w.must(err)
+	redeemed := r.redemptions()
+	if len(redeemed) != 1 || !strings.HasSuffix(redeemed[0].Get("assertion"), strings.TrimPrefix(header, "Bearer at-")) {
+		t.Errorf("redeemed: %v", redeemed)
 	}
 }
 

@@ -19,13 +19,15 @@ const (
 	maxConnects = 2
 	// The server of scenarioMigration moves to another authorization server after the first good call.
 	scenarioMigration = authPrefix + "authorization-server-migration"
+	// The server of scenarioManaged takes what an identity provider asserts.
+	scenarioManaged = authPrefix + "enterprise-managed-authorization"
 )
 
 // Protector puts servers that take access tokens behind gateways.
 type Protector interface {
 	Person(ctx context.Context) (gateway.Person, error)
 	Protect(ctx context.Context, s gateway.Protected) (gateway.Gateway, error)
-	Settle(ctx context.Context, who gateway.Person) error
+	Settle(ctx context.Context) error
 }
 
 // ends reports whether a scenario is one in which the person must not get a token: what the suite's servers say is wrong, or never
@@ -58,8 +60,9 @@ func protected(t task, server gateway.Server) gateway.Protected {
 // visitor is the person in one scenario: she follows the links that her calls are answered with, and goes no way twice as often as
 // it takes to see that it leads nowhere.
 type visitor struct {
-	site *Site
-	left int // links that she would follow
+	site    *Site
+	browser *browser
+	left    int // links that she would follow
 }
 
 // errTired is that of a visitor who is asked to connect a server again and again.
@@ -69,15 +72,21 @@ var errTired = errors.New("asked to connect the server once more")
 func (s *Site) authorized(ctx context.Context, t task, server gateway.Server) error {
 	p := protected(t, server)
 	p.Person, p.StandIn = s.browser.who, s.url+standInPath
+	v := &visitor{site: s, browser: s.browser, left: maxConnects}
+	var err error
+	if t.Scenario == scenarioManaged {
+		if v.browser, err = s.managed(ctx, t, &p); err != nil {
+			return err
+		}
+	}
 	var g gateway.Gateway
-	err := s.slot(ctx, func() (err error) {
+	err = s.slot(ctx, func() (err error) {
 		g, err = s.cfg.Protector.Protect(ctx, p)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	v := &visitor{site: s, left: maxConnects}
 	calls := func() error { return use(ctx, g, s.cfg.Version, t) }
 	if err = v.follow(ctx, calls); err == nil && t.Scenario == scenarioMigration {
 		err = v.follow(ctx, calls)
@@ -106,10 +115,10 @@ func (v *visitor) follow(ctx context.Context, call func() error) error {
 			return errTired
 		}
 		v.left--
-		if err := v.site.browser.connect(ctx, link); err != nil {
+		if err := v.browser.connect(ctx, link); err != nil {
 			return err
 		}
-		if err := v.site.cfg.Protector.Settle(ctx, v.site.browser.who); err != nil { // people take longer
+		if err := v.site.cfg.Protector.Settle(ctx); err != nil { // people take longer
 			return err
 		}
 	}

@@ -26,7 +26,7 @@ func (f *fakeGateway) Protect(ctx context.Context, s gateway.Protected) (gateway
 }
 
 // Settle implements Protector.
-func (f *fakeGateway) Settle(context.Context, gateway.Person) error {
+func (f *fakeGateway) Settle(context.Context) error {
 	f.note("settle")
 	return nil
 }

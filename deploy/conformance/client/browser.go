@@ -34,21 +34,22 @@ var (
 	errNoButton = errors.New("the page leads nowhere")
 )
 
-// browser is that of the one person that all scenarios are run for. It follows redirects and fills in forms.
+// browser is one of the one person that all scenarios are run for. It follows redirects and fills in forms.
 type browser struct {
 	who  gateway.Person
+	with *provider // that she logs in with where a link leads to it; nil if none does
 	http *http.Client
 	from atomic.Uint32
 
 	mu sync.Mutex // one log-in at a time: all after the first find the cookie
 }
 
-func newBrowser(who gateway.Person) (*browser, error) {
+func newBrowser(who gateway.Person, with *provider) (*browser, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return nil, err
 	}
-	b := &browser{who: who}
+	b := &browser{who: who, with: with}
 	b.http = &http.Client{Jar: jar, Transport: &http.Transport{DisableKeepAlives: true, DialContext: b.dial}}
 	return b, nil
 }
@@ -65,14 +66,14 @@ type refusedError struct{ page string }
 
 func (e *refusedError) Error() string { return "not connected: " + e.page }
 
-// connect goes the whole way of a link: log in, agree, visit the authorization server, come back. A [refusedError] says that
-// Penstock did not go on.
+// connect goes the whole way of a link: log in, agree, visit the authorization server or log in with the identity provider, if there
+// is one, and come back. A [refusedError] says that Penstock did not go on.
 func (b *browser) connect(ctx context.Context, link string) error {
 	page, err := b.open(ctx, link)
 	if err != nil {
 		return err
 	}
-	if page, err = b.submit(ctx, page, "/connect/", nil); err != nil {
+	if page, err = b.submit(ctx, b.who.Issuer, page, "/connect/", nil); err != nil {
 		return err
 	}
 	m := buttonLink.FindStringSubmatch(page)
@@ -81,6 +82,12 @@ func (b *browser) connect(ctx context.Context, link string) error {
 	}
 	if page, err = b.get(ctx, html.UnescapeString(m[1])); err != nil {
 		return err
+	}
+	if b.with != nil {
+		account := url.Values{"username": {b.with.who.Username}, "password": {b.with.who.Password}}
+		if page, err = b.submit(ctx, b.with.issuer, page, providerLogin, account); err != nil {
+			return err
+		}
 	}
 	if !strings.Contains(page, saysConnected) {
 		return &refusedError{text(page)}
@@ -96,11 +103,11 @@ func (b *browser) open(ctx context.Context, link string) (string, error) {
 	if err != nil || !strings.Contains(page, `action="/login/password"`) {
 		return page, err
 	}
-	return b.submit(ctx, page, "/login/password", url.Values{"email": {b.who.Email}, "password": {b.who.Password}})
+	return b.submit(ctx, b.who.Issuer, page, "/login/password", url.Values{"email": {b.who.Email}, "password": {b.who.Password}})
 }
 
-// submit sends the form of a page whose action begins so, filled in.
-func (b *browser) submit(ctx context.Context, page, action string, values url.Values) (string, error) {
+// submit sends the form of a page of that origin whose action begins so, filled in.
+func (b *browser) submit(ctx context.Context, origin, page, action string, values url.Values) (string, error) {
 	for part := range strings.SplitSeq(page, "</form>") {
 		m := formAction.FindStringSubmatch(part)
 		if m == nil || !strings.HasPrefix(m[1], action) {
@@ -113,7 +120,7 @@ func (b *browser) submit(ctx context.Context, page, action string, values url.Va
 		for name, value := range values {
 			form[name] = value
 		}
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, b.who.Issuer+html.UnescapeString(m[1]), strings.NewReader(form.Encode()))
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, origin+html.UnescapeString(m[1]), strings.NewReader(form.Encode()))
 		if err != nil {
 			return "", err
 		}

@@ -84,6 +84,11 @@ type scenarioHints struct {
 	ClientID     string     `json:"client_id"`
 	ClientSecret string     `json:"client_secret"`
 	PrivateKey   string     `json:"private_key_pem"`
+
+	// Of the identity provider, which exchanges the ID token that somebody has from it.
+	ProviderClientID      string `json:"idp_client_id"`
+	ProviderIDToken       string `json:"idp_id_token"`
+	ProviderTokenEndpoint string `json:"idp_token_endpoint"`
 }
 
 // toolCall is a call that a scenario wants.

@@ -5,5 +5,9 @@
 //
 // The program deploy/conformance calls it, twice: the suite starts it anew for each scenario, and that asks a [Site] in the
 // program that started the suite, where Penstock runs. Where a server takes access tokens, a person follows the links that her
-// calls are answered with, in a browser. It must never send an MCP server of the suite anything itself.
+// calls are answered with, in a browser. It must never send an MCP server of the suite anything itself; only which authorization
+// server it names is looked up, where an administrator has to pin that.
+//
+// The suite's identity provider exchanges tokens and lets nobody log in. People log in with a provider in front of it, which asks it
+// for what Penstock asks, with the ID token that the suite hands over in place of its own, and hands its answer back as it is.
 package client

@@ -56,6 +56,7 @@ type Site struct {
 
 	mu       sync.Mutex
 	outcomes map[string]error
+	stops    []func() error // of what scenarios started
 }
 
 // Start starts a site on loopback.
@@ -64,7 +65,7 @@ func Start(ctx context.Context, cfg Config) (*Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := newBrowser(who)
+	b, err := newBrowser(who, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +93,11 @@ func (s *Site) Stop() error {
 	err := s.server.Close()
 	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, stop := range s.stops {
+		err = errors.Join(err, stop())
 	}
 	return err
 }

@@ -48,6 +48,28 @@ type Protected struct {
 	StandIn string
 	// Person owns the token of the gateway.
 	Person Person
+	// Provider is what Credential refers to by the name of the server; nil if it refers to none.
+	Provider *Provider
+}
+
+// ProviderSecret is the name in Secrets of Penstock's secret at a [Provider].
+const ProviderSecret = "PROVIDER_SECRET"
+
+// Provider is an identity provider whose logins leave what Penstock exchanges.
+type Provider struct {
+	// Issuer is its identifier.
+	Issuer string
+	// ClientID is Penstock's there.
+	ClientID string
+	// Subject is the person of the gateway's token there.
+	Subject string
+}
+
+func (p *Provider) yaml(name, email string) string {
+	if p == nil {
+		return ""
+	}
+	return fmt.Sprintf(providerYAML, name, p.Issuer, p.ClientID, ProviderSecret, email, p.Subject)
 }
 
 // Protect registers a server and puts its tools on a gateway of its own, whose calls choose the caller's own connection, or the shared
@@ -61,7 +83,7 @@ func (p *Penstock) Protect(ctx context.Context, s Protected) (Gateway, error) {
 	if !s.Shared {
 		first = fmt.Sprintf(serverYAML, s.Name, s.StandIn, s.Protocol, "{none: {}}")
 	}
-	if _, err := p.applyWith(ctx, first+connection, s.Secrets); err != nil {
+	if _, err := p.applyWith(ctx, s.Provider.yaml(s.Name, s.Person.Email)+first+connection, s.Secrets); err != nil {
 		return Gateway{}, fmt.Errorf("register %s: %w", s.Name, err)
 	}
 	found, err := p.admin.Servers.DiscoverServer(ctx, &adminv1.DiscoverServerRequest{Name: s.Name})
@@ -92,18 +114,31 @@ func (p *Penstock) Protect(ctx context.Context, s Protected) (Gateway, error) {
 }
 
 // Settle returns when the node obeys everything that was changed before, such as a connection that somebody made on a page.
-func (p *Penstock) Settle(ctx context.Context, who Person) error {
+func (p *Penstock) Settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	// A change of its own: the head may be a deletion for somebody else, and nodes obey those before all else.
-	revision, err := p.applyWith(ctx, fmt.Sprintf("kind: User\nname: %s\nlabels: {settled: %q}\n", who.Email, strings.ToLower(rand.Text())), nil)
+	const name = "settled"
+	revision, err := p.applyWith(ctx, fmt.Sprintf("kind: Team\nname: %s\nlabels: {at: %q}\n", name, rand.Text()), nil)
 	if err != nil {
 		return fmt.Errorf("settle: %w", err)
 	}
-	return p.enforced(ctx, who.Email, revision)
+	return p.enforced(ctx, name, revision)
 }
 
 const (
+	providerYAML = `
+kind: IdentityProvider
+name: %[1]s
+issuer: %[2]q
+client_id: %[3]q
+client_secret: {from_env: %[4]s}
+token_exchange: {}
+---
+kind: User
+name: %[5]s
+identities: [{issuer: %[2]q, subject: %[6]q}]
+---`
 	serverYAML = `
 kind: Server
 name: %[1]s

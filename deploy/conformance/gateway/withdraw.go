@@ -37,6 +37,8 @@ func (p *Penstock) Withdraw(ctx context.Context, name string) error {
 	}
 	last, err := p.admin.Servers.DeleteServer(ctx, &adminv1.DeleteServerRequest{Name: name})
 	deleted(err)
+	_, gone := p.admin.IdentityProviders.DeleteIdentityProvider(ctx, &adminv1.DeleteIdentityProviderRequest{Name: name})
+	deleted(gone)
 	if err := errors.Join(wrong...); err != nil {
 		return fmt.Errorf("delete %s: %w", name, err)
 	}
