@@ -246,6 +246,7 @@ func TestProblems(t *testing.T) {
 		{"poll token in clear", "kind: IdentityProvider\nname: a\nshared_signals: {poll_token: s3cret}\n", "m.yaml:3:30: secrets do not stand in manifests; write {from_env: NAME} or {from_file: PATH}"},
 		{"reference to a poll token", "kind: IdentityProvider\nname: a\nshared_signals: {poll_token_version: v1}\n", "m.yaml:3:18: poll_token_version is set by Penstock itself"},
 		{"output only", "kind: Team\nname: a\nuid: x\n", "m.yaml:3:1: uid is set by Penstock itself; remove it"},
+		{"output only, of one kind", "kind: User\nname: ada@example.com\nend_time: 2026-01-01T00:00:00Z\n", "m.yaml:3:1: end_time is set by Penstock itself; remove it"},
 		{"output only, nested", "kind: Gateway\nname: a\ntools: [{tool: s/t, resolved_name: x}]\n", "m.yaml:3:21: resolved_name is set by Penstock itself"},
 		{"field twice", "kind: Team\nname: a\ndisplay_name: x\ndisplayName: y\n", "m.yaml:4:1: displayName is given twice"},
 		{"label twice", "kind: Team\nname: a\nlabels: {k: x, k: y}\n", "m.yaml:3:16: k is given twice"},

@@ -52,7 +52,7 @@ func outputOnly(message, field string) bool {
 			return true
 		}
 	case "User", "Team":
-		if field == "provisioning" {
+		if field == "provisioning" || field == "end_time" {
 			return true
 		}
 	case "OAuthClient":
