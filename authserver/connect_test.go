@@ -55,9 +55,29 @@ func TestConnectLink(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d %s", tt.name, got.status, got.body, tt.status, tt.reason)
 		}
 	}
-	if got := w.asRole(ident.RoleControlPlane, linkTo, "application/json", ask); got.status != 403 {
-		t.Errorf("a control plane gets a link: %d", got.status)
+	// A control plane asks for a person who called nothing: it names no gateway.
+	asked := strings.Replace(ask, `,"gateway":"eng"`, "", 1)
+	for _, tt := range []struct {
+		name, body string
+		status     int
+	}{
+		{"a gateway", ask, 400},
+		{"no such user", strings.Replace(asked, "uid-ada", "uid-none", 1), 403},
+		{"no such server", strings.Replace(asked, "github", "none", 1), 404},
+	} {
+		if got := w.asRole(ident.RoleControlPlane, linkTo, "application/json", tt.body); got.status != tt.status {
+			t.Errorf("control plane, %s: %d %s, want %d", tt.name, got.status, got.body, tt.status)
+		}
 	}
+	if got := create("eu", asked); got.status != 400 {
+		t.Errorf("a node that names no gateway: %d %s", got.status, got.body)
+	}
+	mine := w.asRole(ident.RoleControlPlane, linkTo, "application/json", asked)
+	own, ok := strings.CutPrefix(mine.member(w, "url", ""), w.issuer+"/connect/")
+	if mine.status != 200 || !ok {
+		t.Fatalf("link of a control plane: %d %s", mine.status, mine.body)
+	}
+	w.secret("link of a control plane", own)
 	made := create("eu", ask)
 	path, ok := strings.CutPrefix(made.member(w, "url", ""), w.issuer)
 	if made.status != 200 || !ok {

@@ -59,8 +59,19 @@ func (r *release) MayResolve(ctx context.Context, node ident.Workload, connectio
 }
 
 // MayConnect implements credentialapi.Directory.
-func (r *release) MayConnect(ctx context.Context, node ident.Workload, gateway, user string) error {
-	return r.settle(ctx, func(v *directory.View) error { return judgeLink(v, node, gateway, user) })
+func (r *release) MayConnect(ctx context.Context, asker ident.Workload, gateway, user, server string) error {
+	err := r.settle(ctx, func(v *directory.View) error { return judgeLink(v, asker, gateway, user) })
+	if err != nil || asker.Role == ident.RoleNode {
+		return err
+	}
+	// A control plane has checked the server, which may be a moment old. What is wrong with it still then is said by the maker of links.
+	_ = r.settle(ctx, func(v *directory.View) error {
+		if s := v.Server(server); s == nil || !s.Connectable() {
+			return noDirectory()
+		}
+		return nil
+	})
+	return nil
 }
 
 // settle decides by the newest view, and waits a moment for a newer one before it refuses.
@@ -98,11 +109,11 @@ func judge(v *directory.View, node ident.Workload, connection string, p ident.Pr
 }
 
 // judgeLink decides by one view whether a link may be made.
-func judgeLink(v *directory.View, node ident.Workload, gateway, user string) error {
+func judgeLink(v *directory.View, asker ident.Workload, gateway, user string) error {
 	if v == nil {
 		return noDirectory()
 	}
-	if g := v.GatewayByName(gateway); g == nil || !g.InRegion(node.Region) {
+	if g := v.GatewayByName(gateway); asker.Role == ident.RoleNode && (g == nil || !g.InRegion(asker.Region)) {
 		return fault.New(fault.Denied, ReasonGatewayOutOfScope, "This node does not serve the gateway.")
 	}
 	if v.User(user) == nil {

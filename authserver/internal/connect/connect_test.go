@@ -15,6 +15,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/connect"
 	"github.com/penstockhq/penstock/authserver/internal/directory"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
 const done = "Connected. Go back to your client"
@@ -52,6 +53,31 @@ func TestConnect(t *testing.T) {
 		t.Errorf("events: %q, want %q", got, want)
 	}
 	w.checkSecrecy(canary, id)
+}
+
+// EL-4, UP-10: a link that a person asked her control plane for, without a call, says nothing of a gateway or a client, and is used as
+// others are.
+func TestConnectWithoutCall(t *testing.T) {
+	w := newWorld(t)
+	path := w.linkOf(connect.Request{User: "u-ada", Server: "github", Asker: ident.Workload{TrustDomain: "x", Role: ident.RoleControlPlane, Name: "c"}})
+	body := w.want("u-ada", http.MethodGet, path, nil, 200, "Continue only if you just asked for this link yourself.")
+	for _, text := range []string{"Gateway", "<dt>App"} {
+		if strings.Contains(body, text) {
+			t.Errorf("the page has %q: %s", text, body)
+		}
+	}
+	after := w.want("u-ada", http.MethodPost, path, w.filled(body, "Bearer "+canary, "acme"), 200, "the tools of the server can be discovered now.")
+	if strings.Contains(after, "your client") {
+		t.Errorf("the page tells of a client: %s", after)
+	}
+	if got, ok := w.plane.of("u-ada/github"); !ok || got.Version == "" {
+		t.Errorf("the control plane has %+v", got)
+	}
+	want := []string{"elicitation.created ok  spiffe://x/controlplane/c  u-ada/github", "elicitation.completed ok  u-ada  u-ada/github"}
+	if got := w.events(); !slices.Equal(got, want) {
+		t.Errorf("events: %q, want %q", got, want)
+	}
+	w.checkSecrecy(canary, strings.TrimPrefix(path, "/connect/"))
 }
 
 // §16 149, EL-4: another person's link is refused, with nothing stored; nobody gets to log in first and then to the link.

@@ -67,7 +67,7 @@ func (w *world) Revoke(ctx context.Context, idp *directory.Provider, token obs.S
 // linear makes a link of Ada's for linear.
 func (w *world) linear() string {
 	w.t.Helper()
-	return w.linkOf(connect.Request{User: "u-ada", Server: "linear", Gateway: "eng", Node: "spiffe://x/node/n"})
+	return w.linkOf(connect.Request{User: "u-ada", Server: "linear", Gateway: "eng", Asker: theNode()})
 }
 
 // held returns an error unless there is what calls of linear need of somebody's login.

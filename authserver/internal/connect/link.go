@@ -16,6 +16,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/reqctx"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
 const (
@@ -37,23 +38,22 @@ const (
 	resultOK      = "ok"
 	resultRefused = "refused"
 	actorUser     = "user"
-	actorNode     = "node"
 )
 
 // Request says who is to connect what.
 type Request struct {
-	User    string // uid of the person
-	Server  string // name
-	Client  string // client_id of the MCP client that the call came from; empty: none
-	Gateway string // name of the gateway that the call came to
-	Node    string // SPIFFE ID of the node that asks
-	Scope   string // scopes that the server wants besides those that it wants of everybody, with a space between; empty: none
+	User    string         // uid of the person
+	Server  string         // name
+	Client  string         // client_id of the MCP client that the call came from; empty: none
+	Gateway string         // name of the gateway that the call came to; empty: the person asked for the link, without a call
+	Asker   ident.Workload // node, or control plane, that asks
+	Scope   string         // scopes that the server wants besides those that it wants of everybody, with a space between; empty: none
 
 	Connection, Version string // uid and reference of the credential that was refused for its scope; empty without Scope
 }
 
 // Create makes a link and returns its URL, "<issuer>/connect/<22 characters>", and its end, ten minutes later (EL-4, EL-5).
-// Whether the node may ask is the caller's to say. The faults are Exhausted TOO_MANY_CONNECT_LINKS, NotFound SERVER_UNKNOWN,
+// Whether the workload may ask is the caller's to say. The faults are Exhausted TOO_MANY_CONNECT_LINKS, NotFound SERVER_UNKNOWN,
 // Precondition SERVER_NOT_CONNECTABLE, and Unavailable.
 func (h *Handler) Create(ctx context.Context, r Request) (url string, expires time.Time, err error) {
 	view := h.c.View()
@@ -83,7 +83,7 @@ func (h *Handler) Create(ctx context.Context, r Request) (url string, expires ti
 		Hash: hash, User: r.User, Server: r.Server, Client: r.Client, Gateway: r.Gateway, CreateTime: now, ExpireTime: now.Add(life),
 	}
 	e := store.Event{
-		Time: now, ActorType: actorNode, Actor: r.Node, Client: r.Client, Action: actionCreated, Target: target(l), Result: resultOK,
+		Time: now, ActorType: string(r.Asker.Role), Actor: r.Asker.URI(), Client: r.Client, Action: actionCreated, Target: target(l), Result: resultOK,
 	}
 	err = h.c.Store.Update(ctx, func(ctx context.Context, tx store.OAuthTx) error {
 		made, err := tx.CreateConnectLink(ctx, l, mostOpen)

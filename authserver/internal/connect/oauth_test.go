@@ -61,7 +61,7 @@ func cookie(name, value string) *http.Cookie {
 // jira makes a link of Ada's for jira.
 func (w *world) jira() string {
 	w.t.Helper()
-	return w.linkOf(connect.Request{User: "u-ada", Server: "jira", Gateway: "eng", Node: "spiffe://x/node/n"})
+	return w.linkOf(connect.Request{User: "u-ada", Server: "jira", Gateway: "eng", Asker: theNode()})
 }
 
 // away goes from a link to the authorization server and returns the path that the browser comes back to.
@@ -204,7 +204,7 @@ func TestDepartForMore(t *testing.T) {
 	const everybody = "read write offline_access"
 	asked := func(r connect.Request, scope string) string {
 		t.Helper()
-		r.Gateway, r.Node, r.Scope = "eng", "spiffe://x/node/n", scope
+		r.Gateway, r.Asker, r.Scope = "eng", theNode(), scope
 		path := w.linkOf(r)
 		b := w.browser(r.User)
 		back := b.away(path)

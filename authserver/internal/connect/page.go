@@ -92,7 +92,7 @@ func (h *Handler) submit(w http.ResponseWriter, r *http.Request, v visit) {
 	case !tried:
 		h.render(w, r, http.StatusOK, pages.NoticePage{
 			Title: v.server.Title() + " is connected",
-			Text:  "Connected. Go back to your client and try again. Whether the server takes what you typed could not be tried from here.",
+			Text:  "Connected. " + goBack(v.link) + " Whether the server takes what you typed could not be tried from here.",
 		})
 	default:
 		h.connected(w, r, v)
@@ -101,8 +101,16 @@ func (h *Handler) submit(w http.ResponseWriter, r *http.Request, v visit) {
 
 func (h *Handler) connected(w http.ResponseWriter, r *http.Request, v visit) {
 	h.render(w, r, http.StatusOK, pages.NoticePage{
-		Title: v.server.Title() + " is connected", Text: "Connected. Go back to your client and try again.",
+		Title: v.server.Title() + " is connected", Text: "Connected. " + goBack(v.link),
 	})
+}
+
+// goBack says what a person does next: where no call led to the link, no client waits.
+func goBack(l store.ConnectLink) string {
+	if l.Gateway == "" {
+		return "Go back to where you asked for the link: the tools of the server can be discovered now."
+	}
+	return "Go back to your client and try again."
 }
 
 // typed reads the values of a form. White space around them came with a paste: no header may have it.

@@ -38,6 +38,7 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/egress"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
 
@@ -177,10 +178,15 @@ func (p *plane) of(key string) (directory.Installation, bool) {
 	return i, ok
 }
 
+// theNode is who asks for links.
+func theNode() ident.Workload {
+	return ident.Workload{TrustDomain: "x", Role: ident.RoleNode, Name: "n"}
+}
+
 // link makes a link of Ada's for github and returns its path.
 func (w *world) link() string {
 	w.t.Helper()
-	return w.linkOf(connect.Request{User: "u-ada", Server: "github", Client: "https://claude.ai/c.json", Gateway: "eng", Node: "spiffe://x/node/n"})
+	return w.linkOf(connect.Request{User: "u-ada", Server: "github", Client: "https://claude.ai/c.json", Gateway: "eng", Asker: theNode()})
 }
 
 func (w *world) linkOf(r connect.Request) string {

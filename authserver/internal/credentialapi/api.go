@@ -77,10 +77,10 @@ type Links interface {
 
 // LinkRequest says who is to connect what.
 type LinkRequest struct {
-	User, Server, Client, Gateway string
-	Node                          string // SPIFFE ID of the node that asks
-	Scope                         string // scopes that the server wants besides, with a space between; empty: none
-	Connection, Version           string // uid and reference of the credential that was refused for its scope; empty without Scope
+	User, Server, Client, Gateway string         // Gateway is empty if no call is the reason
+	Asker                         ident.Workload // node, or control plane, that asks
+	Scope                         string         // scopes that the server wants besides, with a space between; empty: none
+	Connection, Version           string         // uid and reference of the credential that was refused for its scope; empty without Scope
 }
 
 // Directory is what this room needs of the directory of the organisation.
@@ -90,9 +90,10 @@ type Directory interface {
 	// MayResolve returns nil if a node may have the credential of a connection (uid) for a principal (zero: for none): a
 	// gateway in its scope uses the connection (D-85, KM-7), and the principal is not known to be gone. Denied otherwise.
 	MayResolve(ctx context.Context, node ident.Workload, connection string, p ident.Principal) error
-	// MayConnect returns nil if a node may have a link made for a user (uid) whose call came to a gateway (name): the node
-	// serves the gateway (KM-7), and the user is there and active. Denied otherwise.
-	MayConnect(ctx context.Context, node ident.Workload, gateway, user string) error
+	// MayConnect returns nil if a workload may have a link to a server (name) made for a user (uid): the user is there and
+	// active, and a node serves the gateway (name) that the user's call came to (KM-7). Denied otherwise. A control plane names no
+	// gateway; what it knows of the server already is waited for a moment.
+	MayConnect(ctx context.Context, asker ident.Workload, gateway, user, server string) error
 	// RecordDenial keeps an audit event (AU-2).
 	RecordDenial(ctx context.Context, e store.Event)
 }
@@ -166,7 +167,7 @@ type service struct{ *API }
 
 // PutSecret implements the service.
 func (s service) PutSecret(ctx context.Context, m *credentialv1.PutSecretRequest) (*credentialv1.PutSecretResponse, error) {
-	c := call{operation: "put", connection: m.GetConnectionUid(), role: ident.RoleControlPlane, message: m}
+	c := call{operation: "put", connection: m.GetConnectionUid(), roles: controlPlanes(), message: m}
 	var r *credentialv1.PutSecretResponse
 	err := s.serve(ctx, &c, func(ctx context.Context) error {
 		version, err := s.vault.Put(ctx, m.GetConnectionUid(), vault.Secret{
@@ -185,7 +186,7 @@ func (s service) PutSecret(ctx context.Context, m *credentialv1.PutSecretRequest
 
 // DeleteSecrets implements the service.
 func (s service) DeleteSecrets(ctx context.Context, m *credentialv1.DeleteSecretsRequest) (*credentialv1.DeleteSecretsResponse, error) {
-	c := call{operation: "delete", connection: m.GetConnectionUid(), role: ident.RoleControlPlane, message: m}
+	c := call{operation: "delete", connection: m.GetConnectionUid(), roles: controlPlanes(), message: m}
 	err := s.serve(ctx, &c, func(ctx context.Context) error {
 		n, err := s.vault.Delete(ctx, m.GetConnectionUid())
 		if err != nil {
@@ -202,7 +203,7 @@ func (s service) DeleteSecrets(ctx context.Context, m *credentialv1.DeleteSecret
 
 // Resolve implements the service.
 func (s service) Resolve(ctx context.Context, m *credentialv1.ResolveRequest) (*credentialv1.ResolveResponse, error) {
-	c := call{operation: "resolve", connection: m.GetConnectionUid(), version: m.GetVersion(), role: ident.RoleNode, message: m}
+	c := call{operation: "resolve", connection: m.GetConnectionUid(), version: m.GetVersion(), roles: nodes(), message: m}
 	principal := ident.Principal{Kind: ident.Kind(m.GetPrincipal().GetKind()), UID: m.GetPrincipal().GetUid()}
 	if principal.UID != "" {
 		c.principal = principal.Hash()
@@ -235,16 +236,19 @@ func (s service) Resolve(ctx context.Context, m *credentialv1.ResolveRequest) (*
 func (s service) CreateConnectLink(
 	ctx context.Context, m *credentialv1.CreateConnectLinkRequest,
 ) (*credentialv1.CreateConnectLinkResponse, error) {
-	c := call{operation: "create_connect_link", role: ident.RoleNode, message: m, server: m.GetServer()}
+	c := call{operation: "create_connect_link", roles: append(nodes(), controlPlanes()...), message: m, server: m.GetServer()}
 	c.principal = ident.Principal{Kind: ident.KindUser, UID: m.GetUserUid()}.Hash()
 	var r *credentialv1.CreateConnectLinkResponse
 	err := s.serve(ctx, &c, func(ctx context.Context) error {
-		node := callerOf(ctx).workload
-		if err := s.directory.MayConnect(ctx, node, m.GetGateway(), m.GetUserUid()); err != nil {
+		asker := callerOf(ctx).workload
+		if err := checkGateway(asker, m.GetGateway()); err != nil {
+			return err
+		}
+		if err := s.directory.MayConnect(ctx, asker, m.GetGateway(), m.GetUserUid(), m.GetServer()); err != nil {
 			return err
 		}
 		url, expires, err := s.links.Create(ctx, LinkRequest{
-			User: m.GetUserUid(), Server: m.GetServer(), Client: m.GetClientId(), Gateway: m.GetGateway(), Node: node.URI(),
+			User: m.GetUserUid(), Server: m.GetServer(), Client: m.GetClientId(), Gateway: m.GetGateway(), Asker: asker,
 			Scope: m.GetScope(), Connection: m.GetConnectionUid(), Version: m.GetVersion(),
 		})
 		if err != nil {
@@ -258,7 +262,7 @@ func (s service) CreateConnectLink(
 
 // SetPassword implements the service.
 func (s service) SetPassword(ctx context.Context, m *credentialv1.SetPasswordRequest) (*credentialv1.SetPasswordResponse, error) {
-	c := call{operation: "set_password", role: ident.RoleControlPlane, message: m}
+	c := call{operation: "set_password", roles: controlPlanes(), message: m}
 	c.principal = ident.Principal{Kind: ident.KindUser, UID: m.GetUserUid()}.Hash()
 	err := s.serve(ctx, &c, func(ctx context.Context) error {
 		return s.passwords.SetPassword(ctx, m.GetUserUid(), m.GetPassword())
@@ -271,7 +275,7 @@ func (s service) SetPassword(ctx context.Context, m *credentialv1.SetPasswordReq
 
 // GetIssuer implements the service.
 func (s service) GetIssuer(ctx context.Context, m *credentialv1.GetIssuerRequest) (*credentialv1.GetIssuerResponse, error) {
-	c := call{operation: "get_issuer", role: ident.RoleNode, message: m, quiet: true}
+	c := call{operation: "get_issuer", roles: nodes(), message: m, quiet: true}
 	var r *credentialv1.GetIssuerResponse
 	err := s.serve(ctx, &c, func(context.Context) error {
 		issuer, metadata, jwks := s.issuer.Documents()

@@ -5,6 +5,8 @@ package credentialapi
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -58,10 +60,10 @@ func callerOf(ctx context.Context) identified {
 type call struct {
 	operation           string
 	connection, version string
-	server              string // name
-	principal           string // hash, empty if none
-	count               int    // of deleted versions
-	role                ident.Role
+	server              string       // name
+	principal           string       // hash, empty if none
+	count               int          // of deleted versions
+	roles               []ident.Role // who may
 	message             proto.Message
 	quiet               bool // nothing secret is released: a success is no audit line
 }
@@ -74,8 +76,21 @@ func (a *API) admit(ctx context.Context, c *call) error {
 		return fault.New(fault.Unauthenticated, ReasonCaller, "The caller is no workload that is known here.").Because(caller.err)
 	case a.directory.Banned(caller.workload):
 		return fault.New(fault.Denied, ReasonBanned, "This workload is banned.")
-	case caller.workload.Role != c.role:
-		return fault.Newf(fault.Denied, ReasonRole, "Only a workload of the role %s may do this.", c.role)
+	case !slices.Contains(c.roles, caller.workload.Role):
+		return fault.Newf(fault.Denied, ReasonRole, "Only a workload of the role %s may do this.", anyOf(c.roles))
 	}
 	return nil
+}
+
+func nodes() []ident.Role { return []ident.Role{ident.RoleNode} }
+
+func controlPlanes() []ident.Role { return []ident.Role{ident.RoleControlPlane} }
+
+// anyOf lists roles for people: "node or controlplane".
+func anyOf(roles []ident.Role) string {
+	names := make([]string, len(roles))
+	for i, r := range roles {
+		names[i] = string(r)
+	}
+	return strings.Join(names, " or ")
 }

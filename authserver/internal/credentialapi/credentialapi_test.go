@@ -90,7 +90,8 @@ func TestCreateConnectLink(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	want := []credentialapi.LinkRequest{{
-		User: "u1", Server: "github", Client: "https://claude.ai/c.json", Gateway: "eng", Node: "spiffe://example.org/region/eu/node/the-node",
+		User: "u1", Server: "github", Client: "https://claude.ai/c.json", Gateway: "eng",
+		Asker: ident.Workload{TrustDomain: "example.org", Region: "eu", Role: ident.RoleNode, Name: "the-node"},
 	}}
 	if diff := cmp.Diff(want, b.house.links); diff != "" {
 		t.Errorf("links (-want +got):\n%s", diff)
@@ -106,6 +107,30 @@ func TestCreateConnectLink(t *testing.T) {
 		t.Errorf("the log does not tell: %s", log)
 	}
 	noCanary(t, "the log", log)
+}
+
+// A control plane gets a link for somebody who called nothing (UP-10); who is not there gets none, which is recorded.
+func TestCreateConnectLinkWithoutCall(t *testing.T) {
+	b := newBench(t)
+	controlPlane := b.as(t, ident.RoleControlPlane)
+	got, err := controlPlane.CreateConnectLink(t.Context(), &credentialv1.CreateConnectLinkRequest{UserUid: "u1", Server: "github"})
+	must(t, err)
+	if got.GetUrl() != "https://auth.example.com/connect/"+canary {
+		t.Errorf("got %v", got)
+	}
+	want := []credentialapi.LinkRequest{{
+		User: "u1", Server: "github", Asker: ident.Workload{TrustDomain: "example.org", Region: "eu", Role: ident.RoleControlPlane, Name: "the-controlplane"},
+	}}
+	if diff := cmp.Diff(want, b.house.links); diff != "" {
+		t.Errorf("links (-want +got):\n%s", diff)
+	}
+	b.people.refuse[""] = fault.New(fault.Denied, "PRINCIPAL_UNKNOWN", "No.")
+	_, err = controlPlane.CreateConnectLink(t.Context(), &credentialv1.CreateConnectLinkRequest{UserUid: "u2", Server: "github"})
+	wantError(t, err, connect.CodePermissionDenied, "PRINCIPAL_UNKNOWN")
+	if len(b.house.links) != 1 || len(b.people.denials) != 1 || b.people.denials[0].ActorType != "controlplane" || b.people.denials[0].Target != "github" {
+		t.Errorf("links %v, denials %v", b.house.links, b.people.denials)
+	}
+	noCanary(t, "the log", b.log.String())
 }
 
 // Who may call what: every method by every role.
@@ -127,8 +152,12 @@ func TestRoles(t *testing.T) {
 			_, err := c.Resolve(ctx, &credentialv1.ResolveRequest{ConnectionUid: "c0", Version: "v_1"})
 			return err
 		}},
-		{"CreateConnectLink", ident.RoleNode, func(ctx context.Context, c credentialv1connect.CredentialServiceClient) error {
+		{"CreateConnectLink for a call", ident.RoleNode, func(ctx context.Context, c credentialv1connect.CredentialServiceClient) error {
 			_, err := c.CreateConnectLink(ctx, linkRequest())
+			return err
+		}},
+		{"CreateConnectLink without a gateway", ident.RoleControlPlane, func(ctx context.Context, c credentialv1connect.CredentialServiceClient) error {
+			_, err := c.CreateConnectLink(ctx, &credentialv1.CreateConnectLinkRequest{UserUid: "u1", Server: "github"})
 			return err
 		}},
 		{"SetPassword", ident.RoleControlPlane, func(ctx context.Context, c credentialv1connect.CredentialServiceClient) error {
@@ -146,11 +175,15 @@ func TestRoles(t *testing.T) {
 				b := newBench(t)
 				b.vault.secrets["c0 v_1"] = vault.Secret{}
 				err := m.call(t.Context(), b.as(t, role))
-				if role == m.role {
+				switch link := strings.HasPrefix(m.name, "CreateConnectLink"); {
+				case role == m.role:
 					must(t, err)
 					return
+				case link && (role == ident.RoleNode || role == ident.RoleControlPlane): // with or without a gateway, not as the other may
+					wantError(t, err, connect.CodeInvalidArgument, credentialapi.ReasonRequest)
+				default:
+					wantError(t, err, connect.CodePermissionDenied, credentialapi.ReasonRole)
 				}
-				wantError(t, err, connect.CodePermissionDenied, credentialapi.ReasonRole)
 				if len(b.vault.secrets) != 1 || len(b.house.passwords)+len(b.house.links) != 0 {
 					t.Error("a refused call changed something")
 				}
@@ -209,6 +242,11 @@ func TestRefusedMessages(t *testing.T) {
 		{"a link for nobody", "user_uid", link(func(m *credentialv1.CreateConnectLinkRequest) { m.UserUid = "" })},
 		{"a link for no server", "server", link(func(m *credentialv1.CreateConnectLinkRequest) { m.Server = "" })},
 		{"a link of no gateway", "gateway", link(func(m *credentialv1.CreateConnectLinkRequest) { m.Gateway = "" })},
+		{"a link of a gateway with a long name", "gateway", link(func(m *credentialv1.CreateConnectLinkRequest) { m.Gateway = long })},
+		{"a link of a gateway, for a control plane", "gateway", func() error {
+			_, err := b.as(t, ident.RoleControlPlane).CreateConnectLink(t.Context(), linkRequest())
+			return err
+		}},
 		{"resolve without a version", "version", resolve(&credentialv1.ResolveRequest{ConnectionUid: "c1"})},
 		{"resolve without a connection", "connection_uid", resolve(&credentialv1.ResolveRequest{Version: "v"})},
 		{"resolve for a long uid", "principal.uid", resolve(&credentialv1.ResolveRequest{

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package credentialapi serves penstock.credential.v1 (Connect, gRPC, gRPC-Web): control planes put and delete secrets,
-// nodes resolve them.
+// nodes resolve them, and both have connect links made.
 //
 // It owns who may call what, which follows from the caller's certificate and, for a node, from the directory; the check of
 // messages, the translation between messages and the vault, the audit of each call, and how faults look on the wire. The

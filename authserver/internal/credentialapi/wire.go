@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
 // domain is the domain of every google.rpc.ErrorInfo that Penstock sends.
@@ -34,6 +35,21 @@ func check(m proto.Message) error {
 		f = f.At(protovalidate.FieldPathString(v.Proto.GetField()), v.Proto.GetMessage())
 	}
 	return f
+}
+
+// checkGateway says who names the gateway of a connect link: a node the one that the call came to, which it must serve. A control
+// plane asks for a person who called nothing.
+func checkGateway(asker ident.Workload, gateway string) error {
+	problem := ""
+	switch node := asker.Role == ident.RoleNode; {
+	case node && gateway == "":
+		problem = "a node names the gateway that the call came to"
+	case !node && gateway != "":
+		problem = "a control plane names no gateway: there is no call"
+	default:
+		return nil
+	}
+	return fault.New(fault.Invalid, ReasonRequest, "The request breaks the rules of its fields.").At("gateway", problem)
 }
 
 // toConnect is the one mapper of this edge. Nothing of a cause is sent.

@@ -119,7 +119,7 @@ func (p *people) MayResolve(_ context.Context, _ ident.Workload, connection stri
 	return p.refuse[connection]
 }
 
-func (p *people) MayConnect(_ context.Context, _ ident.Workload, gateway, _ string) error {
+func (p *people) MayConnect(_ context.Context, _ ident.Workload, gateway, _, _ string) error {
 	return p.refuse[gateway]
 }
 

@@ -7,7 +7,7 @@ package pages
 type ConnectPage struct {
 	Server  string // title
 	Host    string // that the credential is sent to, and no other
-	Gateway string // title of the gateway that a call came to
+	Gateway string // title of the gateway that a call came to; empty: the person asked for the link
 	Client  string // client_id of the app that the call came from; empty: none
 	Person  string // who is logged in, for people
 	Action  string

@@ -57,6 +57,9 @@ func samples() map[string]pages.Page {
 		"connect-oauth": {Body: pages.ConnectPage{
 			Server: "GitHub", Host: "mcp.github.example", Gateway: "Engineering", Person: "Ada Lovelace", Action: "/connect/id", CSRF: "token",
 		}},
+		"connect-asked": {Body: pages.ConnectPage{
+			Server: "GitHub", Host: "mcp.github.example", Person: "Ada Lovelace", Action: "/connect/id", CSRF: "token",
+		}},
 		"connect-provider": {Body: pages.ConnectPage{
 			Server: "GitHub", Host: "mcp.github.example", Gateway: "Engineering", Person: "Ada Lovelace", Action: "/connect/id", CSRF: "token",
 			Provider: "Okta <Test>",

@@ -5,6 +5,8 @@ package adminapi
 import (
 	"context"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
@@ -47,6 +49,15 @@ func (s connections) UpdateConnection(ctx context.Context, req *adminv1.UpdateCo
 		return nil, err
 	}
 	return &adminv1.UpdateConnectionResponse{Connection: m, Revision: rev}, nil
+}
+
+// CreateConnectLink implements adminv1connect.ConnectionServiceHandler.
+func (s connections) CreateConnectLink(ctx context.Context, req *adminv1.CreateConnectLinkRequest) (*adminv1.CreateConnectLinkResponse, error) {
+	link, err := s.catalog.CreateConnectLink(ctx, callerOf(ctx), req.GetServer())
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.CreateConnectLinkResponse{Url: link.URL, ExpireTime: timestamppb.New(link.ExpireTime)}, nil
 }
 
 // DeleteConnection implements adminv1connect.ConnectionServiceHandler.

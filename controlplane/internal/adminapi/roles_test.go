@@ -189,6 +189,10 @@ func readRows() []row {
 
 func registryRows() []row {
 	return []row{
+		{"CreateConnectLink", ok, ok, ok, func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Connections.CreateConnectLink(ctx, &adminv1.CreateConnectLinkRequest{Server: "everything"})
+			return err
+		}},
 		{"CreateServer over HTTP", denied, ok, ok, func(ctx context.Context, c *admin.Client) error {
 			_, err := c.Servers.CreateServer(ctx, &adminv1.CreateServerRequest{Server: httpServer("new"), ValidateOnly: true})
 			return err

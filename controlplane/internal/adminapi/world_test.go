@@ -132,6 +132,13 @@ func (v *vault) SetPassword(ctx context.Context, uid, password string) error {
 	return err
 }
 
+// CreateConnectLink implements catalog.Secrets.
+func (v *vault) CreateConnectLink(_ context.Context, uid, server string) (string, time.Time, error) {
+	return "https://auth.example.com/connect/" + uid + "-" + server, linkEnd(), nil
+}
+
+func linkEnd() time.Time { return time.Date(2026, 5, 1, 12, 10, 0, 0, time.UTC) }
+
 // Delete implements catalog.Secrets.
 func (v *vault) Delete(_ context.Context, uid string) error {
 	v.mu.Lock()

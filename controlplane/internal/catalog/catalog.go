@@ -11,7 +11,8 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/record"
 )
 
-// Secrets keeps what connections and identity providers authenticate with, and people's passwords. The authserver
+// Secrets keeps what connections and identity providers authenticate with, and people's passwords, and has people give credentials
+// for servers. The authserver
 // implements it, through package secrets.
 type Secrets interface {
 	// Put seals a connection's secrets as a new version and returns its reference. Values never come back.
@@ -22,6 +23,8 @@ type Secrets interface {
 	Delete(ctx context.Context, uid string) error
 	// SetPassword sets the password of a user and ends the user's logins; an empty one takes it away.
 	SetPassword(ctx context.Context, userUID, password string) error
+	// CreateConnectLink makes a link under which a user (uid) gives a credential for a server (name), and says when it ends.
+	CreateConnectLink(ctx context.Context, userUID, server string) (url string, expires time.Time, err error)
 }
 
 // Capabilities knows what the connected nodes and authservers can do (D-37).

@@ -223,6 +223,9 @@ func TestDiscoveryTarget(t *testing.T) {
 			o.create(tc.connections...)
 			s, c, err := o.DiscoveryTarget(t.Context(), o.as(tc.who), "s", tc.ask)
 			wantRefusal(t, err, tc.refuse)
+			if tc.refuse == "precondition CREDENTIAL_MISSING" {
+				wantRefusal(t, err, tc.refuse, ": penstock server connect s.")
+			}
 			if tc.refuse != "" {
 				return
 			}

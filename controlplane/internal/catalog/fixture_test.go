@@ -26,6 +26,7 @@ type vault struct {
 	mu      sync.Mutex
 	n       int
 	secrets map[string]map[string]string // "<uid>/<version>" to headers and env
+	links   []string                     // "<uid> <server>" of each that was made
 	fail    error
 }
 
@@ -58,6 +59,16 @@ func (v *vault) SetPassword(_ context.Context, uid, password string) error {
 	}
 	v.secrets["password/"+uid] = map[string]string{"": password}
 	return nil
+}
+
+func (v *vault) CreateConnectLink(_ context.Context, uid, server string) (string, time.Time, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.fail != nil {
+		return "", time.Time{}, v.fail
+	}
+	v.links = append(v.links, uid+" "+server)
+	return "https://auth.example.com/connect/" + server, time.Date(2026, 5, 1, 12, 10, 0, 0, time.UTC), nil
 }
 
 func (v *vault) Delete(_ context.Context, uid string) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
 // TestMadeClientSecret: the secret of a client goes to the authserver and is stored nowhere else; the reference to it is nobody's to
@@ -346,6 +347,9 @@ func TestMadeDiscovery(t *testing.T) {
 			o.create(tc.connections...)
 			_, c, err := o.DiscoveryTarget(t.Context(), o.as("root"), tc.server, tc.ask)
 			wantRefusal(t, err, tc.refuse)
+			if named := err != nil && strings.Contains(fault.From(err).Public, ": penstock server connect "+tc.server+"."); named != (tc.refuse == "precondition DISCOVERY_NEEDS_PERSON") {
+				t.Errorf("the command to connect is named: %v: %v", named, err)
+			}
 			if err == nil && c.Name != tc.want {
 				t.Errorf("connection %q; want %q", c.Name, tc.want)
 			}

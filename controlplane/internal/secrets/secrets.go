@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
@@ -17,8 +18,13 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
-// ReasonUnavailable: the authserver cannot be reached (Unavailable).
-const ReasonUnavailable = "AUTHSERVER_UNAVAILABLE"
+// Reasons of faults.
+const (
+	// ReasonUnavailable: the authserver cannot be reached (Unavailable).
+	ReasonUnavailable = "AUTHSERVER_UNAVAILABLE"
+	// ReasonBehind: the authserver has not heard of a change that was made a moment ago (Unavailable).
+	ReasonBehind = "AUTHSERVER_BEHIND"
+)
 
 const (
 	// callTimeout bounds one call; an admin waits for it.
@@ -36,7 +42,7 @@ type Config struct {
 	URL  string
 }
 
-// Client puts and deletes secrets at the authserver, and sets passwords. It is safe for concurrent use.
+// Client puts and deletes secrets at the authserver, sets passwords, and has connect links made. It is safe for concurrent use.
 type Client struct {
 	remote credentialv1connect.CredentialServiceClient
 }
@@ -83,6 +89,27 @@ func (c *Client) SetPassword(ctx context.Context, userUID, password string) erro
 		return fmt.Errorf("set the password of user %s: %w", userUID, toFault(err))
 	}
 	return nil
+}
+
+// CreateConnectLink makes a link under which a user (uid) gives a credential for a server (name), and says when it ends. The catalog
+// has checked both: an authserver that knows them otherwise follows a control plane that is behind. The faults are Exhausted
+// TOO_MANY_CONNECT_LINKS, Unavailable AUTHSERVER_BEHIND and AUTHSERVER_UNAVAILABLE, and those of the authserver's store.
+func (c *Client) CreateConnectLink(ctx context.Context, userUID, server string) (url string, expires time.Time, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	r, err := c.remote.CreateConnectLink(ctx, &credentialv1.CreateConnectLinkRequest{UserUid: userUID, Server: server})
+	if err != nil {
+		if err = toFault(err); slices.Contains(unheard(), fault.From(err).Reason) {
+			err = fault.New(fault.Unavailable, ReasonBehind, "The authserver has not heard yet of what was changed a moment ago; try again.").After(time.Second).Because(err)
+		}
+		return "", time.Time{}, fmt.Errorf("create a connect link of user %s: %w", userUID, err)
+	}
+	return r.GetUrl(), r.GetExpireTime().AsTime(), nil
+}
+
+// unheard lists the reasons with which the authserver says that it does not know a person, or a server as one that people connect.
+func unheard() []string {
+	return []string{"PRINCIPAL_UNKNOWN", "SERVER_UNKNOWN", "SERVER_NOT_CONNECTABLE"}
 }
 
 // Delete removes every version of a connection's credential, or of an identity provider's. It is idempotent.

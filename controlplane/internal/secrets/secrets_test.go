@@ -17,6 +17,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/penstockhq/penstock/controlplane/internal/secrets"
 	credentialv1 "github.com/penstockhq/penstock/proto/gen/penstock/credential/v1"
@@ -31,6 +32,7 @@ type authserver struct {
 	credentialv1connect.UnimplementedCredentialServiceHandler
 	kept      map[string]*credentialv1.StaticSecret
 	passwords map[string]string // by user uid
+	asked     []*credentialv1.CreateConnectLinkRequest
 	fail      error
 }
 
@@ -57,6 +59,16 @@ func (a *authserver) SetPassword(_ context.Context, m *credentialv1.SetPasswordR
 	a.passwords[m.GetUserUid()] = m.GetPassword()
 	return &credentialv1.SetPasswordResponse{}, nil
 }
+
+func (a *authserver) CreateConnectLink(_ context.Context, m *credentialv1.CreateConnectLinkRequest) (*credentialv1.CreateConnectLinkResponse, error) {
+	if a.fail != nil {
+		return nil, a.fail
+	}
+	a.asked = append(a.asked, m)
+	return &credentialv1.CreateConnectLinkResponse{Url: "https://auth.example.com/connect/" + canary, ExpireTime: timestamppb.New(linkEnd())}, nil
+}
+
+func linkEnd() time.Time { return time.Date(2026, 5, 1, 12, 10, 0, 0, time.UTC) }
 
 func start(t *testing.T, a *authserver) *secrets.Client {
 	t.Helper()
@@ -121,6 +133,52 @@ func TestClientSecretAndPassword(t *testing.T) {
 	if _, err := c.PutClientSecret(t.Context(), "p1", canary); fault.From(err).Reason != secrets.ReasonUnavailable || strings.Contains(err.Error(), canary) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestCreateConnectLink: a control plane names the person and the server, and no gateway; an authserver that does not know one of them
+// is behind, since the catalog has checked.
+func TestCreateConnectLink(t *testing.T) {
+	a := &authserver{}
+	c := start(t, a)
+	url, expires, err := c.CreateConnectLink(t.Context(), "u1", "github")
+	if err != nil || url != "https://auth.example.com/connect/"+canary || !expires.Equal(linkEnd()) {
+		t.Errorf("got %s, %v, %v", url, expires, err)
+	}
+	if len(a.asked) != 1 || !proto.Equal(a.asked[0], &credentialv1.CreateConnectLinkRequest{UserUid: "u1", Server: "github"}) {
+		t.Errorf("asked for %v", a.asked)
+	}
+	behind := fault.New(fault.Unavailable, secrets.ReasonBehind, "The authserver has not heard yet of what was changed a moment ago; try again.").After(time.Second)
+	for _, tt := range []struct {
+		name   string
+		answer error
+		want   *fault.Fault
+	}{
+		{
+			"many open", answer(connect.CodeResourceExhausted, "5 open.", info("TOO_MANY_CONNECT_LINKS"), &errdetails.RetryInfo{RetryDelay: durationpb.New(time.Minute)}),
+			fault.New(fault.Exhausted, "TOO_MANY_CONNECT_LINKS", "5 open.").After(time.Minute),
+		},
+		{"the person", answer(connect.CodePermissionDenied, "Gone.", info("PRINCIPAL_UNKNOWN")), behind},
+		{"the server", answer(connect.CodeNotFound, "None.", info("SERVER_UNKNOWN")), behind},
+		{"the server's kind", answer(connect.CodeFailedPrecondition, "Not so.", info("SERVER_NOT_CONNECTABLE")), behind},
+		{
+			"us", answer(connect.CodePermissionDenied, "Only …", info("WORKLOAD_ROLE_DENIED")),
+			fault.New(fault.Bug, "WORKLOAD_ROLE_DENIED", "The authserver does not accept this control plane."),
+		},
+		{"not its words", answer(connect.CodeNotFound, "no route"), gone()},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a.fail = tt.answer
+			_, _, err := c.CreateConnectLink(t.Context(), "u1", "github")
+			check(t, err, tt.want)
+		})
+	}
+	t.Run("canceled", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, _, err := c.CreateConnectLink(ctx, "u1", "github"); fault.KindOf(err) != fault.Canceled {
+			t.Errorf("error is %v, want canceled", err)
+		}
+	})
 }
 
 func answer(code connect.Code, text string, details ...proto.Message) error {

@@ -34,6 +34,10 @@ func (k kept) PutClientSecret(ctx context.Context, uid, _ string) (string, error
 
 func (k kept) SetPassword(context.Context, string, string) error { return nil }
 
+func (k kept) CreateConnectLink(context.Context, string, string) (string, time.Time, error) {
+	return "", time.Time{}, nil
+}
+
 func (k kept) Delete(_ context.Context, uid string) error {
 	delete(k, uid)
 	return nil

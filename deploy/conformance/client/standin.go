@@ -14,9 +14,9 @@ import (
 // standInPath is where the site serves the stand-in.
 const standInPath = "/stand-in"
 
-// standIn has what the suite's protected servers have, and takes everybody. Links to connect a server are in answers to calls of its
-// tools, and what tools it has is seen only by whoever is connected: so they are discovered here first, before the server moves to
-// where the suite has it. Nobody calls them here.
+// standIn has what the suite's protected servers have, and takes everybody. What tools such a server has is seen only by whoever is
+// connected, and in some scenarios nobody may ever be: so they are discovered here first, before the server moves to where the
+// suite has it and sees the first request, which is a caller's. Nobody calls them here.
 func standIn() http.Handler {
 	s := server.NewMCPServer("stand-in", "1", server.WithToolCapabilities(false))
 	s.AddTool(mcp.NewTool("test-tool"), func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {

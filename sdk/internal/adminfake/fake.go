@@ -52,6 +52,7 @@ func (a *API) Handler() http.Handler {
 	o := connect.WithInterceptors(connect.UnaryInterceptorFunc(a.guard))
 	mux := http.NewServeMux()
 	mux.Handle(adminv1connect.NewServerServiceHandler(servers{a: a}, o))
+	mux.Handle(adminv1connect.NewConnectionServiceHandler(connections{a: a}, o))
 	mux.Handle(adminv1connect.NewToolServiceHandler(tools{a: a}, o))
 	mux.Handle(adminv1connect.NewGatewayServiceHandler(gateways{a: a}, o))
 	mux.Handle(adminv1connect.NewTeamServiceHandler(teams{a: a}, o))

@@ -52,9 +52,9 @@ func named(ctx context.Context, d *desk.Desk, s *resource.Server, name string) (
 		return nil, noClientSecret(s)
 	case s.CallerOnly() && !isPersons(c):
 		return nil, fault.Newf(fault.Precondition, ReasonNeedsPerson, "The server %q is called as the person who calls, and the connection %q is nobody's own; "+
-			"name a connection of a person who has logged in with the identity provider.", s.Name, c.Name)
+			"name a connection of a person who has logged in with the identity provider, or make your own%s.", s.Name, c.Name, connecting(s))
 	case s.Lacks(c):
-		return nil, fault.Newf(fault.Precondition, ReasonCredentialMissing, "The connection %q has no credential; set its secret_headers or secret_env, or have its owner connect it.", c.Name)
+		return nil, fault.Newf(fault.Precondition, ReasonCredentialMissing, "The connection %q has no credential; set its secret_headers or secret_env, or have its owner connect it%s.", c.Name, connecting(s))
 	default:
 		return c, nil
 	}
@@ -87,12 +87,32 @@ func best(ctx context.Context, d *desk.Desk, s *resource.Server) (*resource.Conn
 		return chosen, nil
 	case s.CallerOnly():
 		return nil, fault.Newf(fault.Precondition, ReasonNeedsPerson, "The server %q is called as the person who calls, and no person has a connection of their own to it; "+
-			"have somebody who has logged in with the identity provider make one first.", s.Name)
+			"have somebody who has logged in with the identity provider make one first, or make your own%s.", s.Name, connecting(s))
 	case s.Made():
 		return nil, fault.Newf(fault.Precondition, ReasonCredentialMissing, "There is no connection of the server %q to list its tools over; create one first.", s.Name)
 	default:
 		return nil, fault.Newf(fault.Precondition, ReasonCredentialMissing,
-			"The server %q needs a credential, and there is no connection of it with one; create a connection with secrets first.", s.Name)
+			"The server %q needs a credential, and there is no connection of it with one; %s.", s.Name, firstConnection(s))
+	}
+}
+
+// connecting names the command that a person connects the server with; empty if people do not.
+func connecting(s *resource.Server) string {
+	if !s.Connectable() {
+		return ""
+	}
+	return ": penstock server connect " + s.Name
+}
+
+// firstConnection says how a server whose connections hold a credential gets the first one.
+func firstConnection(s *resource.Server) string {
+	switch {
+	case !s.Connectable():
+		return "create a connection with secrets first"
+	case s.Credential.OAuth != nil: // only a person can have a grant
+		return "connect it first" + connecting(s)
+	default:
+		return "create a connection with secrets first, or connect it yourself" + connecting(s)
 	}
 }
 

@@ -13,6 +13,12 @@ func (s *Server) CallerOnly() bool {
 	return s.Credential != nil && (s.Credential.TokenExchange != nil || s.Credential.CallerIDPToken != nil)
 }
 
+// Connectable reports whether a person can give a credential for the server on a page of the authserver, or log in there for one that
+// Penstock makes.
+func (s *Server) Connectable() bool {
+	return s.Credential != nil && (s.Credential.StaticHeaders != nil || s.Credential.OAuth != nil) || s.CallerOnly()
+}
+
 // ServiceAccount reports whether calls run with the tokens of one client of Penstock's, the same for all callers.
 func (s *Server) ServiceAccount() bool {
 	return s.Credential != nil && s.Credential.OAuthClientCredentials != nil

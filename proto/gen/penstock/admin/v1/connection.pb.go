@@ -14,6 +14,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -587,11 +588,112 @@ func (x *DeleteConnectionResponse) GetRevision() uint64 {
 	return 0
 }
 
+// CreateConnectLinkRequest says what the caller is to connect.
+type CreateConnectLinkRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the server.
+	Server        string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateConnectLinkRequest) Reset() {
+	*x = CreateConnectLinkRequest{}
+	mi := &file_penstock_admin_v1_connection_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateConnectLinkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateConnectLinkRequest) ProtoMessage() {}
+
+func (x *CreateConnectLinkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_connection_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateConnectLinkRequest.ProtoReflect.Descriptor instead.
+func (*CreateConnectLinkRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_connection_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CreateConnectLinkRequest) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+// CreateConnectLinkResponse has the link.
+type CreateConnectLinkResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// URL on the authserver, for example "https://auth.example.com/connect/…". Only the caller can use it, once.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// Time after which it is of no use.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateConnectLinkResponse) Reset() {
+	*x = CreateConnectLinkResponse{}
+	mi := &file_penstock_admin_v1_connection_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateConnectLinkResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateConnectLinkResponse) ProtoMessage() {}
+
+func (x *CreateConnectLinkResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_connection_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateConnectLinkResponse.ProtoReflect.Descriptor instead.
+func (*CreateConnectLinkResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_connection_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CreateConnectLinkResponse) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *CreateConnectLinkResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 var File_penstock_admin_v1_connection_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_connection_proto_rawDesc = "" +
 	"\n" +
-	"\"penstock/admin/v1/connection.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a%penstock/resource/v1/connection.proto\"\x88\x01\n" +
+	"\"penstock/admin/v1/connection.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%penstock/resource/v1/connection.proto\"\x88\x01\n" +
 	"\x17CreateConnectionRequest\x12H\n" +
 	"\n" +
 	"connection\x18\x01 \x01(\v2 .penstock.resource.v1.ConnectionB\x06\xbaH\x03\xc8\x01\x01R\n" +
@@ -637,13 +739,20 @@ const file_penstock_admin_v1_connection_proto_rawDesc = "" +
 	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"6\n" +
 	"\x18DeleteConnectionResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision2\xb2\x04\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"=\n" +
+	"\x18CreateConnectLinkRequest\x12!\n" +
+	"\x06server\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x06server\"o\n" +
+	"\x19CreateConnectLinkResponse\x12\x15\n" +
+	"\x03url\x18\x01 \x01(\tB\x03\x80\x01\x01R\x03url\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime2\xa2\x05\n" +
 	"\x11ConnectionService\x12k\n" +
 	"\x10CreateConnection\x12*.penstock.admin.v1.CreateConnectionRequest\x1a+.penstock.admin.v1.CreateConnectionResponse\x12g\n" +
 	"\rGetConnection\x12'.penstock.admin.v1.GetConnectionRequest\x1a(.penstock.admin.v1.GetConnectionResponse\"\x03\x90\x02\x01\x12m\n" +
 	"\x0fListConnections\x12).penstock.admin.v1.ListConnectionsRequest\x1a*.penstock.admin.v1.ListConnectionsResponse\"\x03\x90\x02\x01\x12k\n" +
 	"\x10UpdateConnection\x12*.penstock.admin.v1.UpdateConnectionRequest\x1a+.penstock.admin.v1.UpdateConnectionResponse\x12k\n" +
-	"\x10DeleteConnection\x12*.penstock.admin.v1.DeleteConnectionRequest\x1a+.penstock.admin.v1.DeleteConnectionResponseB\xd2\x01\n" +
+	"\x10DeleteConnection\x12*.penstock.admin.v1.DeleteConnectionRequest\x1a+.penstock.admin.v1.DeleteConnectionResponse\x12n\n" +
+	"\x11CreateConnectLink\x12+.penstock.admin.v1.CreateConnectLinkRequest\x1a,.penstock.admin.v1.CreateConnectLinkResponseB\xd2\x01\n" +
 	"\x15com.penstock.admin.v1B\x0fConnectionProtoP\x01ZBgithub.com/penstockhq/penstock/proto/gen/penstock/admin/v1;adminv1\xa2\x02\x03PAX\xaa\x02\x11Penstock.Admin.V1\xca\x02\x11Penstock\\Admin\\V1\xe2\x02\x1dPenstock\\Admin\\V1\\GPBMetadata\xea\x02\x13Penstock::Admin::V1b\x06proto3"
 
 var (
@@ -658,44 +767,50 @@ func file_penstock_admin_v1_connection_proto_rawDescGZIP() []byte {
 	return file_penstock_admin_v1_connection_proto_rawDescData
 }
 
-var file_penstock_admin_v1_connection_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_penstock_admin_v1_connection_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_penstock_admin_v1_connection_proto_goTypes = []any{
-	(*CreateConnectionRequest)(nil),  // 0: penstock.admin.v1.CreateConnectionRequest
-	(*CreateConnectionResponse)(nil), // 1: penstock.admin.v1.CreateConnectionResponse
-	(*GetConnectionRequest)(nil),     // 2: penstock.admin.v1.GetConnectionRequest
-	(*GetConnectionResponse)(nil),    // 3: penstock.admin.v1.GetConnectionResponse
-	(*ListConnectionsRequest)(nil),   // 4: penstock.admin.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),  // 5: penstock.admin.v1.ListConnectionsResponse
-	(*UpdateConnectionRequest)(nil),  // 6: penstock.admin.v1.UpdateConnectionRequest
-	(*UpdateConnectionResponse)(nil), // 7: penstock.admin.v1.UpdateConnectionResponse
-	(*DeleteConnectionRequest)(nil),  // 8: penstock.admin.v1.DeleteConnectionRequest
-	(*DeleteConnectionResponse)(nil), // 9: penstock.admin.v1.DeleteConnectionResponse
-	(*v1.Connection)(nil),            // 10: penstock.resource.v1.Connection
-	(*fieldmaskpb.FieldMask)(nil),    // 11: google.protobuf.FieldMask
+	(*CreateConnectionRequest)(nil),   // 0: penstock.admin.v1.CreateConnectionRequest
+	(*CreateConnectionResponse)(nil),  // 1: penstock.admin.v1.CreateConnectionResponse
+	(*GetConnectionRequest)(nil),      // 2: penstock.admin.v1.GetConnectionRequest
+	(*GetConnectionResponse)(nil),     // 3: penstock.admin.v1.GetConnectionResponse
+	(*ListConnectionsRequest)(nil),    // 4: penstock.admin.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),   // 5: penstock.admin.v1.ListConnectionsResponse
+	(*UpdateConnectionRequest)(nil),   // 6: penstock.admin.v1.UpdateConnectionRequest
+	(*UpdateConnectionResponse)(nil),  // 7: penstock.admin.v1.UpdateConnectionResponse
+	(*DeleteConnectionRequest)(nil),   // 8: penstock.admin.v1.DeleteConnectionRequest
+	(*DeleteConnectionResponse)(nil),  // 9: penstock.admin.v1.DeleteConnectionResponse
+	(*CreateConnectLinkRequest)(nil),  // 10: penstock.admin.v1.CreateConnectLinkRequest
+	(*CreateConnectLinkResponse)(nil), // 11: penstock.admin.v1.CreateConnectLinkResponse
+	(*v1.Connection)(nil),             // 12: penstock.resource.v1.Connection
+	(*fieldmaskpb.FieldMask)(nil),     // 13: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil),     // 14: google.protobuf.Timestamp
 }
 var file_penstock_admin_v1_connection_proto_depIdxs = []int32{
-	10, // 0: penstock.admin.v1.CreateConnectionRequest.connection:type_name -> penstock.resource.v1.Connection
-	10, // 1: penstock.admin.v1.CreateConnectionResponse.connection:type_name -> penstock.resource.v1.Connection
-	10, // 2: penstock.admin.v1.GetConnectionResponse.connection:type_name -> penstock.resource.v1.Connection
-	10, // 3: penstock.admin.v1.ListConnectionsResponse.connections:type_name -> penstock.resource.v1.Connection
-	10, // 4: penstock.admin.v1.UpdateConnectionRequest.connection:type_name -> penstock.resource.v1.Connection
-	11, // 5: penstock.admin.v1.UpdateConnectionRequest.update_mask:type_name -> google.protobuf.FieldMask
-	10, // 6: penstock.admin.v1.UpdateConnectionResponse.connection:type_name -> penstock.resource.v1.Connection
-	0,  // 7: penstock.admin.v1.ConnectionService.CreateConnection:input_type -> penstock.admin.v1.CreateConnectionRequest
-	2,  // 8: penstock.admin.v1.ConnectionService.GetConnection:input_type -> penstock.admin.v1.GetConnectionRequest
-	4,  // 9: penstock.admin.v1.ConnectionService.ListConnections:input_type -> penstock.admin.v1.ListConnectionsRequest
-	6,  // 10: penstock.admin.v1.ConnectionService.UpdateConnection:input_type -> penstock.admin.v1.UpdateConnectionRequest
-	8,  // 11: penstock.admin.v1.ConnectionService.DeleteConnection:input_type -> penstock.admin.v1.DeleteConnectionRequest
-	1,  // 12: penstock.admin.v1.ConnectionService.CreateConnection:output_type -> penstock.admin.v1.CreateConnectionResponse
-	3,  // 13: penstock.admin.v1.ConnectionService.GetConnection:output_type -> penstock.admin.v1.GetConnectionResponse
-	5,  // 14: penstock.admin.v1.ConnectionService.ListConnections:output_type -> penstock.admin.v1.ListConnectionsResponse
-	7,  // 15: penstock.admin.v1.ConnectionService.UpdateConnection:output_type -> penstock.admin.v1.UpdateConnectionResponse
-	9,  // 16: penstock.admin.v1.ConnectionService.DeleteConnection:output_type -> penstock.admin.v1.DeleteConnectionResponse
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	12, // 0: penstock.admin.v1.CreateConnectionRequest.connection:type_name -> penstock.resource.v1.Connection
+	12, // 1: penstock.admin.v1.CreateConnectionResponse.connection:type_name -> penstock.resource.v1.Connection
+	12, // 2: penstock.admin.v1.GetConnectionResponse.connection:type_name -> penstock.resource.v1.Connection
+	12, // 3: penstock.admin.v1.ListConnectionsResponse.connections:type_name -> penstock.resource.v1.Connection
+	12, // 4: penstock.admin.v1.UpdateConnectionRequest.connection:type_name -> penstock.resource.v1.Connection
+	13, // 5: penstock.admin.v1.UpdateConnectionRequest.update_mask:type_name -> google.protobuf.FieldMask
+	12, // 6: penstock.admin.v1.UpdateConnectionResponse.connection:type_name -> penstock.resource.v1.Connection
+	14, // 7: penstock.admin.v1.CreateConnectLinkResponse.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 8: penstock.admin.v1.ConnectionService.CreateConnection:input_type -> penstock.admin.v1.CreateConnectionRequest
+	2,  // 9: penstock.admin.v1.ConnectionService.GetConnection:input_type -> penstock.admin.v1.GetConnectionRequest
+	4,  // 10: penstock.admin.v1.ConnectionService.ListConnections:input_type -> penstock.admin.v1.ListConnectionsRequest
+	6,  // 11: penstock.admin.v1.ConnectionService.UpdateConnection:input_type -> penstock.admin.v1.UpdateConnectionRequest
+	8,  // 12: penstock.admin.v1.ConnectionService.DeleteConnection:input_type -> penstock.admin.v1.DeleteConnectionRequest
+	10, // 13: penstock.admin.v1.ConnectionService.CreateConnectLink:input_type -> penstock.admin.v1.CreateConnectLinkRequest
+	1,  // 14: penstock.admin.v1.ConnectionService.CreateConnection:output_type -> penstock.admin.v1.CreateConnectionResponse
+	3,  // 15: penstock.admin.v1.ConnectionService.GetConnection:output_type -> penstock.admin.v1.GetConnectionResponse
+	5,  // 16: penstock.admin.v1.ConnectionService.ListConnections:output_type -> penstock.admin.v1.ListConnectionsResponse
+	7,  // 17: penstock.admin.v1.ConnectionService.UpdateConnection:output_type -> penstock.admin.v1.UpdateConnectionResponse
+	9,  // 18: penstock.admin.v1.ConnectionService.DeleteConnection:output_type -> penstock.admin.v1.DeleteConnectionResponse
+	11, // 19: penstock.admin.v1.ConnectionService.CreateConnectLink:output_type -> penstock.admin.v1.CreateConnectLinkResponse
+	14, // [14:20] is the sub-list for method output_type
+	8,  // [8:14] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_penstock_admin_v1_connection_proto_init() }
@@ -709,7 +824,7 @@ func file_penstock_admin_v1_connection_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_admin_v1_connection_proto_rawDesc), len(file_penstock_admin_v1_connection_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

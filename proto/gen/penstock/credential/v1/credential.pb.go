@@ -625,7 +625,7 @@ type CreateConnectLinkRequest struct {
 	Server string `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
 	// client_id of the MCP client that the call came from; empty if it has none.
 	ClientId string `protobuf:"bytes,3,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// Name of the gateway that the call came to.
+	// Name of the gateway that the call came to. Nodes must name one; control planes name none, since there is no call.
 	Gateway string `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	// Scopes that the server wants for the call besides those that it wants of everybody, with a space between, where it refused the
 	// call for them (RFC 6750 §3.1 insufficient_scope); else empty.
@@ -869,12 +869,12 @@ const file_penstock_credential_v1_credential_proto_rawDesc = "" +
 	"\tprincipal\x18\x03 \x01(\v2(.penstock.credential.v1.ResolvePrincipalR\tprincipal\x12\x18\n" +
 	"\arefused\x18\x04 \x01(\bR\arefused\x121\n" +
 	"\rsubject_token\x18\x05 \x01(\tB\f\xbaH\x06r\x04\x18\x80\x80\x01\x80\x01\x01R\fsubjectToken\x122\n" +
-	"\x10subject_provider\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18?R\x0fsubjectProvider\"\xa2\x02\n" +
+	"\x10subject_provider\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18?R\x0fsubjectProvider\"\xa0\x02\n" +
 	"\x18CreateConnectLinkRequest\x12$\n" +
 	"\buser_uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\auserUid\x12!\n" +
 	"\x06server\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\x06server\x12%\n" +
-	"\tclient_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\bclientId\x12#\n" +
-	"\agateway\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\agateway\x12\x1e\n" +
+	"\tclient_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\bclientId\x12!\n" +
+	"\agateway\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18?R\agateway\x12\x1e\n" +
 	"\x05scope\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x05scope\x12.\n" +
 	"\x0econnection_uid\x18\t \x01(\tB\a\xbaH\x04r\x02\x18@R\rconnectionUid\x12!\n" +
 	"\aversion\x18\n" +

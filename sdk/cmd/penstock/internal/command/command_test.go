@@ -284,6 +284,35 @@ func TestServerCommands(t *testing.T) {
 	w.run(t, "server", "accept", "s").want(t, exitOK, "", "no definition of server s waits")
 }
 
+// The link stands alone on standard output, so that a program can open it; what to do with it is said beside.
+func TestServerConnect(t *testing.T) {
+	w := newWorld(t)
+	w.api.Put(&resourcev1.Server{Name: "s"})
+	got := w.run(t, "server", "connect", "s")
+	got.want(t, exitOK, "", "open the link in a browser; it is yours alone, good once and until 2026-05-01 12:10Z; then: penstock server discover s\n")
+	if got.out != "https://auth.example.com/connect/of-s\n" {
+		t.Errorf("standard output is %q, want the link alone", got.out)
+	}
+	var link struct {
+		URL        string `json:"url"`
+		ExpireTime string `json:"expire_time"`
+	}
+	if err := json.Unmarshal([]byte(w.run(t, "server", "connect", "s", "-o", "json").out), &link); err != nil || link.URL != "https://auth.example.com/connect/of-s" || link.ExpireTime != "2026-05-01T12:10:00Z" {
+		t.Errorf("got %+v, %v", link, err)
+	}
+	w.run(t, "server", "connect").want(t, exitUsage, "", "name")
+	w.run(t, "server", "connect", "none").want(t, exitNotFound, "", "none")
+	w.api.FailNext(adminfake.Failure(connect.CodeFailedPrecondition, "SERVER_NOT_CONNECTABLE", "People give no credential for the server \"s\": it needs none."))
+	w.run(t, "server", "connect", "s").want(t, exitFailure, "", "it needs none.")
+	w.api.FailNext(adminfake.Failure(connect.CodePermissionDenied, "CONNECT_NOT_ALLOWED", "You may not connect \"s\"."))
+	w.run(t, "server", "connect", "s").want(t, exitDenied, "", "You may not connect")
+	for _, call := range w.api.Calls() {
+		if call != "CreateConnectLink" {
+			t.Errorf("it called %s", call)
+		}
+	}
+}
+
 // Instructions wait and are accepted as definitions of tools are, alone or with them.
 func TestServerInstructions(t *testing.T) {
 	w := newWorld(t)

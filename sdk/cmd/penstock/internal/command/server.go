@@ -20,6 +20,7 @@ import (
 
 // serverCommands is penstock server.
 type serverCommands struct {
+	Connect  serverConnectCommand  `cmd:"" help:"Print a link under which you give Penstock a credential for a server, alone on standard output."`
 	Discover serverDiscoverCommand `cmd:"" help:"Have a node list what a server has; gateways get no tools by that."`
 	Diff     serverDiffCommand     `cmd:"" help:"Show which definitions of a server's tools, and instructions, changed and wait to be accepted."`
 	Accept   serverAcceptCommand   `cmd:"" help:"Accept changed definitions of a server's tools, and changed instructions."`

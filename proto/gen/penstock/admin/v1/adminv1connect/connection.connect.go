@@ -50,6 +50,9 @@ const (
 	// ConnectionServiceDeleteConnectionProcedure is the fully-qualified name of the ConnectionService's
 	// DeleteConnection RPC.
 	ConnectionServiceDeleteConnectionProcedure = "/penstock.admin.v1.ConnectionService/DeleteConnection"
+	// ConnectionServiceCreateConnectLinkProcedure is the fully-qualified name of the
+	// ConnectionService's CreateConnectLink RPC.
+	ConnectionServiceCreateConnectLinkProcedure = "/penstock.admin.v1.ConnectionService/CreateConnectLink"
 )
 
 // ConnectionServiceClient is a client for the penstock.admin.v1.ConnectionService service.
@@ -64,6 +67,13 @@ type ConnectionServiceClient interface {
 	UpdateConnection(context.Context, *v1.UpdateConnectionRequest) (*v1.UpdateConnectionResponse, error)
 	// DeleteConnection deletes one connection. Fails with failed_precondition while others need it.
 	DeleteConnection(context.Context, *v1.DeleteConnectionRequest) (*v1.DeleteConnectionResponse, error)
+	// CreateConnectLink makes a link under which the caller gives Penstock a credential for a server, in a browser and without a call of
+	// a tool: a server that shows its tools to nobody without a credential is discovered then. Whoever may have a connection of the
+	// server may. Fails with permission_denied and reason CONNECT_NOT_ALLOWED for others, or CONNECT_REQUIRES_USER if the caller's token
+	// is no person's; with failed_precondition and reason SERVER_NOT_CONNECTABLE for a server that people give no credential for, or
+	// SECRETS_NOT_CONFIGURED without an authserver; with resource_exhausted and reason TOO_MANY_CONNECT_LINKS if the caller has many
+	// open ones for the server.
+	CreateConnectLink(context.Context, *v1.CreateConnectLinkRequest) (*v1.CreateConnectLinkResponse, error)
 }
 
 // NewConnectionServiceClient constructs a client for the penstock.admin.v1.ConnectionService
@@ -109,16 +119,23 @@ func NewConnectionServiceClient(httpClient connect.HTTPClient, baseURL string, o
 			connect.WithSchema(connectionServiceMethods.ByName("DeleteConnection")),
 			connect.WithClientOptions(opts...),
 		),
+		createConnectLink: connect.NewClient[v1.CreateConnectLinkRequest, v1.CreateConnectLinkResponse](
+			httpClient,
+			baseURL+ConnectionServiceCreateConnectLinkProcedure,
+			connect.WithSchema(connectionServiceMethods.ByName("CreateConnectLink")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // connectionServiceClient implements ConnectionServiceClient.
 type connectionServiceClient struct {
-	createConnection *connect.Client[v1.CreateConnectionRequest, v1.CreateConnectionResponse]
-	getConnection    *connect.Client[v1.GetConnectionRequest, v1.GetConnectionResponse]
-	listConnections  *connect.Client[v1.ListConnectionsRequest, v1.ListConnectionsResponse]
-	updateConnection *connect.Client[v1.UpdateConnectionRequest, v1.UpdateConnectionResponse]
-	deleteConnection *connect.Client[v1.DeleteConnectionRequest, v1.DeleteConnectionResponse]
+	createConnection  *connect.Client[v1.CreateConnectionRequest, v1.CreateConnectionResponse]
+	getConnection     *connect.Client[v1.GetConnectionRequest, v1.GetConnectionResponse]
+	listConnections   *connect.Client[v1.ListConnectionsRequest, v1.ListConnectionsResponse]
+	updateConnection  *connect.Client[v1.UpdateConnectionRequest, v1.UpdateConnectionResponse]
+	deleteConnection  *connect.Client[v1.DeleteConnectionRequest, v1.DeleteConnectionResponse]
+	createConnectLink *connect.Client[v1.CreateConnectLinkRequest, v1.CreateConnectLinkResponse]
 }
 
 // CreateConnection calls penstock.admin.v1.ConnectionService.CreateConnection.
@@ -166,6 +183,15 @@ func (c *connectionServiceClient) DeleteConnection(ctx context.Context, req *v1.
 	return nil, err
 }
 
+// CreateConnectLink calls penstock.admin.v1.ConnectionService.CreateConnectLink.
+func (c *connectionServiceClient) CreateConnectLink(ctx context.Context, req *v1.CreateConnectLinkRequest) (*v1.CreateConnectLinkResponse, error) {
+	response, err := c.createConnectLink.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ConnectionServiceHandler is an implementation of the penstock.admin.v1.ConnectionService service.
 type ConnectionServiceHandler interface {
 	// CreateConnection stores a new connection. Fails with already_exists if the name is taken.
@@ -178,6 +204,13 @@ type ConnectionServiceHandler interface {
 	UpdateConnection(context.Context, *v1.UpdateConnectionRequest) (*v1.UpdateConnectionResponse, error)
 	// DeleteConnection deletes one connection. Fails with failed_precondition while others need it.
 	DeleteConnection(context.Context, *v1.DeleteConnectionRequest) (*v1.DeleteConnectionResponse, error)
+	// CreateConnectLink makes a link under which the caller gives Penstock a credential for a server, in a browser and without a call of
+	// a tool: a server that shows its tools to nobody without a credential is discovered then. Whoever may have a connection of the
+	// server may. Fails with permission_denied and reason CONNECT_NOT_ALLOWED for others, or CONNECT_REQUIRES_USER if the caller's token
+	// is no person's; with failed_precondition and reason SERVER_NOT_CONNECTABLE for a server that people give no credential for, or
+	// SECRETS_NOT_CONFIGURED without an authserver; with resource_exhausted and reason TOO_MANY_CONNECT_LINKS if the caller has many
+	// open ones for the server.
+	CreateConnectLink(context.Context, *v1.CreateConnectLinkRequest) (*v1.CreateConnectLinkResponse, error)
 }
 
 // NewConnectionServiceHandler builds an HTTP handler from the service implementation. It returns
@@ -219,6 +252,12 @@ func NewConnectionServiceHandler(svc ConnectionServiceHandler, opts ...connect.H
 		connect.WithSchema(connectionServiceMethods.ByName("DeleteConnection")),
 		connect.WithHandlerOptions(opts...),
 	)
+	connectionServiceCreateConnectLinkHandler := connect.NewUnaryHandlerSimple(
+		ConnectionServiceCreateConnectLinkProcedure,
+		svc.CreateConnectLink,
+		connect.WithSchema(connectionServiceMethods.ByName("CreateConnectLink")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/penstock.admin.v1.ConnectionService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ConnectionServiceCreateConnectionProcedure:
@@ -231,6 +270,8 @@ func NewConnectionServiceHandler(svc ConnectionServiceHandler, opts ...connect.H
 			connectionServiceUpdateConnectionHandler.ServeHTTP(w, r)
 		case ConnectionServiceDeleteConnectionProcedure:
 			connectionServiceDeleteConnectionHandler.ServeHTTP(w, r)
+		case ConnectionServiceCreateConnectLinkProcedure:
+			connectionServiceCreateConnectLinkHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -258,4 +299,8 @@ func (UnimplementedConnectionServiceHandler) UpdateConnection(context.Context, *
 
 func (UnimplementedConnectionServiceHandler) DeleteConnection(context.Context, *v1.DeleteConnectionRequest) (*v1.DeleteConnectionResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.ConnectionService.DeleteConnection is not implemented"))
+}
+
+func (UnimplementedConnectionServiceHandler) CreateConnectLink(context.Context, *v1.CreateConnectLinkRequest) (*v1.CreateConnectLinkResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.ConnectionService.CreateConnectLink is not implemented"))
 }

@@ -68,8 +68,8 @@ type CredentialServiceClient interface {
 	// Resolve returns the credential that a call runs with. Nodes only. Fails with failed_precondition and reason
 	// CREDENTIAL_MISSING if there is none, CREDENTIAL_UNREADABLE if it cannot be opened.
 	Resolve(context.Context, *v1.ResolveRequest) (*v1.ResolveResponse, error)
-	// CreateConnectLink makes a link under which a person gives Penstock a credential for a server (auth.md §11). Nodes only.
-	// Fails with resource_exhausted and reason TOO_MANY_CONNECT_LINKS if the person has many open ones for the server.
+	// CreateConnectLink makes a link under which a person gives Penstock a credential for a server (auth.md §11). Nodes, for a call
+	// that came to a gateway, and control planes, for the person who asked them for it. Fails with resource_exhausted and reason TOO_MANY_CONNECT_LINKS if the person has many open ones for the server.
 	CreateConnectLink(context.Context, *v1.CreateConnectLinkRequest) (*v1.CreateConnectLinkResponse, error)
 	// SetPassword sets or removes the password of a local user and ends the user's logins. Control planes only.
 	SetPassword(context.Context, *v1.SetPasswordRequest) (*v1.SetPasswordResponse, error)
@@ -202,8 +202,8 @@ type CredentialServiceHandler interface {
 	// Resolve returns the credential that a call runs with. Nodes only. Fails with failed_precondition and reason
 	// CREDENTIAL_MISSING if there is none, CREDENTIAL_UNREADABLE if it cannot be opened.
 	Resolve(context.Context, *v1.ResolveRequest) (*v1.ResolveResponse, error)
-	// CreateConnectLink makes a link under which a person gives Penstock a credential for a server (auth.md §11). Nodes only.
-	// Fails with resource_exhausted and reason TOO_MANY_CONNECT_LINKS if the person has many open ones for the server.
+	// CreateConnectLink makes a link under which a person gives Penstock a credential for a server (auth.md §11). Nodes, for a call
+	// that came to a gateway, and control planes, for the person who asked them for it. Fails with resource_exhausted and reason TOO_MANY_CONNECT_LINKS if the person has many open ones for the server.
 	CreateConnectLink(context.Context, *v1.CreateConnectLinkRequest) (*v1.CreateConnectLinkResponse, error)
 	// SetPassword sets or removes the password of a local user and ends the user's logins. Control planes only.
 	SetPassword(context.Context, *v1.SetPasswordRequest) (*v1.SetPasswordResponse, error)
