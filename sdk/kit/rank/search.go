@@ -229,8 +229,8 @@ func (x *Index) slot(s *scratch, q *slot) bool {
 // say notes for every kept document the best of what is said, and returns what the slot is worth: the idf of its most telling word.
 // Counts are of kept documents only, so that nothing about others shows in scores.
 func (x *Index) say(s *scratch, says []say) float32 {
-	most := float32(0)
-	for _, said := range says {
+	most, own := float32(0), float32(0)
+	for i, said := range says {
 		term, ok := x.terms[said.stem]
 		if !ok {
 			continue
@@ -244,18 +244,24 @@ func (x *Index) say(s *scratch, says []say) float32 {
 		if with == 0 {
 			continue
 		}
-		telling := idf(s.size, with) * said.worth
+		telling := idf(s.size, with)
+		if own > 0 {
+			telling = min(telling, own) // a word of the lexicon tells no more than the one that was typed
+		} else if i == 0 {
+			own = telling
+		}
+		telling *= said.worth
 		most = max(most, telling)
-		for i := from; i < to; i++ {
-			d := x.docs[i]
+		for at := from; at < to; at++ {
+			d := x.docs[at]
 			if !s.kept[d] {
 				continue
 			}
 			if s.now[d] == 0 {
 				s.nowDocs = append(s.nowDocs, d)
 			}
-			s.now[d] = max(s.now[d], x.worth[i]*telling)
-			s.nowName[d] = s.nowName[d] || x.named[i]
+			s.now[d] = max(s.now[d], x.worth[at]*telling)
+			s.nowName[d] = s.nowName[d] || x.named[at]
 		}
 	}
 	return most
