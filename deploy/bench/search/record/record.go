@@ -85,12 +85,14 @@ func recorded(folder string, p pkg) (int, error) {
 	return len(l.Tools), nil
 }
 
-// record installs and asks one server, and returns how many tools it has.
+// record installs and asks one server, and returns how many tools it has. What npm installs lies below a name that the go command
+// skips, and is removed afterwards: forty servers are some gigabytes.
 func record(ctx context.Context, s settings, p pkg) (int, error) {
-	root, err := filepath.Abs(filepath.Join(s.Out, "packages", p.Server))
+	root, err := filepath.Abs(filepath.Join(s.Out, "_packages", p.Server))
 	if err != nil {
 		return 0, err
 	}
+	defer func() { _ = os.RemoveAll(root) }() // what is left over is replaced or ignored
 	home := filepath.Join(root, "home")
 	if err := os.MkdirAll(home, 0o700); err != nil {
 		return 0, err

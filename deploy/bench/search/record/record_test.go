@@ -91,7 +91,7 @@ func TestIntegrationRecord(t *testing.T) {
 	t.Setenv("RECORD_TEST", "leaked")
 	out := t.TempDir()
 	for _, server := range []string{"good", "crash", "empty", "deaf", "endless"} {
-		if err := os.CopyFS(filepath.Join(out, "packages", server, "node_modules", "tiny"), os.DirFS("testdata/tiny")); err != nil {
+		if err := os.CopyFS(filepath.Join(out, "_packages", server, "node_modules", "tiny"), os.DirFS("testdata/tiny")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,17 +123,14 @@ func TestIntegrationRecord(t *testing.T) {
 	if err := json.Unmarshal(body, &l); err != nil || len(l.Tools) != 3 {
 		t.Fatalf("%v\n%s", err, body)
 	}
-	home := filepath.Join(out, "packages", "good", "home")
-	if want := "home " + home + " key " + home + "/key inherited undefined"; !strings.Contains(string(body), want) {
+	home := filepath.Join(out, "_packages", "good", "home")
+	if want := "home " + home + " key x inherited undefined"; !strings.Contains(string(body), want) {
 		t.Errorf("want %q in the descriptions:\n%s", want, body)
 	}
-	if key, err := os.ReadFile(filepath.Join(home, "key")); err != nil || string(key) != "x" {
-		t.Errorf("file in the home folder: %q, %v", key, err)
+	if left, err := os.ReadDir(filepath.Join(out, "_packages")); err != nil || len(left) != 0 {
+		t.Errorf("packages are left behind: %v, %v", left, err)
 	}
-	// What is there is not recorded again: the package may be gone.
-	if err := os.RemoveAll(filepath.Join(out, "packages", "good")); err != nil {
-		t.Fatal(err)
-	}
+	// What is there is not recorded again: the package is gone.
 	if n, err := recorded(out, pkg{Server: "good", Package: "tiny", Version: "1"}); n != 3 || err != nil {
 		t.Errorf("recorded: %d, %v", n, err)
 	}

@@ -2,7 +2,8 @@
 // An MCP server over stdio with three tools on two pages. `crash` ends it at once, `empty` leaves it without tools, `deaf` without answers.
 const mode = process.argv[2];
 if (mode === "crash") process.exit(3);
-const tool = (name) => ({ name, description: `home ${process.env.HOME} key ${process.env.KEY} inherited ${process.env.RECORD_TEST}`, inputSchema: { type: "object" } });
+const key = process.env.KEY && require("fs").readFileSync(process.env.KEY, "utf8");
+const tool = (name) => ({ name, description: `home ${process.env.HOME} key ${key} inherited ${process.env.RECORD_TEST}`, inputSchema: { type: "object" } });
 const answer = (method, params) => {
   if (method === "initialize") return { protocolVersion: params.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: "tiny", version: "1" } };
   if (mode === "empty") return { tools: [] };
