@@ -4,12 +4,15 @@ package adminapi_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
@@ -45,6 +48,69 @@ func policyRows() []row {
 			_, err := c.Policies.DeletePolicy(ctx, &adminv1.DeletePolicyRequest{Name: "no-writes", ValidateOnly: true})
 			return err
 		}},
+		{"TestPolicies", denied, ok, ok, func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Policies.TestPolicies(ctx, &adminv1.TestPoliciesRequest{Cases: []*adminv1.PolicyCase{{Gateway: "robots", Tool: "everything/echo"}}})
+			return err
+		}},
+	}
+}
+
+// TestTestPolicies: a made-up call is decided as nodes decide it, and compared with what is expected.
+func TestTestPolicies(t *testing.T) {
+	w := newWorld(t)
+	c, ctx := w.client(t, editorUser), t.Context()
+	if _, err := c.Policies.DeletePolicy(ctx, &adminv1.DeletePolicyRequest{Name: "no-writes"}); err != nil {
+		t.Fatal(err)
+	}
+	listed := rule("eng", "")
+	listed.Gateways, listed.Action = []string{"other-*"}, resourcev1.PolicyAction_POLICY_ACTION_BLOCK
+	shadow := rule("shadow", `args.env > 1`)
+	shadow.Mode = resourcev1.PolicyMode_POLICY_MODE_SHADOW
+	context := rule("web", "")
+	context.Action, context.Tools = resourcev1.PolicyAction_POLICY_ACTION_BLOCK_IF_UNTRUSTED, []string{"everything__*"}
+	off := rule("off", "")
+	off.Disabled = true
+	for _, p := range []*resourcev1.Policy{
+		rule("prod", `args.env == "prod" && !("sre" in caller.teams)`), rule("night", `request.time.getHours() < 6 && request.headers["x-ticket"] != "T"`), listed, shadow, context, off,
+	} {
+		if _, err := c.Policies.CreatePolicy(ctx, &adminv1.CreatePolicyRequest{Policy: p}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	noon := timestamppb.New(time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC))
+	const blocks, allows = resourcev1.PolicyAction_POLICY_ACTION_BLOCK, resourcev1.PolicyAction_POLICY_ACTION_ALLOW
+	for _, tc := range []struct {
+		c    *adminv1.PolicyCase
+		want string
+	}{
+		{&adminv1.PolicyCase{Name: "prod", Args: `{"env":"prod"}`, ExpectAction: blocks, ExpectPolicy: "prod"}, "BLOCK prod true [shadow] [shadow]"},
+		{&adminv1.PolicyCase{Name: "another action", Args: `{"env":"prod"}`, ExpectAction: allows}, "BLOCK prod false [shadow] [shadow]"},
+		{&adminv1.PolicyCase{Name: "another policy", Args: `{"env":"prod"}`, ExpectAction: blocks, ExpectPolicy: "night"}, "BLOCK prod false [shadow] [shadow]"},
+		{&adminv1.PolicyCase{Name: "sre", Args: `{"env":"prod"}`, Caller: &adminv1.PolicyCaller{Teams: []string{"sre"}}, ExpectAction: allows}, "ALLOW  true [shadow] [shadow]"},
+		{&adminv1.PolicyCase{Name: "no arguments"}, "ALLOW  true [] []"},
+		{&adminv1.PolicyCase{Name: "no object", Args: `[]`, ExpectPolicy: "prod"}, "BLOCK prod true [shadow] [prod shadow]"},
+		{&adminv1.PolicyCase{Name: "untrusted", Untrusted: true, ExpectAction: blocks}, "BLOCK web true [] []"},
+		{&adminv1.PolicyCase{Name: "night", Time: timestamppb.New(noon.AsTime().Add(-8 * time.Hour)), Headers: map[string]string{"x-ticket": "U"}}, "BLOCK night true [] []"},
+		{&adminv1.PolicyCase{Name: "night with a ticket", Time: timestamppb.New(noon.AsTime().Add(-8 * time.Hour)), Headers: map[string]string{"x-ticket": "T"}}, "ALLOW  true [] []"},
+	} {
+		tc.c.Gateway, tc.c.Tool = "robots", "everything/echo"
+		if tc.c.Time == nil {
+			tc.c.Time = noon
+		}
+		res, err := c.Policies.TestPolicies(ctx, &adminv1.TestPoliciesRequest{Cases: []*adminv1.PolicyCase{tc.c}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := res.GetResults()[0]
+		got := fmt.Sprint(strings.TrimPrefix(r.GetAction().String(), "POLICY_ACTION_"), " ", r.GetPolicy(), " ", r.GetPassed(), " ", r.GetShadows(), " ", r.GetFailed())
+		if got != tc.want || r.GetName() != tc.c.GetName() {
+			t.Errorf("%s: got %s, want %s", tc.c.GetName(), got, tc.want)
+		}
+	}
+	for _, missing := range []*adminv1.PolicyCase{{Gateway: "none", Tool: "everything/echo"}, {Gateway: "robots", Tool: "everything/none"}} {
+		if _, err := c.Policies.TestPolicies(ctx, &adminv1.TestPoliciesRequest{Cases: []*adminv1.PolicyCase{missing}}); connect.CodeOf(err) != connect.CodeNotFound {
+			t.Errorf("%v: %v", missing, err)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -587,11 +588,430 @@ func (x *DeletePolicyResponse) GetRevision() uint64 {
 	return 0
 }
 
+// TestPoliciesRequest is calls to decide.
+type TestPoliciesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The calls, 1 to 1,000.
+	Cases         []*PolicyCase `protobuf:"bytes,1,rep,name=cases,proto3" json:"cases,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestPoliciesRequest) Reset() {
+	*x = TestPoliciesRequest{}
+	mi := &file_penstock_admin_v1_policy_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestPoliciesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestPoliciesRequest) ProtoMessage() {}
+
+func (x *TestPoliciesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_policy_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestPoliciesRequest.ProtoReflect.Descriptor instead.
+func (*TestPoliciesRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_policy_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *TestPoliciesRequest) GetCases() []*PolicyCase {
+	if x != nil {
+		return x.Cases
+	}
+	return nil
+}
+
+// PolicyCase is a made-up call of a tool.
+type PolicyCase struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the case, for people.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Gateway that is called.
+	Gateway string `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	// Tool that is called, "<server>/<upstream name>". It need not be on the gateway.
+	Tool string `protobuf:"bytes,3,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Arguments, a JSON object as text; empty means none.
+	Args string `protobuf:"bytes,4,opt,name=args,proto3" json:"args,omitempty"`
+	// Who calls.
+	Caller *PolicyCaller `protobuf:"bytes,5,opt,name=caller,proto3" json:"caller,omitempty"`
+	// True for an untrusted context.
+	Untrusted bool `protobuf:"varint,6,opt,name=untrusted,proto3" json:"untrusted,omitempty"`
+	// Servers whose results made it untrusted.
+	Sources []string `protobuf:"bytes,7,rep,name=sources,proto3" json:"sources,omitempty"`
+	// Headers that the gateway passes through, by name in lower case.
+	Headers map[string]string `protobuf:"bytes,8,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Time of the call; unset means now.
+	Time *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=time,proto3" json:"time,omitempty"`
+	// Expected action: ALLOW, BLOCK or REQUIRE_APPROVAL; unset expects nothing. BLOCK_IF_UNTRUSTED is BLOCK here, if it applies.
+	ExpectAction v1.PolicyAction `protobuf:"varint,10,opt,name=expect_action,json=expectAction,proto3,enum=penstock.resource.v1.PolicyAction" json:"expect_action,omitempty"`
+	// Policy that is expected to decide; empty expects nothing.
+	ExpectPolicy  string `protobuf:"bytes,11,opt,name=expect_policy,json=expectPolicy,proto3" json:"expect_policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyCase) Reset() {
+	*x = PolicyCase{}
+	mi := &file_penstock_admin_v1_policy_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyCase) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyCase) ProtoMessage() {}
+
+func (x *PolicyCase) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_policy_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyCase.ProtoReflect.Descriptor instead.
+func (*PolicyCase) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_policy_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PolicyCase) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyCase) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *PolicyCase) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *PolicyCase) GetArgs() string {
+	if x != nil {
+		return x.Args
+	}
+	return ""
+}
+
+func (x *PolicyCase) GetCaller() *PolicyCaller {
+	if x != nil {
+		return x.Caller
+	}
+	return nil
+}
+
+func (x *PolicyCase) GetUntrusted() bool {
+	if x != nil {
+		return x.Untrusted
+	}
+	return false
+}
+
+func (x *PolicyCase) GetSources() []string {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *PolicyCase) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *PolicyCase) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *PolicyCase) GetExpectAction() v1.PolicyAction {
+	if x != nil {
+		return x.ExpectAction
+	}
+	return v1.PolicyAction(0)
+}
+
+func (x *PolicyCase) GetExpectPolicy() string {
+	if x != nil {
+		return x.ExpectPolicy
+	}
+	return ""
+}
+
+// PolicyCaller is who calls, as conditions see it.
+type PolicyCaller struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// UID of the user; empty for tokens of nobody.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// E-mail address of the user.
+	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	// Teams of the caller.
+	Teams []string `protobuf:"bytes,3,rep,name=teams,proto3" json:"teams,omitempty"`
+	// Roles, for example "EDITOR".
+	Roles []string `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
+	// How the caller proved itself, for example "bearer_token".
+	AuthMethod string `protobuf:"bytes,5,opt,name=auth_method,json=authMethod,proto3" json:"auth_method,omitempty"`
+	// client_id of the OAuth client.
+	ClientId string `protobuf:"bytes,6,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Identifier of the token.
+	TokenId       string `protobuf:"bytes,7,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyCaller) Reset() {
+	*x = PolicyCaller{}
+	mi := &file_penstock_admin_v1_policy_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyCaller) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyCaller) ProtoMessage() {}
+
+func (x *PolicyCaller) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_policy_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyCaller.ProtoReflect.Descriptor instead.
+func (*PolicyCaller) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_policy_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PolicyCaller) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *PolicyCaller) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *PolicyCaller) GetTeams() []string {
+	if x != nil {
+		return x.Teams
+	}
+	return nil
+}
+
+func (x *PolicyCaller) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *PolicyCaller) GetAuthMethod() string {
+	if x != nil {
+		return x.AuthMethod
+	}
+	return ""
+}
+
+func (x *PolicyCaller) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *PolicyCaller) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+// TestPoliciesResponse is what was decided.
+type TestPoliciesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each case, in their order.
+	Results       []*PolicyResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestPoliciesResponse) Reset() {
+	*x = TestPoliciesResponse{}
+	mi := &file_penstock_admin_v1_policy_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestPoliciesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestPoliciesResponse) ProtoMessage() {}
+
+func (x *TestPoliciesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_policy_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestPoliciesResponse.ProtoReflect.Descriptor instead.
+func (*TestPoliciesResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_policy_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *TestPoliciesResponse) GetResults() []*PolicyResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// PolicyResult is what was decided of one case.
+type PolicyResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the case.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// True if it is as expected.
+	Passed bool `protobuf:"varint,2,opt,name=passed,proto3" json:"passed,omitempty"`
+	// Decision: ALLOW, BLOCK or REQUIRE_APPROVAL.
+	Action v1.PolicyAction `protobuf:"varint,3,opt,name=action,proto3,enum=penstock.resource.v1.PolicyAction" json:"action,omitempty"`
+	// Policy that decided; empty for the default of the gateway.
+	Policy string `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
+	// Shadows that match.
+	Shadows []string `protobuf:"bytes,5,rep,name=shadows,proto3" json:"shadows,omitempty"`
+	// Policies whose conditions could not be evaluated on the call; unless they allow, they match.
+	Failed        []string `protobuf:"bytes,6,rep,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyResult) Reset() {
+	*x = PolicyResult{}
+	mi := &file_penstock_admin_v1_policy_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyResult) ProtoMessage() {}
+
+func (x *PolicyResult) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_policy_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyResult.ProtoReflect.Descriptor instead.
+func (*PolicyResult) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_policy_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PolicyResult) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyResult) GetPassed() bool {
+	if x != nil {
+		return x.Passed
+	}
+	return false
+}
+
+func (x *PolicyResult) GetAction() v1.PolicyAction {
+	if x != nil {
+		return x.Action
+	}
+	return v1.PolicyAction(0)
+}
+
+func (x *PolicyResult) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *PolicyResult) GetShadows() []string {
+	if x != nil {
+		return x.Shadows
+	}
+	return nil
+}
+
+func (x *PolicyResult) GetFailed() []string {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
 var File_penstock_admin_v1_policy_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_policy_proto_rawDesc = "" +
 	"\n" +
-	"\x1epenstock/admin/v1/policy.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a!penstock/resource/v1/policy.proto\"x\n" +
+	"\x1epenstock/admin/v1/policy.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/policy.proto\"x\n" +
 	"\x13CreatePolicyRequest\x12<\n" +
 	"\x06policy\x18\x01 \x01(\v2\x1c.penstock.resource.v1.PolicyB\x06\xbaH\x03\xc8\x01\x01R\x06policy\x12#\n" +
 	"\rvalidate_only\x18\x02 \x01(\bR\fvalidateOnly\"h\n" +
@@ -627,13 +1047,52 @@ const file_penstock_admin_v1_policy_proto_rawDesc = "" +
 	"\x04etag\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x04etag\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\"2\n" +
 	"\x14DeletePolicyResponse\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\x04R\brevision2\xf5\x03\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"W\n" +
+	"\x13TestPoliciesRequest\x12@\n" +
+	"\x05cases\x18\x01 \x03(\v2\x1d.penstock.admin.v1.PolicyCaseB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x05cases\"\xc6\x04\n" +
+	"\n" +
+	"PolicyCase\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04name\x12#\n" +
+	"\agateway\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\agateway\x12\x1e\n" +
+	"\x04tool\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xc0\x02R\x04tool\x12\x1d\n" +
+	"\x04args\x18\x04 \x01(\tB\t\xbaH\x06r\x04(\x80\x80@R\x04args\x127\n" +
+	"\x06caller\x18\x05 \x01(\v2\x1f.penstock.admin.v1.PolicyCallerR\x06caller\x12\x1c\n" +
+	"\tuntrusted\x18\x06 \x01(\bR\tuntrusted\x12\"\n" +
+	"\asources\x18\a \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\asources\x12N\n" +
+	"\aheaders\x18\b \x03(\v2*.penstock.admin.v1.PolicyCase.HeadersEntryB\b\xbaH\x05\x9a\x01\x02\x10\x14R\aheaders\x12.\n" +
+	"\x04time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12Q\n" +
+	"\rexpect_action\x18\n" +
+	" \x01(\x0e2\".penstock.resource.v1.PolicyActionB\b\xbaH\x05\x82\x01\x02\x10\x01R\fexpectAction\x12,\n" +
+	"\rexpect_policy\x18\v \x01(\tB\a\xbaH\x04r\x02\x18?R\fexpectPolicy\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\x02\n" +
+	"\fPolicyCaller\x12\x1b\n" +
+	"\x04user\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x04user\x12\x1e\n" +
+	"\x05email\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xfe\x01R\x05email\x12\x1f\n" +
+	"\x05teams\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05teams\x12\x1e\n" +
+	"\x05roles\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10\x10R\x05roles\x12(\n" +
+	"\vauth_method\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
+	"authMethod\x12%\n" +
+	"\tclient_id\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\bclientId\x12#\n" +
+	"\btoken_id\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\atokenId\"Q\n" +
+	"\x14TestPoliciesResponse\x129\n" +
+	"\aresults\x18\x01 \x03(\v2\x1f.penstock.admin.v1.PolicyResultR\aresults\"\xc0\x01\n" +
+	"\fPolicyResult\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06passed\x18\x02 \x01(\bR\x06passed\x12:\n" +
+	"\x06action\x18\x03 \x01(\x0e2\".penstock.resource.v1.PolicyActionR\x06action\x12\x16\n" +
+	"\x06policy\x18\x04 \x01(\tR\x06policy\x12\x18\n" +
+	"\ashadows\x18\x05 \x03(\tR\ashadows\x12\x16\n" +
+	"\x06failed\x18\x06 \x03(\tR\x06failed2\xdb\x04\n" +
 	"\rPolicyService\x12_\n" +
 	"\fCreatePolicy\x12&.penstock.admin.v1.CreatePolicyRequest\x1a'.penstock.admin.v1.CreatePolicyResponse\x12[\n" +
 	"\tGetPolicy\x12#.penstock.admin.v1.GetPolicyRequest\x1a$.penstock.admin.v1.GetPolicyResponse\"\x03\x90\x02\x01\x12d\n" +
 	"\fListPolicies\x12&.penstock.admin.v1.ListPoliciesRequest\x1a'.penstock.admin.v1.ListPoliciesResponse\"\x03\x90\x02\x01\x12_\n" +
 	"\fUpdatePolicy\x12&.penstock.admin.v1.UpdatePolicyRequest\x1a'.penstock.admin.v1.UpdatePolicyResponse\x12_\n" +
-	"\fDeletePolicy\x12&.penstock.admin.v1.DeletePolicyRequest\x1a'.penstock.admin.v1.DeletePolicyResponseB\xce\x01\n" +
+	"\fDeletePolicy\x12&.penstock.admin.v1.DeletePolicyRequest\x1a'.penstock.admin.v1.DeletePolicyResponse\x12d\n" +
+	"\fTestPolicies\x12&.penstock.admin.v1.TestPoliciesRequest\x1a'.penstock.admin.v1.TestPoliciesResponse\"\x03\x90\x02\x01B\xce\x01\n" +
 	"\x15com.penstock.admin.v1B\vPolicyProtoP\x01ZBgithub.com/penstockhq/penstock/proto/gen/penstock/admin/v1;adminv1\xa2\x02\x03PAX\xaa\x02\x11Penstock.Admin.V1\xca\x02\x11Penstock\\Admin\\V1\xe2\x02\x1dPenstock\\Admin\\V1\\GPBMetadata\xea\x02\x13Penstock::Admin::V1b\x06proto3"
 
 var (
@@ -648,7 +1107,7 @@ func file_penstock_admin_v1_policy_proto_rawDescGZIP() []byte {
 	return file_penstock_admin_v1_policy_proto_rawDescData
 }
 
-var file_penstock_admin_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_penstock_admin_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_penstock_admin_v1_policy_proto_goTypes = []any{
 	(*CreatePolicyRequest)(nil),   // 0: penstock.admin.v1.CreatePolicyRequest
 	(*CreatePolicyResponse)(nil),  // 1: penstock.admin.v1.CreatePolicyResponse
@@ -660,32 +1119,49 @@ var file_penstock_admin_v1_policy_proto_goTypes = []any{
 	(*UpdatePolicyResponse)(nil),  // 7: penstock.admin.v1.UpdatePolicyResponse
 	(*DeletePolicyRequest)(nil),   // 8: penstock.admin.v1.DeletePolicyRequest
 	(*DeletePolicyResponse)(nil),  // 9: penstock.admin.v1.DeletePolicyResponse
-	(*v1.Policy)(nil),             // 10: penstock.resource.v1.Policy
-	(*fieldmaskpb.FieldMask)(nil), // 11: google.protobuf.FieldMask
+	(*TestPoliciesRequest)(nil),   // 10: penstock.admin.v1.TestPoliciesRequest
+	(*PolicyCase)(nil),            // 11: penstock.admin.v1.PolicyCase
+	(*PolicyCaller)(nil),          // 12: penstock.admin.v1.PolicyCaller
+	(*TestPoliciesResponse)(nil),  // 13: penstock.admin.v1.TestPoliciesResponse
+	(*PolicyResult)(nil),          // 14: penstock.admin.v1.PolicyResult
+	nil,                           // 15: penstock.admin.v1.PolicyCase.HeadersEntry
+	(*v1.Policy)(nil),             // 16: penstock.resource.v1.Policy
+	(*fieldmaskpb.FieldMask)(nil), // 17: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(v1.PolicyAction)(0),          // 19: penstock.resource.v1.PolicyAction
 }
 var file_penstock_admin_v1_policy_proto_depIdxs = []int32{
-	10, // 0: penstock.admin.v1.CreatePolicyRequest.policy:type_name -> penstock.resource.v1.Policy
-	10, // 1: penstock.admin.v1.CreatePolicyResponse.policy:type_name -> penstock.resource.v1.Policy
-	10, // 2: penstock.admin.v1.GetPolicyResponse.policy:type_name -> penstock.resource.v1.Policy
-	10, // 3: penstock.admin.v1.ListPoliciesResponse.policies:type_name -> penstock.resource.v1.Policy
-	10, // 4: penstock.admin.v1.UpdatePolicyRequest.policy:type_name -> penstock.resource.v1.Policy
-	11, // 5: penstock.admin.v1.UpdatePolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	10, // 6: penstock.admin.v1.UpdatePolicyResponse.policy:type_name -> penstock.resource.v1.Policy
-	0,  // 7: penstock.admin.v1.PolicyService.CreatePolicy:input_type -> penstock.admin.v1.CreatePolicyRequest
-	2,  // 8: penstock.admin.v1.PolicyService.GetPolicy:input_type -> penstock.admin.v1.GetPolicyRequest
-	4,  // 9: penstock.admin.v1.PolicyService.ListPolicies:input_type -> penstock.admin.v1.ListPoliciesRequest
-	6,  // 10: penstock.admin.v1.PolicyService.UpdatePolicy:input_type -> penstock.admin.v1.UpdatePolicyRequest
-	8,  // 11: penstock.admin.v1.PolicyService.DeletePolicy:input_type -> penstock.admin.v1.DeletePolicyRequest
-	1,  // 12: penstock.admin.v1.PolicyService.CreatePolicy:output_type -> penstock.admin.v1.CreatePolicyResponse
-	3,  // 13: penstock.admin.v1.PolicyService.GetPolicy:output_type -> penstock.admin.v1.GetPolicyResponse
-	5,  // 14: penstock.admin.v1.PolicyService.ListPolicies:output_type -> penstock.admin.v1.ListPoliciesResponse
-	7,  // 15: penstock.admin.v1.PolicyService.UpdatePolicy:output_type -> penstock.admin.v1.UpdatePolicyResponse
-	9,  // 16: penstock.admin.v1.PolicyService.DeletePolicy:output_type -> penstock.admin.v1.DeletePolicyResponse
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	16, // 0: penstock.admin.v1.CreatePolicyRequest.policy:type_name -> penstock.resource.v1.Policy
+	16, // 1: penstock.admin.v1.CreatePolicyResponse.policy:type_name -> penstock.resource.v1.Policy
+	16, // 2: penstock.admin.v1.GetPolicyResponse.policy:type_name -> penstock.resource.v1.Policy
+	16, // 3: penstock.admin.v1.ListPoliciesResponse.policies:type_name -> penstock.resource.v1.Policy
+	16, // 4: penstock.admin.v1.UpdatePolicyRequest.policy:type_name -> penstock.resource.v1.Policy
+	17, // 5: penstock.admin.v1.UpdatePolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	16, // 6: penstock.admin.v1.UpdatePolicyResponse.policy:type_name -> penstock.resource.v1.Policy
+	11, // 7: penstock.admin.v1.TestPoliciesRequest.cases:type_name -> penstock.admin.v1.PolicyCase
+	12, // 8: penstock.admin.v1.PolicyCase.caller:type_name -> penstock.admin.v1.PolicyCaller
+	15, // 9: penstock.admin.v1.PolicyCase.headers:type_name -> penstock.admin.v1.PolicyCase.HeadersEntry
+	18, // 10: penstock.admin.v1.PolicyCase.time:type_name -> google.protobuf.Timestamp
+	19, // 11: penstock.admin.v1.PolicyCase.expect_action:type_name -> penstock.resource.v1.PolicyAction
+	14, // 12: penstock.admin.v1.TestPoliciesResponse.results:type_name -> penstock.admin.v1.PolicyResult
+	19, // 13: penstock.admin.v1.PolicyResult.action:type_name -> penstock.resource.v1.PolicyAction
+	0,  // 14: penstock.admin.v1.PolicyService.CreatePolicy:input_type -> penstock.admin.v1.CreatePolicyRequest
+	2,  // 15: penstock.admin.v1.PolicyService.GetPolicy:input_type -> penstock.admin.v1.GetPolicyRequest
+	4,  // 16: penstock.admin.v1.PolicyService.ListPolicies:input_type -> penstock.admin.v1.ListPoliciesRequest
+	6,  // 17: penstock.admin.v1.PolicyService.UpdatePolicy:input_type -> penstock.admin.v1.UpdatePolicyRequest
+	8,  // 18: penstock.admin.v1.PolicyService.DeletePolicy:input_type -> penstock.admin.v1.DeletePolicyRequest
+	10, // 19: penstock.admin.v1.PolicyService.TestPolicies:input_type -> penstock.admin.v1.TestPoliciesRequest
+	1,  // 20: penstock.admin.v1.PolicyService.CreatePolicy:output_type -> penstock.admin.v1.CreatePolicyResponse
+	3,  // 21: penstock.admin.v1.PolicyService.GetPolicy:output_type -> penstock.admin.v1.GetPolicyResponse
+	5,  // 22: penstock.admin.v1.PolicyService.ListPolicies:output_type -> penstock.admin.v1.ListPoliciesResponse
+	7,  // 23: penstock.admin.v1.PolicyService.UpdatePolicy:output_type -> penstock.admin.v1.UpdatePolicyResponse
+	9,  // 24: penstock.admin.v1.PolicyService.DeletePolicy:output_type -> penstock.admin.v1.DeletePolicyResponse
+	13, // 25: penstock.admin.v1.PolicyService.TestPolicies:output_type -> penstock.admin.v1.TestPoliciesResponse
+	20, // [20:26] is the sub-list for method output_type
+	14, // [14:20] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_penstock_admin_v1_policy_proto_init() }
@@ -699,7 +1175,7 @@ func file_penstock_admin_v1_policy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_admin_v1_policy_proto_rawDesc), len(file_penstock_admin_v1_policy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

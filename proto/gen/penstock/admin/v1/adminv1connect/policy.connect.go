@@ -49,6 +49,9 @@ const (
 	// PolicyServiceDeletePolicyProcedure is the fully-qualified name of the PolicyService's
 	// DeletePolicy RPC.
 	PolicyServiceDeletePolicyProcedure = "/penstock.admin.v1.PolicyService/DeletePolicy"
+	// PolicyServiceTestPoliciesProcedure is the fully-qualified name of the PolicyService's
+	// TestPolicies RPC.
+	PolicyServiceTestPoliciesProcedure = "/penstock.admin.v1.PolicyService/TestPolicies"
 )
 
 // PolicyServiceClient is a client for the penstock.admin.v1.PolicyService service.
@@ -63,6 +66,9 @@ type PolicyServiceClient interface {
 	UpdatePolicy(context.Context, *v1.UpdatePolicyRequest) (*v1.UpdatePolicyResponse, error)
 	// DeletePolicy deletes one policy. Fails with failed_precondition while others need it.
 	DeletePolicy(context.Context, *v1.DeletePolicyRequest) (*v1.DeletePolicyResponse, error)
+	// TestPolicies decides made-up calls by the policies as they are stored, and compares the decisions with those that are expected.
+	// It calls nothing. Only an EDITOR or ADMIN may. Fails with not_found for a gateway or a tool that there is not.
+	TestPolicies(context.Context, *v1.TestPoliciesRequest) (*v1.TestPoliciesResponse, error)
 }
 
 // NewPolicyServiceClient constructs a client for the penstock.admin.v1.PolicyService service. By
@@ -108,6 +114,13 @@ func NewPolicyServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(policyServiceMethods.ByName("DeletePolicy")),
 			connect.WithClientOptions(opts...),
 		),
+		testPolicies: connect.NewClient[v1.TestPoliciesRequest, v1.TestPoliciesResponse](
+			httpClient,
+			baseURL+PolicyServiceTestPoliciesProcedure,
+			connect.WithSchema(policyServiceMethods.ByName("TestPolicies")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -118,6 +131,7 @@ type policyServiceClient struct {
 	listPolicies *connect.Client[v1.ListPoliciesRequest, v1.ListPoliciesResponse]
 	updatePolicy *connect.Client[v1.UpdatePolicyRequest, v1.UpdatePolicyResponse]
 	deletePolicy *connect.Client[v1.DeletePolicyRequest, v1.DeletePolicyResponse]
+	testPolicies *connect.Client[v1.TestPoliciesRequest, v1.TestPoliciesResponse]
 }
 
 // CreatePolicy calls penstock.admin.v1.PolicyService.CreatePolicy.
@@ -165,6 +179,15 @@ func (c *policyServiceClient) DeletePolicy(ctx context.Context, req *v1.DeletePo
 	return nil, err
 }
 
+// TestPolicies calls penstock.admin.v1.PolicyService.TestPolicies.
+func (c *policyServiceClient) TestPolicies(ctx context.Context, req *v1.TestPoliciesRequest) (*v1.TestPoliciesResponse, error) {
+	response, err := c.testPolicies.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // PolicyServiceHandler is an implementation of the penstock.admin.v1.PolicyService service.
 type PolicyServiceHandler interface {
 	// CreatePolicy stores a new policy. Fails with already_exists if the name is taken.
@@ -177,6 +200,9 @@ type PolicyServiceHandler interface {
 	UpdatePolicy(context.Context, *v1.UpdatePolicyRequest) (*v1.UpdatePolicyResponse, error)
 	// DeletePolicy deletes one policy. Fails with failed_precondition while others need it.
 	DeletePolicy(context.Context, *v1.DeletePolicyRequest) (*v1.DeletePolicyResponse, error)
+	// TestPolicies decides made-up calls by the policies as they are stored, and compares the decisions with those that are expected.
+	// It calls nothing. Only an EDITOR or ADMIN may. Fails with not_found for a gateway or a tool that there is not.
+	TestPolicies(context.Context, *v1.TestPoliciesRequest) (*v1.TestPoliciesResponse, error)
 }
 
 // NewPolicyServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -218,6 +244,13 @@ func NewPolicyServiceHandler(svc PolicyServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(policyServiceMethods.ByName("DeletePolicy")),
 		connect.WithHandlerOptions(opts...),
 	)
+	policyServiceTestPoliciesHandler := connect.NewUnaryHandlerSimple(
+		PolicyServiceTestPoliciesProcedure,
+		svc.TestPolicies,
+		connect.WithSchema(policyServiceMethods.ByName("TestPolicies")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/penstock.admin.v1.PolicyService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case PolicyServiceCreatePolicyProcedure:
@@ -230,6 +263,8 @@ func NewPolicyServiceHandler(svc PolicyServiceHandler, opts ...connect.HandlerOp
 			policyServiceUpdatePolicyHandler.ServeHTTP(w, r)
 		case PolicyServiceDeletePolicyProcedure:
 			policyServiceDeletePolicyHandler.ServeHTTP(w, r)
+		case PolicyServiceTestPoliciesProcedure:
+			policyServiceTestPoliciesHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -257,4 +292,8 @@ func (UnimplementedPolicyServiceHandler) UpdatePolicy(context.Context, *v1.Updat
 
 func (UnimplementedPolicyServiceHandler) DeletePolicy(context.Context, *v1.DeletePolicyRequest) (*v1.DeletePolicyResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.PolicyService.DeletePolicy is not implemented"))
+}
+
+func (UnimplementedPolicyServiceHandler) TestPolicies(context.Context, *v1.TestPoliciesRequest) (*v1.TestPoliciesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("penstock.admin.v1.PolicyService.TestPolicies is not implemented"))
 }
