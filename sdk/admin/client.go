@@ -31,6 +31,7 @@ type Client struct {
 	BearerTokens      BearerTokens
 	IdentityProviders IdentityProviders
 	OAuthClients      OAuthClients
+	Policies          Policies
 	Nodes             Nodes
 	Configuration     Configuration
 }
@@ -109,6 +110,7 @@ func (o options) client(base, token string) *Client {
 		BearerTokens:      BearerTokens{adminv1connect.NewBearerTokenServiceClient(o.http, base, with)},
 		IdentityProviders: IdentityProviders{adminv1connect.NewIdentityProviderServiceClient(o.http, base, with)},
 		OAuthClients:      OAuthClients{adminv1connect.NewOAuthClientServiceClient(o.http, base, with)},
+		Policies:          Policies{adminv1connect.NewPolicyServiceClient(o.http, base, with)},
 		Nodes:             Nodes{adminv1connect.NewNodeServiceClient(o.http, base, with)},
 		Configuration:     Configuration{adminv1connect.NewConfigurationServiceClient(o.http, base, with)},
 	}

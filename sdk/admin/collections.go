@@ -56,6 +56,11 @@ type OAuthClients struct {
 	adminv1connect.OAuthClientServiceClient
 }
 
+// Policies administers the rules on tool calls.
+type Policies struct {
+	adminv1connect.PolicyServiceClient
+}
+
 // Nodes shows the data-plane nodes.
 type Nodes struct {
 	adminv1connect.NodeServiceClient
@@ -136,6 +141,14 @@ func (c OAuthClients) All(ctx context.Context, req *adminv1.ListOAuthClientsRequ
 	return pages(req, func(q *adminv1.ListOAuthClientsRequest) ([]*resourcev1.OAuthClient, string, error) {
 		res, err := c.ListOAuthClients(ctx, q)
 		return res.GetOauthClients(), res.GetNextPageToken(), err
+	})
+}
+
+// All yields every policy that the request's filter admits; see [Servers.All].
+func (c Policies) All(ctx context.Context, req *adminv1.ListPoliciesRequest) iter.Seq2[*resourcev1.Policy, error] {
+	return pages(req, func(q *adminv1.ListPoliciesRequest) ([]*resourcev1.Policy, string, error) {
+		res, err := c.ListPolicies(ctx, q)
+		return res.GetPolicies(), res.GetNextPageToken(), err
 	})
 }
 

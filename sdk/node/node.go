@@ -19,7 +19,7 @@ import (
 )
 
 // Key names one resource: Kind is "server", "connection", "tool", "gateway", "assignment", "team", "user",
-// "bearer_token", "identity_provider" or "oauth_client" (in denials also "team_member" with name "<team>/<user>"), Name is
+// "bearer_token", "identity_provider", "oauth_client" or "policy" (in denials also "team_member" with name "<team>/<user>"), Name is
 // unique within the kind; an assignment's is "<gateway>/<tool>".
 type Key = replica.Key
 

@@ -124,6 +124,8 @@ func manifestOf(o catalog.Object) (*adminv1.ManifestResource, error) {
 		m, err = toProto[*resourcev1.IdentityProvider](o)
 	case catalog.KindOAuthClient:
 		m, err = toProto[*resourcev1.OAuthClient](o)
+	case catalog.KindPolicy:
+		m, err = toProto[*resourcev1.Policy](o)
 	default:
 		return nil, fmt.Errorf("export %s %s: not a kind of manifests", o.Kind(), o.Metadata().Name)
 	}

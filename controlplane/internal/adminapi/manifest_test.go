@@ -58,6 +58,17 @@ tools:
 server_features:
 - {server: everything, resources: true, prompts: true, instructions: false, pinned: {connection: everything-shared}}
 naming: {prefix: ALWAYS}
+untrusted_context: ALWAYS_UNTRUSTED
+default_action: ALLOW
+---
+kind: Policy
+name: no-prod-writes
+tools: ["everything__*"]
+gateways: ["*"]
+when: 'args.environment == "prod" && !("sre" in caller.teams)'
+action: BLOCK
+reason: Production changes go through the SRE team.
+mode: ENFORCE
 `
 
 // TestDocumentedManifests: the manifests of the documentation apply, with OAuth and scopes, are unchanged the second time
@@ -99,7 +110,7 @@ func TestDocumentedManifests(t *testing.T) {
 		t.Errorf("got %v with scopes %v", a, g.GetScopesSupported())
 	}
 	for _, line := range []string{
-		"untrusted_context: ALWAYS_UNTRUSTED", "default_action: ALLOW",
+		"untrusted_context: TRACK",
 		"load_tools_when_needed: true",
 	} {
 		text := "kind: Gateway\nname: x\nvisibility: {organization: {}}\n" + line + "\n"

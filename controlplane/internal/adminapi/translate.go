@@ -36,6 +36,8 @@ func kindOf(m proto.Message) (catalog.Kind, error) {
 		return catalog.KindIdentityProvider, nil
 	case *resourcev1.OAuthClient:
 		return catalog.KindOAuthClient, nil
+	case *resourcev1.Policy:
+		return catalog.KindPolicy, nil
 	default:
 		return "", fmt.Errorf("%s is no resource", m.ProtoReflect().Descriptor().FullName())
 	}

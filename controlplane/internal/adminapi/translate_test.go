@@ -103,6 +103,7 @@ func resources() []proto.Message {
 	return []proto.Message{
 		&resourcev1.Server{}, &resourcev1.Connection{}, &resourcev1.Tool{}, &resourcev1.Gateway{}, &resourcev1.Team{},
 		&resourcev1.User{}, &resourcev1.BearerToken{}, &resourcev1.IdentityProvider{}, &resourcev1.OAuthClient{},
+		&resourcev1.Policy{},
 	}
 }
 
@@ -127,6 +128,8 @@ func back(o catalog.Object) (proto.Message, error) {
 		return toProto[*resourcev1.IdentityProvider](o)
 	case *catalog.OAuthClient:
 		return toProto[*resourcev1.OAuthClient](o)
+	case *catalog.Policy:
+		return toProto[*resourcev1.Policy](o)
 	default:
 		return nil, fmt.Errorf("%T is no resource", o)
 	}

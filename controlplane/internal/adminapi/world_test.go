@@ -230,6 +230,7 @@ func (w *world) resources(t *testing.T) {
 		failed(c.IdentityProviders.CreateIdentityProvider(ctx, &adminv1.CreateIdentityProviderRequest{IdentityProvider: provider("okta")})),
 		failed(c.Gateways.CreateGateway(ctx, &adminv1.CreateGatewayRequest{Gateway: orgGateway("robots")})),
 		failed(c.OAuthClients.CreateOAuthClient(ctx, &adminv1.CreateOAuthClientRequest{OauthClient: machine("ci")})),
+		failed(c.Policies.CreatePolicy(ctx, &adminv1.CreatePolicyRequest{Policy: rule("no-writes", "")})),
 	} {
 		if err != nil {
 			t.Fatal(err)

@@ -30,6 +30,8 @@ type (
 	IdentityProvider = resource.IdentityProvider
 	// OAuthClient is an OAuth client registered by an administrator.
 	OAuthClient = resource.OAuthClient
+	// Policy is a rule on tool calls.
+	Policy = resource.Policy
 	// BearerToken is a static bearer token.
 	BearerToken = resource.BearerToken
 	// Role is what a user may administer.
@@ -50,6 +52,7 @@ const (
 
 	KindIdentityProvider = resource.KindIdentityProvider
 	KindOAuthClient      = resource.KindOAuthClient
+	KindPolicy           = resource.KindPolicy
 )
 
 // The roles.

@@ -90,6 +90,8 @@ type Dispatcher struct {
 	outcomes map[string]metric.MeasurementOption
 	hub      hub
 	shadowed shadows
+	failed   shadows // policies whose conditions failed
+	decided  metric.Int64Counter
 	marked   headerschema.Cache[view.Tool]
 }
 
@@ -117,7 +119,8 @@ func New(cfg Config) (*Dispatcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d, nil
+	d.decided, err = newDecided(cfg.Meter)
+	return d, err
 }
 
 // Call runs one request. Everything that goes wrong after the tool of a tools/call was found is a result with isError,
@@ -166,6 +169,9 @@ func (d *Dispatcher) run(
 ) (call.Reply, error) {
 	if t.tool != nil && t.tool.Held {
 		return call.Reply{}, held(t.tool)
+	}
+	if err := d.allowed(ctx, c, k, t); err != nil {
+		return call.Reply{}, err
 	}
 	if t.tool != nil && d.RateLimits != nil {
 		if err := d.RateLimits.Call(ctx, c.Snapshot, c.Gateway, c.Principal, t.tool); err != nil {

@@ -26,6 +26,7 @@ const (
 	ReasonServerMissing     = "SERVER_MISSING"
 	ReasonConnectionMissing = "CONNECTION_MISSING"
 	ReasonBadCursor         = "BAD_CURSOR"
+	ReasonPolicyBlocked     = "POLICY_BLOCKED"
 	ReasonUnreadable        = "UPSTREAM_RESULT_INVALID"
 	// ReasonCredentialMissing is the authserver's word, too, for a secret that was deleted.
 	ReasonCredentialMissing = "CREDENTIAL_MISSING"
@@ -59,6 +60,10 @@ func answer(v wire.Version, t *target, f *fault.Fault, url string) (call.Reply, 
 	case fault.Precondition:
 		if t.tool == nil { // nobody reads it but the client: to it the server cannot be reached
 			return call.Reply{}, fault.New(fault.Unavailable, f.Reason, f.Public).Because(f)
+		}
+	case fault.Denied:
+		if f.Reason != ReasonPolicyBlocked {
+			return call.Reply{}, f
 		}
 	case fault.Unavailable, fault.Timeout, fault.Exhausted, fault.MissingCapability:
 		if t.tool == nil || (f.Kind == fault.MissingCapability && v.Era() == wire.Modern) {
@@ -108,7 +113,7 @@ func retryable(t *target, f *fault.Fault) bool {
 	if f.Kind == fault.Timeout { // so has this one
 		return t.retryable
 	}
-	return f.Kind != fault.Precondition
+	return f.Kind != fault.Precondition && f.Kind != fault.Denied
 }
 
 // receive brings the upstream's answer into the client's form.

@@ -26,6 +26,7 @@ const (
 	kindToken      = "bearer_token"
 	kindClient     = "oauth_client"
 	kindProvider   = "identity_provider"
+	kindPolicy     = "policy"
 )
 
 // Denials are told what a denial takes away, so that credentials and upstream sessions of it can be dropped.
@@ -51,7 +52,7 @@ type tokenHash = [sha256.Size]byte
 // Features returns what nodes of this release enforce, in the words by which admission asks for it (D-37).
 func Features() []string {
 	return []string{
-		"bearer_token", "caller_idp_token", "client_credentials", "id_jag", "jwks", "oauth", "passthrough_headers", "rate_limits",
+		"bearer_token", "caller_idp_token", "client_credentials", "id_jag", "jwks", "oauth", "passthrough_headers", "policies", "rate_limits",
 		"required_scopes", "resolve_at_call_time", "server_features", "sse", "stdio", "streamable_http", "token_exchange", "token_rotation",
 		"upstream_oauth",
 	}
@@ -100,7 +101,7 @@ func (c *Compiler) applyAll(s node.State) []node.Reject {
 	c.tokens, c.waiting, c.where = nil, nil, places{}
 	p := c.newPass(s, nil)
 	var touched []node.Key
-	for _, kind := range []string{kindUser, kindTeam, kindServer, kindConnection, kindToken, kindClient, kindProvider, kindGateway} {
+	for _, kind := range []string{kindUser, kindTeam, kindServer, kindConnection, kindToken, kindClient, kindProvider, kindPolicy, kindGateway} {
 		s.Names(kind, func(name string) bool {
 			touched = append(touched, node.Key{Kind: kind, Name: name})
 			return true

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/penstockhq/penstock/dataplane/internal/view"
+	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/node"
 )
@@ -171,9 +172,29 @@ func (p *pass) putFlat(k node.Key) {
 		} else {
 			p.builder.PutProvider(k.Name, compile.MakeProvider(r.GetIdentityProvider()))
 		}
+	case kindPolicy:
+		p.putPolicy(k, r)
 	case kindToken:
 		p.putToken(k)
 	}
+}
+
+// putPolicy compiles a policy. One that does not compile keeps its earlier form (D-35); where there is none, it blocks what it covers:
+// a restriction that cannot be read must not be dropped.
+func (p *pass) putPolicy(k node.Key, r *distributionv1.Resource) {
+	if r == nil {
+		p.builder.PutPolicy(k.Name, nil)
+		return
+	}
+	made, err := compile.MakePolicy(r.GetPolicy())
+	if err != nil {
+		p.rejects = append(p.rejects, reject(r, err))
+		if p.builder.Policy(k.Name) != nil {
+			return
+		}
+		made = compile.Closed(r.GetPolicy())
+	}
+	p.builder.PutPolicy(k.Name, made)
 }
 
 func (p *pass) putToken(k node.Key) {
@@ -334,6 +355,10 @@ func (p *pass) keepRejected(previous *view.View) {
 		case kindServer:
 			if s := previous.Server(r.Key.Name); s != nil {
 				p.builder.PutServer(r.Key.Name, s)
+			}
+		case kindPolicy:
+			if old := previous.Policy(r.Key.Name); old != nil {
+				p.builder.PutPolicy(r.Key.Name, old)
 			}
 		}
 	}

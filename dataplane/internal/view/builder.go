@@ -18,6 +18,7 @@ type Builder struct {
 
 	put     map[string]struct{} // gateways that were put
 	changed map[string]struct{} // servers that changed: the gateways in front of them are joined anew
+	ruled   []*Policy           // policies that changed, before and after: the gateways that they concern are joined anew
 }
 
 const (
@@ -34,6 +35,7 @@ const (
 	memberMap
 	identityMap
 	providerMap
+	policyMap
 	kinds
 )
 
@@ -166,6 +168,19 @@ func (b *Builder) PutProvider(name string, p *Provider) {
 
 // PutClient stores an OAuth client; nil removes it.
 func (b *Builder) PutClient(name string, c *Client) { put(b, clientMap, &b.next.clients, name, c) }
+
+// PutPolicy stores a policy; nil removes it.
+func (b *Builder) PutPolicy(name string, p *Policy) {
+	for _, one := range []*Policy{b.next.policies[name], p} {
+		if one != nil {
+			b.ruled = append(b.ruled, one)
+		}
+	}
+	put(b, policyMap, &b.next.policies, name, p)
+}
+
+// Policy returns a policy as it is so far, nil if there is none.
+func (b *Builder) Policy(name string) *Policy { return b.next.policies[name] }
 
 // PutTeam stores a team; nil removes it.
 func (b *Builder) PutTeam(name string, t *Team) {

@@ -23,12 +23,12 @@ func (b *Builder) join() {
 	for name := range b.put {
 		b.joinGateway(b.next.gateways[name])
 	}
-	if len(b.changed) == 0 {
+	if len(b.changed) == 0 && len(b.ruled) == 0 {
 		return
 	}
 	var again []*Gateway
 	for _, g := range b.next.gateways {
-		if _, done := b.put[g.Name]; !done && g.behind(b.changed) {
+		if _, done := b.put[g.Name]; !done && (len(b.changed) > 0 && g.behind(b.changed) || g.under(b.ruled)) {
 			again = append(again, g)
 		}
 	}
@@ -52,6 +52,21 @@ func (g *Gateway) behind(servers map[string]struct{}) bool {
 	return false
 }
 
+// under reports whether one of the policies concerns the gateway.
+func (g *Gateway) under(policies []*Policy) bool {
+	return slices.ContainsFunc(policies, func(p *Policy) bool { return p.On(&g.Gateway) })
+}
+
+// joinPolicies finds the policies that concern the gateway, so that a call looks at no others.
+func (g *Gateway) joinPolicies(all map[string]*Policy) {
+	for _, p := range all {
+		if p.On(&g.Gateway) {
+			g.Policies = append(g.Policies, p)
+		}
+	}
+	slices.SortFunc(g.Policies, compile.ComparePolicies)
+}
+
 func (b *Builder) joinGateway(g *Gateway) {
 	if g == nil { // put, then deleted
 		return
@@ -63,6 +78,7 @@ func (b *Builder) joinGateway(g *Gateway) {
 	}
 	g.joined = true
 	server := func(name string) *Server { return b.next.servers[name] }
+	g.joinPolicies(b.next.policies)
 	g.joinScopes()
 	g.joinChosen()
 	g.joinCapabilities(server)

@@ -28,6 +28,7 @@ type View struct {
 	memberships map[string][]string // user to names of teams
 	identities  map[Identity]string // account at an identity provider to user
 	providers   map[string]*Provider
+	policies    map[string]*Policy
 }
 
 // The compiled forms are kit/compile's, so that admission and nodes cannot differ.
@@ -50,6 +51,8 @@ type (
 	Provider = compile.Provider
 	// JWKSIssuer says which tokens of an identity provider count on a gateway.
 	JWKSIssuer = compile.JWKSIssuer
+	// Policy is a rule on tool calls.
+	Policy = compile.Policy
 	// Team is a group of people.
 	Team = compile.Team
 	// Visibility says who may use a gateway.
@@ -67,6 +70,7 @@ type Gateway struct {
 	Scopes           []string             // that tokens may have, sorted: "mcp" and what tools require (RS-19)
 	Capabilities     compile.Capabilities // joined over the servers behind the gateway, of features that are on (M-57)
 	FullInstructions string               // its own, then those of servers (M-58); at most 16 KiB
+	Policies         []*Policy            // that concern its calls, in the order of compile.ComparePolicies
 
 	byName map[string]*Tool
 	atCall []string // servers whose connections calls choose (G-12)
@@ -91,6 +95,9 @@ func (v *View) Gateway(nameOrUID string) *Gateway {
 	}
 	return nil
 }
+
+// Policy returns a policy, nil if there is none.
+func (v *View) Policy(name string) *Policy { return v.policies[name] }
 
 // Gateways calls fn for every gateway, in no order, until it returns false.
 func (v *View) Gateways(fn func(*Gateway) bool) {

@@ -9,9 +9,9 @@ import "slices"
 func plannedFields(message string) []string {
 	switch message {
 	case "Gateway":
-		return []string{
-			"icon", "untrusted_context", "default_action",
-		}
+		return []string{"icon"}
+	case "Policy":
+		return []string{"approvers", "approval_ttl"}
 	default:
 		return nil
 	}
@@ -19,7 +19,7 @@ func plannedFields(message string) []string {
 
 // plannedKinds are kinds of the contract that this version knows by name only.
 func plannedKinds() []string {
-	return []string{"Policy", "ResultPolicy"}
+	return []string{"ResultPolicy"}
 }
 
 // outputOnly are the fields that Penstock sets itself, by message.
@@ -52,7 +52,7 @@ func outputOnly(message, field string) bool {
 			return true
 		}
 	case "User", "Team":
-		if field == "provisioning" || field == "end_time" {
+		if field == "provisioning" || message == "User" && field == "end_time" {
 			return true
 		}
 	case "OAuthClient":

@@ -32,6 +32,8 @@ type API struct {
 	Discovers map[string][]string // by server: upstream names that a discovery finds
 	Connect   []*adminv1.ConnectInstruction
 	Passwords map[string]string // by user, as they were set
+	// Tried are the cases of policies that were tried.
+	Tried     []*adminv1.PolicyCase
 	Revisions []*adminv1.RevisionInfo
 	Rollouts  []*adminv1.GetRolloutResponse // answers one after the other; the last one stays
 
@@ -60,6 +62,7 @@ func (a *API) Handler() http.Handler {
 	mux.Handle(adminv1connect.NewUserServiceHandler(users{a: a}, o))
 	mux.Handle(adminv1connect.NewIdentityProviderServiceHandler(providers{a: a}, o))
 	mux.Handle(adminv1connect.NewOAuthClientServiceHandler(clients{a: a}, o))
+	mux.Handle(adminv1connect.NewPolicyServiceHandler(policies{a: a}, o))
 	mux.Handle(adminv1connect.NewNodeServiceHandler(nodes{a: a}, o))
 	mux.Handle(adminv1connect.NewConfigurationServiceHandler(configuration{a: a}, o))
 	return mux

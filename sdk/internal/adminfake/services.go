@@ -319,6 +319,8 @@ func (s configuration) Export(context.Context, *adminv1.ExportRequest) (*adminv1
 			r.Resource = &adminv1.ManifestResource_IdentityProvider{IdentityProvider: m}
 		case *resourcev1.OAuthClient:
 			r.Resource = &adminv1.ManifestResource_OauthClient{OauthClient: m}
+		case *resourcev1.Policy:
+			r.Resource = &adminv1.ManifestResource_Policy{Policy: m}
 		default:
 			continue
 		}

@@ -186,7 +186,7 @@ func MakeTeam(r *resourcev1.Team) *Team {
 
 // MakeUser reads a user.
 func MakeUser(r *resourcev1.User) *User {
-	u := &User{Name: r.GetName(), UID: r.GetUid(), Deactivated: r.GetDeactivated()}
+	u := &User{Name: r.GetName(), UID: r.GetUid(), Deactivated: r.GetDeactivated(), Role: makeRole(r.GetRole())}
 	for _, one := range r.GetIdentities() {
 		u.Identities = append(u.Identities, Identity{Issuer: one.GetIssuer(), Subject: one.GetSubject()})
 	}
@@ -225,6 +225,9 @@ func MakeGateway(r *resourcev1.Gateway) (*Gateway, error) {
 	g.Extensions = []string{ExtensionUI, ExtensionTasks}
 	if e := r.GetExtensions(); e != nil {
 		g.Extensions, g.Passthrough = e.GetAllowed(), e.GetPassthrough()
+	}
+	if err := g.addDefaults(r); err != nil {
+		return nil, err
 	}
 	if err := g.addFeatures(r.GetServerFeatures()); err != nil {
 		return nil, err

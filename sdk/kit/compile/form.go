@@ -28,6 +28,10 @@ type Gateway struct {
 
 	RequestLimits []RateLimit // on requests of every method (G-50)
 	CallLimits    []RateLimit // on tool calls
+
+	Labels          map[string]string
+	BlockUnmatched  bool // calls of tools that no policy matches are refused (G-30)
+	TrustedContexts bool // contexts are never untrusted (G-33)
 }
 
 // Feature is what a gateway shows of a server besides tools.
@@ -187,6 +191,7 @@ const (
 type User struct {
 	Name, UID   string
 	Deactivated bool
+	Role        string     // MEMBER, EDITOR or ADMIN
 	Identities  []Identity // accounts at identity providers
 }
 

@@ -65,6 +65,11 @@ func matches(pattern, server, upstream string) bool {
 			return upstream[i-len(server)-len(between)]
 		}
 	}
+	return glob(pattern, size, at)
+}
+
+// glob reports whether a pattern fits a text of a size, given by its bytes: * stands for any of them, also none.
+func glob(pattern string, size int, at func(int) byte) bool {
 	// Behind a star, the text is tried from one place after the other; an earlier star need not be tried again.
 	p, i, star, from := 0, 0, -1, 0
 	for i < size {

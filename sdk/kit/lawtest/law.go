@@ -172,7 +172,7 @@ func houses() map[string]house {
 			Doors: map[string][]string{"commitstorm": {"catalog", "sqlstore"}},
 		},
 		"dataplane": {
-			Open: []string{"wire", "view", "call", "seal"},
+			Open: []string{"wire", "view", "call", "seal", "policy"},
 			Arrows: map[string][]string{
 				"edge":       {"session"}, // a legacy session is part of the HTTP front's protocol
 				"redisstate": {"forward", "limit", "session", "taint"},

@@ -95,6 +95,8 @@ func (s Standing) Sees(o resource.Object, server *resource.Server) bool {
 		return o.Name == s.user
 	case *resource.BearerToken:
 		return s.managesToken(o.Owner) == nil
+	case *resource.Policy:
+		return s.editor()
 	default:
 		return false
 	}
@@ -122,6 +124,8 @@ func (s Standing) Manages(o resource.Object) error {
 		return s.require(false, "manage identity providers", "the role ADMIN")
 	case *resource.OAuthClient:
 		return s.require(false, "manage OAuth clients", "the role ADMIN")
+	case *resource.Policy:
+		return s.require(s.editor(), "manage policies", "the role EDITOR")
 	default:
 		return s.require(false, "manage users", "the role ADMIN")
 	}

@@ -40,6 +40,8 @@ const (
 	// CapabilityCallerIDPToken: calls of a server with credential.caller_idp_token carry a token that the identity provider gave for
 	// the caller.
 	CapabilityCallerIDPToken = "caller_idp_token"
+	// CapabilityPolicies: policies and the default_action of gateways decide tool calls.
+	CapabilityPolicies = "policies"
 	// CapabilitySharedSignals: the security events of an identity provider with shared_signals are taken. Authservers alone do.
 	CapabilitySharedSignals = "shared_signals"
 )
@@ -72,7 +74,7 @@ func Enforceable(before, o resource.Object, fleet Fleet) error {
 	for _, capability := range []string{
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
 		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken,
-		CapabilitySharedSignals,
+		CapabilitySharedSignals, CapabilityPolicies,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
@@ -116,6 +118,9 @@ func needs(o resource.Object) map[string]string {
 	if p, ok := o.(*resource.IdentityProvider); ok && p != nil && p.SharedSignals != nil {
 		out[CapabilitySharedSignals] = "shared_signals"
 	}
+	if p, ok := o.(*resource.Policy); ok && p != nil {
+		out[CapabilityPolicies] = "action"
+	}
 	g, ok := o.(*resource.Gateway)
 	if !ok || g == nil {
 		return out
@@ -140,6 +145,9 @@ func needs(o resource.Object) map[string]string {
 	}
 	if len(g.RateLimits) > 0 {
 		out[CapabilityRateLimits] = "rate_limits"
+	}
+	if g.DefaultAction == resource.DefaultBlock {
+		out[CapabilityPolicies] = "default_action"
 	}
 	if len(g.PassthroughHeaders) > 0 {
 		out[CapabilityPassthroughHeaders] = "passthrough_headers"

@@ -82,6 +82,9 @@ func Check(o Object) Problems {
 	case *OAuthClient:
 		p.slug("name", o.Name)
 		p.oauthClient(o)
+	case *Policy:
+		p.slug("name", o.Name)
+		p.policy(o)
 	case *Tool:
 	}
 	return p

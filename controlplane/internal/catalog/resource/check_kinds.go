@@ -118,6 +118,7 @@ func (p *Problems) gateway(g *Gateway) {
 	p.features(g)
 	p.extensions(g)
 	p.rateLimits(g.RateLimits)
+	p.gatewayPolicy(g)
 	p.gatewayIDJAG(g.Authentication)
 	p.count("tools", len(g.Tools), maxTools)
 	seen := make(map[string]bool, len(g.Tools))

@@ -29,6 +29,8 @@ type Gateway struct {
 	Extensions          *Extensions      `json:"extensions,omitempty"`
 	ScopesSupported     []string         `json:"scopes_supported,omitempty" field:"output"`
 	RateLimits          []RateLimit      `json:"rate_limits,omitempty"`
+	DefaultAction       DefaultAction    `json:"default_action,omitempty"`
+	UntrustedContext    UntrustedContext `json:"untrusted_context,omitempty"`
 }
 
 // Scopes returns the OAuth scopes that tokens for the gateway may have: "mcp" and those that its tools require, sorted.

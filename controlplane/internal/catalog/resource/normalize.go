@@ -45,6 +45,8 @@ func Normalize(o Object) {
 		slices.Sort(o.PassthroughHeaders)
 		slices.SortStableFunc(o.ServerFeatures, func(a, b ServerFeature) int { return cmp.Compare(a.Server, b.Server) })
 		unspecified(&o.ResourceURIs, "RESOURCE_URIS_UNSPECIFIED")
+		unspecified(&o.DefaultAction, "DEFAULT_ACTION_UNSPECIFIED")
+		unspecified(&o.UntrustedContext, "UNTRUSTED_CONTEXT_UNSPECIFIED")
 		if o.Extensions != nil {
 			slices.Sort(o.Extensions.Allowed)
 		}
@@ -76,6 +78,8 @@ func Normalize(o Object) {
 	case *IdentityProvider:
 		o.normalize()
 	case *OAuthClient:
+		o.normalize()
+	case *Policy:
 		o.normalize()
 	case *BearerToken:
 		o.Owner.normalize()

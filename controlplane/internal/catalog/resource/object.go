@@ -25,6 +25,8 @@ const (
 	// KindIdentityProvider and KindOAuthClient go to authservers and to every node (D-12), never with a secret.
 	KindIdentityProvider Kind = "identity_provider"
 	KindOAuthClient      Kind = "oauth_client"
+	// KindPolicy goes to every node.
+	KindPolicy Kind = "policy"
 	// KindTeamMember names one user's place in one team, "<team>/<user>". It is not stored: denials use it.
 	KindTeamMember Kind = "team_member"
 )
@@ -52,6 +54,8 @@ func (k Kind) Title() string {
 		return "IdentityProvider"
 	case KindOAuthClient:
 		return "OAuthClient"
+	case KindPolicy:
+		return "Policy"
 	case KindTeamMember:
 		return "TeamMember"
 	default:
@@ -60,7 +64,7 @@ func (k Kind) Title() string {
 }
 
 // Object is a resource: *[Server], *[Connection], *[Tool], *[Gateway], *[Team], *[User], *[BearerToken],
-// *[IdentityProvider] or *[OAuthClient]. Its JSON form equals protojson with proto names of the penstock.resource.v1
+// *[IdentityProvider], *[OAuthClient] or *[Policy]. Its JSON form equals protojson with proto names of the penstock.resource.v1
 // message of the same name.
 type Object interface {
 	Kind() Kind
@@ -122,6 +126,8 @@ func New(k Kind) (Object, error) {
 		return new(IdentityProvider), nil
 	case KindOAuthClient:
 		return new(OAuthClient), nil
+	case KindPolicy:
+		return new(Policy), nil
 	default:
 		return nil, fmt.Errorf("%q is not a kind of resource", k)
 	}

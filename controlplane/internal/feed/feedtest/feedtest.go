@@ -189,6 +189,11 @@ func Client(name, display string) Op {
 	}, nil)
 }
 
+// Policy stores a policy that blocks; the reason tells versions apart.
+func Policy(name, reason string) Op {
+	return Put(catalog.KindPolicy, name, fields{"action": "POLICY_ACTION_BLOCK", "reason": reason}, nil)
+}
+
 // Token stores a bearer token, of the admin API or of a gateway.
 func Token(name string, admin bool) Op {
 	sum := sha256.Sum256([]byte(name))

@@ -24,7 +24,7 @@ func (s Scope) whole(k catalog.Kind) bool {
 	if !s.Authserver {
 		return Everywhere(k)
 	}
-	return k == catalog.KindGateway || k == catalog.KindConnection || Everywhere(k) && k != catalog.KindBearerToken
+	return k == catalog.KindGateway || k == catalog.KindConnection || Everywhere(k) && k != catalog.KindBearerToken && k != catalog.KindPolicy
 }
 
 // needs returns what comes into the scope with a resource.

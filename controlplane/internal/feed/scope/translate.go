@@ -240,6 +240,11 @@ func person(rec *catalog.Record) (*distributionv1.Resource, error) {
 		err := decode(rec, m)
 		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
 		return &distributionv1.Resource{Body: &distributionv1.Resource_OauthClient{OauthClient: m}}, err
+	case catalog.KindPolicy:
+		m := &resourcev1.Policy{}
+		err := decode(rec, m)
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		return &distributionv1.Resource{Body: &distributionv1.Resource_Policy{Policy: m}}, err
 	case catalog.KindBearerToken:
 		m := &resourcev1.BearerToken{}
 		if err := decode(rec, m); err != nil {
@@ -287,7 +292,8 @@ func decode(rec *catalog.Record, m proto.Message) error {
 // Everywhere reports whether resources of the kind go to every node (D-12).
 func Everywhere(k catalog.Kind) bool {
 	switch k {
-	case catalog.KindTeam, catalog.KindUser, catalog.KindBearerToken, resource.KindIdentityProvider, resource.KindOAuthClient:
+	case catalog.KindTeam, catalog.KindUser, catalog.KindBearerToken, resource.KindIdentityProvider, resource.KindOAuthClient,
+		catalog.KindPolicy:
 		return true
 	default:
 		return false

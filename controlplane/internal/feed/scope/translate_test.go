@@ -96,6 +96,10 @@ func TestEncode(t *testing.T) {
 			"a token that was rotated, with both hashes (ST-6)", rotated,
 			`{"bearer_token":{"name":"t","uid":"u1","gateways":["demo"],"sha256":"q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=","previous_sha256":"zc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc0=","previous_expire_time":"2026-01-02T00:00:00Z"}}`,
 		},
+		{
+			"a policy", record(catalog.KindPolicy, "no", `{"action":"POLICY_ACTION_BLOCK","when":"args.n > 1","gateways":["*"],"etag":"e"}`),
+			`{"policy":{"name":"no","uid":"u1","action":"POLICY_ACTION_BLOCK","when":"args.n > 1","gateways":["*"]}}`,
+		},
 		{"a token of the admin API", record(catalog.KindBearerToken, "t", `{"admin_api":true}`), ""},
 		{"a kind without a message", record("something", "x", `{}`), ""},
 		{"no record", nil, ""},

@@ -149,6 +149,116 @@ func (RateLimitUnavailable) EnumDescriptor() ([]byte, []int) {
 	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{1}
 }
 
+// DefaultAction is what happens to tool calls that no policy matches.
+type DefaultAction int32
+
+const (
+	// The default, ALLOW.
+	DefaultAction_DEFAULT_ACTION_UNSPECIFIED DefaultAction = 0
+	// They run.
+	DefaultAction_DEFAULT_ACTION_ALLOW DefaultAction = 1
+	// They are refused: the gateway runs what a policy with ALLOW matches, and nothing else.
+	DefaultAction_DEFAULT_ACTION_BLOCK DefaultAction = 2
+)
+
+// Enum value maps for DefaultAction.
+var (
+	DefaultAction_name = map[int32]string{
+		0: "DEFAULT_ACTION_UNSPECIFIED",
+		1: "DEFAULT_ACTION_ALLOW",
+		2: "DEFAULT_ACTION_BLOCK",
+	}
+	DefaultAction_value = map[string]int32{
+		"DEFAULT_ACTION_UNSPECIFIED": 0,
+		"DEFAULT_ACTION_ALLOW":       1,
+		"DEFAULT_ACTION_BLOCK":       2,
+	}
+)
+
+func (x DefaultAction) Enum() *DefaultAction {
+	p := new(DefaultAction)
+	*p = x
+	return p
+}
+
+func (x DefaultAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DefaultAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_resource_v1_gateway_proto_enumTypes[2].Descriptor()
+}
+
+func (DefaultAction) Type() protoreflect.EnumType {
+	return &file_penstock_resource_v1_gateway_proto_enumTypes[2]
+}
+
+func (x DefaultAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DefaultAction.Descriptor instead.
+func (DefaultAction) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{2}
+}
+
+// UntrustedContext is when the context of calls is untrusted.
+type UntrustedContext int32
+
+const (
+	// The default: nodes that do not track contexts take them as untrusted.
+	UntrustedContext_UNTRUSTED_CONTEXT_UNSPECIFIED UntrustedContext = 0
+	// After an untrusted result. Refused until nodes enforce it.
+	UntrustedContext_UNTRUSTED_CONTEXT_TRACK UntrustedContext = 1
+	// Always.
+	UntrustedContext_UNTRUSTED_CONTEXT_ALWAYS_UNTRUSTED UntrustedContext = 2
+	// Never.
+	UntrustedContext_UNTRUSTED_CONTEXT_NEVER UntrustedContext = 3
+)
+
+// Enum value maps for UntrustedContext.
+var (
+	UntrustedContext_name = map[int32]string{
+		0: "UNTRUSTED_CONTEXT_UNSPECIFIED",
+		1: "UNTRUSTED_CONTEXT_TRACK",
+		2: "UNTRUSTED_CONTEXT_ALWAYS_UNTRUSTED",
+		3: "UNTRUSTED_CONTEXT_NEVER",
+	}
+	UntrustedContext_value = map[string]int32{
+		"UNTRUSTED_CONTEXT_UNSPECIFIED":      0,
+		"UNTRUSTED_CONTEXT_TRACK":            1,
+		"UNTRUSTED_CONTEXT_ALWAYS_UNTRUSTED": 2,
+		"UNTRUSTED_CONTEXT_NEVER":            3,
+	}
+)
+
+func (x UntrustedContext) Enum() *UntrustedContext {
+	p := new(UntrustedContext)
+	*p = x
+	return p
+}
+
+func (x UntrustedContext) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UntrustedContext) Descriptor() protoreflect.EnumDescriptor {
+	return file_penstock_resource_v1_gateway_proto_enumTypes[3].Descriptor()
+}
+
+func (UntrustedContext) Type() protoreflect.EnumType {
+	return &file_penstock_resource_v1_gateway_proto_enumTypes[3]
+}
+
+func (x UntrustedContext) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UntrustedContext.Descriptor instead.
+func (UntrustedContext) EnumDescriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{3}
+}
+
 // ResourceUris says when the URI of a resource carries the name of its server, as in "pst:<server>:<uri>".
 type ResourceUris int32
 
@@ -186,11 +296,11 @@ func (x ResourceUris) String() string {
 }
 
 func (ResourceUris) Descriptor() protoreflect.EnumDescriptor {
-	return file_penstock_resource_v1_gateway_proto_enumTypes[2].Descriptor()
+	return file_penstock_resource_v1_gateway_proto_enumTypes[4].Descriptor()
 }
 
 func (ResourceUris) Type() protoreflect.EnumType {
-	return &file_penstock_resource_v1_gateway_proto_enumTypes[2]
+	return &file_penstock_resource_v1_gateway_proto_enumTypes[4]
 }
 
 func (x ResourceUris) Number() protoreflect.EnumNumber {
@@ -199,7 +309,7 @@ func (x ResourceUris) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResourceUris.Descriptor instead.
 func (ResourceUris) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{2}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{4}
 }
 
 // NamingPrefix says when the server's name is put in front of the name of a tool or prompt.
@@ -244,11 +354,11 @@ func (x NamingPrefix) String() string {
 }
 
 func (NamingPrefix) Descriptor() protoreflect.EnumDescriptor {
-	return file_penstock_resource_v1_gateway_proto_enumTypes[3].Descriptor()
+	return file_penstock_resource_v1_gateway_proto_enumTypes[5].Descriptor()
 }
 
 func (NamingPrefix) Type() protoreflect.EnumType {
-	return &file_penstock_resource_v1_gateway_proto_enumTypes[3]
+	return &file_penstock_resource_v1_gateway_proto_enumTypes[5]
 }
 
 func (x NamingPrefix) Number() protoreflect.EnumNumber {
@@ -257,7 +367,7 @@ func (x NamingPrefix) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use NamingPrefix.Descriptor instead.
 func (NamingPrefix) EnumDescriptor() ([]byte, []int) {
-	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{3}
+	return file_penstock_resource_v1_gateway_proto_rawDescGZIP(), []int{5}
 }
 
 // Gateway is a named MCP endpoint with its own visibility, authentication and tools. It exposes exactly the tools
@@ -320,9 +430,13 @@ type Gateway struct {
 	// OAuth scopes that tokens for the gateway may have: "mcp" and those that tools require, sorted. Output only.
 	ScopesSupported []string `protobuf:"bytes,24,rep,name=scopes_supported,json=scopesSupported,proto3" json:"scopes_supported,omitempty"`
 	// How much may be asked of the gateway, at most 32 limits; a request must be within all that concern it.
-	RateLimits    []*RateLimit `protobuf:"bytes,25,rep,name=rate_limits,json=rateLimits,proto3" json:"rate_limits,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RateLimits []*RateLimit `protobuf:"bytes,25,rep,name=rate_limits,json=rateLimits,proto3" json:"rate_limits,omitempty"`
+	// What happens to tool calls that no policy matches.
+	DefaultAction DefaultAction `protobuf:"varint,26,opt,name=default_action,json=defaultAction,proto3,enum=penstock.resource.v1.DefaultAction" json:"default_action,omitempty"`
+	// When the context of calls is untrusted, to policies with BLOCK_IF_UNTRUSTED.
+	UntrustedContext UntrustedContext `protobuf:"varint,27,opt,name=untrusted_context,json=untrustedContext,proto3,enum=penstock.resource.v1.UntrustedContext" json:"untrusted_context,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Gateway) Reset() {
@@ -528,6 +642,20 @@ func (x *Gateway) GetRateLimits() []*RateLimit {
 		return x.RateLimits
 	}
 	return nil
+}
+
+func (x *Gateway) GetDefaultAction() DefaultAction {
+	if x != nil {
+		return x.DefaultAction
+	}
+	return DefaultAction_DEFAULT_ACTION_UNSPECIFIED
+}
+
+func (x *Gateway) GetUntrustedContext() UntrustedContext {
+	if x != nil {
+		return x.UntrustedContext
+	}
+	return UntrustedContext_UNTRUSTED_CONTEXT_UNSPECIFIED
 }
 
 // RateLimit is how often something may happen, over all nodes of a region together: `burst` at once, and on average as many
@@ -1517,7 +1645,7 @@ var File_penstock_resource_v1_gateway_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_gateway_proto_rawDesc = "" +
 	"\n" +
-	"\"penstock/resource/v1/gateway.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xc0\f\n" +
+	"\"penstock/resource/v1/gateway.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!penstock/resource/v1/common.proto\"\xf5\r\n" +
 	"\aGateway\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -1553,7 +1681,9 @@ const file_penstock_resource_v1_gateway_proto_rawDesc = "" +
 	"extensions\x124\n" +
 	"\x10scopes_supported\x18\x18 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x0fscopesSupported\x12J\n" +
 	"\vrate_limits\x18\x19 \x03(\v2\x1f.penstock.resource.v1.RateLimitB\b\xbaH\x05\x92\x01\x02\x10 R\n" +
-	"rateLimits\x1a9\n" +
+	"rateLimits\x12T\n" +
+	"\x0edefault_action\x18\x1a \x01(\x0e2#.penstock.resource.v1.DefaultActionB\b\xbaH\x05\x82\x01\x02\x10\x01R\rdefaultAction\x12]\n" +
+	"\x11untrusted_context\x18\x1b \x01(\x0e2&.penstock.resource.v1.UntrustedContextB\b\xbaH\x05\x82\x01\x02\x10\x01R\x10untrustedContext\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd3\x05\n" +
@@ -1644,7 +1774,16 @@ const file_penstock_resource_v1_gateway_proto_rawDesc = "" +
 	"\x14RateLimitUnavailable\x12&\n" +
 	"\"RATE_LIMIT_UNAVAILABLE_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bRATE_LIMIT_UNAVAILABLE_OPEN\x10\x01\x12!\n" +
-	"\x1dRATE_LIMIT_UNAVAILABLE_CLOSED\x10\x02*f\n" +
+	"\x1dRATE_LIMIT_UNAVAILABLE_CLOSED\x10\x02*c\n" +
+	"\rDefaultAction\x12\x1e\n" +
+	"\x1aDEFAULT_ACTION_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14DEFAULT_ACTION_ALLOW\x10\x01\x12\x18\n" +
+	"\x14DEFAULT_ACTION_BLOCK\x10\x02*\x97\x01\n" +
+	"\x10UntrustedContext\x12!\n" +
+	"\x1dUNTRUSTED_CONTEXT_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17UNTRUSTED_CONTEXT_TRACK\x10\x01\x12&\n" +
+	"\"UNTRUSTED_CONTEXT_ALWAYS_UNTRUSTED\x10\x02\x12\x1b\n" +
+	"\x17UNTRUSTED_CONTEXT_NEVER\x10\x03*f\n" +
 	"\fResourceUris\x12\x1d\n" +
 	"\x19RESOURCE_URIS_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19RESOURCE_URIS_ON_CONFLICT\x10\x01\x12\x18\n" +
@@ -1668,72 +1807,76 @@ func file_penstock_resource_v1_gateway_proto_rawDescGZIP() []byte {
 	return file_penstock_resource_v1_gateway_proto_rawDescData
 }
 
-var file_penstock_resource_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_penstock_resource_v1_gateway_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_penstock_resource_v1_gateway_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_penstock_resource_v1_gateway_proto_goTypes = []any{
 	(RateLimitPer)(0),                 // 0: penstock.resource.v1.RateLimitPer
 	(RateLimitUnavailable)(0),         // 1: penstock.resource.v1.RateLimitUnavailable
-	(ResourceUris)(0),                 // 2: penstock.resource.v1.ResourceUris
-	(NamingPrefix)(0),                 // 3: penstock.resource.v1.NamingPrefix
-	(*Gateway)(nil),                   // 4: penstock.resource.v1.Gateway
-	(*RateLimit)(nil),                 // 5: penstock.resource.v1.RateLimit
-	(*ServerFeature)(nil),             // 6: penstock.resource.v1.ServerFeature
-	(*Extensions)(nil),                // 7: penstock.resource.v1.Extensions
-	(*Authentication)(nil),            // 8: penstock.resource.v1.Authentication
-	(*IdJagAuthentication)(nil),       // 9: penstock.resource.v1.IdJagAuthentication
-	(*JwksAuthentication)(nil),        // 10: penstock.resource.v1.JwksAuthentication
-	(*JwksIssuer)(nil),                // 11: penstock.resource.v1.JwksIssuer
-	(*OAuthAuthentication)(nil),       // 12: penstock.resource.v1.OAuthAuthentication
-	(*BearerTokenAuthentication)(nil), // 13: penstock.resource.v1.BearerTokenAuthentication
-	(*Naming)(nil),                    // 14: penstock.resource.v1.Naming
-	(*ToolAssignment)(nil),            // 15: penstock.resource.v1.ToolAssignment
-	(*Pinned)(nil),                    // 16: penstock.resource.v1.Pinned
-	(*ResolveAtCallTime)(nil),         // 17: penstock.resource.v1.ResolveAtCallTime
-	(*GatewayStatus)(nil),             // 18: penstock.resource.v1.GatewayStatus
-	nil,                               // 19: penstock.resource.v1.Gateway.LabelsEntry
-	nil,                               // 20: penstock.resource.v1.JwksIssuer.RequiredClaimsEntry
-	(*timestamppb.Timestamp)(nil),     // 21: google.protobuf.Timestamp
-	(*Visibility)(nil),                // 22: penstock.resource.v1.Visibility
-	(*durationpb.Duration)(nil),       // 23: google.protobuf.Duration
-	(*structpb.Struct)(nil),           // 24: google.protobuf.Struct
-	(*Condition)(nil),                 // 25: penstock.resource.v1.Condition
+	(DefaultAction)(0),                // 2: penstock.resource.v1.DefaultAction
+	(UntrustedContext)(0),             // 3: penstock.resource.v1.UntrustedContext
+	(ResourceUris)(0),                 // 4: penstock.resource.v1.ResourceUris
+	(NamingPrefix)(0),                 // 5: penstock.resource.v1.NamingPrefix
+	(*Gateway)(nil),                   // 6: penstock.resource.v1.Gateway
+	(*RateLimit)(nil),                 // 7: penstock.resource.v1.RateLimit
+	(*ServerFeature)(nil),             // 8: penstock.resource.v1.ServerFeature
+	(*Extensions)(nil),                // 9: penstock.resource.v1.Extensions
+	(*Authentication)(nil),            // 10: penstock.resource.v1.Authentication
+	(*IdJagAuthentication)(nil),       // 11: penstock.resource.v1.IdJagAuthentication
+	(*JwksAuthentication)(nil),        // 12: penstock.resource.v1.JwksAuthentication
+	(*JwksIssuer)(nil),                // 13: penstock.resource.v1.JwksIssuer
+	(*OAuthAuthentication)(nil),       // 14: penstock.resource.v1.OAuthAuthentication
+	(*BearerTokenAuthentication)(nil), // 15: penstock.resource.v1.BearerTokenAuthentication
+	(*Naming)(nil),                    // 16: penstock.resource.v1.Naming
+	(*ToolAssignment)(nil),            // 17: penstock.resource.v1.ToolAssignment
+	(*Pinned)(nil),                    // 18: penstock.resource.v1.Pinned
+	(*ResolveAtCallTime)(nil),         // 19: penstock.resource.v1.ResolveAtCallTime
+	(*GatewayStatus)(nil),             // 20: penstock.resource.v1.GatewayStatus
+	nil,                               // 21: penstock.resource.v1.Gateway.LabelsEntry
+	nil,                               // 22: penstock.resource.v1.JwksIssuer.RequiredClaimsEntry
+	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
+	(*Visibility)(nil),                // 24: penstock.resource.v1.Visibility
+	(*durationpb.Duration)(nil),       // 25: google.protobuf.Duration
+	(*structpb.Struct)(nil),           // 26: google.protobuf.Struct
+	(*Condition)(nil),                 // 27: penstock.resource.v1.Condition
 }
 var file_penstock_resource_v1_gateway_proto_depIdxs = []int32{
-	21, // 0: penstock.resource.v1.Gateway.create_time:type_name -> google.protobuf.Timestamp
-	21, // 1: penstock.resource.v1.Gateway.update_time:type_name -> google.protobuf.Timestamp
-	19, // 2: penstock.resource.v1.Gateway.labels:type_name -> penstock.resource.v1.Gateway.LabelsEntry
-	22, // 3: penstock.resource.v1.Gateway.visibility:type_name -> penstock.resource.v1.Visibility
-	8,  // 4: penstock.resource.v1.Gateway.authentication:type_name -> penstock.resource.v1.Authentication
-	15, // 5: penstock.resource.v1.Gateway.tools:type_name -> penstock.resource.v1.ToolAssignment
-	14, // 6: penstock.resource.v1.Gateway.naming:type_name -> penstock.resource.v1.Naming
-	23, // 7: penstock.resource.v1.Gateway.max_stale:type_name -> google.protobuf.Duration
-	23, // 8: penstock.resource.v1.Gateway.list_ttl:type_name -> google.protobuf.Duration
-	18, // 9: penstock.resource.v1.Gateway.status:type_name -> penstock.resource.v1.GatewayStatus
-	6,  // 10: penstock.resource.v1.Gateway.server_features:type_name -> penstock.resource.v1.ServerFeature
-	2,  // 11: penstock.resource.v1.Gateway.resource_uris:type_name -> penstock.resource.v1.ResourceUris
-	7,  // 12: penstock.resource.v1.Gateway.extensions:type_name -> penstock.resource.v1.Extensions
-	5,  // 13: penstock.resource.v1.Gateway.rate_limits:type_name -> penstock.resource.v1.RateLimit
-	0,  // 14: penstock.resource.v1.RateLimit.per:type_name -> penstock.resource.v1.RateLimitPer
-	23, // 15: penstock.resource.v1.RateLimit.period:type_name -> google.protobuf.Duration
-	1,  // 16: penstock.resource.v1.RateLimit.when_unavailable:type_name -> penstock.resource.v1.RateLimitUnavailable
-	16, // 17: penstock.resource.v1.ServerFeature.pinned:type_name -> penstock.resource.v1.Pinned
-	17, // 18: penstock.resource.v1.ServerFeature.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
-	13, // 19: penstock.resource.v1.Authentication.bearer_token:type_name -> penstock.resource.v1.BearerTokenAuthentication
-	12, // 20: penstock.resource.v1.Authentication.oauth:type_name -> penstock.resource.v1.OAuthAuthentication
-	9,  // 21: penstock.resource.v1.Authentication.id_jag:type_name -> penstock.resource.v1.IdJagAuthentication
-	10, // 22: penstock.resource.v1.Authentication.jwks:type_name -> penstock.resource.v1.JwksAuthentication
-	11, // 23: penstock.resource.v1.JwksAuthentication.issuers:type_name -> penstock.resource.v1.JwksIssuer
-	20, // 24: penstock.resource.v1.JwksIssuer.required_claims:type_name -> penstock.resource.v1.JwksIssuer.RequiredClaimsEntry
-	3,  // 25: penstock.resource.v1.Naming.prefix:type_name -> penstock.resource.v1.NamingPrefix
-	16, // 26: penstock.resource.v1.ToolAssignment.pinned:type_name -> penstock.resource.v1.Pinned
-	17, // 27: penstock.resource.v1.ToolAssignment.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
-	24, // 28: penstock.resource.v1.ToolAssignment.fixed_arguments:type_name -> google.protobuf.Struct
-	25, // 29: penstock.resource.v1.GatewayStatus.conditions:type_name -> penstock.resource.v1.Condition
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	23, // 0: penstock.resource.v1.Gateway.create_time:type_name -> google.protobuf.Timestamp
+	23, // 1: penstock.resource.v1.Gateway.update_time:type_name -> google.protobuf.Timestamp
+	21, // 2: penstock.resource.v1.Gateway.labels:type_name -> penstock.resource.v1.Gateway.LabelsEntry
+	24, // 3: penstock.resource.v1.Gateway.visibility:type_name -> penstock.resource.v1.Visibility
+	10, // 4: penstock.resource.v1.Gateway.authentication:type_name -> penstock.resource.v1.Authentication
+	17, // 5: penstock.resource.v1.Gateway.tools:type_name -> penstock.resource.v1.ToolAssignment
+	16, // 6: penstock.resource.v1.Gateway.naming:type_name -> penstock.resource.v1.Naming
+	25, // 7: penstock.resource.v1.Gateway.max_stale:type_name -> google.protobuf.Duration
+	25, // 8: penstock.resource.v1.Gateway.list_ttl:type_name -> google.protobuf.Duration
+	20, // 9: penstock.resource.v1.Gateway.status:type_name -> penstock.resource.v1.GatewayStatus
+	8,  // 10: penstock.resource.v1.Gateway.server_features:type_name -> penstock.resource.v1.ServerFeature
+	4,  // 11: penstock.resource.v1.Gateway.resource_uris:type_name -> penstock.resource.v1.ResourceUris
+	9,  // 12: penstock.resource.v1.Gateway.extensions:type_name -> penstock.resource.v1.Extensions
+	7,  // 13: penstock.resource.v1.Gateway.rate_limits:type_name -> penstock.resource.v1.RateLimit
+	2,  // 14: penstock.resource.v1.Gateway.default_action:type_name -> penstock.resource.v1.DefaultAction
+	3,  // 15: penstock.resource.v1.Gateway.untrusted_context:type_name -> penstock.resource.v1.UntrustedContext
+	0,  // 16: penstock.resource.v1.RateLimit.per:type_name -> penstock.resource.v1.RateLimitPer
+	25, // 17: penstock.resource.v1.RateLimit.period:type_name -> google.protobuf.Duration
+	1,  // 18: penstock.resource.v1.RateLimit.when_unavailable:type_name -> penstock.resource.v1.RateLimitUnavailable
+	18, // 19: penstock.resource.v1.ServerFeature.pinned:type_name -> penstock.resource.v1.Pinned
+	19, // 20: penstock.resource.v1.ServerFeature.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
+	15, // 21: penstock.resource.v1.Authentication.bearer_token:type_name -> penstock.resource.v1.BearerTokenAuthentication
+	14, // 22: penstock.resource.v1.Authentication.oauth:type_name -> penstock.resource.v1.OAuthAuthentication
+	11, // 23: penstock.resource.v1.Authentication.id_jag:type_name -> penstock.resource.v1.IdJagAuthentication
+	12, // 24: penstock.resource.v1.Authentication.jwks:type_name -> penstock.resource.v1.JwksAuthentication
+	13, // 25: penstock.resource.v1.JwksAuthentication.issuers:type_name -> penstock.resource.v1.JwksIssuer
+	22, // 26: penstock.resource.v1.JwksIssuer.required_claims:type_name -> penstock.resource.v1.JwksIssuer.RequiredClaimsEntry
+	5,  // 27: penstock.resource.v1.Naming.prefix:type_name -> penstock.resource.v1.NamingPrefix
+	18, // 28: penstock.resource.v1.ToolAssignment.pinned:type_name -> penstock.resource.v1.Pinned
+	19, // 29: penstock.resource.v1.ToolAssignment.resolve_at_call_time:type_name -> penstock.resource.v1.ResolveAtCallTime
+	26, // 30: penstock.resource.v1.ToolAssignment.fixed_arguments:type_name -> google.protobuf.Struct
+	27, // 31: penstock.resource.v1.GatewayStatus.conditions:type_name -> penstock.resource.v1.Condition
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_gateway_proto_init() }
@@ -1755,7 +1898,7 @@ func file_penstock_resource_v1_gateway_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_gateway_proto_rawDesc), len(file_penstock_resource_v1_gateway_proto_rawDesc)),
-			NumEnums:      4,
+			NumEnums:      6,
 			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,

@@ -101,6 +101,8 @@ func parts(m proto.Message) ([][2]string, []section) {
 		own, sections = identityProvider(m)
 	case *resourcev1.OAuthClient:
 		own = oauthClient(m)
+	case *resourcev1.Policy:
+		own = policy(m)
 	case *resourcev1.BearerToken:
 		own = [][2]string{
 			{"Display name", m.GetDisplayName()},
@@ -168,6 +170,8 @@ func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 		{"Authentication", orDash(strings.Join(methods, ", "))},
 		{"Scopes", strings.Join(g.GetScopesSupported(), " ")},
 		{"Naming prefix", naming},
+		{"Default action", short(g.GetDefaultAction().String(), "DEFAULT_ACTION_", "ALLOW")},
+		{"Contexts", short(g.GetUntrustedContext().String(), "UNTRUSTED_CONTEXT_", "ALWAYS_UNTRUSTED")},
 		{"Resource URIs", short(g.GetResourceUris().String(), "RESOURCE_URIS_", "")},
 		{"Extensions", extensions(g.GetExtensions())},
 		{"Pass-through headers", strings.Join(g.GetPassthroughHeaders(), ", ")},

@@ -33,6 +33,8 @@ func Header(m proto.Message) []string {
 		return []string{"NAME", "ISSUER", "CLIENT ID", "SECRET", "NEW USERS", "ENABLED"}
 	case *resourcev1.OAuthClient:
 		return []string{"NAME", "AUTHENTICATION", "REDIRECTS TO", "GATEWAYS", "TRUSTED", "ENABLED"}
+	case *resourcev1.Policy:
+		return []string{"NAME", "ACTION", "MODE", "TOOLS", "GATEWAYS", "WHEN", "ENABLED"}
 	case *adminv1.Node:
 		return []string{"NAME", "REGION", "CONNECTED", "CONTROL PLANE", "REVISION", "LAG", "REJECTS", "BUILD", "SEEN"}
 	default:
@@ -76,6 +78,10 @@ func Row(m proto.Message) []string {
 		return []string{
 			m.GetName(), clientAuthentication(m), orDash(strings.Join(m.GetRedirectUris(), ", ")),
 			orDash(strings.Join(m.GetClientCredentials().GetGateways(), ", ")), yes(m.GetTrusted()), yes(!m.GetDisabled()),
+		}
+	case *resourcev1.Policy:
+		return []string{
+			m.GetName(), policyAction(m), policyMode(m), all(m.GetTools()), all(m.GetGateways()), brief(m.GetWhen()), yes(!m.GetDisabled()),
 		}
 	case *adminv1.Node:
 		return []string{

@@ -68,6 +68,14 @@ func TestRows(t *testing.T) {
 			&resourcev1.BearerToken{Name: "b", Owner: owners()[3], AdminApi: true, ExpireTime: at},
 			[]string{"b", "service account ci", "admin API", "2026-01-02 02:04:05Z", "-"},
 		},
+		{
+			&resourcev1.Policy{Name: "p", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK, Mode: resourcev1.PolicyMode_POLICY_MODE_SHADOW, Tools: []string{"a__*", "b__*"}, When: "args.n > 1 &&\n  " + strings.Repeat("x", 60)},
+			[]string{"p", "BLOCK", "SHADOW", "a__*, b__*", "all", "args.n > 1 && " + strings.Repeat("x", 45) + "…", "yes"},
+		},
+		{
+			&resourcev1.Policy{Name: "p", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK_IF_UNTRUSTED, Gateways: []string{"eng"}, Disabled: true},
+			[]string{"p", "BLOCK_IF_UNTRUSTED", "ENFORCE", "all", "eng", "always", "no"},
+		},
 		{&resourcev1.BearerToken{Name: "b", Gateways: []string{"x", "y"}}, []string{"b", "-", "x, y", "-", "-"}},
 		{
 			&adminv1.Node{Name: "n", Connected: true, Replica: "cp-1", EnforcedRevision: 7, LagSeconds: 1.25, Rejects: []*adminv1.RejectedResource{{}}},
@@ -126,6 +134,11 @@ func TestDescribe(t *testing.T) {
 			[]string{"\nDefinition:\n{\n  \"name\": \"t\"\n}\n", "Definition that waits to be accepted:\nbroken\uFFFD\n"},
 		},
 		{"team", &resourcev1.Team{Name: "t"}, nil, []string{"Members:\nnone\n"}},
+		{
+			"policy", &resourcev1.Policy{Name: "p", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK, When: "args.n > 1", Servers: []string{"s"}, GatewayLabels: map[string]string{"env": "prod"}, Reason: "No."}, nil,
+			[]string{"Action:          BLOCK\n", "Tools:           all\n", "Servers:         s\n", "Gateway labels:  env=prod\n", "When:            args.n > 1\n", "Reason:          No.\n"},
+		},
+		{"policy without a condition", &resourcev1.Policy{Name: "p"}, nil, []string{"When:      always\n"}},
 		{"user", &resourcev1.User{Name: "u"}, nil, []string{"Role:     MEMBER\n"}},
 		{"token", &resourcev1.BearerToken{Name: "b", Scopes: []string{"mcp"}}, nil, []string{"Scopes:     mcp\n"}},
 		{

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package catalog_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
+)
+
+// What a policy may be (G-30, G-37): all else is refused with the path of the field, and a condition with line and column.
+func TestPolicyRules(t *testing.T) {
+	const bad = "invalid INVALID_FIELD"
+	many := func(n int) (out []string) {
+		for i := range n {
+			out = append(out, "t"+strings.Repeat("x", i))
+		}
+		return out
+	}
+	o := newOrg(t)
+	for _, tc := range []struct {
+		name              string
+		edit              func(p *catalog.Policy)
+		want, field, text string
+	}{
+		{name: "the least", edit: func(*catalog.Policy) {}},
+		{name: "everything", edit: func(p *catalog.Policy) {
+			p.Tools, p.Servers, p.Gateways = []string{"github__*", "*"}, []string{"github"}, []string{"prod-*"}
+			p.GatewayLabels, p.Mode, p.Reason, p.Disabled = map[string]string{"env": "prod"}, resource.PolicyShadow, "No.", true
+			p.When = `args.n > 1 && "sre" in caller.teams`
+		}},
+		{name: "no action", edit: func(p *catalog.Policy) { p.Action = "" }, want: bad, field: "action"},
+		{name: "action not specified", edit: func(p *catalog.Policy) { p.Action = "POLICY_ACTION_UNSPECIFIED" }, want: bad, field: "action"},
+		{name: "unknown action", edit: func(p *catalog.Policy) { p.Action = "STOP" }, want: bad, field: "action"},
+		{name: "approval", edit: func(p *catalog.Policy) { p.Action = resource.PolicyRequireApproval }, want: "invalid NOT_ENFORCED_YET", field: "action"},
+		{name: "unknown mode", edit: func(p *catalog.Policy) { p.Mode = "MAYBE" }, want: bad, field: "mode"},
+		{name: "syntax", edit: func(p *catalog.Policy) { p.When = "true &&\n  args.a = 1" }, want: "invalid POLICY_CONDITION_INVALID", field: "when", text: "line 2, column 10: Syntax error"},
+		{name: "unknown field", edit: func(p *catalog.Policy) { p.When = `"a" in caller.team` }, want: "invalid POLICY_CONDITION_INVALID", field: "when", text: "line 1, column 8: caller has no such field"},
+		{name: "long condition", edit: func(p *catalog.Policy) { p.When = strings.Repeat(" ", 8189) + "true" }, want: bad, field: "when"},
+		{name: "100 tools", edit: func(p *catalog.Policy) { p.Tools = many(100) }},
+		{name: "101 tools", edit: func(p *catalog.Policy) { p.Tools = many(101) }, want: bad, field: "tools"},
+		{name: "tool with a space", edit: func(p *catalog.Policy) { p.Tools = []string{"a b"} }, want: bad, field: "tools[0]"},
+		{name: "tool twice", edit: func(p *catalog.Policy) { p.Tools = []string{"a", "a"} }, want: bad, field: "tools[1]"},
+		{name: "empty gateway", edit: func(p *catalog.Policy) { p.Gateways = []string{""} }, want: bad, field: "gateways[0]"},
+		{name: "server that is no slug", edit: func(p *catalog.Policy) { p.Servers = []string{"git*"} }, want: bad, field: "servers[0]"},
+		{name: "long reason", edit: func(p *catalog.Policy) { p.Reason = strings.Repeat("x", 513) }, want: bad, field: "reason"},
+		{name: "reason of two lines", edit: func(p *catalog.Policy) { p.Reason = "a\nb" }, want: bad, field: "reason"},
+		{name: "name", edit: func(p *catalog.Policy) { p.Name = "No" }, want: bad, field: "name"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p := &catalog.Policy{Meta: named("p"), Action: resource.PolicyBlock}
+			tc.edit(p)
+			_, err := o.Create(t.Context(), o.as("root"), p, catalog.WriteOptions{ValidateOnly: true})
+			if tc.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantRefusal(t, err, tc.want, tc.text)
+			wantField(t, err, tc.field)
+		})
+	}
+}
+
+// What a gateway may say of its policies.
+func TestGatewayPolicyFields(t *testing.T) {
+	o := newOrg(t)
+	for _, tc := range []struct {
+		name        string
+		action      resource.DefaultAction
+		context     resource.UntrustedContext
+		want, field string
+	}{
+		{name: "allow, always", action: resource.DefaultAllow, context: resource.ContextAlwaysUntrusted},
+		{name: "block, never", action: resource.DefaultBlock, context: resource.ContextNever},
+		{name: "unspecified", action: "DEFAULT_ACTION_UNSPECIFIED", context: "UNTRUSTED_CONTEXT_UNSPECIFIED"},
+		{name: "unknown action", action: "STOP", want: "invalid INVALID_FIELD", field: "default_action"},
+		{name: "unknown context", context: "MAYBE", want: "invalid INVALID_FIELD", field: "untrusted_context"},
+		{name: "tracked", context: resource.ContextTrack, want: "invalid NOT_ENFORCED_YET", field: "untrusted_context"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g := gateway("g", seenBy())
+			g.DefaultAction, g.UntrustedContext = tc.action, tc.context
+			_, err := o.Create(t.Context(), o.as("root"), g, catalog.WriteOptions{ValidateOnly: true})
+			if tc.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantRefusal(t, err, tc.want)
+			wantField(t, err, tc.field)
+		})
+	}
+}
+
+// TestPolicyCapability is D-37: nodes that would let calls through which a policy or a default refuses are named.
+func TestPolicyCapability(t *testing.T) {
+	o := newOrg(t)
+	fleet := &lacking{}
+	c := catalog.New(catalog.Config{Store: o.store, Secrets: o.vault, Nodes: fleet, Now: func() time.Time { return o.now }})
+	create := func(object catalog.Object) error {
+		_, err := c.Create(t.Context(), o.as("root"), object, catalog.WriteOptions{})
+		return err
+	}
+	policy := func(name string) *catalog.Policy {
+		return &catalog.Policy{Meta: named(name), Action: resource.PolicyBlock}
+	}
+	wantRefusal(t, create(policy("early")), "")
+	fleet.old = true
+	err := create(policy("new"))
+	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
+	wantField(t, err, "action")
+	g := gateway("g", seenBy())
+	g.DefaultAction = resource.DefaultBlock
+	err = create(g)
+	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
+	wantField(t, err, "default_action")
+	g.DefaultAction = resource.DefaultAllow
+	wantRefusal(t, create(g), "")
+	_, err = c.Update(t.Context(), o.as("root"), &catalog.Policy{Meta: named("early"), Reason: "x"}, []string{"reason"}, catalog.WriteOptions{})
+	wantRefusal(t, err, "") // it was there before
+}

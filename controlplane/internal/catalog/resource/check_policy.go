@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resource
+
+import (
+	"fmt"
+
+	"github.com/penstockhq/penstock/sdk/kit/compile/condition"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+)
+
+const (
+	maxSelectors = 100
+	maxCondition = 8192
+	maxReason    = 512
+)
+
+func (p *Problems) policy(o *Policy) {
+	p.text("display_name", o.DisplayName, 128)
+	p.patterns("tools", "on <server>__<upstream name>", "github__*", o.Tools)
+	p.patterns("gateways", "on names of gateways", "prod-*", o.Gateways)
+	p.count("servers", len(o.Servers), maxSelectors)
+	p.unique("servers", o.Servers)
+	for i, s := range o.Servers {
+		p.slug(fmt.Sprintf("servers[%d]", i), s)
+	}
+	p.count("gateway_labels", len(o.GatewayLabels), 64)
+	p.text("reason", o.Reason, maxReason)
+	if !printable(o.Reason) {
+		p.field("reason", "it has characters that are not printable; write one line of text")
+	}
+	switch o.Action {
+	case "":
+		p.field("action", "it is not set; say what happens to a call: ALLOW, BLOCK or BLOCK_IF_UNTRUSTED")
+	case PolicyRequireApproval:
+		p.Add(ReasonNotEnforcedYet, "action", "nodes do not enforce REQUIRE_APPROVAL yet; use BLOCK")
+	default:
+		p.oneOf("action", string(o.Action), string(PolicyAllow), string(PolicyBlock), string(PolicyBlockIfUntrusted))
+	}
+	p.oneOf("mode", string(o.Mode), string(PolicyEnforce), string(PolicyShadow))
+	if len(o.When) > maxCondition {
+		p.field("when", "it has more than 8,192 bytes")
+	} else if o.When != "" {
+		if _, err := condition.Compile(o.When); err != nil {
+			f := fault.From(err)
+			p.AddKind(f.Kind, f.Reason, "when", "%s", f.Public)
+		}
+	}
+}
+
+// patterns checks patterns of a kind, of which one is an example.
+func (p *Problems) patterns(path, on, example string, patterns []string) {
+	p.count(path, len(patterns), maxSelectors)
+	p.unique(path, patterns)
+	for i, pattern := range patterns {
+		if !globRE.MatchString(pattern) {
+			p.field(fmt.Sprintf("%s[%d]", path, i), "%q is no pattern %s of 1 to 256 printable characters, such as %s", clip(pattern), on, example)
+		}
+	}
+}
+
+// gatewayPolicy checks what a gateway says of its policies.
+func (p *Problems) gatewayPolicy(g *Gateway) {
+	p.oneOf("default_action", string(g.DefaultAction), string(DefaultAllow), string(DefaultBlock))
+	if g.UntrustedContext == ContextTrack {
+		p.Add(ReasonNotEnforcedYet, "untrusted_context", "nodes do not enforce TRACK yet; use ALWAYS_UNTRUSTED or NEVER")
+		return
+	}
+	p.oneOf("untrusted_context", string(g.UntrustedContext), string(ContextAlwaysUntrusted), string(ContextNever))
+}

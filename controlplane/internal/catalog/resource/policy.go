@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resource
+
+import "slices"
+
+// Policy is a rule on tool calls (G-30).
+type Policy struct {
+	Meta
+	DisplayName   string            `json:"display_name,omitempty"`
+	Tools         []string          `json:"tools,omitempty"`
+	Servers       []string          `json:"servers,omitempty"`
+	Gateways      []string          `json:"gateways,omitempty"`
+	GatewayLabels map[string]string `json:"gateway_labels,omitempty"`
+	When          string            `json:"when,omitempty"`
+	Action        PolicyAction      `json:"action,omitempty"`
+	Reason        string            `json:"reason,omitempty"`
+	Mode          PolicyMode        `json:"mode,omitempty"`
+	Disabled      bool              `json:"disabled,omitempty"`
+}
+
+// PolicyAction is what happens to a call that a policy matches.
+type PolicyAction string
+
+// The actions of G-30.
+const (
+	PolicyAllow            PolicyAction = "POLICY_ACTION_ALLOW"
+	PolicyBlock            PolicyAction = "POLICY_ACTION_BLOCK"
+	PolicyBlockIfUntrusted PolicyAction = "POLICY_ACTION_BLOCK_IF_UNTRUSTED"
+	PolicyRequireApproval  PolicyAction = "POLICY_ACTION_REQUIRE_APPROVAL"
+)
+
+// PolicyMode is whether a policy decides; empty means ENFORCE.
+type PolicyMode string
+
+// The modes of policies.
+const (
+	PolicyEnforce PolicyMode = "POLICY_MODE_ENFORCE"
+	PolicyShadow  PolicyMode = "POLICY_MODE_SHADOW"
+)
+
+// DefaultAction is what happens to calls of a gateway that no policy matches; empty means ALLOW.
+type DefaultAction string
+
+// The default actions.
+const (
+	DefaultAllow DefaultAction = "DEFAULT_ACTION_ALLOW"
+	DefaultBlock DefaultAction = "DEFAULT_ACTION_BLOCK"
+)
+
+// UntrustedContext is when the context of a gateway's calls is untrusted (G-33); empty is always, until nodes track contexts.
+type UntrustedContext string
+
+// The modes of contexts.
+const (
+	ContextTrack           UntrustedContext = "UNTRUSTED_CONTEXT_TRACK"
+	ContextAlwaysUntrusted UntrustedContext = "UNTRUSTED_CONTEXT_ALWAYS_UNTRUSTED"
+	ContextNever           UntrustedContext = "UNTRUSTED_CONTEXT_NEVER"
+)
+
+// Kind returns [KindPolicy].
+func (*Policy) Kind() Kind { return KindPolicy }
+
+func (o *Policy) normalize() {
+	slices.Sort(o.Tools)
+	slices.Sort(o.Servers)
+	slices.Sort(o.Gateways)
+	unspecified(&o.Action, "POLICY_ACTION_UNSPECIFIED")
+	unspecified(&o.Mode, "POLICY_MODE_UNSPECIFIED")
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dispatch
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/penstockhq/penstock/dataplane/internal/call"
+	"github.com/penstockhq/penstock/dataplane/internal/policy"
+	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
+)
+
+// What policies say of a call, the values of the metric attribute "outcome".
+const (
+	decisionAllow      = "allow"
+	decisionBlock      = "block"
+	decisionWouldBlock = "would_block"
+	decisionWouldAllow = "would_allow"
+	decisionError      = "error" // the condition could not be evaluated
+)
+
+func newDecided(m metric.Meter) (metric.Int64Counter, error) {
+	return m.Int64Counter(obs.MetricPolicyDecisions, metric.WithUnit("{decision}"), //nolint:wrapcheck // of New
+		metric.WithDescription("What policies said of tool calls, by policy and outcome; the policy is empty for the default of a gateway."))
+}
+
+// allowed asks the policies of the gateway whether a tool may be called. The fault is Denied, POLICY_BLOCKED, with the name and the
+// reason of the policy, and without a hint of what it matched (G-35).
+func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, t *target) error {
+	if t.tool == nil || len(c.Gateway.Policies) == 0 && !c.Gateway.BlockUnmatched {
+		return nil
+	}
+	w := decisions{ctx, d, c}
+	decision := policy.Decide(&policy.Input{
+		Snapshot: c.Snapshot, Gateway: c.Gateway, Tool: t.tool, Caller: c.Principal, Arguments: k.Message.P.Arguments.Of(k.Body),
+		Untrusted: !c.Gateway.TrustedContexts, Headers: c.Passed, Time: time.Now(),
+	}, w)
+	name := ""
+	if decision.Policy != nil {
+		name = decision.Policy.Name
+	}
+	if decision.Action == compile.ActionAllow {
+		if decision.Policy != nil {
+			w.count(name, decisionAllow)
+		}
+		return nil
+	}
+	w.count(name, decisionBlock)
+	return blocked(decision)
+}
+
+func blocked(d compile.Decision) error {
+	switch {
+	case d.Policy == nil:
+		return fault.New(fault.Denied, ReasonPolicyBlocked, "This gateway refuses calls that no policy allows.")
+	case d.Action == compile.ActionRequireApproval: // admission lets none through that nodes of this release are given
+		return fault.Newf(fault.Denied, ReasonPolicyBlocked, "The policy %q asks for an approval, and this node cannot hold calls.", d.Policy.Name)
+	case d.Policy.Reason == "":
+		return fault.Newf(fault.Denied, ReasonPolicyBlocked, "The policy %q refuses this call.", d.Policy.Name)
+	}
+	return fault.Newf(fault.Denied, ReasonPolicyBlocked, "The policy %q refuses this call: %s", d.Policy.Name, d.Policy.Reason)
+}
+
+// decisions counts what happens beside a decision.
+type decisions struct {
+	ctx    context.Context //nolint:containedctx // of one call, and for no longer
+	d      *Dispatcher
+	caller *call.Caller
+}
+
+func (w decisions) count(policy, outcome string) {
+	w.d.decided.Add(w.ctx, 1, metric.WithAttributes(attribute.String("policy", policy), attribute.String("outcome", outcome)))
+}
+
+// Would implements compile.Watcher.
+func (w decisions) Would(p *compile.Policy) {
+	if p.Action == compile.ActionAllow {
+		w.count(p.Name, decisionWouldAllow)
+	} else {
+		w.count(p.Name, decisionWouldBlock)
+	}
+}
+
+// Failed implements compile.Watcher. It is logged once for each gateway and policy; how often it happens is counted.
+func (w decisions) Failed(p *compile.Policy, err error) {
+	w.count(p.Name, decisionError)
+	if w.d.failed.first(w.caller.Gateway.UID, p.UID) {
+		w.d.Log.WarnContext(w.ctx, "policy cannot be evaluated", slog.String(obs.AttrGateway, w.caller.Gateway.Name),
+			slog.String("policy", p.Name), slog.Any(obs.AttrError, err))
+	}
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"time"
+
+	"github.com/penstockhq/penstock/dataplane/internal/view"
+	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/compile/condition"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+)
+
+// Input is one call of a tool.
+type Input struct {
+	Snapshot  *view.Snapshot
+	Gateway   *view.Gateway // of Snapshot
+	Tool      *view.Tool    // of Gateway
+	Caller    ident.Principal
+	Arguments []byte // a JSON object; nil for none
+
+	Untrusted bool     // the context (G-33)
+	Sources   []string // servers whose results made it so
+
+	Headers map[string][]string // of the request, that the gateway passes through
+	Time    time.Time
+}
+
+// Decide decides the call. Without policies and with the default that lets all run, it costs nothing.
+func Decide(in *Input, w compile.Watcher) compile.Decision {
+	if len(in.Gateway.Policies) == 0 {
+		return compile.Decide(nil, nil, in.Gateway.BlockUnmatched, w)
+	}
+	f := condition.Facts{
+		Server: in.Tool.Server, Tool: in.Tool.Upstream, Definition: in.Tool.Body.Bytes, Arguments: in.Arguments,
+		AuthMethod: in.Caller.Method, Client: in.Caller.ClientID, Token: in.Caller.TokenID,
+		Gateway: in.Gateway.Name, GatewayLabels: in.Gateway.Labels,
+		Untrusted: in.Untrusted, Sources: in.Sources,
+		Headers: in.Headers, Time: in.Time,
+	}
+	// Teams and roles are of the caller as the view has them, never of a token's claims; a token of a team is in that team, and those
+	// of the organisation and of service accounts are in none (G-32).
+	in.Snapshot.Teams(in.Caller, func(t *view.Team) { f.Teams = append(f.Teams, t.Name) })
+	if in.Caller.Kind == ident.KindUser {
+		f.User, f.Email = in.Caller.UID, in.Caller.Name
+		if u := in.Snapshot.User(in.Caller.Name); u != nil {
+			f.Roles = []string{u.Role}
+		}
+	}
+	return compile.Decide(in.Gateway.Policies, &f, in.Gateway.BlockUnmatched, w)
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/penstockhq/penstock/dataplane/internal/policy"
+	"github.com/penstockhq/penstock/dataplane/internal/view"
+	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
+	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/ident"
+)
+
+type body string
+
+func (b body) Bytes() []byte { return []byte(b) }
+func (b body) Len() int      { return len(b) }
+
+// quiet fails the test for a condition that fails.
+type quiet struct{ t testing.TB }
+
+func (quiet) Would(*compile.Policy) {}
+
+func (q quiet) Failed(p *compile.Policy, err error) { q.t.Errorf("%s: %v", p.Name, err) }
+
+// TestFacts: every name of a condition is what it says, whoever calls (G-32).
+func TestFacts(t *testing.T) {
+	ada := ident.Principal{
+		Kind: ident.KindUser, UID: "u1", Name: "ada@example.com", Method: "oauth", ClientID: "cli", TokenID: "t1",
+	}
+	team := ident.Principal{Kind: ident.KindTeam, UID: "t", Name: "sre", Method: "bearer_token", TokenID: "t2"}
+	organization := ident.Principal{Kind: ident.KindOrganization, UID: ident.OrganizationUID}
+	machine := ident.Principal{Kind: ident.KindServiceAccount, UID: "ci", Name: "ci"}
+	for _, tc := range []struct {
+		name, when string
+		caller     ident.Principal
+		denied     []view.Key
+		want       bool
+	}{
+		{name: "person", when: `caller.user == "u1" && caller.email == "ada@example.com"`, caller: ada, want: true},
+		{name: "person's teams", when: `"eng" in caller.teams && "sre" in caller.teams && size(caller.teams) == 2`, caller: ada, want: true},
+		{name: "person's teams without a denied one", when: `caller.teams == ["eng"]`, caller: ada, denied: []view.Key{{Kind: "team_member", Name: "sre/ada@example.com"}}, want: true},
+		{name: "person's role", when: `caller.roles == ["EDITOR"]`, caller: ada, want: true},
+		{name: "person's credential", when: `caller.auth_method == "oauth" && caller.client_id == "cli" && caller.token_id == "t1"`, caller: ada, want: true},
+		{name: "team", when: `caller.teams == ["sre"] && caller.user == "" && caller.email == "" && caller.roles == []`, caller: team, want: true},
+		{name: "organisation", when: `caller.teams == [] && caller.user == ""`, caller: organization, want: true},
+		{name: "service account", when: `caller.teams == [] && caller.user == ""`, caller: machine, want: true},
+		{name: "tool", when: `tool.server == "db" && tool.name == "query" && tool.annotations.readOnlyHint == true`, caller: ada, want: true},
+		{name: "arguments", when: `args.env == "prod"`, caller: ada, want: true},
+		{name: "gateway", when: `gateway.name == "eng" && gateway.labels.env == "prod"`, caller: ada, want: true},
+		{name: "context", when: `context.untrusted && context.sources == ["web"]`, caller: ada, want: true},
+		{name: "request", when: `request.headers["x-ticket"] == "T-1" && request.time == timestamp("2026-11-30T12:00:00Z")`, caller: ada, want: true},
+		{name: "what is not so", when: `tool.name == "drop"`, caller: ada},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p, err := compile.MakePolicy(&resourcev1.Policy{Name: "p", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK, When: tc.when})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := view.From(nil)
+			b.PutUser("ada@example.com", &view.User{Name: "ada@example.com", UID: "u1", Role: "EDITOR"})
+			for _, name := range []string{"eng", "sre"} {
+				b.PutTeam(name, &view.Team{Name: name, UID: name, Members: map[string]struct{}{"ada@example.com": {}}})
+			}
+			b.PutPolicy("p", p)
+			tool := &view.Tool{Exposed: "q", Upstream: "query", Name: "db/query", Server: "db", Body: body(`{"name":"query","annotations":{"readOnlyHint":true}}`)}
+			b.PutGateway(&view.Gateway{Gateway: compile.Gateway{Name: "eng", UID: "g", Labels: map[string]string{"env": "prod"}}, Tools: []*view.Tool{tool}})
+			h := view.NewHolder()
+			h.Publish(b.Build("e", 1))
+			h.Deny(2, tc.denied)
+			s := h.Load()
+			d := policy.Decide(&policy.Input{
+				Snapshot: s, Gateway: s.Gateway("eng"), Tool: tool, Caller: tc.caller, Arguments: []byte(`{"env":"prod"}`),
+				Untrusted: true, Sources: []string{"web"}, Headers: map[string][]string{"X-Ticket": {"T-1"}},
+				Time: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC),
+			}, quiet{t})
+			if got := d.Action == compile.ActionBlock; got != tc.want {
+				t.Errorf("%s: matched %t, want %t", tc.when, got, tc.want)
+			}
+		})
+	}
+}
+
+func TestDefault(t *testing.T) {
+	for _, blocks := range []bool{false, true} {
+		d := policy.Decide(&policy.Input{Gateway: &view.Gateway{Gateway: compile.Gateway{BlockUnmatched: blocks}}}, quiet{t})
+		if got := d.Action == compile.ActionBlock; got != blocks || d.Policy != nil {
+			t.Errorf("default to block %t: %v", blocks, d)
+		}
+	}
+}
