@@ -40,6 +40,8 @@ const (
 	// CapabilityCallerIDPToken: calls of a server with credential.caller_idp_token carry a token that the identity provider gave for
 	// the caller.
 	CapabilityCallerIDPToken = "caller_idp_token"
+	// CapabilityLoadToolsWhenNeeded: gateways with load_tools_when_needed list search_tools and run_tool in place of their tools.
+	CapabilityLoadToolsWhenNeeded = "load_tools_when_needed"
 	// CapabilitySharedSignals: the security events of an identity provider with shared_signals are taken. Authservers alone do.
 	CapabilitySharedSignals = "shared_signals"
 )
@@ -72,7 +74,7 @@ func Enforceable(before, o resource.Object, fleet Fleet) error {
 	for _, capability := range []string{
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
 		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken,
-		CapabilitySharedSignals,
+		CapabilitySharedSignals, CapabilityLoadToolsWhenNeeded,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
@@ -143,6 +145,9 @@ func needs(o resource.Object) map[string]string {
 	}
 	if len(g.PassthroughHeaders) > 0 {
 		out[CapabilityPassthroughHeaders] = "passthrough_headers"
+	}
+	if g.LoadToolsWhenNeeded {
+		out[CapabilityLoadToolsWhenNeeded] = "load_tools_when_needed"
 	}
 	return out
 }
