@@ -162,4 +162,15 @@ func TestRunToolScopes(t *testing.T) {
 			t.Errorf("found %s", out.result)
 		}
 	}
+	old := &consumer{url: base + "/v1/mcp/modern-searched", http: direct.client.http}
+	resp := old.post(t, "initialize", `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-03-26","capabilities":{}}}`)
+	resp.Body.Close()
+	old.session = resp.Header.Get("Mcp-Session-Id")
+	for name, want := range map[string]int{gateway.Tools[0].Exposed: http.StatusForbidden, "nope": http.StatusOK} {
+		resp := old.post(t, "tools/call", `[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"run_tool","arguments":{"tool_name":"`+name+`"}}}]`)
+		resp.Body.Close()
+		if resp.StatusCode != want || want == http.StatusForbidden && !strings.Contains(resp.Header.Get("WWW-Authenticate"), `scope="mcp mcp:write"`) {
+			t.Errorf("a batch with %s: %s %s", name, resp.Status, resp.Header.Get("WWW-Authenticate"))
+		}
+	}
 }

@@ -30,7 +30,7 @@ type problem struct {
 }
 
 // fit checks the arguments of a call against the tool's input schema (G-23): JSON Schema 2020-12, or what $schema says. A schema
-// that cannot be read, or leads outside of itself, is not checked: its server checks what it means by it. A format is a note
+// that cannot be read, leads outside of itself, or has no bound is not checked: its server checks what it means by it. A format is a note
 // about a value and not checked either, and so is a pattern that RE2 does not know.
 func (s *Search) fit(t *view.Tool, arguments []byte) []problem {
 	schema := s.schemas.of(t, func() *jsonschema.Schema { return compileSchema(t.Body.Bytes()) })
@@ -82,7 +82,7 @@ func compileSchema(definition []byte) *jsonschema.Schema {
 		return nil
 	}
 	schema, err := c.Compile(schemaURL)
-	if err != nil {
+	if err != nil || !isBounded(schema) {
 		return nil
 	}
 	return schema

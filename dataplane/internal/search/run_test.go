@@ -4,6 +4,8 @@ package search_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -128,6 +130,12 @@ func TestFit(t *testing.T) {
 		{"a draft that is not known", `{"$schema":"https://example.com/own","type":"object","required":["a"]}`, `{}`, nil},
 		{"a schema that is none", `{"type":"objekt","required":["a"]}`, `{}`, nil},
 		{"a schema of another type", `7`, `{}`, nil},
+		{"a schema that leads to itself is not checked", `{"allOf":[{"$ref":"#"}],"required":["a"]}`, `{}`, nil},
+		{"in several steps", `{"$ref":"#/$defs/a","$defs":{"a":{"anyOf":[{"$ref":"#/$defs/b"}]},"b":{"$ref":"#/$defs/a"}}}`, `{}`, nil},
+		{"references that multiply", multiplying(15), `{}`, nil},
+		{"in a part of it", `{"properties":{"x":{"$ref":"#/$defs/s0"}},` + strings.TrimPrefix(multiplying(15), `{"$ref":"#/$defs/s0",`), `{"x":1}`, nil},
+		{"references that multiply a little", multiplying(2), `{}`, []string{`$: it is of type object, and must be string`}},
+		{"a schema that is in itself", `{"properties":{"a":{"$ref":"#"}},"additionalProperties":false}`, `{"a":{"a":{"b":1}}}`, []string{`$.a.a: it has "b", which is none of its properties`}},
 		{"nothing is allowed", `false`, `{}`, []string{`$: nothing is allowed here`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -165,6 +173,16 @@ func TestFit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// multiplying is a schema of seven steps, each of which applies the next one so many times.
+func multiplying(times int) string {
+	out := `{"$ref":"#/$defs/s0","$defs":{`
+	for i := range 7 {
+		next := fmt.Sprintf(`{"$ref":"#/$defs/s%d"}`, i+1)
+		out += fmt.Sprintf(`"s%d":{"allOf":[%s]},`, i, strings.Join(slices.Repeat([]string{next}, times), ","))
+	}
+	return out + `"s7":{"type":"string"}}}`
 }
 
 // TestManyProblems: a result does not grow without bounds.
