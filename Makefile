@@ -98,8 +98,8 @@ fuzz: ## Run every fuzz function for FUZZTIME each
 	deploy/tools/fuzz.sh $(FUZZTIME) $(MODULES)
 
 .PHONY: integration
-integration: ## Tests named TestIntegration…: against real servers (PostgreSQL, Redis)
-	deploy/tools/install-packages.sh gcc postgresql redis
+integration: ## Tests named TestIntegration…: against real servers (PostgreSQL, Redis, MCP servers in Node)
+	deploy/tools/install-packages.sh gcc nodejs postgresql redis
 	deploy/tools/integration.sh $(MODULES)
 
 .PHONY: e2e
@@ -117,11 +117,18 @@ conformance: clients $(EVERYTHING_SERVER) ## The official MCP conformance suite,
 	go run ./deploy/conformance -reference $(EVERYTHING_SERVER)
 
 .PHONY: bench
-bench: build ## Measure against reference systems, first calls of new callers, 10 minutes of 1,000 sessions, and how changes reach 1,000 nodes (20 minutes): tables, JSON and plots in deploy/bench/out
+bench: build ## Measure against reference systems, first calls of new callers, 10 minutes of 1,000 sessions, how changes reach 1,000 nodes, and how well tools are found (25 minutes): tables, JSON and plots in deploy/bench/out
 	go run ./deploy/bench -out deploy/bench/out $(BENCH_SYSTEMS:%=-system %) $(BENCH_ARGS)
 	go run ./deploy/bench/first -out deploy/bench/out
 	go run ./deploy/bench/soak -out deploy/bench/out
 	go run ./deploy/bench/distribution -full -out deploy/bench/out $(DISTRIBUTION_ARGS)
+	$(MAKE) bench-search
+
+.PHONY: bench-search
+bench-search: ## Find tools of real MCP servers by labelled queries: recall beside BM25 and substring search, tokens saved; in deploy/bench/out
+	deploy/tools/install-packages.sh nodejs
+	go run ./deploy/bench/search/record
+	go run ./deploy/bench/search -out deploy/bench/out
 
 .PHONY: bench-scale
 bench-scale: ## Load 10,000 gateways and 100,000 tools into a node: memory and times, in deploy/bench/out

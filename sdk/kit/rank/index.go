@@ -42,19 +42,31 @@ type tuning struct {
 	k1     float32         // how soon repetition stops counting
 	weight [fields]float32 // of one occurrence in a field
 	length [fields]float32 // 0…1: how much a long field is held against it
+	usual  [fields]float32 // words of a field of usual length: of the tools of deploy/bench/search, never of the documents at hand
+	means  float32         // worth of a word that the lexicon gives for one of the query
+	joined float32         // worth of two words of the query written as one
+	typo   float32         // worth of a correction, once for each letter
+	floor  float32         // share of the score that does not depend on how much of the query was answered
+	bonus  float32         // added for a name that the query says wholly
+	sure   float32         // share that the name has in how sure a hit is; the rest is how much of the query was answered
+	trim   float32         // share of the best score below which nothing is a hit: results are not padded
+	low    float32         // how sure a hit is at least that is not Low
 }
 
 func tuned() tuning {
 	return tuning{
-		k1:     1.2,
-		weight: [fields]float32{inName: 4, inServer: 2, inTitle: 2, inDescription: 1.5, inArgument: 0.6, inArgumentDescription: 0.25, inGloss: 1},
-		length: [fields]float32{inName: 0.5, inServer: 0, inTitle: 0.5, inDescription: 0.6, inArgument: 0.5, inArgumentDescription: 0.6, inGloss: 0.3},
+		k1:     2,
+		weight: [fields]float32{inName: 3.2, inServer: 5, inTitle: 3, inDescription: 1.5, inArgument: 1.5, inArgumentDescription: 0.4, inGloss: 1.25},
+		length: [fields]float32{inName: 0.8, inServer: 0, inTitle: 0.3, inDescription: 0.6, inArgument: 0.5, inArgumentDescription: 0.2, inGloss: 0.2},
+		usual:  [fields]float32{inName: 3, inServer: 1, inTitle: 2, inDescription: 34, inArgument: 6, inArgumentDescription: 28, inGloss: 13},
+		means:  0.75, joined: 0.9, typo: 0.8, floor: 0.2, bonus: 0.9, sure: 0.3, trim: 0.25, low: 0.34,
 	}
 }
 
 // Index finds documents. It is immutable and safe for concurrent use.
 type Index struct {
 	lexicon *Lexicon
+	tuning  tuning
 	split   *splitter // without a memory: safe for concurrent use
 	size    int       // documents
 
@@ -72,8 +84,12 @@ type Index struct {
 // New builds the index of documents, with a lexicon or (nil) without. 10,000 tools take less than a second. An index keeps no text of
 // the documents.
 func New(documents []Document, lexicon *Lexicon) *Index {
+	return build(documents, lexicon, tuned())
+}
+
+func build(documents []Document, lexicon *Lexicon, t tuning) *Index {
 	b := builder{
-		Index: &Index{lexicon: lexicon, split: newSplitter(false), size: len(documents), terms: map[string]int32{}},
+		Index: &Index{tuning: t, lexicon: lexicon, split: newSplitter(false), size: len(documents), terms: map[string]int32{}},
 		split: newSplitter(true), seen: map[string]int32{},
 	}
 	b.scratch.New = func() any { return newScratch(len(documents)) }
@@ -97,7 +113,6 @@ type builder struct {
 
 	tokens []int32          // the terms of all documents, field after field
 	ends   [][fields]uint32 // by document: where its fields end in tokens
-	total  [fields]float32  // tokens by field
 }
 
 // read splits a document into terms.
@@ -107,29 +122,21 @@ func (b *builder) read(d Document) {
 		server, name = "", d.Name
 	}
 	var ends [fields]uint32
-	end := func(field int, from int) {
-		ends[field] = uint32(len(b.tokens))
-		b.total[field] += float32(len(b.tokens) - from)
-	}
 	for field, text := range []string{inName: name, inServer: server, inTitle: d.Title, inDescription: d.Description} {
-		from := len(b.tokens)
 		b.text(text)
-		end(field, from)
+		ends[field] = uint32(len(b.tokens))
 	}
-	from := len(b.tokens)
 	for _, a := range d.Arguments {
 		b.text(a.Name)
 	}
-	end(inArgument, from)
-	from = len(b.tokens)
+	ends[inArgument] = uint32(len(b.tokens))
 	for _, a := range d.Arguments {
 		b.text(a.Description)
 	}
-	end(inArgumentDescription, from)
-	from = len(b.tokens)
+	ends[inArgumentDescription] = uint32(len(b.tokens))
 	b.gloss(name)
 	b.gloss(d.Title)
-	end(inGloss, from)
+	ends[inGloss] = uint32(len(b.tokens))
 	b.ends = append(b.ends, ends)
 }
 
@@ -177,10 +184,11 @@ func (b *builder) gloss(name string) {
 	}
 }
 
-// post turns the tokens into postings: BM25F (Robertson, Zaragoza and Taylor, 2004), all that does not depend on the query reckoned
-// beforehand.
+// post turns the tokens into postings: BM25F (Robertson, Zaragoza and Taylor, 2004), all that depends neither on the query nor on who
+// asks reckoned beforehand. Lengths are held against a usual length, not against the mean of the documents, which would tell callers
+// of documents that they may not see.
 func (b *builder) post() {
-	t := tuned()
+	t := b.tuning
 	terms := len(b.terms)
 	counts, weights, touched := make([]uint32, terms+1), make([]float32, terms), make([]int32, 0, 256)
 	// each calls do with every term of a document and what its occurrences weigh.
@@ -193,10 +201,7 @@ func (b *builder) post() {
 		named := 0
 		for field := range fields {
 			to := b.ends[d][field]
-			norm := float32(1)
-			if mean := b.total[field] / float32(b.size); mean > 0 {
-				norm = 1 - t.length[field] + t.length[field]*float32(to-from)/mean
-			}
+			norm := 1 - t.length[field] + t.length[field]*float32(to-from)/t.usual[field]
 			for _, term := range b.tokens[from:to] {
 				if weights[term] == 0 {
 					touched = append(touched, term)

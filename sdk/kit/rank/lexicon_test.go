@@ -80,3 +80,16 @@ func TestLexiconWith(t *testing.T) {
 		t.Errorf("the standard lexicon was changed: got %+v", r)
 	}
 }
+
+// TestLexiconNeverBeatsTheWord: a rare word of the lexicon tells no more than the word that was typed, which many tools have.
+func TestLexiconNeverBeatsTheWord(t *testing.T) {
+	lexicon, err := (*rank.Lexicon)(nil).With("milestone = sprint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := rank.New([]rank.Document{{Name: "sprint_summary"}, {Name: "milestone_summary"}, {Name: "milestone_list"}, {Name: "milestone_edit"}, {Name: "page"}}, lexicon)
+	r := x.Search("milestones", rank.Options{})
+	if len(r.Hits) != 4 || r.Hits[3].Doc != 0 {
+		t.Errorf("want the sprint last of four: %+v", r.Hits)
+	}
+}

@@ -22,7 +22,7 @@ type Hit struct {
 
 // Result is the answer to a query.
 type Result struct {
-	Hits      []Hit    // best first; of equal ones the one that came first in New
+	Hits      []Hit    // best first, of equal ones the one that came first in New; none whose score is under a quarter of the best
 	Unmatched []string // the words of the query, as typed but in lower case, that match no kept document
 	Matches   int      // kept documents that match at all, however many hits were asked for
 }
@@ -30,14 +30,6 @@ type Result struct {
 const (
 	limitDefault = 8
 	wordsMax     = 48 // words of a query that are looked at: G-20 allows 200 characters
-
-	meansWorth  = 0.75 // of a word that the lexicon gives for one of the query
-	joinedWorth = 0.9  // of two words of the query written as one
-	typoWorth   = 0.8  // of a correction, once for each letter
-
-	coverFloor = 0.35 // share of the score that does not depend on how much of the query was answered
-	nameBonus  = 0.6  // added for a name that the query says wholly
-	lowBelow   = 0.42 // share of the query answered below which a hit is Low
 )
 
 // Search ranks the documents for a query in plain words. A query without a word that means anything finds nothing. The time goes with
@@ -65,6 +57,7 @@ func (x *Index) Search(query string, o Options) Result {
 type slot struct {
 	typed string
 	says  []say
+	value bool // a name or a value, by its look: no tool need know it
 	extra bool // of a phrase that is longer than what was typed: adds to scores, is not held against a document
 }
 
@@ -76,10 +69,11 @@ type say struct {
 
 // scratch is the working memory of one search.
 type scratch struct {
-	words []string
-	stems []string
-	slots []slot
-	near  []string
+	words  []string
+	values []string
+	stems  []string
+	slots  []slot
+	near   []string
 
 	kept    []bool    // by document: the caller may see it
 	size    int       // kept documents
@@ -121,9 +115,10 @@ func (s *scratch) keep(keep func(int) bool) {
 func (s *scratch) read(x *Index, query string) {
 	s.words = x.split.words(s.words[:0], query[:min(len(query), textMax)])
 	s.stems, s.slots = s.stems[:0], s.slots[:0]
+	s.values = values(x.split, s.values[:0], query[:min(len(query), textMax)])
 	kept := 0
 	for _, word := range s.words {
-		if !x.split.stop[word] && kept < wordsMax {
+		if !x.split.stop[word] && kept < wordsMax && !slices.Contains(s.words[:kept], word) {
 			s.words[kept] = word
 			kept++
 		}
@@ -132,35 +127,37 @@ func (s *scratch) read(x *Index, query string) {
 	for _, word := range s.words {
 		stem := x.split.stem(word)
 		s.stems = append(s.stems, stem)
-		s.slot(word).say(stem, 1)
+		q := s.slot(word)
+		q.say(stem, 1)
+		q.value = slices.Contains(s.values, word)
 	}
 	for i := 0; i+1 < kept; i++ {
 		joined := x.split.stem(s.words[i] + s.words[i+1])
 		if _, ok := x.terms[joined]; ok {
-			s.slots[i].say(joined, joinedWorth)
-			s.slots[i+1].say(joined, joinedWorth)
+			s.slots[i].say(joined, x.tuning.joined)
+			s.slots[i+1].say(joined, x.tuning.joined)
 		}
 	}
 	if x.lexicon == nil {
 		return
 	}
 	for i := range s.stems {
-		at(x.lexicon.phrases, s.stems, i, func(p phrase) { s.means(p, i) })
+		at(x.lexicon.phrases, s.stems, i, func(p phrase) { s.means(p, i, x.tuning.means) })
 	}
 }
 
 // means adds to the slots from the given one on what the lexicon has for them.
-func (s *scratch) means(p phrase, from int) {
+func (s *scratch) means(p phrase, from int, worth float32) {
 	for _, m := range p.means {
 		for j := range max(len(m), len(p.stems)) {
 			stem := m[min(j, len(m)-1)]
 			if j < len(p.stems) {
-				s.slots[from+j].say(stem, meansWorth)
+				s.slots[from+j].say(stem, worth)
 				continue
 			}
 			more := s.slot("")
 			more.extra = true
-			more.say(stem, meansWorth)
+			more.say(stem, worth)
 		}
 	}
 }
@@ -188,7 +185,7 @@ func (x *Index) slot(s *scratch, q *slot) bool {
 		s.near = near
 		worth := float32(1)
 		for range letters {
-			worth *= typoWorth
+			worth *= x.tuning.typo
 		}
 		for _, stem := range near {
 			says := []say{{stem, worth}}
@@ -196,7 +193,7 @@ func (x *Index) slot(s *scratch, q *slot) bool {
 				at(x.lexicon.phrases, []string{stem}, 0, func(p phrase) {
 					for _, m := range p.means {
 						for _, stem := range m {
-							says = append(says, say{stem, worth * meansWorth})
+							says = append(says, say{stem, worth * x.tuning.means})
 						}
 					}
 				})
@@ -204,9 +201,10 @@ func (x *Index) slot(s *scratch, q *slot) bool {
 			most = max(most, x.say(s, says))
 		}
 	}
-	if q.extra {
+	switch {
+	case q.extra || q.value && most == 0:
 		most = 0
-	} else if most == 0 {
+	case most == 0:
 		most = idf(s.size, 0)
 	}
 	s.total += most
@@ -231,8 +229,8 @@ func (x *Index) slot(s *scratch, q *slot) bool {
 // say notes for every kept document the best of what is said, and returns what the slot is worth: the idf of its most telling word.
 // Counts are of kept documents only, so that nothing about others shows in scores.
 func (x *Index) say(s *scratch, says []say) float32 {
-	most := float32(0)
-	for _, said := range says {
+	most, own := float32(0), float32(0)
+	for i, said := range says {
 		term, ok := x.terms[said.stem]
 		if !ok {
 			continue
@@ -246,42 +244,51 @@ func (x *Index) say(s *scratch, says []say) float32 {
 		if with == 0 {
 			continue
 		}
-		telling := idf(s.size, with) * said.worth
+		telling := idf(s.size, with)
+		if own > 0 {
+			telling = min(telling, own) // a word of the lexicon tells no more than the one that was typed
+		} else if i == 0 {
+			own = telling
+		}
+		telling *= said.worth
 		most = max(most, telling)
-		for i := from; i < to; i++ {
-			d := x.docs[i]
+		for at := from; at < to; at++ {
+			d := x.docs[at]
 			if !s.kept[d] {
 				continue
 			}
 			if s.now[d] == 0 {
 				s.nowDocs = append(s.nowDocs, d)
 			}
-			s.now[d] = max(s.now[d], x.worth[i]*telling)
-			s.nowName[d] = s.nowName[d] || x.named[i]
+			s.now[d] = max(s.now[d], x.worth[at]*telling)
+			s.nowName[d] = s.nowName[d] || x.named[at]
 		}
 	}
 	return most
 }
 
-// best are the highest scores, and the number of documents that have one.
+// best are the highest scores, as far as they are near the highest, and the number of documents that have a score.
 func (x *Index) best(s *scratch, limit int) ([]Hit, int) {
 	if len(s.touched) == 0 {
 		return nil, 0
 	}
 	hits := make([]Hit, 0, min(limit, len(s.touched))+1)
 	for _, d := range s.touched {
-		answered := s.cover[d] / s.total
-		score := s.score[d] * (coverFloor + (1-coverFloor)*answered) * (1 + nameBonus*min(1, s.name[d]/max(1, x.names[d])))
+		answered, named := s.cover[d]/max(s.total, 1e-3), min(1, s.name[d]/max(1, x.names[d]))
+		score := s.score[d] * (x.tuning.floor + (1-x.tuning.floor)*answered) * (1 + x.tuning.bonus*named)
 		if len(hits) == limit && float64(score) < hits[limit-1].Score {
 			continue
 		}
-		h := Hit{Doc: int(d), Score: float64(score), Low: answered < lowBelow}
+		h := Hit{Doc: int(d), Score: float64(score), Low: (1-x.tuning.sure)*answered+x.tuning.sure*named < x.tuning.low}
 		at, _ := slices.BinarySearchFunc(hits, h, func(a, b Hit) int {
 			return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Doc, b.Doc))
 		})
 		if hits = slices.Insert(hits, at, h); len(hits) > limit {
 			hits = hits[:limit]
 		}
+	}
+	for len(hits) > 1 && hits[len(hits)-1].Score < float64(x.tuning.trim)*hits[0].Score {
+		hits = hits[:len(hits)-1]
 	}
 	return hits, len(s.touched)
 }
