@@ -26,6 +26,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/follow"
 	"github.com/penstockhq/penstock/dataplane/internal/issuer"
 	"github.com/penstockhq/penstock/dataplane/internal/providers"
+	"github.com/penstockhq/penstock/dataplane/internal/search"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio"
@@ -201,11 +202,15 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 		Upstream: route, Sealer: states{keys.seal}, Node: name, Changed: r.discoverer.Changed, Schema: route.Schema, Log: t.Log,
 	})
 	closers.Add("bridge", func(context.Context) error { return between.Close() })
+	finder, err := search.New(search.Config{})
+	if err != nil {
+		return nil, err
+	}
 	calls, err := dispatch.New(dispatch.Config{
 		Upstream: between, Credentials: route, Links: route, Sealer: sealer{keys.seal, time.Now}, Changed: r.discoverer.Changed, Log: t.Log,
 		Homes:      r.forwarding.whereabouts(),
-		RateLimits: r.rates,
-		Tracer:     t.Tracer.Tracer(tracerName), Meter: t.Meter.Meter(tracerName),
+		RateLimits: r.rates, Search: finder,
+		Tracer: t.Tracer.Tracer(tracerName), Meter: t.Meter.Meter(tracerName),
 	})
 	if err != nil {
 		return nil, err

@@ -35,6 +35,7 @@ type consumer struct {
 	modern  bool
 	session string
 	http    *http.Client
+	door    bool // tools are called through run_tool
 }
 
 func newConsumer(t prober, client *http.Client, base, gateway string, modern bool) *consumer {
@@ -68,6 +69,9 @@ type outcome struct {
 // request sends a request, its params as they are, and gives what comes before the response to hear.
 func (c *consumer) request(t prober, method, params string, hear func(message string)) outcome {
 	t.Helper()
+	if c.door && method == "tools/call" {
+		params = throughDoor(t, params)
+	}
 	resp := c.post(t, method, `{"jsonrpc":"2.0","id":"q","method":"`+method+`","params":`+params+`}`)
 	defer resp.Body.Close()
 	if resp.Header.Get("Content-Type") != "text/event-stream" {

@@ -3,6 +3,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -234,7 +235,7 @@ func (p *pairing) checkModern(t prober, method, sent, got string) {
 	if want == "" {
 		want = `"complete"`
 	}
-	if jsonText(t, kind) != jsonText(t, want) || textOf(t, info, "name") != p.server() {
+	if jsonText(t, kind) != jsonText(t, want) || textOf(t, info, "name") != cmp.Or(p.gateway, p.server()) {
 		t.Fatalf("a modern client gets %s", got)
 	}
 	if method == "resources/read" && (ttl == "" || scope != `"private"`) {

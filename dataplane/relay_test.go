@@ -42,6 +42,8 @@ type pairing struct {
 	origin *origin
 	client *consumer
 	named  *consumer // at the gateway where URIs carry the server's name
+
+	gateway string // of client; empty for that of the server's name
 }
 
 func (p *pairing) server() string {

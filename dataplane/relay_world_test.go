@@ -26,6 +26,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/memstate"
 	"github.com/penstockhq/penstock/dataplane/internal/redisstate"
 	"github.com/penstockhq/penstock/dataplane/internal/seal"
+	"github.com/penstockhq/penstock/dataplane/internal/search"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio"
@@ -128,9 +129,11 @@ func (n *relayed) start(
 	if n.credentials != nil {
 		links = route
 	}
+	finder, err := search.New(search.Config{})
+	must(err)
 	calls, err := dispatch.New(dispatch.Config{
 		Upstream: between, Credentials: route, Links: links, Sealer: sealer{keys, time.Now}, Changed: func(string, string) {}, Log: log,
-		Tracer: tracenoop.NewTracerProvider().Tracer(""), Meter: metricnoop.NewMeterProvider().Meter(""), Homes: n.homes,
+		Tracer: tracenoop.NewTracerProvider().Tracer(""), Meter: metricnoop.NewMeterProvider().Meter(""), Homes: n.homes, Search: finder,
 	})
 	must(err)
 	n.calls = calls
@@ -157,8 +160,8 @@ func (n *relayed) start(
 	})
 }
 
-// putServer adds a server of one version, with one gateway of its name in front of it that shows everything, and one
-// called "<name>-named" at which resources carry the server's name.
+// putServer adds a server of one version, with one gateway of its name in front of it that shows everything, one called
+// "<name>-named" at which resources carry the server's name, and one called "<name>-searched" that loads tools when needed.
 func (n *relayed) putServer(b *view.Builder, s *view.Server, tools ...*view.Tool) {
 	s.Questions = compile.Questions{Sampling: true, Elicitation: true, Roots: true}
 	s.Capabilities = compile.Capabilities{
@@ -166,10 +169,10 @@ func (n *relayed) putServer(b *view.Builder, s *view.Server, tools ...*view.Tool
 	}
 	b.PutServer(s.Name, s)
 	b.PutConnection(s.Name, &view.Connection{Name: s.Name, UID: "c-" + s.Name, Server: s.Name})
-	for _, name := range []string{s.Name, s.Name + "-named"} {
+	for _, name := range []string{s.Name, s.Name + "-named", s.Name + "-searched"} {
 		b.PutGateway(&view.Gateway{
 			Gateway: compile.Gateway{
-				Name: name, UID: "g-" + name, Visibility: view.Visibility{Organization: true}, BearerTokens: true, AlwaysURIs: name != s.Name,
+				Name: name, UID: "g-" + name, Visibility: view.Visibility{Organization: true}, BearerTokens: true, AlwaysURIs: name == s.Name+"-named", LoadToolsWhenNeeded: name == s.Name+"-searched",
 				Features: []compile.Feature{{Server: s.Name, Connection: s.Name, Prompts: true, Resources: true}},
 			},
 			Tools: tools,

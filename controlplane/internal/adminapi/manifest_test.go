@@ -111,7 +111,6 @@ func TestDocumentedManifests(t *testing.T) {
 	}
 	for _, line := range []string{
 		"untrusted_context: TRACK",
-		"load_tools_when_needed: true",
 	} {
 		text := "kind: Gateway\nname: x\nvisibility: {organization: {}}\n" + line + "\n"
 		set, err := manifest.Load([]manifest.Source{{Name: "m", Data: []byte(text)}}, secrets)

@@ -60,6 +60,7 @@ func TestGatewayFields(t *testing.T) {
 		{"extension without prefix", allow("ui"), "invalid INVALID_FIELD", "extensions.allowed[0]"},
 		{"extension without name", allow("com.example/"), "invalid INVALID_FIELD", "extensions.allowed[0]"},
 		{"extension twice", allow("a.b/c", "a.b/c"), "invalid INVALID_FIELD", "extensions.allowed[1]"},
+		{"load tools when needed (G-20)", func(g *catalog.Gateway) { g.LoadToolsWhenNeeded = true }, "", ""},
 		{"all extensions", func(g *catalog.Gateway) { g.Extensions = &resource.Extensions{Passthrough: true} }, "", ""},
 		{"rate limit", limited(func(l *resource.RateLimit) { l.Burst, l.Tools = 100, []string{"github__*"} }), "", ""},
 		{"rate limit per nothing", limited(func(l *resource.RateLimit) { l.Per = "" }), "invalid INVALID_FIELD", "rate_limits[0].per"},
@@ -94,7 +95,6 @@ func TestGatewayFields(t *testing.T) {
 				g.RateLimits = append(g.RateLimits, resource.RateLimit{Per: resource.RateLimitPerCaller, ToolCalls: 1, Period: seconds(float64(i + 1))})
 			}
 		}, "invalid INVALID_FIELD", "rate_limits"},
-		{"load tools when needed", func(g *catalog.Gateway) { g.LoadToolsWhenNeeded = true }, "invalid NOT_ENFORCED_YET", "load_tools_when_needed"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := gateway("gw", seenBy())

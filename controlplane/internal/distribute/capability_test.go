@@ -117,6 +117,9 @@ func TestOldNodeStopsFeature(t *testing.T) {
 			"passthrough_headers": func() *catalog.Gateway {
 				return &catalog.Gateway{Meta: catalog.Meta{Name: "passing"}, PassthroughHeaders: []string{"x-tenant"}}
 			},
+			"load_tools_when_needed": func() *catalog.Gateway {
+				return &catalog.Gateway{Meta: catalog.Meta{Name: "searched"}, LoadToolsWhenNeeded: true}
+			},
 			"tools[files/read].resolve_at_call_time": func() *catalog.Gateway {
 				return &catalog.Gateway{Meta: catalog.Meta{Name: "resolved"}, Tools: []catalog.ToolAssignment{
 					{Tool: "files/read", ResolveAtCallTime: &struct{}{}},
@@ -143,7 +146,7 @@ func TestOldNodeStopsFeature(t *testing.T) {
 			synctest.Wait()
 			return got
 		}
-		startNode(t, p, "new", "eu", able("bearer_token", "jwks", "oauth", "passthrough_headers", "rate_limits", "required_scopes", "resolve_at_call_time"))
+		startNode(t, p, "new", "eu", able("bearer_token", "jwks", "load_tools_when_needed", "oauth", "passthrough_headers", "rate_limits", "required_scopes", "resolve_at_call_time"))
 		synctest.Wait()
 		for field, err := range try(true) {
 			if err != nil {

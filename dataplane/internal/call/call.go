@@ -98,6 +98,16 @@ type Call struct {
 	// ProgressToken is the raw params._meta.progressToken, nil if the client sent none. Messages given to the sink must
 	// carry it in place of the node's own.
 	ProgressToken []byte
+	// Wrapped says that the client sent a run_tool in place of this call: it may not know what the tool's definition says beside
+	// its input schema. edge leaves it unset.
+	Wrapped bool
+}
+
+// ToRun is what a run_tool asks for (G-23): Tool with its Arguments, or nothing, for the reason that Refusal says.
+type ToRun struct {
+	Tool      *view.Tool
+	Arguments []byte // raw object, nil for none
+	Refusal   []byte // raw result with isError; nil if Tool is set
 }
 
 // Reply is the outcome of a call that an upstream, or dispatch in its place, answered. Exactly one of Result and Error

@@ -73,6 +73,7 @@ type Config struct {
 	Sealer      Sealer
 	Links       Links      // nil: nobody can connect servers
 	RateLimits  RateLimits // nil: there are none
+	Search      Search     // nil: gateways list their tools, whatever they say
 	// Changed is told that a server's lists have changed, by the names of server and connection: it is discovered anew.
 	Changed func(server, connection string)
 	// Homes is asked where calls of homed servers run; nil in a node that is alone.
@@ -127,6 +128,9 @@ func New(cfg Config) (*Dispatcher, error) {
 // because the model should read it (style.md §5); for other methods it is a fault. sink gets the upstream's notifications
 // in order, on this goroutine, before Call returns.
 func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink func([]byte) error) (call.Reply, error) {
+	if reply, done, err := d.ownTool(ctx, &c, &k); done {
+		return reply, err
+	}
 	start := time.Now()
 	t, err := d.find(&c, &k)
 	if err != nil {
@@ -186,7 +190,7 @@ func (d *Dispatcher) run(
 		return call.Reply{}, err
 	}
 	o.Method, o.Params, o.ProgressToken, o.Retryable = k.Method, k.Params, k.ProgressToken, t.retryable
-	o.TaskRequired = t.tool != nil && isTaskOnly(c, o.Server, t.tool)
+	o.TaskRequired = t.tool != nil && isTaskOnly(c, k, o.Server, t.tool)
 	d.pass(ctx, c, o)
 	if o.Client.Asker != nil {
 		o.Client.Asker = d.names(c, o.Server, t.connection).Asker(o.Client.Asker)

@@ -21,6 +21,7 @@ func (d *Dispatcher) Home(ctx context.Context, c call.Caller, k call.Call) (node
 	if d.Homes == nil {
 		return ""
 	}
+	d.behindDoor(&c, &k)
 	t, err := d.find(&c, &k)
 	if err != nil || t.empty {
 		return ""

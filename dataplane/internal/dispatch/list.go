@@ -38,6 +38,9 @@ type list struct {
 func (d *Dispatcher) List(ctx context.Context, c call.Caller, method string, cursor *string) (call.Page, error) {
 	switch method {
 	case "tools/list":
+		if d.searches(c.Gateway) {
+			return d.listFromView(ctx, &c, d.ownTools(&c), cursor)
+		}
 		return d.listFromView(ctx, &c, d.toolList(&c), cursor)
 	case "prompts/list":
 		return d.listFromView(ctx, &c, promptList(&c), cursor)

@@ -22,9 +22,10 @@ const (
 )
 
 // isTaskOnly reports whether a server of 2025-11-25 runs the tool only as a task, for a client that knows none of that
-// form: bridge follows the task then.
-func isTaskOnly(c *call.Caller, s *view.Server, t *view.Tool) bool {
-	if !s.Capabilities.Tasks || c.Version == wire.V20251125 || wire.Version(s.Protocol).Era() == wire.Modern {
+// form, or could not know it of this tool: bridge follows the task then.
+func isTaskOnly(c *call.Caller, k *call.Call, s *view.Server, t *view.Tool) bool {
+	knows := c.Version == wire.V20251125 && (!k.Wrapped || wire.Get(k.Params, "task") != nil)
+	if !s.Capabilities.Tasks || knows || wire.Version(s.Protocol).Era() == wire.Modern {
 		return false
 	}
 	return wire.EqualString(wire.Get(t.Body.Bytes(), "execution", "taskSupport"), "required")

@@ -292,6 +292,9 @@ func (x *request) call(ctx context.Context, sink func([]byte) error) (outcome, e
 	name, _ := wire.DecodeString(x.msg.P.Name.Of(x.body))
 	if x.method == method.CallTool {
 		x.tool = name
+		if x.gateway.LoadToolsWhenNeeded {
+			_, x.tool = x.called()
+		}
 	}
 	reply, err := x.h.dispatch.Call(ctx, x.caller(), call.Call{
 		Method: x.method, Name: name, Params: x.msg.Params.Of(x.body), Message: &x.msg, Body: x.body,

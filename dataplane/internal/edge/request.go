@@ -48,7 +48,7 @@ type request struct {
 	form     answer.Form
 	version  wire.Version
 	method   string // JSON-RPC method
-	tool     string // of tools/call, as the client wrote it
+	tool     string // of tools/call, as the client wrote it; of a run_tool, the one that it runs
 	body     []byte
 	broken   error          // of a member of a batch: why msg could not be scanned
 	promised []replay.Asked // requests of a batch; nil for one message

@@ -7,6 +7,7 @@ import (
 
 	"github.com/penstockhq/penstock/dataplane/internal/edge/method"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/rpcerror"
+	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 )
@@ -20,12 +21,25 @@ func (x *request) scoped() error {
 	if len(x.gateway.Scopes) <= 1 && compile.HasScope(x.principal.Scopes, compile.ScopeMCP) {
 		return nil // no tool needs more, whichever it is
 	}
-	name, _ := wire.DecodeString(x.msg.P.Name.Of(x.body))
-	t := x.snapshot.Tool(x.gateway, name)
+	t, _ := x.called()
 	if t == nil {
 		return nil // dispatch says so
 	}
 	return lacking(x.principal.Scopes, t.RequiredScopes)
+}
+
+// called returns the tool of a tools/call and its name, of a run_tool those of the tool that it runs: scopes, traces and metrics
+// are of that one (G-24). The tool is nil where the caller sees none.
+func (x *request) called() (*view.Tool, string) {
+	name, _ := wire.DecodeString(x.msg.P.Name.Of(x.body))
+	if !x.gateway.LoadToolsWhenNeeded || name != compile.RunTool {
+		return x.snapshot.Tool(x.gateway, name), name
+	}
+	wanted, _ := wire.DecodeString(wire.Get(x.msg.P.Arguments.Of(x.body), "tool_name"))
+	if t := x.snapshot.ToolToRun(x.gateway, wanted); t != nil {
+		return t, t.Exposed
+	}
+	return nil, name
 }
 
 // scopedAll is scoped for the requests of a batch, which has one HTTP status: the scopes are those of all of them.
@@ -41,8 +55,10 @@ func scopedAll(members []*request) error {
 			continue
 		}
 		lacks = true
-		if name, ok := wire.DecodeString(m.msg.P.Name.Of(m.body)); ok && m.method == method.CallTool {
-			required = append(required, m.snapshot.Tool(m.gateway, name).RequiredScopes...)
+		if m.method == method.CallTool {
+			if t, _ := m.called(); t != nil {
+				required = append(required, t.RequiredScopes...)
+			}
 		}
 	}
 	if !lacks {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
 
@@ -130,6 +132,38 @@ func TestSpan(t *testing.T) {
 	}
 	if id := attributes(ended[1].Attributes())["mcp.session.id"]; id == "" || strings.Contains(session, id) {
 		t.Errorf("the span's session is %q", id)
+	}
+}
+
+// TestSpanOfRunTool is G-24: the span of a run_tool has the name of the tool that it runs, as that of a direct call does.
+func TestSpanOfRunTool(t *testing.T) {
+	tel, spans, _, _ := recorded(t, slog.LevelInfo)
+	w := newWorld(t, options{telemetry: tel})
+	b := view.From(w.holder.Load().View)
+	g := engGateway(engTools()...)
+	g.LoadToolsWhenNeeded = true
+	b.PutGateway(g)
+	w.holder.Publish(b.Build("e", 2))
+	session := "Mcp-Session-Id: " + ask(w, http.MethodPost,
+		`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18"}}`).Header().Get("Mcp-Session-Id")
+	want := []string{""} // of initialize
+	for _, tt := range []struct{ params, tool string }{
+		{`{"name":"run_tool","arguments":{"tool_name":"echo","arguments":{}}}`, "echo"},
+		{`{"name":"run_tool","arguments":{"tool_name":"nope"}}`, "run_tool"},
+		{`{"name":"run_tool","arguments":{"tool_name":"echo","tool_name":"fail"}}`, "run_tool"},
+		{`{"name":"run_tool"}`, "run_tool"},
+		{`{"name":"search_tools","arguments":{"query":"x"}}`, "search_tools"},
+		{`{"name":"echo"}`, "echo"},
+	} {
+		ask(w, http.MethodPost, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":`+tt.params+`}`, session)
+		want = append(want, tt.tool)
+	}
+	var got []string
+	for _, s := range served(t, spans) {
+		got = append(got, attributes(s.Attributes())["gen_ai.tool.name"])
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("spans of %q, want %q", got, want)
 	}
 }
 

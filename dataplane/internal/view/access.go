@@ -166,6 +166,24 @@ func (s *Snapshot) Tool(g *Gateway, exposed string) *Tool {
 	return t
 }
 
+// ToolToRun returns the tool of the gateway that a run_tool names: by exposed name, or by what its server calls it where that is
+// the name of one tool only. It is nil if there is none, or it was taken away (G-23).
+func (s *Snapshot) ToolToRun(g *Gateway, name string) (found *Tool) {
+	if t := s.Tool(g, name); t != nil {
+		return t
+	}
+	for _, t := range g.Tools {
+		if t.Upstream != name || s.toolDenied(g, t) {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = t
+	}
+	return found
+}
+
 // Tools returns the tools of the gateway that were not taken away, sorted by exposed name.
 func (s *Snapshot) Tools(g *Gateway) []*Tool {
 	if s.denied == nil {

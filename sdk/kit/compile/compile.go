@@ -221,6 +221,7 @@ func MakeGateway(r *resourcev1.Gateway) (*Gateway, error) {
 		g.ListTTL = r.GetListTtl().AsDuration()
 	}
 	g.Naming = makePrefix(r.GetNaming().GetPrefix())
+	g.LoadToolsWhenNeeded = r.GetLoadToolsWhenNeeded()
 	g.AlwaysURIs = r.GetResourceUris() == resourcev1.ResourceUris_RESOURCE_URIS_ALWAYS
 	g.Extensions = []string{ExtensionUI, ExtensionTasks}
 	if e := r.GetExtensions(); e != nil {

@@ -24,6 +24,8 @@ type Gateway struct {
 	Extensions  []string  // extensions that may be declared to clients (M-60)
 	Passthrough bool      // methods of unknown extensions are relayed; the gateway has one server (M-60)
 
+	LoadToolsWhenNeeded bool // what is listed is SearchTools and RunTool; tools are found and run with these (G-20)
+
 	PassedHeaders []string // headers of clients that HTTP servers get, in canonical form (G-40)
 
 	RequestLimits []RateLimit // on requests of every method (G-50)

@@ -45,8 +45,14 @@ type NameProblem struct {
 	Other    int    // the tool that has it, if not Reserved
 }
 
+// The gateway's own tools, which are all that is listed where tools are loaded when needed (G-20, G-23).
+const (
+	SearchTools = "search_tools"
+	RunTool     = "run_tool"
+)
+
 // Reserved reports whether no tool may have a name because the gateway's own tools have it (G-26).
-func Reserved(name string) bool { return name == "search_tools" || name == "run_tool" }
+func Reserved(name string) bool { return name == SearchTools || name == RunTool }
 
 // Names computes the names that the tools of one gateway have, in the order of tools. It is a pure function of the set
 // of tools: their order does not matter.

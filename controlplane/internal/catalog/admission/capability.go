@@ -42,6 +42,8 @@ const (
 	CapabilityCallerIDPToken = "caller_idp_token"
 	// CapabilityPolicies: policies and the default_action of gateways decide tool calls.
 	CapabilityPolicies = "policies"
+	// CapabilityLoadToolsWhenNeeded: gateways with load_tools_when_needed list search_tools and run_tool in place of their tools.
+	CapabilityLoadToolsWhenNeeded = "load_tools_when_needed"
 	// CapabilitySharedSignals: the security events of an identity provider with shared_signals are taken. Authservers alone do.
 	CapabilitySharedSignals = "shared_signals"
 )
@@ -74,7 +76,7 @@ func Enforceable(before, o resource.Object, fleet Fleet) error {
 	for _, capability := range []string{
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
 		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken,
-		CapabilitySharedSignals, CapabilityPolicies,
+		CapabilitySharedSignals, CapabilityPolicies, CapabilityLoadToolsWhenNeeded,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
@@ -151,6 +153,9 @@ func needs(o resource.Object) map[string]string {
 	}
 	if len(g.PassthroughHeaders) > 0 {
 		out[CapabilityPassthroughHeaders] = "passthrough_headers"
+	}
+	if g.LoadToolsWhenNeeded {
+		out[CapabilityLoadToolsWhenNeeded] = "load_tools_when_needed"
 	}
 	return out
 }

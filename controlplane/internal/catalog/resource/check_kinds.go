@@ -109,9 +109,6 @@ func (p *Problems) gateway(g *Gateway) {
 	}
 	p.between("max_stale", g.MaxStale, minMaxStale, 1<<62)
 	p.between("list_ttl", g.ListTTL, 0, maxListTTL)
-	if g.LoadToolsWhenNeeded {
-		p.Add(ReasonNotEnforcedYet, "load_tools_when_needed", "nodes do not enforce it yet; leave it out")
-	}
 	p.passthroughHeaders(g.PassthroughHeaders)
 	p.oneOf("resource_uris", string(g.ResourceURIs), string(ResourceURIsOnConflict), string(ResourceURIsAlways))
 	p.issuers(g)

@@ -42,7 +42,11 @@ func (s Set) Notifications(send func(message []byte)) {
 // Between compares what is listed of a gateway: old under the snapshot was, now under is.
 func Between(was *view.Snapshot, old *view.Gateway, is *view.Snapshot, now *view.Gateway) Set {
 	var s Set
-	if old != now || was.HasDenials() || is.HasDenials() {
+	switch {
+	case old.LoadToolsWhenNeeded != now.LoadToolsWhenNeeded:
+		s.Tools = true
+	case now.LoadToolsWhenNeeded: // the two are always the same
+	case old != now || was.HasDenials() || is.HasDenials():
 		s.Tools = !slices.EqualFunc(was.Tools(old), is.Tools(now), sameTool)
 	}
 	if old != now {

@@ -84,6 +84,43 @@ func TestBetween(t *testing.T) {
 	}
 }
 
+// TestLoadToolsWhenNeeded: the switch changes the list of tools, both ways; while it is on, the list is the same whatever the tools
+// are (G-20).
+func TestLoadToolsWhenNeeded(t *testing.T) {
+	h := view.NewHolder()
+	for i, step := range []struct {
+		on   bool
+		tool string
+		want changes.Set
+	}{
+		{false, "t", changes.Set{}},
+		{true, "t", changes.Set{Tools: true}},
+		{true, "u", changes.Set{}},
+		{true, "u", changes.Set{}},
+		{false, "u", changes.Set{Tools: true}},
+		{false, "t", changes.Set{Tools: true}},
+	} {
+		was := h.Load()
+		publish(h, func(g *compile.Gateway, tool *view.Tool, _ *view.Server) {
+			g.LoadToolsWhenNeeded, tool.Exposed = step.on, step.tool
+		})
+		if was == nil {
+			continue
+		}
+		is := h.Load()
+		if got := changes.Between(was, was.Gateway("g"), is, is.Gateway("g")); got != step.want {
+			t.Errorf("step %d: got %+v, want %+v", i, got, step.want)
+		}
+		if !step.on {
+			continue
+		}
+		h.Deny(is.Revision+1, []view.Key{{Kind: "tool", Name: "s/t"}})
+		if got := changes.Between(is, is.Gateway("g"), h.Load(), h.Load().Gateway("g")); got.Tools {
+			t.Errorf("step %d: a tool that is denied changes the list", i)
+		}
+	}
+}
+
 func TestNotifications(t *testing.T) {
 	var got []string
 	changes.Set{Tools: true, Prompts: true, Resources: true}.And(changes.Set{Tools: true, Resources: true}).

@@ -410,7 +410,8 @@ type Gateway struct {
 	ListTtl *durationpb.Duration `protobuf:"bytes,17,opt,name=list_ttl,json=listTtl,proto3" json:"list_ttl,omitempty"`
 	// State of the gateway. Output only.
 	Status *GatewayStatus `protobuf:"bytes,18,opt,name=status,proto3" json:"status,omitempty"`
-	// True to load tools on demand. Refused until nodes enforce it.
+	// True to list two tools in place of all: search_tools, which finds tools of the gateway by what they do, and run_tool, which
+	// runs one. Calls of tools by their own names work as ever, and calls through run_tool are the same as these to everything else.
 	LoadToolsWhenNeeded bool `protobuf:"varint,19,opt,name=load_tools_when_needed,json=loadToolsWhenNeeded,proto3" json:"load_tools_when_needed,omitempty"`
 	// Headers of clients that servers over HTTP get, each with the request that brought it: names of up to 128 characters (RFC
 	// 9110 tokens), kept in lower case and sorted, at most 20. Several values come as one, joined with ", ". What opens
