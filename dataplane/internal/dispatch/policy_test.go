@@ -3,6 +3,7 @@
 package dispatch
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,5 +146,34 @@ func TestPoliciesAreForTools(t *testing.T) {
 	s := ruled(t, compile.Gateway{BlockUnmatched: true})
 	if err := d.allowed(t.Context(), &call.Caller{Snapshot: s, Gateway: s.Gateway("eng")}, &call.Call{}, &target{what: "prompt"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// G-24: whatever way a call comes, the same policy sees the same tool and the same arguments.
+func TestPoliciesBehindRunTool(t *testing.T) {
+	s := ruled(t, compile.Gateway{LoadToolsWhenNeeded: true}, &resourcev1.Policy{
+		Name: "no-prod", Tools: []string{"ev__echo"}, When: `args.env == "prod" || args.list.exists(e, e == "prod")`,
+		Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK,
+	})
+	for _, way := range []string{
+		`{"name":"ev__echo","arguments":%s}`,
+		`{"name":"run_tool","arguments":{"tool_name":"ev__echo","arguments":%s}}`,
+		`{"name":"run_tool","arguments":{"tool_args":%s,"tool_name":"ev__echo"}}`,
+		`{"name":"run_tool","arguments":{"tool_name":"echo","arguments":%s}}`,
+	} {
+		for arguments, blocked := range map[string]bool{
+			`{"env":"prod"}`: true, `{"env":"dev"}`: false, `{"list":["a","prod"]}`: true, `{}`: false, `{"n":1}`: false,
+		} {
+			for _, v := range []wire.Version{wire.V20250326, wire.V20251125, wire.V20260728} {
+				w := &world{reply: call.Reply{Result: []byte(`{"content":[]}`)}}
+				r, err := searching(t, w).Call(t.Context(), caller(s, v), request(t, "tools/call", fmt.Sprintf(way, arguments)), discard)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.IsError != blocked || len(w.calls) == 1 == blocked || blocked != strings.Contains(string(r.Result), `The policy \"no-prod\" refuses this call.`) {
+					t.Errorf("%s, %s in %s: %s, %d calls", v, arguments, way, r.Result, len(w.calls))
+				}
+			}
+		}
 	}
 }
