@@ -3,13 +3,12 @@
 package exchange
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/directory"
+	"github.com/penstockhq/penstock/authserver/internal/unproven"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
@@ -42,51 +41,23 @@ func typeOf(kind directory.Subject) string {
 type claims struct {
 	typ string // of the header, in lower case, without "application/"
 
-	Issuer   string      `json:"iss"`
-	Subject  string      `json:"sub"`
-	Audience texts       `json:"aud"`
-	Resource texts       `json:"resource"`
-	Client   string      `json:"client_id"`
-	Scopes   string      `json:"scp"`   // of delegated permissions, Entra ID
-	Kind     string      `json:"idtyp"` // Entra ID: "app" for tokens without a person
-	Expiry   json.Number `json:"exp"`
-}
-
-// texts is a claim that is a string or a list of strings (RFC 7519 §4.1.3).
-type texts []string
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (s *texts) UnmarshalJSON(text []byte) error {
-	var one string
-	if json.Unmarshal(text, &one) == nil {
-		*s = texts{one}
-		return nil
-	}
-	return json.Unmarshal(text, (*[]string)(s))
+	Issuer   string         `json:"iss"`
+	Subject  string         `json:"sub"`
+	Audience unproven.Texts `json:"aud"`
+	Resource unproven.Texts `json:"resource"`
+	Client   string         `json:"client_id"`
+	Scopes   string         `json:"scp"`   // of delegated permissions, Entra ID
+	Kind     string         `json:"idtyp"` // Entra ID: "app" for tokens without a person
+	Expiry   json.Number    `json:"exp"`
 }
 
 // peek reads the claims of a JWT (compact JWS), and reports whether it is one.
 func peek(token obs.Secret) (claims, bool) {
-	parts := strings.Split(token.Reveal(), ".")
-	if len(parts) != 3 {
+	typ, ok := unproven.Type(token.Reveal())
+	c := claims{typ: typ}
+	if !ok || !unproven.Claims(token.Reveal(), &c) {
 		return claims{}, false
 	}
-	head, err := base64.RawURLEncoding.DecodeString(parts[0])
-	if err != nil {
-		return claims{}, false
-	}
-	body, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return claims{}, false
-	}
-	var header struct {
-		Typ string `json:"typ"`
-	}
-	var c claims
-	if json.Unmarshal(head, &header) != nil || json.Unmarshal(body, &c) != nil {
-		return claims{}, false
-	}
-	c.typ = strings.TrimPrefix(strings.ToLower(header.Typ), "application/")
 	return c, true
 }
 

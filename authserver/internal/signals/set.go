@@ -4,7 +4,6 @@ package signals
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penstockhq/penstock/authserver/internal/directory"
+	"github.com/penstockhq/penstock/authserver/internal/unproven"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/keyset"
 )
@@ -98,7 +98,7 @@ func (r *Receiver) verify(ctx context.Context, idp *directory.Provider, raw stri
 	}
 	var c struct {
 		Issuer   string                     `json:"iss"`
-		Audience audience                   `json:"aud"`
+		Audience unproven.Texts             `json:"aud"`
 		ID       string                     `json:"jti"`
 		Issued   *float64                   `json:"iat"`
 		Expires  *float64                   `json:"exp"`
@@ -198,26 +198,8 @@ func (r *Receiver) keySet(idp *directory.Provider) (*keyset.Set, error) {
 
 // isEventToken reports whether the header of a token says that it is a security event token (RFC 8417 §2.3).
 func isEventToken(raw string) bool {
-	head, _, _ := strings.Cut(raw, ".")
-	text, err := base64.RawURLEncoding.DecodeString(head)
-	if err != nil {
-		return false
-	}
-	var header struct{ Typ string }
-	return json.Unmarshal(text, &header) == nil && strings.TrimPrefix(strings.ToLower(header.Typ), "application/") == "secevent+jwt"
-}
-
-// audience is one text or several (RFC 7519 §4.1.3).
-type audience []string
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (a *audience) UnmarshalJSON(text []byte) error {
-	var one string
-	if json.Unmarshal(text, &one) == nil {
-		*a = audience{one}
-		return nil
-	}
-	return json.Unmarshal(text, (*[]string)(a))
+	typ, ok := unproven.Type(raw)
+	return ok && typ == "secevent+jwt"
 }
 
 // moment reads a NumericDate. Numbers that no clock shows become the year 1970 or the far future, which are refused.

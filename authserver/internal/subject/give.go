@@ -4,8 +4,6 @@ package subject
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"maps"
 	"net/url"
 	"slices"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/penstockhq/penstock/authserver/internal/directory"
 	"github.com/penstockhq/penstock/authserver/internal/login/federation"
+	"github.com/penstockhq/penstock/authserver/internal/unproven"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -130,29 +129,17 @@ func (k *Keeper) fit(p *directory.Provider, how *directory.ProviderGive, t feder
 			"The identity provider %q gave a token that %s: check audience, scopes and no_resource of the server's caller_idp_token.", p.Name, what)
 	}
 	var c struct {
-		Issuer   string          `json:"iss"`
-		Audience json.RawMessage `json:"aud"`
-		Expires  float64         `json:"exp"`
+		Issuer   string         `json:"iss"`
+		Audience unproven.Texts `json:"aud"`
+		Expires  float64        `json:"exp"`
 	}
-	parts := strings.Split(t.Access.Reveal(), ".")
-	if len(parts) != 3 {
+	if !unproven.Claims(t.Access.Reveal(), &c) {
 		return bad("is no JWT")
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || json.Unmarshal(payload, &c) != nil {
-		return bad("is no JWT")
-	}
-	var one string
-	var audience []string
-	if json.Unmarshal(c.Audience, &one) == nil {
-		audience = []string{one}
-	} else if json.Unmarshal(c.Audience, &audience) != nil {
-		audience = nil
 	}
 	switch {
 	case c.Issuer != p.Issuer:
 		return bad("another issuer has made")
-	case how.Audience == "" || !slices.Contains(audience, how.Audience):
+	case how.Audience == "" || !slices.Contains(c.Audience, how.Audience):
 		return bad("is not for the audience of the server")
 	}
 	end := k.c.Now().Add(longest + early)

@@ -182,7 +182,7 @@ func houses() map[string]house {
 			Doors: map[string][]string{"nodesim": {"follow"}},
 		},
 		"authserver": {
-			Open: []string{"store", "reqctx", "router", "oauthfault", "pages", "keys", "directory", "clients", "limit", "oauthclient"},
+			Open: []string{"store", "reqctx", "router", "oauthfault", "pages", "keys", "directory", "clients", "limit", "oauthclient", "unproven"},
 			Arrows: map[string][]string{
 				"authorize":     {"consent", "login"}, // the phases of one conversation with a browser
 				"consent":       {"login"},

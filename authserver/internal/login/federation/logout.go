@@ -5,7 +5,6 @@ package federation
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/penstockhq/penstock/authserver/internal/directory"
+	"github.com/penstockhq/penstock/authserver/internal/unproven"
 )
 
 const (
@@ -96,15 +96,6 @@ func isIdentifier(s string) bool {
 
 // isLogoutType reports whether the header of a token leaves it a logout token.
 func isLogoutType(raw string) bool {
-	head, _, _ := strings.Cut(raw, ".")
-	text, err := base64.RawURLEncoding.DecodeString(head)
-	if err != nil {
-		return false
-	}
-	var header struct{ Typ string }
-	if json.Unmarshal(text, &header) != nil {
-		return false
-	}
-	typ := strings.TrimPrefix(strings.ToLower(header.Typ), "application/")
-	return slices.Contains([]string{"", "jwt", "logout+jwt"}, typ)
+	typ, ok := unproven.Type(raw)
+	return ok && slices.Contains([]string{"", "jwt", "logout+jwt"}, typ)
 }
