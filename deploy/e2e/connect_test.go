@@ -4,10 +4,6 @@ package e2e_test
 
 import (
 	"fmt"
-	"html"
-	"io"
-	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"regexp"
 	"strings"
@@ -62,44 +58,13 @@ tools:
 	if link == "" {
 		t.Fatalf("no link: %s", call(ada))
 	}
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	browser := &http.Client{Jar: jar}
-	read := func(method, to string, form url.Values) string {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), method, to, strings.NewReader(form.Encode()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		res, err := browser.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = res.Body.Close() }()
-		text, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
-	post := func(page, to string, values url.Values) string {
-		t.Helper()
-		for _, m := range regexp.MustCompile(`name="(\w+)" value="([^"]*)"`).FindAllStringSubmatch(page, -1) {
-			if !values.Has(m[1]) {
-				values.Set(m[1], html.UnescapeString(m[2]))
-			}
-		}
-		return read(http.MethodPost, env.Issuer+to, values)
-	}
-	page := read(http.MethodGet, link, nil)
-	page = post(page, "/login/password", url.Values{"email": {"ada@penstock.test"}, "password": {password}})
+	browser := newForms(t)
+	page := browser.get(link)
+	page = browser.post(page, env.Issuer+"/login/password", url.Values{"email": {"ada@penstock.test"}, "password": {password}})
 	if !strings.Contains(page, "X-Api-Key") {
 		t.Fatalf("no form: %s", page)
 	}
-	page = post(page, strings.TrimPrefix(link, env.Issuer), url.Values{"header0": {secret}})
+	page = browser.post(page, link, url.Values{"header0": {secret}})
 	if !strings.Contains(page, "Go back to your client") {
 		t.Fatalf("not connected: %s", page)
 	}

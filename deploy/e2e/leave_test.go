@@ -10,7 +10,6 @@ import (
 	"html"
 	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -180,47 +179,16 @@ tools:
 // grant has somebody give a grant under a connect link.
 func (g *granting) grant(t *testing.T, issuer, link, who, password string) {
 	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	browser := &http.Client{Jar: jar}
-	open := func(method, to string, form url.Values) string {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), method, to, strings.NewReader(form.Encode()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		res, err := browser.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = res.Body.Close() }()
-		text, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
-	post := func(page, to string, values url.Values) string {
-		t.Helper()
-		for _, m := range regexp.MustCompile(`name="(\w+)" value="([^"]*)"`).FindAllStringSubmatch(page, -1) {
-			if !values.Has(m[1]) {
-				values.Set(m[1], html.UnescapeString(m[2]))
-			}
-		}
-		return open(http.MethodPost, to, values)
-	}
-	page := open(http.MethodGet, link, nil)
-	page = post(page, issuer+"/login/password", url.Values{"email": {who}, "password": {password}})
-	page = post(page, link, url.Values{})
+	browser := newForms(t)
+	page := browser.get(link)
+	page = browser.post(page, issuer+"/login/password", url.Values{"email": {who}, "password": {password}})
+	page = browser.post(page, link, url.Values{})
 	to := regexp.MustCompile(`href="(` + regexp.QuoteMeta(g.issuer) + `/[^"]+)"`).FindStringSubmatch(page)
 	if to == nil {
 		t.Fatalf("no way to the authorization server: %s", page)
 	}
-	page = open(http.MethodGet, html.UnescapeString(to[1]), nil)
-	page = post(page, g.issuer+"/login/username", url.Values{"username": {"ada"}, "password": {g.password}})
+	page = browser.get(html.UnescapeString(to[1]))
+	page = browser.post(page, g.issuer+"/login/username", url.Values{"username": {"ada"}, "password": {g.password}})
 	if !strings.Contains(page, "Go back to your client") {
 		t.Fatalf("not connected: %s", page)
 	}
