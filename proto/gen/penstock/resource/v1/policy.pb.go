@@ -12,6 +12,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -37,7 +38,7 @@ const (
 	PolicyAction_POLICY_ACTION_BLOCK PolicyAction = 2
 	// The call is refused while its context is untrusted.
 	PolicyAction_POLICY_ACTION_BLOCK_IF_UNTRUSTED PolicyAction = 3
-	// The call waits for a person. Refused until nodes enforce it.
+	// The call waits for a person.
 	PolicyAction_POLICY_ACTION_REQUIRE_APPROVAL PolicyAction = 4
 )
 
@@ -174,12 +175,16 @@ type Policy struct {
 	When string `protobuf:"bytes,12,opt,name=when,proto3" json:"when,omitempty"`
 	// What happens to a call that matches. Required.
 	Action PolicyAction `protobuf:"varint,13,opt,name=action,proto3,enum=penstock.resource.v1.PolicyAction" json:"action,omitempty"`
+	// Who approves. Required with REQUIRE_APPROVAL, unset otherwise.
+	Approvers *Approvers `protobuf:"bytes,14,opt,name=approvers,proto3" json:"approvers,omitempty"`
 	// Sentence for the caller of a call that is refused, at most 512 characters.
 	Reason string `protobuf:"bytes,15,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Whether it decides or is only counted.
 	Mode PolicyMode `protobuf:"varint,16,opt,name=mode,proto3,enum=penstock.resource.v1.PolicyMode" json:"mode,omitempty"`
 	// True leaves the policy out.
-	Disabled      bool `protobuf:"varint,17,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	Disabled bool `protobuf:"varint,17,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	// How long a call can wait for its approvers, 1 minute to 7 days; unset means 1 hour. Only with approvers other than the caller.
+	ApprovalTtl   *durationpb.Duration `protobuf:"bytes,18,opt,name=approval_ttl,json=approvalTtl,proto3" json:"approval_ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -305,6 +310,13 @@ func (x *Policy) GetAction() PolicyAction {
 	return PolicyAction_POLICY_ACTION_UNSPECIFIED
 }
 
+func (x *Policy) GetApprovers() *Approvers {
+	if x != nil {
+		return x.Approvers
+	}
+	return nil
+}
+
 func (x *Policy) GetReason() string {
 	if x != nil {
 		return x.Reason
@@ -326,11 +338,166 @@ func (x *Policy) GetDisabled() bool {
 	return false
 }
 
+func (x *Policy) GetApprovalTtl() *durationpb.Duration {
+	if x != nil {
+		return x.ApprovalTtl
+	}
+	return nil
+}
+
+// Approvers are who approves a call (G-34). Exactly one of the fields is set. ADMINs of the organisation can decide in place of team
+// admins and users; nobody can approve a call of their own but as the caller.
+type Approvers struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The person who calls is asked in their client.
+	Caller *CallerApprover `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
+	// Admins of teams.
+	TeamAdmins *TeamAdmins `protobuf:"bytes,2,opt,name=team_admins,json=teamAdmins,proto3" json:"team_admins,omitempty"`
+	// E-mail addresses of users, at most 100.
+	Users         []string `protobuf:"bytes,3,rep,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Approvers) Reset() {
+	*x = Approvers{}
+	mi := &file_penstock_resource_v1_policy_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Approvers) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Approvers) ProtoMessage() {}
+
+func (x *Approvers) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_policy_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Approvers.ProtoReflect.Descriptor instead.
+func (*Approvers) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_policy_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Approvers) GetCaller() *CallerApprover {
+	if x != nil {
+		return x.Caller
+	}
+	return nil
+}
+
+func (x *Approvers) GetTeamAdmins() *TeamAdmins {
+	if x != nil {
+		return x.TeamAdmins
+	}
+	return nil
+}
+
+func (x *Approvers) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+// CallerApprover says that the person who calls approves. It has no fields.
+type CallerApprover struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallerApprover) Reset() {
+	*x = CallerApprover{}
+	mi := &file_penstock_resource_v1_policy_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallerApprover) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallerApprover) ProtoMessage() {}
+
+func (x *CallerApprover) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_policy_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallerApprover.ProtoReflect.Descriptor instead.
+func (*CallerApprover) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_policy_proto_rawDescGZIP(), []int{2}
+}
+
+// TeamAdmins are the members of teams who have the role ADMIN there.
+type TeamAdmins struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names of the teams, at most 100. Empty means the teams of the caller.
+	Teams         []string `protobuf:"bytes,1,rep,name=teams,proto3" json:"teams,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TeamAdmins) Reset() {
+	*x = TeamAdmins{}
+	mi := &file_penstock_resource_v1_policy_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TeamAdmins) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TeamAdmins) ProtoMessage() {}
+
+func (x *TeamAdmins) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_resource_v1_policy_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TeamAdmins.ProtoReflect.Descriptor instead.
+func (*TeamAdmins) Descriptor() ([]byte, []int) {
+	return file_penstock_resource_v1_policy_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TeamAdmins) GetTeams() []string {
+	if x != nil {
+		return x.Teams
+	}
+	return nil
+}
+
 var File_penstock_resource_v1_policy_proto protoreflect.FileDescriptor
 
 const file_penstock_resource_v1_policy_proto_rawDesc = "" +
 	"\n" +
-	"!penstock/resource/v1/policy.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xae\a\n" +
+	"!penstock/resource/v1/policy.proto\x12\x14penstock.resource.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\b\n" +
 	"\x06Policy\x12>\n" +
 	"\x04name\x18\x01 \x01(\tB*\xbaH'r%\x10\x01\x18?2\x1f^[a-z0-9]([a-z0-9-]*[a-z0-9])?$R\x04name\x12\x19\n" +
 	"\x03uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x03uid\x12\x1c\n" +
@@ -347,16 +514,29 @@ const file_penstock_resource_v1_policy_proto_rawDesc = "" +
 	" \x03(\tB\b\xbaH\x05\x92\x01\x02\x10dR\bgateways\x12`\n" +
 	"\x0egateway_labels\x18\v \x03(\v2/.penstock.resource.v1.Policy.GatewayLabelsEntryB\b\xbaH\x05\x9a\x01\x02\x10@R\rgatewayLabels\x12\x1c\n" +
 	"\x04when\x18\f \x01(\tB\b\xbaH\x05r\x03(\x80@R\x04when\x12D\n" +
-	"\x06action\x18\r \x01(\x0e2\".penstock.resource.v1.PolicyActionB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06action\x12 \n" +
+	"\x06action\x18\r \x01(\x0e2\".penstock.resource.v1.PolicyActionB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06action\x12=\n" +
+	"\tapprovers\x18\x0e \x01(\v2\x1f.penstock.resource.v1.ApproversR\tapprovers\x12 \n" +
 	"\x06reason\x18\x0f \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x06reason\x12>\n" +
 	"\x04mode\x18\x10 \x01(\x0e2 .penstock.resource.v1.PolicyModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12\x1a\n" +
-	"\bdisabled\x18\x11 \x01(\bR\bdisabled\x1a9\n" +
+	"\bdisabled\x18\x11 \x01(\bR\bdisabled\x12<\n" +
+	"\fapproval_ttl\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\vapprovalTtl\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a@\n" +
 	"\x12GatewayLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xa9\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xee\x02\n" +
+	"\tApprovers\x12<\n" +
+	"\x06caller\x18\x01 \x01(\v2$.penstock.resource.v1.CallerApproverR\x06caller\x12A\n" +
+	"\vteam_admins\x18\x02 \x01(\v2 .penstock.resource.v1.TeamAdminsR\n" +
+	"teamAdmins\x12)\n" +
+	"\x05users\x18\x03 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10d\x18\x01\"\ar\x05\x10\x03\x18\xfe\x01R\x05users:\xb4\x01\xbaH\xb0\x01\x1a\xad\x01\n" +
+	"\rapprovers.one\x128exactly one of caller, team_admins and users must be set\x1ab(has(this.caller) ? 1 : 0) + (has(this.team_admins) ? 1 : 0) + (size(this.users) > 0 ? 1 : 0) == 1\"\x10\n" +
+	"\x0eCallerApprover\".\n" +
+	"\n" +
+	"TeamAdmins\x12 \n" +
+	"\x05teams\x18\x01 \x03(\tB\n" +
+	"\xbaH\a\x92\x01\x04\x10d\x18\x01R\x05teams*\xa9\x01\n" +
 	"\fPolicyAction\x12\x1d\n" +
 	"\x19POLICY_ACTION_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13POLICY_ACTION_ALLOW\x10\x01\x12\x17\n" +
@@ -383,27 +563,35 @@ func file_penstock_resource_v1_policy_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_resource_v1_policy_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_penstock_resource_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_penstock_resource_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_penstock_resource_v1_policy_proto_goTypes = []any{
 	(PolicyAction)(0),             // 0: penstock.resource.v1.PolicyAction
 	(PolicyMode)(0),               // 1: penstock.resource.v1.PolicyMode
 	(*Policy)(nil),                // 2: penstock.resource.v1.Policy
-	nil,                           // 3: penstock.resource.v1.Policy.LabelsEntry
-	nil,                           // 4: penstock.resource.v1.Policy.GatewayLabelsEntry
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*Approvers)(nil),             // 3: penstock.resource.v1.Approvers
+	(*CallerApprover)(nil),        // 4: penstock.resource.v1.CallerApprover
+	(*TeamAdmins)(nil),            // 5: penstock.resource.v1.TeamAdmins
+	nil,                           // 6: penstock.resource.v1.Policy.LabelsEntry
+	nil,                           // 7: penstock.resource.v1.Policy.GatewayLabelsEntry
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
 }
 var file_penstock_resource_v1_policy_proto_depIdxs = []int32{
-	5, // 0: penstock.resource.v1.Policy.create_time:type_name -> google.protobuf.Timestamp
-	5, // 1: penstock.resource.v1.Policy.update_time:type_name -> google.protobuf.Timestamp
-	3, // 2: penstock.resource.v1.Policy.labels:type_name -> penstock.resource.v1.Policy.LabelsEntry
-	4, // 3: penstock.resource.v1.Policy.gateway_labels:type_name -> penstock.resource.v1.Policy.GatewayLabelsEntry
-	0, // 4: penstock.resource.v1.Policy.action:type_name -> penstock.resource.v1.PolicyAction
-	1, // 5: penstock.resource.v1.Policy.mode:type_name -> penstock.resource.v1.PolicyMode
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	8,  // 0: penstock.resource.v1.Policy.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 1: penstock.resource.v1.Policy.update_time:type_name -> google.protobuf.Timestamp
+	6,  // 2: penstock.resource.v1.Policy.labels:type_name -> penstock.resource.v1.Policy.LabelsEntry
+	7,  // 3: penstock.resource.v1.Policy.gateway_labels:type_name -> penstock.resource.v1.Policy.GatewayLabelsEntry
+	0,  // 4: penstock.resource.v1.Policy.action:type_name -> penstock.resource.v1.PolicyAction
+	3,  // 5: penstock.resource.v1.Policy.approvers:type_name -> penstock.resource.v1.Approvers
+	1,  // 6: penstock.resource.v1.Policy.mode:type_name -> penstock.resource.v1.PolicyMode
+	9,  // 7: penstock.resource.v1.Policy.approval_ttl:type_name -> google.protobuf.Duration
+	4,  // 8: penstock.resource.v1.Approvers.caller:type_name -> penstock.resource.v1.CallerApprover
+	5,  // 9: penstock.resource.v1.Approvers.team_admins:type_name -> penstock.resource.v1.TeamAdmins
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_penstock_resource_v1_policy_proto_init() }
@@ -417,7 +605,7 @@ func file_penstock_resource_v1_policy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_resource_v1_policy_proto_rawDesc), len(file_penstock_resource_v1_policy_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   3,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
