@@ -27,6 +27,7 @@ const (
 	ReasonConnectionMissing = "CONNECTION_MISSING"
 	ReasonBadCursor         = "BAD_CURSOR"
 	ReasonPolicyBlocked     = "POLICY_BLOCKED"
+	ReasonResultBlocked     = "RESULT_BLOCKED"
 	ReasonUnreadable        = "UPSTREAM_RESULT_INVALID"
 	// ReasonCredentialMissing is the authserver's word, too, for a secret that was deleted.
 	ReasonCredentialMissing = "CREDENTIAL_MISSING"
@@ -62,7 +63,7 @@ func answer(v wire.Version, t *target, f *fault.Fault, url string) (call.Reply, 
 			return call.Reply{}, fault.New(fault.Unavailable, f.Reason, f.Public).Because(f)
 		}
 	case fault.Denied:
-		if f.Reason != ReasonPolicyBlocked {
+		if f.Reason != ReasonPolicyBlocked && (f.Reason != ReasonResultBlocked || t.tool == nil) {
 			return call.Reply{}, f
 		}
 	case fault.Unavailable, fault.Timeout, fault.Exhausted, fault.MissingCapability:

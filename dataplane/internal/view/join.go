@@ -53,8 +53,8 @@ func (g *Gateway) behind(servers map[string]struct{}) bool {
 }
 
 // under reports whether one of the policies concerns the gateway.
-func (g *Gateway) under(policies []*Policy) bool {
-	return slices.ContainsFunc(policies, func(p *Policy) bool { return p.On(&g.Gateway) })
+func (g *Gateway) under(policies []rule) bool {
+	return slices.ContainsFunc(policies, func(p rule) bool { return p.On(&g.Gateway) })
 }
 
 // joinPolicies finds the policies that concern the gateway, so that a call looks at no others.
@@ -65,6 +65,16 @@ func (g *Gateway) joinPolicies(all map[string]*Policy) {
 		}
 	}
 	slices.SortFunc(g.Policies, compile.ComparePolicies)
+}
+
+// joinResultPolicies does so for those on results.
+func (g *Gateway) joinResultPolicies(all map[string]*ResultPolicy) {
+	for _, p := range all {
+		if p.On(&g.Gateway) {
+			g.ResultPolicies = append(g.ResultPolicies, p)
+		}
+	}
+	slices.SortFunc(g.ResultPolicies, compile.CompareResultPolicies)
 }
 
 func (b *Builder) joinGateway(g *Gateway) {
@@ -79,6 +89,7 @@ func (b *Builder) joinGateway(g *Gateway) {
 	g.joined = true
 	server := func(name string) *Server { return b.next.servers[name] }
 	g.joinPolicies(b.next.policies)
+	g.joinResultPolicies(b.next.results)
 	g.joinScopes()
 	g.joinChosen()
 	g.joinCapabilities(server)
