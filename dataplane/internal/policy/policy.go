@@ -19,8 +19,9 @@ type Input struct {
 	Caller    ident.Principal
 	Arguments []byte // a JSON object; nil for none
 
-	Untrusted bool     // the context (G-33)
-	Sources   []string // servers whose results made it so
+	Untrusted      bool     // the context (G-33)
+	Sources        []string // servers whose results made it so
+	SourcesUnknown bool     // there may be others
 
 	Headers map[string][]string // of the request, that the gateway passes through
 	Time    time.Time
@@ -35,7 +36,7 @@ func Decide(in *Input, w compile.Watcher) compile.Decision {
 		Server: in.Tool.Server, Tool: in.Tool.Upstream, Definition: in.Tool.Body.Bytes, Arguments: in.Arguments,
 		AuthMethod: in.Caller.Method, Client: in.Caller.ClientID, Token: in.Caller.TokenID,
 		Gateway: in.Gateway.Name, GatewayLabels: in.Gateway.Labels,
-		Untrusted: in.Untrusted, Sources: in.Sources,
+		Untrusted: in.Untrusted, Sources: in.Sources, SourcesUnknown: in.SourcesUnknown,
 		Headers: in.Headers, Time: in.Time,
 	}
 	// Teams and roles are of the caller as the view has them, never of a token's claims; a token of a team is in that team, and those

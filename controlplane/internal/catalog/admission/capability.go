@@ -42,6 +42,9 @@ const (
 	CapabilityCallerIDPToken = "caller_idp_token"
 	// CapabilityPolicies: policies and the default_action of gateways decide tool calls.
 	CapabilityPolicies = "policies"
+	// CapabilityUntrustedContexts: contexts of gateways with untrusted_context TRACK are untrusted after an untrusted result. To other
+	// nodes they always are, so that the default needs nothing.
+	CapabilityUntrustedContexts = "untrusted_contexts"
 	// CapabilityLoadToolsWhenNeeded: gateways with load_tools_when_needed list search_tools and run_tool in place of their tools.
 	CapabilityLoadToolsWhenNeeded = "load_tools_when_needed"
 	// CapabilitySharedSignals: the security events of an identity provider with shared_signals are taken. Authservers alone do.
@@ -76,7 +79,7 @@ func Enforceable(before, o resource.Object, fleet Fleet) error {
 	for _, capability := range []string{
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
 		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken,
-		CapabilitySharedSignals, CapabilityPolicies, CapabilityLoadToolsWhenNeeded,
+		CapabilitySharedSignals, CapabilityPolicies, CapabilityLoadToolsWhenNeeded, CapabilityUntrustedContexts,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
@@ -150,6 +153,9 @@ func needs(o resource.Object) map[string]string {
 	}
 	if g.DefaultAction == resource.DefaultBlock {
 		out[CapabilityPolicies] = "default_action"
+	}
+	if g.UntrustedContext == resource.ContextTrack {
+		out[CapabilityUntrustedContexts] = "untrusted_context"
 	}
 	if len(g.PassthroughHeaders) > 0 {
 		out[CapabilityPassthroughHeaders] = "passthrough_headers"
