@@ -28,6 +28,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/providers"
 	"github.com/penstockhq/penstock/dataplane/internal/search"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
+	"github.com/penstockhq/penstock/dataplane/internal/taint"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio"
 	"github.com/penstockhq/penstock/dataplane/internal/usage"
@@ -74,6 +75,7 @@ type rooms struct {
 	redis      *redisx.Client // nil: the node is alone
 	forwarding *forwarding    // nil: likewise
 	rates      *rateLimits
+	contexts   *taint.Tracker
 	sessions   *session.Manager
 	http       *upstream.Pool
 	stdio      *stdio.Pool
@@ -134,6 +136,7 @@ func (n *Node) run(ctx context.Context, r *rooms, mcp, ops net.Listener) error {
 		{Name: "configuration", Run: r.follower.Run},
 		{Name: "sessions", Run: r.sessions.Run},
 		{Name: "rate limits", Run: r.rates.limiter.Run},
+		{Name: "contexts", Run: r.contexts.Run},
 		{Name: "http upstreams", Run: r.http.Run},
 		{Name: "stdio upstreams", Run: r.stdio.Run},
 		{Name: "credentials", Run: r.credential.Run},
@@ -168,6 +171,9 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 		return nil, err
 	}
 	if err := n.openLimits(r, closers); err != nil {
+		return nil, err
+	}
+	if r.contexts, err = n.openContexts(r, keys.seal); err != nil {
 		return nil, err
 	}
 	if err := n.openUpstreams(r, upstream.Config{Registry: registry, Keys: keys.seal, Streams: r.sessions}, closers); err != nil {
@@ -209,7 +215,7 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 	calls, err := dispatch.New(dispatch.Config{
 		Upstream: between, Credentials: route, Links: route, Sealer: sealer{keys.seal, time.Now}, Changed: r.discoverer.Changed, Log: t.Log,
 		Homes:      r.forwarding.whereabouts(),
-		RateLimits: r.rates, Search: finder,
+		RateLimits: r.rates, Search: finder, Contexts: r.contexts,
 		Tracer: t.Tracer.Tracer(tracerName), Meter: t.Meter.Meter(tracerName),
 	})
 	if err != nil {

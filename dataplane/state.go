@@ -7,6 +7,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/redisstate"
 	"github.com/penstockhq/penstock/dataplane/internal/seal"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
+	"github.com/penstockhq/penstock/dataplane/internal/taint"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream"
 )
 
@@ -22,4 +23,14 @@ func (n *Node) openSessions(r *rooms, keys *seal.Keyset, name string) (upstream.
 	var err error
 	r.sessions, err = session.New(c)
 	return registry, err
+}
+
+// openContexts makes what knows the untrusted contexts of all nodes, or of a node that is alone: those that it has seen since it
+// started.
+func (n *Node) openContexts(r *rooms, keys *seal.Keyset) (*taint.Tracker, error) {
+	c := taint.Config{Store: memstate.NewContexts(), Keys: keys, Log: n.c.Telemetry.Log, Meter: n.c.Telemetry.Meter.Meter(tracerName)}
+	if r.redis != nil {
+		c.Store = redisstate.NewContexts(r.redis)
+	}
+	return taint.New(c)
 }

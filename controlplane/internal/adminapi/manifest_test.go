@@ -7,10 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"connectrpc.com/connect"
 
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
-	"github.com/penstockhq/penstock/sdk/admin"
 	"github.com/penstockhq/penstock/sdk/admin/manifest"
 )
 
@@ -58,7 +56,7 @@ tools:
 server_features:
 - {server: everything, resources: true, prompts: true, instructions: false, pinned: {connection: everything-shared}}
 naming: {prefix: ALWAYS}
-untrusted_context: ALWAYS_UNTRUSTED
+untrusted_context: TRACK
 default_action: ALLOW
 ---
 kind: Policy
@@ -117,20 +115,9 @@ func TestDocumentedManifests(t *testing.T) {
 	if a := g.GetAuthentication(); a.GetOauth() == nil || a.GetBearerToken() == nil || !slices.Equal(a.GetIdJag().GetIdentityProviders(), []string{"okta"}) || !slices.Equal(g.GetScopesSupported(), []string{"mcp", "mcp:write"}) {
 		t.Errorf("got %v with scopes %v", a, g.GetScopesSupported())
 	}
-	for _, line := range []string{
-		"untrusted_context: TRACK",
-	} {
-		text := "kind: Gateway\nname: x\nvisibility: {organization: {}}\n" + line + "\n"
-		set, err := manifest.Load([]manifest.Source{{Name: "m", Data: []byte(text)}}, secrets)
-		if err == nil {
-			_, err = c.Configuration.Apply(ctx, &adminv1.ApplyRequest{Resources: set.Resources})
-			if e, ok := admin.AsError(err); !ok || connect.CodeOf(err) != connect.CodeInvalidArgument || e.Reason != "NOT_ENFORCED_YET" {
-				t.Errorf("%s: got %v", line, err)
-			}
-			continue
-		}
-		if !strings.Contains(err.Error(), "m:4:") || !strings.Contains(err.Error(), "is not enforced by this version yet") {
-			t.Errorf("%s: got %v", line, err)
-		}
+	text := "kind: Gateway\nname: x\nvisibility: {organization: {}}\nicon: x\n"
+	_, err = manifest.Load([]manifest.Source{{Name: "m", Data: []byte(text)}}, secrets)
+	if err == nil || !strings.Contains(err.Error(), "m:4:") || !strings.Contains(err.Error(), "is not enforced by this version yet") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -80,7 +80,7 @@ func TestGatewayPolicyFields(t *testing.T) {
 		{name: "unspecified", action: "DEFAULT_ACTION_UNSPECIFIED", context: "UNTRUSTED_CONTEXT_UNSPECIFIED"},
 		{name: "unknown action", action: "STOP", want: "invalid INVALID_FIELD", field: "default_action"},
 		{name: "unknown context", context: "MAYBE", want: "invalid INVALID_FIELD", field: "untrusted_context"},
-		{name: "tracked", context: resource.ContextTrack, want: "invalid NOT_ENFORCED_YET", field: "untrusted_context"},
+		{name: "tracked", context: resource.ContextTrack},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := gateway("g", seenBy())
@@ -120,7 +120,11 @@ func TestPolicyCapability(t *testing.T) {
 	err = create(g)
 	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
 	wantField(t, err, "default_action")
-	g.DefaultAction = resource.DefaultAllow
+	g.DefaultAction, g.UntrustedContext = resource.DefaultAllow, resource.ContextTrack
+	err = create(g)
+	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
+	wantField(t, err, "untrusted_context")
+	g.UntrustedContext = "" // the default is untrusted to old nodes, which refuses more
 	wantRefusal(t, create(g), "")
 	_, err = c.Update(t.Context(), o.as("root"), &catalog.Policy{Meta: named("early"), Reason: "x"}, []string{"reason"}, catalog.WriteOptions{})
 	wantRefusal(t, err, "") // it was there before

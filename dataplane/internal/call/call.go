@@ -5,6 +5,7 @@ package call
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
@@ -45,6 +46,8 @@ type Presented struct {
 type Client struct {
 	// Session is the uid of the legacy session; empty for a modern request, which has none.
 	Session string
+	// Began is when the session began, to the second.
+	Began time.Time
 	// Capabilities is the raw ClientCapabilities object that was declared, in initialize or in this request; nil if none.
 	Capabilities []byte
 	// LogLevel is the least severe log level that the client wants: of the session, or of the modern request. Empty means
@@ -98,9 +101,36 @@ type Call struct {
 	// ProgressToken is the raw params._meta.progressToken, nil if the client sent none. Messages given to the sink must
 	// carry it in place of the node's own.
 	ProgressToken []byte
+	// Context is what the call belongs to, where its client has named one or asks for one (G-33). edge leaves it unset.
+	Context *Context
 	// Wrapped says that the client sent a run_tool in place of this call: it may not know what the tool's definition says beside
 	// its input schema. edge leaves it unset.
 	Wrapped bool
+}
+
+// Context is what a call belongs to, as far as trust goes (G-33): a legacy session, or else a gateway with a principal and its
+// client. It is a value that nobody writes to.
+type Context struct {
+	Base    string    // key of it
+	Session bool      // it is a legacy session
+	Began   time.Time // of the session, to the second
+
+	Handle *Handle // the part of it that the client keeps apart; nil if it does not
+}
+
+// Handle is a context that a client tells apart from others of its own.
+type Handle struct {
+	Key   string
+	Began time.Time
+	New   bool  // the client asks for it with this call
+	Trust Trust // that it began with
+}
+
+// Trust is what is known of a context.
+type Trust struct {
+	Untrusted bool
+	Sources   []string // servers whose results made it so, sorted
+	Unknown   bool     // it counts as untrusted because nobody can tell; there may be other sources
 }
 
 // ToRun is what a run_tool asks for (G-23): Tool with its Arguments, or nothing, for the reason that Refusal says.

@@ -75,7 +75,8 @@ type Config struct {
 	RateLimits  RateLimits // nil: there are none
 	Search      Search     // nil: gateways list their tools, whatever they say
 	// Changed is told that a server's lists have changed, by the names of server and connection: it is discovered anew.
-	Changed func(server, connection string)
+	Changed  func(server, connection string)
+	Contexts Contexts // nil: all contexts count as untrusted, but at gateways that say never
 	// Homes is asked where calls of homed servers run; nil in a node that is alone.
 	Homes  Homes
 	Log    *slog.Logger
@@ -128,11 +129,23 @@ func New(cfg Config) (*Dispatcher, error) {
 // because the model should read it (style.md §5); for other methods it is a fault. sink gets the upstream's notifications
 // in order, on this goroutine, before Call returns.
 func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink func([]byte) error) (call.Reply, error) {
-	if reply, done, err := d.ownTool(ctx, &c, &k); done {
+	if err := d.findContext(ctx, &c, &k); err != nil {
+		return call.Reply{}, err
+	}
+	reply, err := d.serve(ctx, &c, &k, sink)
+	if err != nil {
+		return call.Reply{}, err
+	}
+	return d.withHandle(&c, &k, reply)
+}
+
+// serve is [Dispatcher.Call] once the context is found that the client has named.
+func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, sink func([]byte) error) (call.Reply, error) {
+	if reply, done, err := d.ownTool(ctx, c, k); done {
 		return reply, err
 	}
 	start := time.Now()
-	t, err := d.find(&c, &k)
+	t, err := d.find(c, k)
 	if err != nil {
 		return call.Reply{}, err
 	}
@@ -151,7 +164,8 @@ func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink 
 	}
 
 	var waited time.Duration
-	reply, err := d.run(ctx, &c, &k, &t, sink, &waited)
+	d.used(ctx, c, k, &t)
+	reply, err := d.run(ctx, c, k, &t, sink, &waited)
 	outcome := outcomeOK
 	if err != nil {
 		outcome = outcomeFault
@@ -159,7 +173,7 @@ func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink 
 		if span.IsRecording() {
 			span.SetAttributes(attribute.String(obs.ErrorType, f.Reason))
 		}
-		reply, err = d.refused(ctx, &c, &k, &t, f) // edge logs what is left
+		reply, err = d.refused(ctx, c, k, &t, f) // edge logs what is left
 	} else if reply.Error != nil || reply.IsError {
 		outcome = outcomeToolError
 	}

@@ -70,7 +70,7 @@ func TestPolicies(t *testing.T) {
 		{name: "of this tool, by the server's name of it", rules: rules{{Name: "a", Action: block, Tools: []string{"ev__ec*"}}}, want: `The policy \"a\" refuses this call.`, counted: "a block=1"},
 		{name: "of another gateway", rules: rules{{Name: "a", Action: block, Gateways: []string{"ops"}}}},
 		{name: "untrusted", rules: rules{{Name: "a", Action: untrusted}}, want: `The policy \"a\" refuses this call.`, counted: "a block=1"},
-		{name: "never untrusted", g: compile.Gateway{TrustedContexts: true}, rules: rules{{Name: "a", Action: untrusted}}},
+		{name: "never untrusted", g: compile.Gateway{Contexts: compile.ContextsTrusted}, rules: rules{{Name: "a", Action: untrusted}}},
 		{name: "approval", rules: rules{{Name: "a", Action: approve}}, want: `The policy \"a\" asks for an approval, and this node cannot hold calls.`, counted: "a block=1"},
 		{name: "shadow", rules: rules{{Name: "a", Action: block, Mode: shadow}, {Name: "b", Action: allow, Mode: shadow}}, counted: "a would_block=1, b would_allow=1"},
 		{

@@ -29,6 +29,8 @@ const (
 	ReasonPolicyBlocked     = "POLICY_BLOCKED"
 	ReasonResultBlocked     = "RESULT_BLOCKED"
 	ReasonUnreadable        = "UPSTREAM_RESULT_INVALID"
+	// ReasonNotMarked: an untrusted result is held back, because the other nodes may not see that it was delivered.
+	ReasonNotMarked = "CONTEXT_NOT_MARKED"
 	// ReasonCredentialMissing is the authserver's word, too, for a secret that was deleted.
 	ReasonCredentialMissing = "CREDENTIAL_MISSING"
 	// ReasonRequiresUser: only a person's connection would do, and the caller is none (UP-2).
@@ -108,7 +110,7 @@ const reasonOutcomeUnknown = "OUTCOME_UNKNOWN"
 
 func retryable(t *target, f *fault.Fault) bool {
 	switch f.Reason {
-	case reasonOutcomeUnknown, ReasonUnreadable, convert.ReasonResultType: // it has run, or may have
+	case reasonOutcomeUnknown, ReasonUnreadable, ReasonNotMarked, convert.ReasonResultType: // it has run, or may have
 		return false
 	}
 	if f.Kind == fault.Timeout { // so has this one

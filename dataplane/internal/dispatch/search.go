@@ -84,7 +84,8 @@ func unwrapped(k *call.Call, name string, arguments []byte) (call.Call, error) {
 		return call.Call{}, err //nolint:wrapcheck // a fault with the answer
 	}
 	return call.Call{
-		Method: k.Method, Name: name, Params: m.Params.Of(body), Message: m, Body: body, ProgressToken: k.ProgressToken, Wrapped: true,
+		Method: k.Method, Name: name, Params: m.Params.Of(body), Message: m, Body: body, ProgressToken: k.ProgressToken, Context: k.Context,
+		Wrapped: true,
 	}, nil
 }
 

@@ -62,7 +62,7 @@ func (x *request) openSession() error {
 func (x *request) enter(s *session.Session) {
 	state := s.State()
 	x.session, x.version = s, state.Version
-	x.client = call.Client{Session: s.Key(), Capabilities: state.Capabilities, LogLevel: state.LogLevel}
+	x.client = call.Client{Session: s.Key(), Began: s.Began(), Capabilities: state.Capabilities, LogLevel: state.LogLevel}
 }
 
 // reach lets upstreams ask the client through the answer, as long as the asker is open, and keeps what is sent for a

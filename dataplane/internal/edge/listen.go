@@ -220,7 +220,8 @@ func (c *channel) Refresh() {
 	}
 	c.caller.Version = state.Version
 	c.caller.Client = call.Client{
-		Session: c.session.Key(), Capabilities: state.Capabilities, LogLevel: state.LogLevel, Asker: ask.New(c.session, nil),
+		Session: c.session.Key(), Began: c.session.Began(), Capabilities: state.Capabilities, LogLevel: state.LogLevel,
+		Asker: ask.New(c.session, nil),
 	}
 	c.detach = c.h.dispatch.Attach(c.caller, c.deliver)
 }

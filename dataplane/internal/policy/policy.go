@@ -20,8 +20,9 @@ type Input struct {
 	Caller    ident.Principal
 	Arguments []byte // a JSON object; nil for none
 
-	Untrusted bool     // the context (G-33)
-	Sources   []string // servers whose results made it so
+	Untrusted      bool     // the context (G-33)
+	Sources        []string // servers whose results made it so
+	SourcesUnknown bool     // there may be others
 
 	Headers map[string][]string // of the request, that the gateway passes through
 	Time    time.Time
@@ -41,7 +42,7 @@ func (in *Input) facts() condition.Facts {
 	f := condition.Facts{
 		AuthMethod: in.Caller.Method, Client: in.Caller.ClientID, Token: in.Caller.TokenID,
 		Gateway: in.Gateway.Name, GatewayLabels: in.Gateway.Labels,
-		Untrusted: in.Untrusted, Sources: in.Sources,
+		Untrusted: in.Untrusted, Sources: in.Sources, SourcesUnknown: in.SourcesUnknown,
 		Headers: in.Headers, Time: in.Time,
 	}
 	if in.Tool != nil {

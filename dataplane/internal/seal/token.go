@@ -32,6 +32,8 @@ const (
 	RequestState Kind = "request_state"
 	// Invite is the same where the node itself asked, to connect a server (EL-7).
 	Invite Kind = "invite"
+	// Context is the handle of a context (G-33).
+	Context Kind = "context"
 )
 
 // The kinds of what nodes share through a store, which is not to read it (M-89). They are sealed as bytes, not as text.

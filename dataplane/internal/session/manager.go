@@ -306,7 +306,7 @@ func (m *Manager) add(ctx context.Context, c *claims, o owner, first shared) (*S
 		m.drop(oldest)
 	}
 	s := &Session{
-		manager: m, uid: c.uid, key: c.uid.String(), expires: c.issued.Add(m.limit.Life), owner: o, sse: c.node != "",
+		manager: m, uid: c.uid, key: c.uid.String(), issued: c.issued, expires: c.issued.Add(m.limit.Life), owner: o, sse: c.node != "",
 		shared: first, adopted: len(first.uris) > 0,
 	}
 	s.events.Node = m.node

@@ -62,6 +62,9 @@ func (g *Gateway) joinPolicies(all map[string]*Policy) {
 	for _, p := range all {
 		if p.On(&g.Gateway) {
 			g.Policies = append(g.Policies, p)
+			if p.AsksContext(g.Contexts) {
+				g.asking = append(g.asking, p)
+			}
 		}
 	}
 	slices.SortFunc(g.Policies, compile.ComparePolicies)
@@ -75,6 +78,14 @@ func (g *Gateway) joinResultPolicies(all map[string]*ResultPolicy) {
 		}
 	}
 	slices.SortFunc(g.ResultPolicies, compile.CompareResultPolicies)
+}
+
+// TracksContexts reports whether a policy of the gateway has to know the context of calls (G-33): of all other gateways nobody asks.
+func (g *Gateway) TracksContexts() bool { return len(g.asking) > 0 }
+
+// AsksContext reports whether one of those policies concerns calls of the tool.
+func (g *Gateway) AsksContext(t *Tool) bool {
+	return slices.ContainsFunc(g.asking, func(p *Policy) bool { return p.Covers(t.Server, t.Upstream) })
 }
 
 func (b *Builder) joinGateway(g *Gateway) {

@@ -20,6 +20,49 @@ func policyOf(t *testing.T, r *resourcev1.Policy) *Policy {
 	return p
 }
 
+// G-33: a gateway knows which of its tools have policies that must know the context of a call; none has where that is settled.
+func TestAsksContext(t *testing.T) {
+	const blockIfUntrusted = resourcev1.PolicyAction_POLICY_ACTION_BLOCK_IF_UNTRUSTED
+	tool, other := &Tool{Server: "db", Upstream: "drop"}, &Tool{Server: "db", Upstream: "list"}
+	ruleOf := func(r *resourcev1.Policy) *Policy {
+		p, err := compile.MakePolicy(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	v := (*View)(nil)
+	for i, step := range []struct {
+		name                 string
+		do                   func(b *Builder)
+		tracks, asks, others bool
+	}{
+		{name: "no policy", do: func(b *Builder) { b.PutGateway(&Gateway{Gateway: compile.Gateway{Name: "eng", UID: "u"}}) }},
+		{name: "of another kind", do: func(b *Builder) {
+			b.PutPolicy("a", ruleOf(&resourcev1.Policy{Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK}))
+		}},
+		{name: "for a tool", do: func(b *Builder) {
+			b.PutPolicy("b", ruleOf(&resourcev1.Policy{Name: "b", Action: blockIfUntrusted, Tools: []string{"db__drop"}}))
+		}, tracks: true, asks: true},
+		{name: "by its condition", do: func(b *Builder) {
+			b.PutPolicy("a", ruleOf(&resourcev1.Policy{Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK, When: "context.untrusted"}))
+		}, tracks: true, asks: true, others: true},
+		{name: "never untrusted", do: func(b *Builder) {
+			b.PutGateway(&Gateway{Gateway: compile.Gateway{Name: "eng", UID: "u", Contexts: compile.ContextsTrusted}})
+		}},
+		{name: "tracked again", do: func(b *Builder) { b.PutGateway(&Gateway{Gateway: compile.Gateway{Name: "eng", UID: "u"}}) }, tracks: true, asks: true, others: true},
+		{name: "deleted", do: func(b *Builder) { b.PutPolicy("a", nil); b.PutPolicy("b", nil) }},
+	} {
+		b := From(v)
+		step.do(b)
+		v = b.Build("e", uint64(i+1))
+		g := v.Gateway("eng")
+		if g.TracksContexts() != step.tracks || g.AsksContext(tool) != step.asks || g.AsksContext(other) != step.others {
+			t.Errorf("%s: %t, %t, %t", step.name, g.TracksContexts(), g.AsksContext(tool), g.AsksContext(other))
+		}
+	}
+}
+
 // TestPoliciesOfGateways: a gateway has the policies that concern it, whichever comes first, and gateways that none of a change
 // concerns stay as they are, with what was prepared for them.
 func TestPoliciesOfGateways(t *testing.T) {

@@ -77,9 +77,10 @@ type Gateway struct {
 	ResultPolicies   []*ResultPolicy      // that concern its results, in the order of compile.CompareResultPolicies
 
 	byName map[string]*Tool
-	atCall []string // servers whose connections calls choose (G-12)
-	joined bool     // the servers were looked at: the gateway is published
-	routes *routes  // nil if no server shows resources
+	asking []*Policy // of Policies, those that have to know the context of a call (G-33)
+	atCall []string  // servers whose connections calls choose (G-12)
+	joined bool      // the servers were looked at: the gateway is published
+	routes *routes   // nil if no server shows resources
 	lists  [listSlots]atomic.Pointer[[][]byte]
 }
 

@@ -77,6 +77,7 @@ type Meta struct {
 	ProtocolVersion, ClientInfo, ClientCapabilities, LogLevel Member
 	ServerInfo, ProgressToken, Traceparent                    Member
 	Tracestate, Baggage                                       Member
+	Context                                                   Member // of the gateway's own (G-33)
 	// Reserved counts keys that start with "io.modelcontextprotocol/", Own
 	// those that start with "io.penstock/".
 	Reserved, Own int
@@ -102,6 +103,7 @@ type ErrorObject struct{ Code, Message, Data Member }
 const (
 	ReservedPrefix         = "io.modelcontextprotocol/"
 	OwnPrefix              = "io.penstock/"
+	MetaContext            = OwnPrefix + "context"
 	MetaProtocolVersion    = ReservedPrefix + "protocolVersion"
 	MetaClientInfo         = ReservedPrefix + "clientInfo"
 	MetaClientCapabilities = ReservedPrefix + "clientCapabilities"
@@ -238,6 +240,8 @@ func (t *Meta) slot(key []byte) *Member {
 		return &t.Tracestate
 	case "baggage":
 		return &t.Baggage
+	case MetaContext:
+		return &t.Context
 	}
 	return nil
 }

@@ -31,10 +31,20 @@ type Gateway struct {
 	RequestLimits []RateLimit // on requests of every method (G-50)
 	CallLimits    []RateLimit // on tool calls
 
-	Labels          map[string]string
-	BlockUnmatched  bool // calls of tools that no policy matches are refused (G-30)
-	TrustedContexts bool // contexts are never untrusted (G-33)
+	Labels         map[string]string
+	BlockUnmatched bool     // calls of tools that no policy matches are refused (G-30)
+	Contexts       Contexts // when the context of a call is untrusted (G-33)
 }
+
+// Contexts is when the context of calls is untrusted (G-33).
+type Contexts uint8
+
+// The modes of G-33.
+const (
+	ContextsTracked   Contexts = iota // after an untrusted result, and where nobody can tell
+	ContextsUntrusted                 // always
+	ContextsTrusted                   // never
+)
 
 // Feature is what a gateway shows of a server besides tools.
 type Feature struct {

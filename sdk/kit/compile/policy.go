@@ -103,6 +103,19 @@ func (p *Policy) Covers(server, upstream string) bool {
 // Names reports whether the condition reads something, for example "args".
 func (p *Policy) Names(name string) bool { return p.when != nil && p.when.Names(name) }
 
+// AsksContext reports whether the policy has to know more of the context of a call than the mode says: whether it is untrusted, or
+// which servers made it so.
+func (p *Policy) AsksContext(mode Contexts) bool {
+	switch mode {
+	case ContextsTracked:
+		return p.Action == ActionBlockIfUntrusted || p.Names("context.untrusted") || p.Names("context.sources")
+	case ContextsUntrusted:
+		return p.Names("context.sources")
+	default:
+		return false
+	}
+}
+
 // Matches reports whether the policy matches a call that it covers. A condition that fails matches for every action but ALLOW (G-31);
 // err says why it failed.
 func (p *Policy) Matches(f *condition.Facts) (ok bool, err error) {
@@ -192,8 +205,14 @@ func (g *Gateway) addDefaults(r *resourcev1.Gateway) error {
 	default:
 		return fault.New(fault.Invalid, "UNKNOWN_DEFAULT_ACTION", "the gateway's default action is not known to this node; update the node")
 	}
-	// All but NEVER is untrusted, also what is made for newer nodes.
-	g.TrustedContexts = r.GetUntrustedContext() == resourcev1.UntrustedContext_UNTRUSTED_CONTEXT_NEVER
+	switch r.GetUntrustedContext() {
+	case resourcev1.UntrustedContext_UNTRUSTED_CONTEXT_UNSPECIFIED, resourcev1.UntrustedContext_UNTRUSTED_CONTEXT_TRACK:
+		g.Contexts = ContextsTracked
+	case resourcev1.UntrustedContext_UNTRUSTED_CONTEXT_NEVER:
+		g.Contexts = ContextsTrusted
+	default: // what is made for newer nodes, too
+		g.Contexts = ContextsUntrusted
+	}
 	g.Labels = maps.Clone(r.GetLabels())
 	return nil
 }

@@ -166,15 +166,17 @@ func TestPolicyNames(t *testing.T) {
 
 func TestGatewayDefaults(t *testing.T) {
 	for _, tc := range []struct {
-		name            string
-		r               *resourcev1.Gateway
-		blocks, trusted bool
-		reason          string
+		name     string
+		r        *resourcev1.Gateway
+		blocks   bool
+		contexts compile.Contexts
+		reason   string
 	}{
 		{name: "nothing said", r: &resourcev1.Gateway{}},
-		{name: "said", r: &resourcev1.Gateway{DefaultAction: resourcev1.DefaultAction_DEFAULT_ACTION_BLOCK, UntrustedContext: resourcev1.UntrustedContext_UNTRUSTED_CONTEXT_NEVER}, blocks: true, trusted: true},
-		{name: "the other way", r: &resourcev1.Gateway{DefaultAction: resourcev1.DefaultAction_DEFAULT_ACTION_ALLOW, UntrustedContext: resourcev1.UntrustedContext_UNTRUSTED_CONTEXT_ALWAYS_UNTRUSTED}},
-		{name: "newer context", r: &resourcev1.Gateway{UntrustedContext: 99}},
+		{name: "said", r: &resourcev1.Gateway{DefaultAction: resourcev1.DefaultAction_DEFAULT_ACTION_BLOCK, UntrustedContext: resourcev1.UntrustedContext_UNTRUSTED_CONTEXT_NEVER}, blocks: true, contexts: compile.ContextsTrusted},
+		{name: "the other way", r: &resourcev1.Gateway{DefaultAction: resourcev1.DefaultAction_DEFAULT_ACTION_ALLOW, UntrustedContext: resourcev1.UntrustedContext_UNTRUSTED_CONTEXT_ALWAYS_UNTRUSTED}, contexts: compile.ContextsUntrusted},
+		{name: "tracked", r: &resourcev1.Gateway{UntrustedContext: resourcev1.UntrustedContext_UNTRUSTED_CONTEXT_TRACK}},
+		{name: "newer context", r: &resourcev1.Gateway{UntrustedContext: 99}, contexts: compile.ContextsUntrusted},
 		{name: "newer action", r: &resourcev1.Gateway{DefaultAction: 99}, reason: "UNKNOWN_DEFAULT_ACTION"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -186,10 +188,32 @@ func TestGatewayDefaults(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || g.BlockUnmatched != tc.blocks || g.TrustedContexts != tc.trusted {
-				t.Errorf("blocks %t, trusted %t, %v", g.BlockUnmatched, g.TrustedContexts, err)
+			if err != nil || g.BlockUnmatched != tc.blocks || g.Contexts != tc.contexts {
+				t.Errorf("blocks %t, contexts %d, %v", g.BlockUnmatched, g.Contexts, err)
 			}
 		})
+	}
+}
+
+// G-33: only policies that have to know the context of a call ask for it.
+func TestAsksContext(t *testing.T) {
+	for _, tc := range []struct {
+		name                    string
+		r                       *resourcev1.Policy
+		tracked, always, trusts bool
+	}{
+		{name: "action", r: &resourcev1.Policy{Action: untrusted}, tracked: true},
+		{name: "another action", r: &resourcev1.Policy{Action: block}},
+		{name: "untrusted", r: &resourcev1.Policy{Action: block, When: "context.untrusted"}, tracked: true},
+		{name: "sources", r: &resourcev1.Policy{Action: allow, When: `"web" in context.sources`}, tracked: true, always: true},
+		{name: "shadow", r: &resourcev1.Policy{Action: untrusted, Mode: shadow}, tracked: true},
+		{name: "something else", r: &resourcev1.Policy{Action: block, When: `args.context == "a"`}},
+	} {
+		p := policy(t, tc.r)
+		got := [3]bool{p.AsksContext(compile.ContextsTracked), p.AsksContext(compile.ContextsUntrusted), p.AsksContext(compile.ContextsTrusted)}
+		if want := [3]bool{tc.tracked, tc.always, tc.trusts}; got != want {
+			t.Errorf("%s: tracked, always, never: %v, want %v", tc.name, got, want)
+		}
 	}
 }
 

@@ -44,6 +44,9 @@ const (
 	CapabilityPolicies = "policies"
 	// CapabilityResultPolicies: result policies decide what is delivered.
 	CapabilityResultPolicies = "result_policies"
+	// CapabilityUntrustedContexts: contexts of gateways with untrusted_context TRACK are untrusted after an untrusted result. To other
+	// nodes they always are, so that the default needs nothing.
+	CapabilityUntrustedContexts = "untrusted_contexts"
 	// CapabilityLoadToolsWhenNeeded: gateways with load_tools_when_needed list search_tools and run_tool in place of their tools.
 	CapabilityLoadToolsWhenNeeded = "load_tools_when_needed"
 	// CapabilitySharedSignals: the security events of an identity provider with shared_signals are taken. Authservers alone do.
@@ -78,7 +81,7 @@ func Enforceable(before, o resource.Object, fleet Fleet) error {
 	for _, capability := range []string{
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
 		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken,
-		CapabilitySharedSignals, CapabilityPolicies, CapabilityLoadToolsWhenNeeded, CapabilityResultPolicies,
+		CapabilitySharedSignals, CapabilityPolicies, CapabilityLoadToolsWhenNeeded, CapabilityResultPolicies, CapabilityUntrustedContexts,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
@@ -155,6 +158,9 @@ func needs(o resource.Object) map[string]string {
 	}
 	if g.DefaultAction == resource.DefaultBlock {
 		out[CapabilityPolicies] = "default_action"
+	}
+	if g.UntrustedContext == resource.ContextTrack {
+		out[CapabilityUntrustedContexts] = "untrusted_context"
 	}
 	if len(g.PassthroughHeaders) > 0 {
 		out[CapabilityPassthroughHeaders] = "passthrough_headers"

@@ -77,9 +77,5 @@ func (p *Problems) patterns(path, on, example string, patterns []string) {
 // gatewayPolicy checks what a gateway says of its policies.
 func (p *Problems) gatewayPolicy(g *Gateway) {
 	p.oneOf("default_action", string(g.DefaultAction), string(DefaultAllow), string(DefaultBlock))
-	if g.UntrustedContext == ContextTrack {
-		p.Add(ReasonNotEnforcedYet, "untrusted_context", "nodes do not enforce TRACK yet; use ALWAYS_UNTRUSTED or NEVER")
-		return
-	}
-	p.oneOf("untrusted_context", string(g.UntrustedContext), string(ContextAlwaysUntrusted), string(ContextNever))
+	p.oneOf("untrusted_context", string(g.UntrustedContext), string(ContextTrack), string(ContextAlwaysUntrusted), string(ContextNever))
 }

@@ -48,7 +48,8 @@ const (
 	DefaultBlock DefaultAction = "DEFAULT_ACTION_BLOCK"
 )
 
-// UntrustedContext is when the context of a gateway's calls is untrusted (G-33); empty is always, until nodes track contexts.
+// UntrustedContext is when the context of a gateway's calls is untrusted (G-33); empty is
+// [ContextTrack].
 type UntrustedContext string
 
 // The modes of contexts.

@@ -173,6 +173,22 @@ func BenchmarkCostLimit(b *testing.B) {
 	}
 }
 
+// G-33: where there may be sources that nobody knows of, a condition on them fails, so that it is not taken for one that does not hold.
+func TestUnknownSources(t *testing.T) {
+	for when, want := range map[string]error{
+		`"web" in context.sources`: condition.ErrFailed, `!("web" in context.sources)`: condition.ErrFailed,
+		`context.untrusted`: nil, `context.untrusted || "web" in context.sources`: nil, `context.sources.exists(s, s == "web")`: condition.ErrFailed,
+	} {
+		c, err := condition.Compile(when)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if holds, err := c.Holds(&condition.Facts{Untrusted: true, SourcesUnknown: true}); !errors.Is(err, want) || holds != (want == nil) {
+			t.Errorf("%s: %t, %v", when, holds, err)
+		}
+	}
+}
+
 func BenchmarkCompile(b *testing.B) {
 	for b.Loop() {
 		if _, err := condition.Compile(`args.environment == "prod" && !("sre" in caller.teams)`); err != nil {

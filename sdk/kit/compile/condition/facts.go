@@ -26,6 +26,8 @@ type Facts struct {
 
 	Untrusted bool
 	Sources   []string // servers whose results made the context untrusted
+	// SourcesUnknown says that there may be others: a condition on them fails.
+	SourcesUnknown bool
 
 	Headers map[string][]string // of the request, that the gateway passes through; one value each
 	Time    time.Time
@@ -78,6 +80,9 @@ func (f *Facts) ResolveName(name string) (any, bool) {
 	case "context.untrusted":
 		return f.Untrusted, true
 	case "context.sources":
+		if f.SourcesUnknown {
+			return types.NewErr("unknown"), true
+		}
 		return f.Sources, true
 	case "request.headers":
 		headers := make(map[string]string, len(f.Headers))

@@ -206,9 +206,9 @@ func (DefaultAction) EnumDescriptor() ([]byte, []int) {
 type UntrustedContext int32
 
 const (
-	// The default: nodes that do not track contexts take them as untrusted.
+	// The default: TRACK. Nodes that do not track contexts take them as untrusted.
 	UntrustedContext_UNTRUSTED_CONTEXT_UNSPECIFIED UntrustedContext = 0
-	// After an untrusted result. Refused until nodes enforce it.
+	// Once an untrusted result was delivered in the context, and where that cannot be known: a store of the nodes is away, or lost data.
 	UntrustedContext_UNTRUSTED_CONTEXT_TRACK UntrustedContext = 1
 	// Always.
 	UntrustedContext_UNTRUSTED_CONTEXT_ALWAYS_UNTRUSTED UntrustedContext = 2
@@ -434,7 +434,7 @@ type Gateway struct {
 	RateLimits []*RateLimit `protobuf:"bytes,25,rep,name=rate_limits,json=rateLimits,proto3" json:"rate_limits,omitempty"`
 	// What happens to tool calls that no policy matches.
 	DefaultAction DefaultAction `protobuf:"varint,26,opt,name=default_action,json=defaultAction,proto3,enum=penstock.resource.v1.DefaultAction" json:"default_action,omitempty"`
-	// When the context of calls is untrusted, to policies with BLOCK_IF_UNTRUSTED.
+	// When the context of calls is untrusted, to policies with BLOCK_IF_UNTRUSTED and to conditions on context.untrusted.
 	UntrustedContext UntrustedContext `protobuf:"varint,27,opt,name=untrusted_context,json=untrustedContext,proto3,enum=penstock.resource.v1.UntrustedContext" json:"untrusted_context,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache

@@ -173,7 +173,7 @@ func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 		{"Scopes", strings.Join(g.GetScopesSupported(), " ")},
 		{"Naming prefix", naming},
 		{"Default action", short(g.GetDefaultAction().String(), "DEFAULT_ACTION_", "ALLOW")},
-		{"Contexts", short(g.GetUntrustedContext().String(), "UNTRUSTED_CONTEXT_", "ALWAYS_UNTRUSTED")},
+		{"Contexts", short(g.GetUntrustedContext().String(), "UNTRUSTED_CONTEXT_", "TRACK")},
 		{"Resource URIs", short(g.GetResourceUris().String(), "RESOURCE_URIS_", "")},
 		{"Extensions", extensions(g.GetExtensions())},
 		{"Pass-through headers", strings.Join(g.GetPassthroughHeaders(), ", ")},
