@@ -86,6 +86,9 @@ func (d *Dispatcher) cleared(ctx context.Context, c *call.Caller, k *call.Call, 
 	if t.came != nil && t.came.Kind == confirm.Running {
 		return call.Reply{}, d.goOn(t, p)
 	}
+	if p == nil && t.said == confirm.No { // no policy asks any more; the person who was asked has decided all the same
+		return call.Reply{}, fault.New(fault.Precondition, ReasonApprovalDenied, "The call was not confirmed. It did not run.")
+	}
 	if p == nil {
 		return call.Reply{}, nil
 	}
