@@ -42,6 +42,8 @@ const (
 	CapabilityCallerIDPToken = "caller_idp_token"
 	// CapabilityPolicies: policies and the default_action of gateways decide tool calls.
 	CapabilityPolicies = "policies"
+	// CapabilityApprovals: calls that a policy with REQUIRE_APPROVAL matches wait for a person.
+	CapabilityApprovals = "approvals"
 	// CapabilityLoadToolsWhenNeeded: gateways with load_tools_when_needed list search_tools and run_tool in place of their tools.
 	CapabilityLoadToolsWhenNeeded = "load_tools_when_needed"
 	// CapabilitySharedSignals: the security events of an identity provider with shared_signals are taken. Authservers alone do.
@@ -76,7 +78,7 @@ func Enforceable(before, o resource.Object, fleet Fleet) error {
 	for _, capability := range []string{
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
 		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken,
-		CapabilitySharedSignals, CapabilityPolicies, CapabilityLoadToolsWhenNeeded,
+		CapabilitySharedSignals, CapabilityPolicies, CapabilityApprovals, CapabilityLoadToolsWhenNeeded,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
@@ -122,6 +124,9 @@ func needs(o resource.Object) map[string]string {
 	}
 	if p, ok := o.(*resource.Policy); ok && p != nil {
 		out[CapabilityPolicies] = "action"
+		if p.Action == resource.PolicyRequireApproval {
+			out[CapabilityApprovals] = "action"
+		}
 	}
 	g, ok := o.(*resource.Gateway)
 	if !ok || g == nil {
