@@ -30,6 +30,9 @@ const (
 	pause = time.Second
 )
 
+// reasonNotRequired is the control plane's word for a policy that has changed since this node heard of it.
+const reasonNotRequired = "APPROVAL_NOT_REQUIRED"
+
 // Service is penstock.node.v1.ApprovalService at the control plane. Its errors are faults.
 type Service interface {
 	HoldCall(ctx context.Context, r *nodev1.HoldCallRequest) (*nodev1.HoldCallResponse, error)
@@ -84,6 +87,9 @@ func refused(ctx context.Context, err error) error {
 		return fault.New(fault.Canceled, fault.ReasonCanceled, "The call was given up.").Because(context.Cause(ctx))
 	}
 	f := fault.From(err)
+	if f.Reason == reasonNotRequired {
+		f = fault.New(fault.NotFound, f.Reason, f.Public)
+	}
 	switch f.Kind {
 	case fault.Precondition, fault.Invalid:
 		return fault.New(fault.Precondition, ReasonImpossible, "The call needs an approval that cannot be asked for: "+f.Public).Because(err)
