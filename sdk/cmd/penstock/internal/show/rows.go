@@ -35,6 +35,8 @@ func Header(m proto.Message) []string {
 		return []string{"NAME", "AUTHENTICATION", "REDIRECTS TO", "GATEWAYS", "TRUSTED", "ENABLED"}
 	case *resourcev1.Policy:
 		return []string{"NAME", "ACTION", "MODE", "TOOLS", "GATEWAYS", "WHEN", "ENABLED"}
+	case *adminv1.Approval:
+		return []string{"ID", "STATE", "CALLER", "TOOL", "GATEWAY", "POLICY", "CREATED", "EXPIRES"}
 	case *adminv1.Node:
 		return []string{"NAME", "REGION", "CONNECTED", "CONTROL PLANE", "REVISION", "LAG", "REJECTS", "BUILD", "SEEN"}
 	default:
@@ -82,6 +84,10 @@ func Row(m proto.Message) []string {
 	case *resourcev1.Policy:
 		return []string{
 			m.GetName(), policyAction(m), policyMode(m), all(m.GetTools()), all(m.GetGateways()), brief(m.GetWhen()), yes(!m.GetDisabled()),
+		}
+	case *adminv1.Approval:
+		return []string{
+			m.GetId(), m.GetState(), m.GetCaller(), m.GetTool(), m.GetGateway(), m.GetPolicy(), moment(m.GetCreateTime()), moment(m.GetExpireTime()),
 		}
 	case *adminv1.Node:
 		return []string{
