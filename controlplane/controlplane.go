@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi"
+	"github.com/penstockhq/penstock/controlplane/internal/approval"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/controlplane/internal/directory"
@@ -74,6 +75,7 @@ type rooms struct {
 	streams *distribute.Server
 	nodes   *nodeapi.Server
 	people  *directory.Server
+	held    *approval.Service
 
 	replicas *replicas.Replicas // nil: there is one control plane
 
@@ -176,6 +178,10 @@ func (p *ControlPlane) open(ctx context.Context, closers *run.Closers) (*rooms, 
 	if err := p.openReplicas(r, fellows); err != nil {
 		return nil, err
 	}
+	r.held, err = approval.New(approval.Config{Store: store.Approvals(), Resources: store, Log: log, Meter: p.c.Telemetry.Meter, Now: time.Now})
+	if err != nil {
+		return nil, err
+	}
 	if r.people, err = directory.New(directory.Config{Users: r.catalog, Provisioner: r.catalog, Peer: authserver, Log: log}); err != nil {
 		return nil, err
 	}
@@ -242,6 +248,7 @@ func writeSecret(path, text string) error {
 func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 	api, err := adminapi.New(adminapi.Config{
 		Catalog: r.catalog, Log: r.store, Fleet: markedFleet{fleet{r.streams}, r.bans}, Discoverer: discoverer{r.nodes},
+		Approvals:  r.held,
 		Enrollment: workloads{r.store, r.bans, p.identity}, Logger: p.c.Telemetry.Log,
 		Tracer: p.c.Telemetry.Tracer, Meter: p.c.Telemetry.Meter, Ready: readiness(r.feed), Origins: p.c.Admin.Origins,
 	})
@@ -256,6 +263,7 @@ func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 		{Name: "own certificate", Run: p.identity.run},
 		run.Memory(r.feed.Ready),
 		{Name: "node ledger", Run: r.streams.Run},
+		{Name: "approvals", Run: r.held.Run},
 		p.replicasTask(r),
 		run.HTTPServer("admin api", l.admin, adminapi.Server(api), p.c.Shutdown.Drain),
 		p.grpcServer("node stream in memory", p.local, enroll.Local(localNode(p.c.TLS.TrustDomain)), r),
@@ -345,6 +353,7 @@ func (p *ControlPlane) grpcServer(name string, l net.Listener, creds credentials
 	r.streams.Register(server)
 	r.nodes.Register(server)
 	r.people.Register(server)
+	nodeapi.NewApprovals(r.held, p.c.Telemetry.Log).Register(server)
 	if r.replicas != nil {
 		r.replicas.Register(server)
 	}

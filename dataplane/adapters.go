@@ -78,6 +78,17 @@ func (c sealer) OpenInvite(gatewayUID, token string) ([]byte, bool) {
 	return plain, err == nil
 }
 
+// SealApproval implements dispatch.Sealer.
+func (c sealer) SealApproval(gatewayUID string, plain []byte) string {
+	return string(c.keys.Seal(nil, seal.Approval, gatewayUID, plain))
+}
+
+// OpenApproval implements dispatch.Sealer.
+func (c sealer) OpenApproval(gatewayUID, token string) ([]byte, bool) {
+	plain, err := c.keys.Open(nil, seal.Approval, gatewayUID, token)
+	return plain, err == nil
+}
+
 // states seals what requestState holds.
 type states struct{ keys *seal.Keyset }
 

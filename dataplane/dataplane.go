@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	"github.com/penstockhq/penstock/dataplane/internal/approval"
 	"github.com/penstockhq/penstock/dataplane/internal/authn"
 	"github.com/penstockhq/penstock/dataplane/internal/bridge"
 	"github.com/penstockhq/penstock/dataplane/internal/credential"
@@ -215,7 +216,7 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 	calls, err := dispatch.New(dispatch.Config{
 		Upstream: between, Credentials: route, Links: route, Sealer: sealer{keys.seal, time.Now}, Changed: r.discoverer.Changed, Log: t.Log,
 		Homes:      r.forwarding.whereabouts(),
-		RateLimits: r.rates, Search: finder, Contexts: r.contexts,
+		RateLimits: r.rates, Search: finder, Contexts: r.contexts, Approvals: approval.New(approvals{r.follower}), Node: name,
 		Tracer: t.Tracer.Tracer(tracerName), Meter: t.Meter.Meter(tracerName),
 	})
 	if err != nil {

@@ -117,7 +117,7 @@ func (f *forwarding) offer(c *edge.Config, between *bridge.Bridge, calls *dispat
 	if f == nil {
 		return
 	}
-	c.Peers, c.Held, c.Home, f.held = peers{f.client}, between.HeldBy, calls.Home, between.Held
+	c.Peers, c.Held, c.Home, f.held = peers{f.client}, goesOnAt(between, calls), calls.Home, between.Held
 }
 
 // tasks are what runs until calls have been finished.

@@ -33,6 +33,7 @@ type Client struct {
 	OAuthClients      OAuthClients
 	Policies          Policies
 	ResultPolicies    ResultPolicies
+	Approvals         Approvals
 	Nodes             Nodes
 	Configuration     Configuration
 }
@@ -113,6 +114,7 @@ func (o options) client(base, token string) *Client {
 		OAuthClients:      OAuthClients{adminv1connect.NewOAuthClientServiceClient(o.http, base, with)},
 		Policies:          Policies{adminv1connect.NewPolicyServiceClient(o.http, base, with)},
 		ResultPolicies:    ResultPolicies{adminv1connect.NewResultPolicyServiceClient(o.http, base, with)},
+		Approvals:         Approvals{adminv1connect.NewApprovalServiceClient(o.http, base, with)},
 		Nodes:             Nodes{adminv1connect.NewNodeServiceClient(o.http, base, with)},
 		Configuration:     Configuration{adminv1connect.NewConfigurationServiceClient(o.http, base, with)},
 	}

@@ -56,6 +56,11 @@ type OAuthClients struct {
 	adminv1connect.OAuthClientServiceClient
 }
 
+// Approvals lists the tool calls that wait for a person, and decides about them.
+type Approvals struct {
+	adminv1connect.ApprovalServiceClient
+}
+
 // Policies administers the rules on tool calls.
 type Policies struct {
 	adminv1connect.PolicyServiceClient
@@ -170,5 +175,13 @@ func (c Nodes) All(ctx context.Context, req *adminv1.ListNodesRequest) iter.Seq2
 	return pages(req, func(q *adminv1.ListNodesRequest) ([]*adminv1.Node, string, error) {
 		res, err := c.ListNodes(ctx, q)
 		return res.GetNodes(), res.GetNextPageToken(), err
+	})
+}
+
+// All yields every approval in the request's state that the caller can decide, the newest first; see [Servers.All].
+func (c Approvals) All(ctx context.Context, req *adminv1.ListApprovalsRequest) iter.Seq2[*adminv1.Approval, error] {
+	return pages(req, func(q *adminv1.ListApprovalsRequest) ([]*adminv1.Approval, string, error) {
+		res, err := c.ListApprovals(ctx, q)
+		return res.GetApprovals(), res.GetNextPageToken(), err
 	})
 }

@@ -156,6 +156,11 @@ func (c *Client) silentFor() time.Duration {
 // without one, calls fail with Unavailable.
 func (c *Client) NodeService() nodev1.NodeServiceClient { return nodev1.NewNodeServiceClient(c.link) }
 
+// ApprovalService returns a client of penstock.node.v1 for held calls, as [Client.NodeService] does.
+func (c *Client) ApprovalService() nodev1.ApprovalServiceClient {
+	return nodev1.NewApprovalServiceClient(c.link)
+}
+
 // load brings the last known good state into force (D-61).
 func (c *Client) load(ctx context.Context) error {
 	store, err := lastgood.Open(c.cfg.Dir, c.cfg.SealKey, c.bodies, c.cfg.Log)

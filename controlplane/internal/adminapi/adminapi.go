@@ -80,6 +80,7 @@ type Config struct {
 	Fleet      Fleet
 	Discoverer Discoverer
 	Enrollment Enrollment // optional: nobody can join or be banned
+	Approvals  Approvals
 	Logger     *slog.Logger
 	Tracer     trace.TracerProvider // optional
 	Meter      metric.MeterProvider // optional
@@ -96,15 +97,18 @@ type api struct {
 	fleet      Fleet
 	discoverer Discoverer
 	enrollment Enrollment
+	approvals  Approvals
 	logger     *slog.Logger
 }
 
 // New returns the handler of the admin API; [Server] serves it on a port. It starts nothing.
 func New(c Config) (http.Handler, error) {
-	if c.Catalog == nil || c.Log == nil || c.Fleet == nil || c.Discoverer == nil || c.Logger == nil {
-		return nil, errors.New("admin API: Catalog, Log, Fleet, Discoverer and Logger are required")
+	if c.Catalog == nil || c.Log == nil || c.Fleet == nil || c.Discoverer == nil || c.Approvals == nil || c.Logger == nil {
+		return nil, errors.New("admin API: Catalog, Log, Fleet, Discoverer, Approvals and Logger are required")
 	}
-	a := &api{catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, logger: c.Logger}
+	a := &api{
+		catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, approvals: c.Approvals, logger: c.Logger,
+	}
 	options, err := c.handlerOptions()
 	if err != nil {
 		return nil, err
@@ -153,6 +157,7 @@ func (a *api) services(o connect.HandlerOption) []mounted {
 		mount(adminv1connect.OAuthClientServiceName)(adminv1connect.NewOAuthClientServiceHandler(oauthClients{a}, o)),
 		mount(adminv1connect.PolicyServiceName)(adminv1connect.NewPolicyServiceHandler(policies{a}, o)),
 		mount(adminv1connect.ResultPolicyServiceName)(adminv1connect.NewResultPolicyServiceHandler(resultPolicies{a}, o)),
+		mount(adminv1connect.ApprovalServiceName)(adminv1connect.NewApprovalServiceHandler(approvals{a}, o)),
 		mount(adminv1connect.ConfigurationServiceName)(adminv1connect.NewConfigurationServiceHandler(configuration{a}, o)),
 		mount(adminv1connect.NodeServiceName)(adminv1connect.NewNodeServiceHandler(nodes{api: a}, o)),
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	"github.com/penstockhq/penstock/sdk/admin/manifest"
 )

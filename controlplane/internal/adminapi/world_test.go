@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi"
+	"github.com/penstockhq/penstock/controlplane/internal/approval"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/controlplane/internal/memstore"
@@ -52,7 +53,9 @@ type world struct {
 	fleet    *fleet
 	upstream *upstream
 	secrets  *vault
-	tokens   map[string]string // by user
+
+	approvals *approval.Service
+	tokens    map[string]string // by user
 }
 
 // fleet is a set of nodes that all enforce everything.
@@ -160,8 +163,10 @@ func newWorld(t *testing.T, change ...func(*adminapi.Config)) *world {
 		Store:    w.store, Secrets: w.secrets,
 		GatewayURL: func(name string) string { return "http://127.0.0.1:8080/v1/mcp/" + name },
 	})
+	w.approvals = newApprovals(t, w)
 	config := adminapi.Config{
-		Catalog: w.catalog, Log: w.store, Fleet: w.fleet, Discoverer: w.upstream, Logger: slog.New(slog.DiscardHandler),
+		Approvals: w.approvals,
+		Catalog:   w.catalog, Log: w.store, Fleet: w.fleet, Discoverer: w.upstream, Logger: slog.New(slog.DiscardHandler),
 		Enrollment: door{},
 	}
 	for _, c := range change {

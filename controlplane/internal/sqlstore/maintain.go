@@ -23,7 +23,8 @@ const (
 )
 
 // Run does the maintenance of the database about every hour until ctx ends: it forgets resources deleted more than 30
-// days ago, compacts the log, and drops blobs that nothing needs and revocations that have expired. A failed round is logged and tried again.
+// days ago, compacts the log, and drops blobs that nothing needs, revocations that have expired and
+// approvals that have ended. A failed round is logged and tried again.
 func (s *Store) Run(ctx context.Context) error {
 	for {
 		if err := s.Maintain(ctx); err != nil && ctx.Err() == nil {
@@ -47,6 +48,9 @@ func (s *Store) Maintain(ctx context.Context) error {
 		return err
 	}
 	if err := s.dropJoinTokens(ctx); err != nil {
+		return err
+	}
+	if err := s.dropApprovals(ctx); err != nil {
 		return err
 	}
 	return s.sweepBlobs(ctx)

@@ -34,6 +34,8 @@ type Caller struct {
 	// if there is none or it is malformed. The context of the request already carries the node's own span as its child.
 	Traceparent, Tracestate string
 	RequestID               string // made by edge; stands in errors, logs and audit
+
+	Again Again // nil: nothing about the caller can change while the request runs
 }
 
 // Presented is a token of an identity provider that a caller presented at the gateway; empty for callers who came by another way.

@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
+	"github.com/penstockhq/penstock/dataplane/internal/dispatch/confirm"
 	"github.com/penstockhq/penstock/dataplane/internal/dispatch/exposed"
 	"github.com/penstockhq/penstock/dataplane/internal/dispatch/invite"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
@@ -58,12 +59,13 @@ type RateLimits interface {
 }
 
 // Sealer makes and opens the cursors of lists (M-70), the ids of tasks (M-55), and what modern clients bring back when they were
-// asked to connect a server (EL-7).
+// asked to connect a server (EL-7) or about a call that waits for an approval (G-34).
 type Sealer interface {
 	SealCursor(gatewayUID, lastName string) string
 	OpenCursor(gatewayUID, cursor string) (lastName string, ok bool)
 	exposed.Sealer
 	invite.Sealer
+	confirm.Sealer
 }
 
 // Config is what a Dispatcher needs.
@@ -74,6 +76,8 @@ type Config struct {
 	Links       Links      // nil: nobody can connect servers
 	RateLimits  RateLimits // nil: there are none
 	Search      Search     // nil: gateways list their tools, whatever they say
+	Approvals   Approvals  // nil: calls that need an approval are refused
+	Node        string     // name of this node, which no other node has
 	// Changed is told that a server's lists have changed, by the names of server and connection: it is discovered anew.
 	Changed  func(server, connection string)
 	Contexts Contexts // nil: all contexts count as untrusted, but at gateways that say never
@@ -94,6 +98,7 @@ type Dispatcher struct {
 	shadowed shadows
 	failed   shadows // policies whose conditions failed
 	decided  metric.Int64Counter
+	tickets  confirm.Tickets
 	marked   headerschema.Cache[view.Tool]
 }
 
@@ -145,10 +150,15 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, si
 		return reply, err
 	}
 	start := time.Now()
+	came, said, err := d.brought(c, k)
+	if err != nil {
+		return call.Reply{}, err
+	}
 	t, err := d.find(c, k)
 	if err != nil {
 		return call.Reply{}, err
 	}
+	t.came, t.said = came, said
 	if t.empty {
 		return call.Reply{Result: []byte(`{"completion":{"values":[]}}`)}, nil
 	}
@@ -177,8 +187,11 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, si
 	} else if reply.Error != nil || reply.IsError {
 		outcome = outcomeToolError
 	}
+	if err == nil {
+		reply, err = d.carried(c, k, &t, reply)
+	}
 	d.upstream.Record(ctx, waited.Seconds(), d.outcomes[outcome])
-	d.overhead.Record(ctx, (time.Since(start) - waited).Seconds(), d.outcomes[outcome])
+	d.overhead.Record(ctx, (time.Since(start) - waited - t.person).Seconds(), d.outcomes[outcome])
 	return reply, err
 }
 
@@ -188,8 +201,8 @@ func (d *Dispatcher) run(
 	if t.tool != nil && t.tool.Held {
 		return call.Reply{}, held(t.tool)
 	}
-	if err := d.allowed(ctx, c, k, t); err != nil {
-		return call.Reply{}, err
+	if question, err := d.cleared(ctx, c, k, t); question.Result != nil || err != nil {
+		return question, err
 	}
 	if t.tool != nil && d.RateLimits != nil {
 		if err := d.RateLimits.Call(ctx, c.Snapshot, c.Gateway, c.Principal, t.tool); err != nil {

@@ -121,6 +121,16 @@ func (*world) OpenInvite(gateway, token string) ([]byte, bool) {
 	return plain, ok && err == nil
 }
 
+func (*world) SealApproval(gateway string, plain []byte) string {
+	return "pst1.approval!" + gateway + "!" + hex.EncodeToString(plain)
+}
+
+func (*world) OpenApproval(gateway, token string) ([]byte, bool) {
+	text, ok := strings.CutPrefix(token, "pst1.approval!"+gateway+"!")
+	plain, err := hex.DecodeString(text)
+	return plain, ok && err == nil
+}
+
 func (*world) SealTask(gateway string, plain []byte) string {
 	return gateway + "!" + hex.EncodeToString(plain)
 }

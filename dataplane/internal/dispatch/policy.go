@@ -23,7 +23,10 @@ const (
 	decisionBlock      = "block"
 	decisionWouldBlock = "would_block"
 	decisionWouldAllow = "would_allow"
-	decisionError      = "error" // the condition could not be evaluated
+	decisionError      = "error"    // the condition could not be evaluated
+	decisionHeld       = "held"     // a person was asked, or is waited for
+	decisionApproved   = "approved" // the call that was held runs
+	decisionDenied     = "denied"   // it never does
 )
 
 func newDecided(m metric.Meter) (metric.Int64Counter, error) {
@@ -31,38 +34,45 @@ func newDecided(m metric.Meter) (metric.Int64Counter, error) {
 		metric.WithDescription("What policies said of tool calls, by policy and outcome; the policy is empty for the default of a gateway."))
 }
 
-// allowed asks the policies of the gateway whether a tool may be called. The fault is Denied, POLICY_BLOCKED, with the name and the
-// reason of the policy, and without a hint of what it matched (G-35).
-func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, t *target) error {
-	if t.tool == nil || len(c.Gateway.Policies) == 0 && !c.Gateway.BlockUnmatched {
-		return nil
-	}
-	w := decisions{ctx, d, c}
+// decide asks the policies of the gateway what is to happen to a call.
+func (d *Dispatcher) decide(ctx context.Context, c *call.Caller, k *call.Call, t *target, w compile.Watcher) compile.Decision {
 	trust := d.trust(ctx, c, k, t)
-	decision := policy.Decide(&policy.Input{
+	return policy.Decide(&policy.Input{
 		Snapshot: c.Snapshot, Gateway: c.Gateway, Tool: t.tool, Caller: c.Principal, Arguments: k.Message.P.Arguments.Of(k.Body),
 		Untrusted: trust.Untrusted, Sources: trust.Sources, SourcesUnknown: trust.Unknown, Headers: c.Passed, Time: time.Now(),
 	}, w)
+}
+
+// allowed asks the policies of the gateway whether a tool may be called. They may want an approval: then it returns the policy that does.
+// The fault is Denied, POLICY_BLOCKED, with the name and the reason of the policy, and without a hint of what it matched (G-35).
+func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, t *target) (*compile.Policy, error) {
+	if t.tool == nil || len(c.Gateway.Policies) == 0 && !c.Gateway.BlockUnmatched {
+		return nil, nil //nolint:nilnil // nothing was asked, nothing is wrong
+	}
+	w := decisions{ctx, d, c}
+	decision := d.decide(ctx, c, k, t, w)
 	name := ""
 	if decision.Policy != nil {
 		name = decision.Policy.Name
 	}
-	if decision.Action == compile.ActionAllow {
+	switch decision.Action {
+	case compile.ActionAllow:
 		if decision.Policy != nil {
 			w.count(name, decisionAllow)
 		}
-		return nil
+		return nil, nil //nolint:nilnil // likewise
+	case compile.ActionRequireApproval:
+		return decision.Policy, nil
+	default:
+		w.count(name, decisionBlock)
+		return nil, blocked(decision)
 	}
-	w.count(name, decisionBlock)
-	return blocked(decision)
 }
 
 func blocked(d compile.Decision) error {
 	switch {
 	case d.Policy == nil:
 		return fault.New(fault.Denied, ReasonPolicyBlocked, "This gateway refuses calls that no policy allows.")
-	case d.Action == compile.ActionRequireApproval: // admission lets none through that nodes of this release are given
-		return fault.Newf(fault.Denied, ReasonPolicyBlocked, "The policy %q asks for an approval, and this node cannot hold calls.", d.Policy.Name)
 	case d.Policy.Reason == "":
 		return fault.Newf(fault.Denied, ReasonPolicyBlocked, "The policy %q refuses this call.", d.Policy.Name)
 	}

@@ -71,7 +71,7 @@ func TestPolicies(t *testing.T) {
 		{name: "of another gateway", rules: rules{{Name: "a", Action: block, Gateways: []string{"ops"}}}},
 		{name: "untrusted", rules: rules{{Name: "a", Action: untrusted}}, want: `The policy \"a\" refuses this call.`, counted: "a block=1"},
 		{name: "never untrusted", g: compile.Gateway{Contexts: compile.ContextsTrusted}, rules: rules{{Name: "a", Action: untrusted}}},
-		{name: "approval", rules: rules{{Name: "a", Action: approve}}, want: `The policy \"a\" asks for an approval, and this node cannot hold calls.`, counted: "a block=1"},
+		{name: "approval", rules: rules{{Name: "a", Action: approve, Approvers: &resourcev1.Approvers{Caller: &resourcev1.CallerApprover{}}}}, want: `The policy \"a\" asks for an approval, and this node cannot hold calls.`},
 		{name: "shadow", rules: rules{{Name: "a", Action: block, Mode: shadow}, {Name: "b", Action: allow, Mode: shadow}}, counted: "a would_block=1, b would_allow=1"},
 		{
 			name: "failing", rules: rules{{Name: "a", Action: block, When: `args.n < "x"`}}, want: `The policy \"a\" refuses this call.`,
@@ -144,7 +144,7 @@ func TestPoliciesAreForTools(t *testing.T) {
 	w := &world{reply: call.Reply{Result: []byte(`{"completion":{"values":[]}}`)}}
 	d := newDispatcher(t, w)
 	s := ruled(t, compile.Gateway{BlockUnmatched: true})
-	if err := d.allowed(t.Context(), &call.Caller{Snapshot: s, Gateway: s.Gateway("eng")}, &call.Call{}, &target{what: "prompt"}); err != nil {
+	if _, err := d.allowed(t.Context(), &call.Caller{Snapshot: s, Gateway: s.Gateway("eng")}, &call.Call{}, &target{what: "prompt"}); err != nil {
 		t.Error(err)
 	}
 }

@@ -3,6 +3,7 @@
 package dispatch
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -41,6 +42,18 @@ const (
 	ReasonScope = "UPSTREAM_INSUFFICIENT_SCOPE"
 	// ReasonConnectDeclined: the person did not agree to open the page (EL-8).
 	ReasonConnectDeclined = "CONNECT_DECLINED"
+	// ReasonApprovalRequired: the call waits for its approvers; the same call runs once they have approved it (G-34).
+	ReasonApprovalRequired = "APPROVAL_REQUIRED"
+	// ReasonApprovalDenied: the caller or an approver said no.
+	ReasonApprovalDenied = "APPROVAL_DENIED"
+	// ReasonApprovalExpired: nobody approved the call in time, or nobody ran it.
+	ReasonApprovalExpired = "APPROVAL_EXPIRED"
+	// ReasonApprovalUsed: what was approved has run once.
+	ReasonApprovalUsed = "APPROVAL_USED"
+	// ReasonApprovalUnasked: the caller would have to approve the call and cannot be asked.
+	ReasonApprovalUnasked = "APPROVAL_CANNOT_ASK"
+	// ReasonApprovalUser: the caller would have to approve the call and is no person.
+	ReasonApprovalUser = "APPROVAL_REQUIRES_USER"
 	// ReasonState is bridge's word, too: the requestState is not one that this client was given for this request (EL-7).
 	ReasonState = "REQUEST_STATE_INVALID"
 )
@@ -92,8 +105,12 @@ func toolError(v wire.Version, t *target, f *fault.Fault, url string) []byte {
 		if url != "" {
 			b = wire.AppendString(append(b, `,"connect_url":`...), url)
 		}
+		var waits *waitsFor
+		if errors.As(f, &waits) {
+			b = waits.append(b)
+		}
 		b = append(b, `,"retryable":`...)
-		b = strconv.AppendBool(b, url != "" || retryable(t, f))
+		b = strconv.AppendBool(b, url != "" || waits != nil || retryable(t, f))
 		if f.Retry > 0 {
 			b = append(b, `,"retry_after_ms":`...)
 			b = strconv.AppendInt(b, f.Retry.Milliseconds(), 10)

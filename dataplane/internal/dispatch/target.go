@@ -3,7 +3,10 @@
 package dispatch
 
 import (
+	"time"
+
 	"github.com/penstockhq/penstock/dataplane/internal/call"
+	"github.com/penstockhq/penstock/dataplane/internal/dispatch/confirm"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
@@ -37,6 +40,11 @@ type target struct {
 	retryable          bool
 	round              uint8 // how often the person was asked to connect the server
 	empty              bool  // the server cannot answer, and an empty answer says so
+
+	came     *confirm.State // that the retry brought of an approval; nil for none
+	said     confirm.Answer // of the person, with came
+	person   time.Duration  // that a person was waited for
+	approved string         // uid of the policy that the call was approved for; empty if none asked
 }
 
 // find returns the target of a request. What the caller does not see is the same NotFound fault as what does not exist

@@ -296,7 +296,9 @@ func (x *request) call(ctx context.Context, sink func([]byte) error) (outcome, e
 			_, x.tool = x.called()
 		}
 	}
-	reply, err := x.h.dispatch.Call(ctx, x.caller(), call.Call{
+	caller := x.caller()
+	caller.Again = x
+	reply, err := x.h.dispatch.Call(ctx, caller, call.Call{
 		Method: x.method, Name: name, Params: x.msg.Params.Of(x.body), Message: &x.msg, Body: x.body,
 		ProgressToken: x.msg.Meta.ProgressToken.Of(x.body),
 	}, sink)

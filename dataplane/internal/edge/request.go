@@ -21,6 +21,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/session/replay"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
@@ -127,6 +128,32 @@ func (x *request) caller() call.Caller {
 		Principal: x.principal, Snapshot: x.snapshot, Gateway: x.gateway, Version: x.version, Client: x.client,
 		Presented: x.presented(), Passed: x.passed(), Traceparent: x.trace.Parent, Tracestate: x.trace.State, RequestID: x.requestID(),
 	}
+}
+
+// Again implements [call.Again]. It may run beside the request and changes nothing of it.
+func (x *request) Again(c call.Caller) (call.Caller, error) {
+	s := x.h.view.Load()
+	if s == c.Snapshot {
+		return c, nil
+	}
+	g := s.Gateway(c.Gateway.UID)
+	if g == nil {
+		return c, fault.New(fault.Denied, ReasonNoGateway, "The gateway was removed.")
+	}
+	p, err := x.identify(s, g)
+	switch {
+	case err == nil:
+		if !samePrincipal(p, x.principal) {
+			return c, fault.New(fault.Denied, reasonRevoked, "The access token is invalid or expired")
+		}
+		c.Principal = p
+	case expired(x.principal) && fault.From(err).Reason != reasonRevoked && s.Usable(g) && s.MayUse(g, x.principal):
+		// That it has only expired meanwhile does not count (M-21); what its principal may use, the snapshot can tell.
+	default:
+		return c, err
+	}
+	c.Snapshot, c.Gateway, c.Passed = s, g, passed.Of(x.r.Header, g.PassedHeaders)
+	return c, nil
 }
 
 // presented is the token that the caller was authenticated with, if it is an identity provider's. Another node that has verified the

@@ -34,6 +34,8 @@ const (
 	Invite Kind = "invite"
 	// Context is the handle of a context (G-33).
 	Context Kind = "context"
+	// Approval is the same where the node itself asked whether a call may run, or what a call that may was asked by others (G-34).
+	Approval Kind = "approval"
 )
 
 // The kinds of what nodes share through a store, which is not to read it (M-89). They are sealed as bytes, not as text.
@@ -56,11 +58,16 @@ const (
 	maxToken = 4 << 10
 	// maxState is the same for request states, which may wrap one of an upstream of up to 32 KiB (mcp.md §2.1).
 	maxState = 48 << 10
+	// maxApproval is the same for what wraps a request state of the node in turn.
+	maxApproval = 68 << 10
 )
 
 func (k Kind) limit() int {
-	if k == RequestState {
+	switch k {
+	case RequestState:
 		return maxState
+	case Approval:
+		return maxApproval
 	}
 	return maxToken
 }

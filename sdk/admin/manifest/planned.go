@@ -10,8 +10,6 @@ func plannedFields(message string) []string {
 	switch message {
 	case "Gateway":
 		return []string{"icon"}
-	case "Policy":
-		return []string{"approvers", "approval_ttl"}
 	default:
 		return nil
 	}

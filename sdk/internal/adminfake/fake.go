@@ -34,6 +34,7 @@ type API struct {
 	Passwords map[string]string // by user, as they were set
 	// Tried are the cases of policies that were tried.
 	Tried     []*adminv1.PolicyCase
+	Approvals []*adminv1.Approval // the newest first
 	Revisions []*adminv1.RevisionInfo
 	Rollouts  []*adminv1.GetRolloutResponse // answers one after the other; the last one stays
 
@@ -64,6 +65,7 @@ func (a *API) Handler() http.Handler {
 	mux.Handle(adminv1connect.NewOAuthClientServiceHandler(clients{a: a}, o))
 	mux.Handle(adminv1connect.NewPolicyServiceHandler(policies{a: a}, o))
 	mux.Handle(adminv1connect.NewResultPolicyServiceHandler(resultPolicies{a: a}, o))
+	mux.Handle(adminv1connect.NewApprovalServiceHandler(approvals{a: a}, o))
 	mux.Handle(adminv1connect.NewNodeServiceHandler(nodes{a: a}, o))
 	mux.Handle(adminv1connect.NewConfigurationServiceHandler(configuration{a: a}, o))
 	return mux

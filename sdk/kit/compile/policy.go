@@ -36,20 +36,33 @@ type Policy struct {
 	Reason    string // for the caller; may be empty
 	Shadow    bool   // it is counted, and decides nothing
 	Disabled  bool
+	Approvers Approvers // of ActionRequireApproval
 
 	tools, servers, gateways []string // patterns, names, patterns; nil means all
 	labels                   map[string]string
 	when                     *condition.Condition // nil: always
 }
 
+// Approvers are who approves the calls that a policy holds (G-34): the person who calls or, with every field zero, others, whom the
+// control plane knows.
+type Approvers struct {
+	Caller bool
+}
+
+// makeApprovers reads who approves. ok is false for approvers that this node does not know, and for none.
+func makeApprovers(r *resourcev1.Approvers) (a Approvers, ok bool) {
+	a.Caller = r.GetCaller() != nil
+	return a, a.Caller || r.GetTeamAdmins() != nil || len(r.GetUsers()) > 0
+}
+
 // MakePolicy reads a policy. A condition that does not compile is Invalid with reason POLICY_CONDITION_INVALID, line and column; an
-// action or a mode this node does not know is Invalid with reason UNKNOWN_POLICY: it was made for newer nodes.
+// action, a mode or approvers that this node does not know are Invalid with reason UNKNOWN_POLICY: it was made for newer nodes.
 func MakePolicy(r *resourcev1.Policy) (*Policy, error) {
 	p := &Policy{
 		Name: r.GetName(), UID: r.GetUid(), Reason: r.GetReason(), Disabled: r.GetDisabled(),
 		tools: r.GetTools(), servers: r.GetServers(), gateways: r.GetGateways(), labels: r.GetGatewayLabels(),
 	}
-	unknown := fault.New(fault.Invalid, "UNKNOWN_POLICY", "the policy's action or mode is not known to this node; update the node")
+	unknown := fault.New(fault.Invalid, "UNKNOWN_POLICY", "the policy's action, mode or approvers are not known to this node; update the node")
 	switch r.GetAction() {
 	case resourcev1.PolicyAction_POLICY_ACTION_ALLOW:
 		p.Action = ActionAllow
@@ -58,7 +71,11 @@ func MakePolicy(r *resourcev1.Policy) (*Policy, error) {
 	case resourcev1.PolicyAction_POLICY_ACTION_BLOCK_IF_UNTRUSTED:
 		p.Action = ActionBlockIfUntrusted
 	case resourcev1.PolicyAction_POLICY_ACTION_REQUIRE_APPROVAL:
+		var known bool
 		p.Action = ActionRequireApproval
+		if p.Approvers, known = makeApprovers(r.GetApprovers()); !known {
+			return nil, unknown
+		}
 	default:
 		return nil, unknown
 	}

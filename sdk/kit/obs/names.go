@@ -125,6 +125,7 @@ const (
 	MetricRateLimited         = "penstock_rate_limited_total"                 // {refusal}, by gateway and per
 	MetricPolicyDecisions     = "penstock_policy_decisions_total"             // {decision}
 	MetricContextUnknown      = "penstock_context_unknown_total"              // {call}, by cause away, lost
+	MetricApprovals           = "penstock_approvals_total"                    // {event} of held calls, by event
 	MetricCredentialLookups   = "penstock_credential_lookups_total"           // {lookup}, by outcome hit, miss, error
 	MetricCredentialResolve   = "penstock_credential_resolve_seconds"         // s
 	MetricFollowRevision      = "penstock_follow_revision"                    // 1: the enforced revision

@@ -41,6 +41,9 @@ func Check(ctx context.Context, d *desk.Desk, before, o resource.Object) error {
 		err = identityProvider(ctx, d, o, &problems)
 	case *resource.OAuthClient:
 		err = oauthClient(ctx, d, o, &problems)
+	case *resource.Policy:
+		b, _ := before.(*resource.Policy)
+		err = policy(ctx, d, b, o, &problems)
 	}
 	if err == nil {
 		err = d.Failed()

@@ -47,6 +47,8 @@ const (
 	// CapabilityUntrustedContexts: contexts of gateways with untrusted_context TRACK are untrusted after an untrusted result. To other
 	// nodes they always are, so that the default needs nothing.
 	CapabilityUntrustedContexts = "untrusted_contexts"
+	// CapabilityApprovals: calls that a policy with REQUIRE_APPROVAL matches wait for a person.
+	CapabilityApprovals = "approvals"
 	// CapabilityLoadToolsWhenNeeded: gateways with load_tools_when_needed list search_tools and run_tool in place of their tools.
 	CapabilityLoadToolsWhenNeeded = "load_tools_when_needed"
 	// CapabilitySharedSignals: the security events of an identity provider with shared_signals are taken. Authservers alone do.
@@ -81,7 +83,8 @@ func Enforceable(before, o resource.Object, fleet Fleet) error {
 	for _, capability := range []string{
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
 		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken,
-		CapabilitySharedSignals, CapabilityPolicies, CapabilityLoadToolsWhenNeeded, CapabilityResultPolicies, CapabilityUntrustedContexts,
+		CapabilitySharedSignals, CapabilityPolicies, CapabilityApprovals, CapabilityLoadToolsWhenNeeded, CapabilityResultPolicies,
+		CapabilityUntrustedContexts,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
@@ -127,6 +130,9 @@ func needs(o resource.Object) map[string]string {
 	}
 	if p, ok := o.(*resource.Policy); ok && p != nil {
 		out[CapabilityPolicies] = "action"
+		if p.Action == resource.PolicyRequireApproval {
+			out[CapabilityApprovals] = "action"
+		}
 	}
 	if p, ok := o.(*resource.ResultPolicy); ok && p != nil {
 		out[CapabilityResultPolicies] = "mark"

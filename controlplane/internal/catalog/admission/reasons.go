@@ -43,6 +43,8 @@ const (
 	ReasonAuthserverLacksCapability = "AUTHSERVER_LACKS_CAPABILITY"
 	// ReasonNoTokenExchange (Invalid): a server newly names an identity provider whose tokens are not kept.
 	ReasonNoTokenExchange = "PROVIDER_WITHOUT_TOKEN_EXCHANGE"
+	// ReasonNoApprover (Invalid): the approvers of a policy exist, and none of them could approve.
+	ReasonNoApprover = "POLICY_WITHOUT_APPROVER"
 	// ReasonServiceAccountOwner (Invalid): a connection to a service account would be a person's own.
 	ReasonServiceAccountOwner = "SERVICE_ACCOUNT_OWNER"
 	// ReasonSecretKind (Invalid): a connection has secrets of a kind that its server does not take.

@@ -2,7 +2,10 @@
 
 package resource
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Policy is a rule on tool calls (G-30).
 type Policy struct {
@@ -17,6 +20,28 @@ type Policy struct {
 	Reason        string            `json:"reason,omitempty"`
 	Mode          PolicyMode        `json:"mode,omitempty"`
 	Disabled      bool              `json:"disabled,omitempty"`
+	Approvers     *Approvers        `json:"approvers,omitempty"`
+	ApprovalTTL   *Duration         `json:"approval_ttl,omitempty"`
+}
+
+// Approvers are who approves a call (G-34). Exactly one is set. Caller is the person who calls; Users are e-mail addresses.
+type Approvers struct {
+	Caller     *struct{}   `json:"caller,omitempty"`
+	TeamAdmins *TeamAdmins `json:"team_admins,omitempty"`
+	Users      []string    `json:"users,omitempty"`
+}
+
+// TeamAdmins are the admins of teams, by name; of none, of those of the caller.
+type TeamAdmins struct {
+	Teams []string `json:"teams,omitempty"`
+}
+
+// TTL is how long a call waits for its approvers.
+func (o *Policy) TTL() time.Duration {
+	if o.ApprovalTTL == nil {
+		return defaultApprovalTTL
+	}
+	return time.Duration(*o.ApprovalTTL)
 }
 
 // PolicyAction is what happens to a call that a policy matches.
@@ -68,4 +93,13 @@ func (o *Policy) normalize() {
 	slices.Sort(o.Gateways)
 	unspecified(&o.Action, "POLICY_ACTION_UNSPECIFIED")
 	unspecified(&o.Mode, "POLICY_MODE_UNSPECIFIED")
+	if a := o.Approvers; a != nil {
+		for i, u := range a.Users {
+			a.Users[i] = lower(u)
+		}
+		slices.Sort(a.Users)
+		if a.TeamAdmins != nil {
+			slices.Sort(a.TeamAdmins.Teams)
+		}
+	}
 }

@@ -56,6 +56,13 @@ func of(ctx context.Context, d *desk.Desk, o resource.Object) ([]string, error) 
 		if err != nil {
 			return nil, err
 		}
+		approving, err := approved(ctx, d, func(a *resource.Approvers) bool {
+			return a.TeamAdmins != nil && slices.Contains(a.TeamAdmins.Teams, name)
+		})
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, approving...)
 		providers, err := desk.All[*resource.IdentityProvider](ctx, d, resource.KindIdentityProvider)
 		return append(users, matching(providers, func(p *resource.IdentityProvider) bool {
 			return slices.ContainsFunc(p.GroupMappings, func(m resource.GroupMapping) bool { return m.Team == name })
@@ -74,6 +81,11 @@ func of(ctx context.Context, d *desk.Desk, o resource.Object) ([]string, error) 
 		if err != nil {
 			return nil, err
 		}
+		approving, err := approved(ctx, d, func(a *resource.Approvers) bool { return slices.Contains(a.Users, name) })
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, approving...)
 		teams, err := desk.All[*resource.Team](ctx, d, resource.KindTeam)
 		return append(users, matching(teams, func(t *resource.Team) bool {
 			return slices.ContainsFunc(t.Members, func(m resource.TeamMember) bool { return m.User == name })
@@ -81,6 +93,12 @@ func of(ctx context.Context, d *desk.Desk, o resource.Object) ([]string, error) 
 	default:
 		return nil, nil
 	}
+}
+
+// approved names the policies with certain approvers.
+func approved(ctx context.Context, d *desk.Desk, ok func(*resource.Approvers) bool) ([]string, error) {
+	policies, err := desk.All[*resource.Policy](ctx, d, resource.KindPolicy)
+	return matching(policies, func(p *resource.Policy) bool { return p.Approvers != nil && ok(p.Approvers) }), err
 }
 
 func ofProvider(ctx context.Context, d *desk.Desk, provider string) ([]string, error) {

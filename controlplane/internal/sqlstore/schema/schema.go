@@ -54,6 +54,11 @@ func tables() map[string]string {
 		"workload":        "spiffe_id, key_sha256, enrolled_at, banned_at, ban_actor, ban_reason",
 
 		"replica": "id, address, streams, seen_at",
+
+		"approval": "id, state, live_key, call, arguments, arguments_sha256, created_at, expires_at, decided_by, decided_at, reason, " +
+			"run_node, run_at, ended_at",
+		"approval_event":  "id, approval, kind, at, actor, how, send_at, attempts",
+		"approval_answer": "id, body_sha256, status, answer, at",
 	}
 }
 

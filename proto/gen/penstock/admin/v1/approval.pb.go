@@ -61,7 +61,9 @@ type Approval struct {
 	// Node that was told to run it; empty until then.
 	Node string `protobuf:"bytes,16,opt,name=node,proto3" json:"node,omitempty"`
 	// Time at which a node was told to run it.
-	RunTime       *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=run_time,json=runTime,proto3" json:"run_time,omitempty"`
+	RunTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=run_time,json=runTime,proto3" json:"run_time,omitempty"`
+	// What happened to it, in order. Only GetApproval and DecideApproval return it.
+	Events        []*ApprovalEvent `protobuf:"bytes,18,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -215,6 +217,86 @@ func (x *Approval) GetRunTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Approval) GetEvents() []*ApprovalEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+// ApprovalEvent is something that happened to an approval.
+type ApprovalEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "created", "approved", "denied", "expired" or "run".
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// When it happened.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// Who did it: the e-mail address of who decided, or the name of the node that asked or ran; empty for an expiry.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// How it was decided: "api", "cli" or "webhook"; empty for what is no decision.
+	How           string `protobuf:"bytes,4,opt,name=how,proto3" json:"how,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalEvent) Reset() {
+	*x = ApprovalEvent{}
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalEvent) ProtoMessage() {}
+
+func (x *ApprovalEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalEvent.ProtoReflect.Descriptor instead.
+func (*ApprovalEvent) Descriptor() ([]byte, []int) {
+	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ApprovalEvent) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *ApprovalEvent) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ApprovalEvent) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *ApprovalEvent) GetHow() string {
+	if x != nil {
+		return x.How
+	}
+	return ""
+}
+
 // ListApprovalsRequest asks for a page.
 type ListApprovalsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -230,7 +312,7 @@ type ListApprovalsRequest struct {
 
 func (x *ListApprovalsRequest) Reset() {
 	*x = ListApprovalsRequest{}
-	mi := &file_penstock_admin_v1_approval_proto_msgTypes[1]
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -242,7 +324,7 @@ func (x *ListApprovalsRequest) String() string {
 func (*ListApprovalsRequest) ProtoMessage() {}
 
 func (x *ListApprovalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_approval_proto_msgTypes[1]
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -255,7 +337,7 @@ func (x *ListApprovalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApprovalsRequest.ProtoReflect.Descriptor instead.
 func (*ListApprovalsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{1}
+	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ListApprovalsRequest) GetPageSize() int32 {
@@ -292,7 +374,7 @@ type ListApprovalsResponse struct {
 
 func (x *ListApprovalsResponse) Reset() {
 	*x = ListApprovalsResponse{}
-	mi := &file_penstock_admin_v1_approval_proto_msgTypes[2]
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +386,7 @@ func (x *ListApprovalsResponse) String() string {
 func (*ListApprovalsResponse) ProtoMessage() {}
 
 func (x *ListApprovalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_approval_proto_msgTypes[2]
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +399,7 @@ func (x *ListApprovalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListApprovalsResponse.ProtoReflect.Descriptor instead.
 func (*ListApprovalsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{2}
+	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListApprovalsResponse) GetApprovals() []*Approval {
@@ -345,7 +427,7 @@ type GetApprovalRequest struct {
 
 func (x *GetApprovalRequest) Reset() {
 	*x = GetApprovalRequest{}
-	mi := &file_penstock_admin_v1_approval_proto_msgTypes[3]
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -357,7 +439,7 @@ func (x *GetApprovalRequest) String() string {
 func (*GetApprovalRequest) ProtoMessage() {}
 
 func (x *GetApprovalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_approval_proto_msgTypes[3]
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -370,7 +452,7 @@ func (x *GetApprovalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetApprovalRequest.ProtoReflect.Descriptor instead.
 func (*GetApprovalRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{3}
+	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetApprovalRequest) GetId() string {
@@ -391,7 +473,7 @@ type GetApprovalResponse struct {
 
 func (x *GetApprovalResponse) Reset() {
 	*x = GetApprovalResponse{}
-	mi := &file_penstock_admin_v1_approval_proto_msgTypes[4]
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +485,7 @@ func (x *GetApprovalResponse) String() string {
 func (*GetApprovalResponse) ProtoMessage() {}
 
 func (x *GetApprovalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_approval_proto_msgTypes[4]
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +498,7 @@ func (x *GetApprovalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetApprovalResponse.ProtoReflect.Descriptor instead.
 func (*GetApprovalResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{4}
+	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetApprovalResponse) GetApproval() *Approval {
@@ -441,7 +523,7 @@ type DecideApprovalRequest struct {
 
 func (x *DecideApprovalRequest) Reset() {
 	*x = DecideApprovalRequest{}
-	mi := &file_penstock_admin_v1_approval_proto_msgTypes[5]
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +535,7 @@ func (x *DecideApprovalRequest) String() string {
 func (*DecideApprovalRequest) ProtoMessage() {}
 
 func (x *DecideApprovalRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_approval_proto_msgTypes[5]
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +548,7 @@ func (x *DecideApprovalRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideApprovalRequest.ProtoReflect.Descriptor instead.
 func (*DecideApprovalRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{5}
+	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DecideApprovalRequest) GetId() string {
@@ -501,7 +583,7 @@ type DecideApprovalResponse struct {
 
 func (x *DecideApprovalResponse) Reset() {
 	*x = DecideApprovalResponse{}
-	mi := &file_penstock_admin_v1_approval_proto_msgTypes[6]
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +595,7 @@ func (x *DecideApprovalResponse) String() string {
 func (*DecideApprovalResponse) ProtoMessage() {}
 
 func (x *DecideApprovalResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_admin_v1_approval_proto_msgTypes[6]
+	mi := &file_penstock_admin_v1_approval_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +608,7 @@ func (x *DecideApprovalResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecideApprovalResponse.ProtoReflect.Descriptor instead.
 func (*DecideApprovalResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{6}
+	return file_penstock_admin_v1_approval_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DecideApprovalResponse) GetApproval() *Approval {
@@ -540,7 +622,7 @@ var File_penstock_admin_v1_approval_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_approval_proto_rawDesc = "" +
 	"\n" +
-	" penstock/admin/v1/approval.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\x04\n" +
+	" penstock/admin/v1/approval.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\x05\n" +
 	"\bApproval\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +
@@ -563,7 +645,13 @@ const file_penstock_admin_v1_approval_proto_rawDesc = "" +
 	"decideTime\x12\x16\n" +
 	"\x06reason\x18\x0f \x01(\tR\x06reason\x12\x12\n" +
 	"\x04node\x18\x10 \x01(\tR\x04node\x125\n" +
-	"\brun_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\arunTime\"\xb3\x01\n" +
+	"\brun_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\arunTime\x128\n" +
+	"\x06events\x18\x12 \x03(\v2 .penstock.admin.v1.ApprovalEventR\x06events\"{\n" +
+	"\rApprovalEvent\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x10\n" +
+	"\x03how\x18\x04 \x01(\tR\x03how\"\xb3\x01\n" +
 	"\x14ListApprovalsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
@@ -601,36 +689,39 @@ func file_penstock_admin_v1_approval_proto_rawDescGZIP() []byte {
 	return file_penstock_admin_v1_approval_proto_rawDescData
 }
 
-var file_penstock_admin_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_penstock_admin_v1_approval_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_penstock_admin_v1_approval_proto_goTypes = []any{
 	(*Approval)(nil),               // 0: penstock.admin.v1.Approval
-	(*ListApprovalsRequest)(nil),   // 1: penstock.admin.v1.ListApprovalsRequest
-	(*ListApprovalsResponse)(nil),  // 2: penstock.admin.v1.ListApprovalsResponse
-	(*GetApprovalRequest)(nil),     // 3: penstock.admin.v1.GetApprovalRequest
-	(*GetApprovalResponse)(nil),    // 4: penstock.admin.v1.GetApprovalResponse
-	(*DecideApprovalRequest)(nil),  // 5: penstock.admin.v1.DecideApprovalRequest
-	(*DecideApprovalResponse)(nil), // 6: penstock.admin.v1.DecideApprovalResponse
-	(*timestamppb.Timestamp)(nil),  // 7: google.protobuf.Timestamp
+	(*ApprovalEvent)(nil),          // 1: penstock.admin.v1.ApprovalEvent
+	(*ListApprovalsRequest)(nil),   // 2: penstock.admin.v1.ListApprovalsRequest
+	(*ListApprovalsResponse)(nil),  // 3: penstock.admin.v1.ListApprovalsResponse
+	(*GetApprovalRequest)(nil),     // 4: penstock.admin.v1.GetApprovalRequest
+	(*GetApprovalResponse)(nil),    // 5: penstock.admin.v1.GetApprovalResponse
+	(*DecideApprovalRequest)(nil),  // 6: penstock.admin.v1.DecideApprovalRequest
+	(*DecideApprovalResponse)(nil), // 7: penstock.admin.v1.DecideApprovalResponse
+	(*timestamppb.Timestamp)(nil),  // 8: google.protobuf.Timestamp
 }
 var file_penstock_admin_v1_approval_proto_depIdxs = []int32{
-	7,  // 0: penstock.admin.v1.Approval.create_time:type_name -> google.protobuf.Timestamp
-	7,  // 1: penstock.admin.v1.Approval.expire_time:type_name -> google.protobuf.Timestamp
-	7,  // 2: penstock.admin.v1.Approval.decide_time:type_name -> google.protobuf.Timestamp
-	7,  // 3: penstock.admin.v1.Approval.run_time:type_name -> google.protobuf.Timestamp
-	0,  // 4: penstock.admin.v1.ListApprovalsResponse.approvals:type_name -> penstock.admin.v1.Approval
-	0,  // 5: penstock.admin.v1.GetApprovalResponse.approval:type_name -> penstock.admin.v1.Approval
-	0,  // 6: penstock.admin.v1.DecideApprovalResponse.approval:type_name -> penstock.admin.v1.Approval
-	1,  // 7: penstock.admin.v1.ApprovalService.ListApprovals:input_type -> penstock.admin.v1.ListApprovalsRequest
-	3,  // 8: penstock.admin.v1.ApprovalService.GetApproval:input_type -> penstock.admin.v1.GetApprovalRequest
-	5,  // 9: penstock.admin.v1.ApprovalService.DecideApproval:input_type -> penstock.admin.v1.DecideApprovalRequest
-	2,  // 10: penstock.admin.v1.ApprovalService.ListApprovals:output_type -> penstock.admin.v1.ListApprovalsResponse
-	4,  // 11: penstock.admin.v1.ApprovalService.GetApproval:output_type -> penstock.admin.v1.GetApprovalResponse
-	6,  // 12: penstock.admin.v1.ApprovalService.DecideApproval:output_type -> penstock.admin.v1.DecideApprovalResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	8,  // 0: penstock.admin.v1.Approval.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 1: penstock.admin.v1.Approval.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 2: penstock.admin.v1.Approval.decide_time:type_name -> google.protobuf.Timestamp
+	8,  // 3: penstock.admin.v1.Approval.run_time:type_name -> google.protobuf.Timestamp
+	1,  // 4: penstock.admin.v1.Approval.events:type_name -> penstock.admin.v1.ApprovalEvent
+	8,  // 5: penstock.admin.v1.ApprovalEvent.time:type_name -> google.protobuf.Timestamp
+	0,  // 6: penstock.admin.v1.ListApprovalsResponse.approvals:type_name -> penstock.admin.v1.Approval
+	0,  // 7: penstock.admin.v1.GetApprovalResponse.approval:type_name -> penstock.admin.v1.Approval
+	0,  // 8: penstock.admin.v1.DecideApprovalResponse.approval:type_name -> penstock.admin.v1.Approval
+	2,  // 9: penstock.admin.v1.ApprovalService.ListApprovals:input_type -> penstock.admin.v1.ListApprovalsRequest
+	4,  // 10: penstock.admin.v1.ApprovalService.GetApproval:input_type -> penstock.admin.v1.GetApprovalRequest
+	6,  // 11: penstock.admin.v1.ApprovalService.DecideApproval:input_type -> penstock.admin.v1.DecideApprovalRequest
+	3,  // 12: penstock.admin.v1.ApprovalService.ListApprovals:output_type -> penstock.admin.v1.ListApprovalsResponse
+	5,  // 13: penstock.admin.v1.ApprovalService.GetApproval:output_type -> penstock.admin.v1.GetApprovalResponse
+	7,  // 14: penstock.admin.v1.ApprovalService.DecideApproval:output_type -> penstock.admin.v1.DecideApprovalResponse
+	12, // [12:15] is the sub-list for method output_type
+	9,  // [9:12] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_penstock_admin_v1_approval_proto_init() }
@@ -644,7 +735,7 @@ func file_penstock_admin_v1_approval_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_admin_v1_approval_proto_rawDesc), len(file_penstock_admin_v1_approval_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

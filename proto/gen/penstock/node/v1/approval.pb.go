@@ -106,7 +106,7 @@ type HoldCallRequest struct {
 	// Arguments, a raw JSON object; empty means none.
 	Arguments []byte `protobuf:"bytes,6,opt,name=arguments,proto3" json:"arguments,omitempty"`
 	// Set if the caller's own confirmation is the approval (approvers: caller): an unguessable identifier of the question that the caller
-	// has answered with yes. Exactly one call is told to run for each.
+	// has answered with yes. Exactly one call is told to run for each; what asks with it again gets the state RUN and no run.
 	Confirmation string `protobuf:"bytes,7,opt,name=confirmation,proto3" json:"confirmation,omitempty"`
 	// Revision that the node decided by.
 	Revision uint64 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -313,7 +313,8 @@ type HoldCallResponse struct {
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// What the approver said, for the caller.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Who can approve it, for people, for example "ada@example.com" or "the administrators of the team eng"; at most 20.
+	// Who can approve it, for people, for example "ada@example.com" or "the administrators of the team eng"; at most 20. ADMINs of the
+	// organisation always can, and are named if nobody else is there.
 	Approvers     []string `protobuf:"bytes,6,rep,name=approvers,proto3" json:"approvers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

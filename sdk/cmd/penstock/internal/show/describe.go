@@ -118,6 +118,8 @@ func parts(m proto.Message) ([][2]string, []section) {
 			{"Labels", labels(m.GetLabels())},
 			{"Created", moment(m.GetCreateTime())},
 		}
+	case *adminv1.Approval:
+		return approval(m)
 	case *adminv1.Node:
 		return node(m)
 	}

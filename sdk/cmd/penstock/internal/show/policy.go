@@ -51,6 +51,8 @@ func policy(p *resourcev1.Policy) [][2]string {
 		{"Gateways", all(p.GetGateways())},
 		{"Gateway labels", labels(p.GetGatewayLabels())},
 		{"When", when},
+		{"Approvers", approvers(p)},
+		{"Calls wait for", span(p.GetApprovalTtl())},
 		{"Reason", p.GetReason()},
 		{"Disabled", yes(p.GetDisabled())},
 		{"Labels", labels(p.GetLabels())},

@@ -37,6 +37,8 @@ func Header(m proto.Message) []string {
 		return []string{"NAME", "ACTION", "MODE", "TOOLS", "GATEWAYS", "WHEN", "ENABLED"}
 	case *resourcev1.ResultPolicy:
 		return []string{"NAME", "MARK", "MODE", "TOOLS", "SERVERS", "GATEWAYS", "WHEN", "ENABLED"}
+	case *adminv1.Approval:
+		return []string{"ID", "STATE", "CALLER", "TOOL", "GATEWAY", "POLICY", "CREATED", "EXPIRES"}
 	case *adminv1.Node:
 		return []string{"NAME", "REGION", "CONNECTED", "CONTROL PLANE", "REVISION", "LAG", "REJECTS", "BUILD", "SEEN"}
 	default:
@@ -89,6 +91,10 @@ func Row(m proto.Message) []string {
 		return []string{
 			m.GetName(), resultMark(m), resultMode(m), all(m.GetTools()), all(m.GetServers()), all(m.GetGateways()), brief(m.GetWhen()),
 			yes(!m.GetDisabled()),
+		}
+	case *adminv1.Approval:
+		return []string{
+			m.GetId(), m.GetState(), m.GetCaller(), m.GetTool(), m.GetGateway(), m.GetPolicy(), moment(m.GetCreateTime()), moment(m.GetExpireTime()),
 		}
 	case *adminv1.Node:
 		return []string{

@@ -48,12 +48,14 @@ const (
 
 // ApprovalServiceClient is a client for the penstock.admin.v1.ApprovalService service.
 type ApprovalServiceClient interface {
-	// ListApprovals returns a page of the approvals that the caller can decide or, as an ADMIN, of all; the newest first.
+	// ListApprovals returns a page of the approvals that the caller can decide or, as an ADMIN, of all; the newest first. Fails with
+	// invalid_argument for a page token that is not of the same list.
 	ListApprovals(context.Context, *v1.ListApprovalsRequest) (*v1.ListApprovalsResponse, error)
-	// GetApproval returns one. Fails with not_found if there is none that the caller may see.
+	// GetApproval returns one. Callers see also those of their own calls. Fails with not_found if there is none that the caller may see.
 	GetApproval(context.Context, *v1.GetApprovalRequest) (*v1.GetApprovalResponse, error)
 	// DecideApproval approves or denies a call. The first decision counts: it fails with failed_precondition if the call has been decided
-	// or has expired, and says by whom and when. Fails with permission_denied for who is no approver, and for the caller itself.
+	// or has expired, and says by whom and when; or if the policy has changed or the gateway is gone since, so that the call could not
+	// run. Fails with permission_denied for who is no approver, and for the caller itself; with not_found if there is none.
 	DecideApproval(context.Context, *v1.DecideApprovalRequest) (*v1.DecideApprovalResponse, error)
 }
 
@@ -127,12 +129,14 @@ func (c *approvalServiceClient) DecideApproval(ctx context.Context, req *v1.Deci
 
 // ApprovalServiceHandler is an implementation of the penstock.admin.v1.ApprovalService service.
 type ApprovalServiceHandler interface {
-	// ListApprovals returns a page of the approvals that the caller can decide or, as an ADMIN, of all; the newest first.
+	// ListApprovals returns a page of the approvals that the caller can decide or, as an ADMIN, of all; the newest first. Fails with
+	// invalid_argument for a page token that is not of the same list.
 	ListApprovals(context.Context, *v1.ListApprovalsRequest) (*v1.ListApprovalsResponse, error)
-	// GetApproval returns one. Fails with not_found if there is none that the caller may see.
+	// GetApproval returns one. Callers see also those of their own calls. Fails with not_found if there is none that the caller may see.
 	GetApproval(context.Context, *v1.GetApprovalRequest) (*v1.GetApprovalResponse, error)
 	// DecideApproval approves or denies a call. The first decision counts: it fails with failed_precondition if the call has been decided
-	// or has expired, and says by whom and when. Fails with permission_denied for who is no approver, and for the caller itself.
+	// or has expired, and says by whom and when; or if the policy has changed or the gateway is gone since, so that the call could not
+	// run. Fails with permission_denied for who is no approver, and for the caller itself; with not_found if there is none.
 	DecideApproval(context.Context, *v1.DecideApprovalRequest) (*v1.DecideApprovalResponse, error)
 }
 
