@@ -19,8 +19,8 @@ import (
 )
 
 // Key names one resource: Kind is "server", "connection", "tool", "gateway", "assignment", "team", "user",
-// "bearer_token", "identity_provider", "oauth_client" or "policy" (in denials also "team_member" with name "<team>/<user>"), Name is
-// unique within the kind; an assignment's is "<gateway>/<tool>".
+// "bearer_token", "identity_provider", "oauth_client", "policy" or "result_policy" (in denials also "team_member" with name
+// "<team>/<user>"), Name is unique within the kind; an assignment's is "<gateway>/<tool>".
 type Key = replica.Key
 
 // Body is a tool's definition, kept compressed until somebody asks for its bytes.

@@ -206,8 +206,9 @@ func (d *Dispatcher) run(
 	o.Method, o.Params, o.ProgressToken, o.Retryable = k.Method, k.Params, k.ProgressToken, t.retryable
 	o.TaskRequired = t.tool != nil && isTaskOnly(c, k, o.Server, t.tool)
 	d.pass(ctx, c, o)
+	screen := d.screen(ctx, c, k, t)
 	if o.Client.Asker != nil {
-		o.Client.Asker = d.names(c, o.Server, t.connection).Asker(o.Client.Asker)
+		o.Client.Asker = d.names(c, o.Server, t.connection).Asker(screen.asker(o.Client.Asker))
 	}
 	if t.tool != nil && wire.Version(o.Server.Protocol).Era() == wire.Modern {
 		o.Schema = d.mirrored(t.tool)
@@ -226,11 +227,14 @@ func (d *Dispatcher) run(
 		o.Params = edits.AppendSpan(make([]byte, 0, len(k.Params)+len(t.value)), k.Body, k.Message.Params.Span)
 	}
 	ear := d.ear(c, o.Server, t.connection)
-	reply, err := d.send(ctx, o, ear.sink(sink), waited)
+	reply, err := d.send(ctx, o, ear.sink(screen.sink(sink)), waited)
 	if err != nil {
-		return call.Reply{}, upstreamRefused(err)
+		return screen.instead(t, k.Method, upstreamRefused(err))
 	}
-	return d.receive(c, t, o.Server, k.Method, reply)
+	if reply, err = d.receive(c, t, o.Server, k.Method, reply); err != nil {
+		return call.Reply{}, err
+	}
+	return screen.reply(t, k.Method, reply)
 }
 
 // mirrored returns the input schema of a tool with arguments that are repeated in headers, nil for all others (M-63).

@@ -312,7 +312,21 @@ func (e *ear) hear(message []byte) []byte {
 	if err != nil {
 		return nil // what cannot be read, no client can either
 	}
-	return exposed
+	if e.listener == nil || !tells(message) {
+		return exposed
+	}
+	ctx := context.Background() //nolint:forbidigo // of no request: the server speaks on its own
+	out, err := e.d.aside(ctx, e.caller, e.server.Name).message(exposed)
+	if err != nil {
+		e.d.Log.InfoContext(ctx, "message not delivered", slog.String(obs.AttrServer, e.server.Name), obs.Fault(err))
+	}
+	return out
+}
+
+// tells reports whether a notification says more than that something has changed.
+func tells(message []byte) bool {
+	method := wire.Get(message, "method")
+	return !wire.EqualString(method, noticeUpdated) && !wire.EqualString(method, "notifications/elicitation/complete")
 }
 
 // noticeOf returns the method of a notification if it is one that dispatch acts on, else "".

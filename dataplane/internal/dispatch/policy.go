@@ -38,7 +38,7 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 		return nil
 	}
 	w := decisions{ctx, d, c}
-	trust := d.trust(ctx, c, k, t)
+	trust := d.trust(ctx, c, k, c.Gateway.AsksContext(t.tool))
 	decision := policy.Decide(&policy.Input{
 		Snapshot: c.Snapshot, Gateway: c.Gateway, Tool: t.tool, Caller: c.Principal, Arguments: k.Message.P.Arguments.Of(k.Body),
 		Untrusted: trust.Untrusted, Sources: trust.Sources, SourcesUnknown: trust.Unknown, Headers: c.Passed, Time: time.Now(),

@@ -27,6 +27,7 @@ const (
 	ReasonConnectionMissing = "CONNECTION_MISSING"
 	ReasonBadCursor         = "BAD_CURSOR"
 	ReasonPolicyBlocked     = "POLICY_BLOCKED"
+	ReasonResultBlocked     = "RESULT_BLOCKED"
 	ReasonUnreadable        = "UPSTREAM_RESULT_INVALID"
 	// ReasonNotMarked: an untrusted result is held back, because the other nodes may not see that it was delivered.
 	ReasonNotMarked = "CONTEXT_NOT_MARKED"
@@ -64,7 +65,7 @@ func answer(v wire.Version, t *target, f *fault.Fault, url string) (call.Reply, 
 			return call.Reply{}, fault.New(fault.Unavailable, f.Reason, f.Public).Because(f)
 		}
 	case fault.Denied:
-		if f.Reason != ReasonPolicyBlocked {
+		if f.Reason != ReasonPolicyBlocked && (f.Reason != ReasonResultBlocked || t.tool == nil) {
 			return call.Reply{}, f
 		}
 	case fault.Unavailable, fault.Timeout, fault.Exhausted, fault.MissingCapability:

@@ -98,10 +98,14 @@ type sessionAsker struct {
 // Ask implements call.Asker.
 func (a sessionAsker) Ask(ctx context.Context, q call.Question) (call.Answer, error) {
 	asker := a.Asker
+	var server *view.Server
 	if found := a.caller.Snapshot.Connection(q.Connection); found != nil {
-		if server := a.caller.Snapshot.Server(found.Server); server != nil {
-			asker = a.d.names(a.caller, server, q.Connection).Asker(asker)
+		if server = a.caller.Snapshot.Server(found.Server); server != nil {
+			asker = a.d.names(a.caller, server, q.Connection).Asker(a.d.aside(ctx, a.caller, server.Name).asker(asker))
 		}
+	}
+	if server == nil && len(a.caller.Gateway.ResultPolicies) > 0 { // of yesterday: nobody can tell what covers it
+		return call.Answer{}, fault.New(fault.Unavailable, ReasonServerMissing, "The server that asks was removed.")
 	}
 	return asker.Ask(ctx, q) //nolint:wrapcheck // the asker's own
 }

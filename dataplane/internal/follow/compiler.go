@@ -27,6 +27,7 @@ const (
 	kindClient     = "oauth_client"
 	kindProvider   = "identity_provider"
 	kindPolicy     = "policy"
+	kindResult     = "result_policy"
 )
 
 // Denials are told what a denial takes away, so that credentials and upstream sessions of it can be dropped.
@@ -53,8 +54,9 @@ type tokenHash = [sha256.Size]byte
 func Features() []string {
 	return []string{
 		"bearer_token", "caller_idp_token", "client_credentials", "id_jag", "jwks", "load_tools_when_needed", "oauth",
-		"passthrough_headers", "policies", "rate_limits", "required_scopes", "resolve_at_call_time", "server_features", "sse", "stdio",
-		"streamable_http", "token_exchange", "token_rotation", "untrusted_contexts", "upstream_oauth",
+		"passthrough_headers", "policies", "rate_limits", "required_scopes", "resolve_at_call_time", "result_policies", "server_features",
+		"sse", "stdio", "streamable_http", "token_exchange", "token_rotation", "untrusted_contexts",
+		"upstream_oauth",
 	}
 }
 
@@ -101,7 +103,9 @@ func (c *Compiler) applyAll(s node.State) []node.Reject {
 	c.tokens, c.waiting, c.where = nil, nil, places{}
 	p := c.newPass(s, nil)
 	var touched []node.Key
-	for _, kind := range []string{kindUser, kindTeam, kindServer, kindConnection, kindToken, kindClient, kindProvider, kindPolicy, kindGateway} {
+	for _, kind := range []string{
+		kindUser, kindTeam, kindServer, kindConnection, kindToken, kindClient, kindProvider, kindPolicy, kindResult, kindGateway,
+	} {
 		s.Names(kind, func(name string) bool {
 			touched = append(touched, node.Key{Kind: kind, Name: name})
 			return true

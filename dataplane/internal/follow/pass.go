@@ -174,6 +174,8 @@ func (p *pass) putFlat(k node.Key) {
 		}
 	case kindPolicy:
 		p.putPolicy(k, r)
+	case kindResult:
+		p.putResultPolicy(k, r)
 	case kindToken:
 		p.putToken(k)
 	}
@@ -195,6 +197,23 @@ func (p *pass) putPolicy(k node.Key, r *distributionv1.Resource) {
 		made = compile.Closed(r.GetPolicy())
 	}
 	p.builder.PutPolicy(k.Name, made)
+}
+
+// putResultPolicy does so for a result policy.
+func (p *pass) putResultPolicy(k node.Key, r *distributionv1.Resource) {
+	if r == nil {
+		p.builder.PutResultPolicy(k.Name, nil)
+		return
+	}
+	made, err := compile.MakeResultPolicy(r.GetResultPolicy())
+	if err != nil {
+		p.rejects = append(p.rejects, reject(r, err))
+		if p.builder.ResultPolicy(k.Name) != nil {
+			return
+		}
+		made = compile.ClosedResult(r.GetResultPolicy())
+	}
+	p.builder.PutResultPolicy(k.Name, made)
 }
 
 func (p *pass) putToken(k node.Key) {
@@ -359,6 +378,10 @@ func (p *pass) keepRejected(previous *view.View) {
 		case kindPolicy:
 			if old := previous.Policy(r.Key.Name); old != nil {
 				p.builder.PutPolicy(r.Key.Name, old)
+			}
+		case kindResult:
+			if old := previous.ResultPolicy(r.Key.Name); old != nil {
+				p.builder.PutResultPolicy(r.Key.Name, old)
 			}
 		}
 	}

@@ -15,7 +15,8 @@ import (
 type Input struct {
 	Snapshot  *view.Snapshot
 	Gateway   *view.Gateway // of Snapshot
-	Tool      *view.Tool    // of Gateway
+	Tool      *view.Tool    // of Gateway; nil for results that may stem from several of them
+	Server    string        // where Tool is nil
 	Caller    ident.Principal
 	Arguments []byte // a JSON object; nil for none
 
@@ -32,12 +33,22 @@ func Decide(in *Input, w compile.Watcher) compile.Decision {
 	if len(in.Gateway.Policies) == 0 {
 		return compile.Decide(nil, nil, in.Gateway.BlockUnmatched, w)
 	}
+	f := in.facts()
+	return compile.Decide(in.Gateway.Policies, &f, in.Gateway.BlockUnmatched, w)
+}
+
+// facts gathers what conditions look at.
+func (in *Input) facts() condition.Facts {
 	f := condition.Facts{
-		Server: in.Tool.Server, Tool: in.Tool.Upstream, Definition: in.Tool.Body.Bytes, Arguments: in.Arguments,
 		AuthMethod: in.Caller.Method, Client: in.Caller.ClientID, Token: in.Caller.TokenID,
 		Gateway: in.Gateway.Name, GatewayLabels: in.Gateway.Labels,
 		Untrusted: in.Untrusted, Sources: in.Sources, SourcesUnknown: in.SourcesUnknown,
 		Headers: in.Headers, Time: in.Time,
+	}
+	if in.Tool != nil {
+		f.Server, f.Tool, f.Definition, f.Arguments = in.Tool.Server, in.Tool.Upstream, in.Tool.Body.Bytes, in.Arguments
+	} else {
+		f.Server, f.Partial = in.Server, true
 	}
 	// Teams and roles are of the caller as the view has them, never of a token's claims; a token of a team is in that team, and those
 	// of the organisation and of service accounts are in none (G-32).
@@ -48,5 +59,5 @@ func Decide(in *Input, w compile.Watcher) compile.Decision {
 			f.Roles = []string{u.Role}
 		}
 	}
-	return compile.Decide(in.Gateway.Policies, &f, in.Gateway.BlockUnmatched, w)
+	return f
 }

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/penstockhq/penstock/sdk/kit/compile"
 )
 
 // Builder makes the next [View] out of one before. Only the maps that are written are copied, so a change to one
@@ -18,8 +20,11 @@ type Builder struct {
 
 	put     map[string]struct{} // gateways that were put
 	changed map[string]struct{} // servers that changed: the gateways in front of them are joined anew
-	ruled   []*Policy           // policies that changed, before and after: the gateways that they concern are joined anew
+	ruled   []rule              // policies of both kinds that changed, before and after: the gateways that they concern are joined anew
 }
+
+// rule is a policy of either kind.
+type rule interface{ On(g *compile.Gateway) bool }
 
 const (
 	gatewayMap = iota
@@ -36,6 +41,7 @@ const (
 	identityMap
 	providerMap
 	policyMap
+	resultMap
 	kinds
 )
 
@@ -178,6 +184,19 @@ func (b *Builder) PutPolicy(name string, p *Policy) {
 	}
 	put(b, policyMap, &b.next.policies, name, p)
 }
+
+// PutResultPolicy stores a result policy; nil removes it.
+func (b *Builder) PutResultPolicy(name string, p *ResultPolicy) {
+	for _, one := range []*ResultPolicy{b.next.results[name], p} {
+		if one != nil {
+			b.ruled = append(b.ruled, one)
+		}
+	}
+	put(b, resultMap, &b.next.results, name, p)
+}
+
+// ResultPolicy returns a result policy as it is so far, nil if there is none.
+func (b *Builder) ResultPolicy(name string) *ResultPolicy { return b.next.results[name] }
 
 // Policy returns a policy as it is so far, nil if there is none.
 func (b *Builder) Policy(name string) *Policy { return b.next.policies[name] }

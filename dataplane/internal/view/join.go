@@ -53,8 +53,8 @@ func (g *Gateway) behind(servers map[string]struct{}) bool {
 }
 
 // under reports whether one of the policies concerns the gateway.
-func (g *Gateway) under(policies []*Policy) bool {
-	return slices.ContainsFunc(policies, func(p *Policy) bool { return p.On(&g.Gateway) })
+func (g *Gateway) under(policies []rule) bool {
+	return slices.ContainsFunc(policies, func(p rule) bool { return p.On(&g.Gateway) })
 }
 
 // joinPolicies finds the policies that concern the gateway, so that a call looks at no others.
@@ -71,11 +71,29 @@ func (g *Gateway) joinPolicies(all map[string]*Policy) {
 }
 
 // TracksContexts reports whether a policy of the gateway has to know the context of calls (G-33): of all other gateways nobody asks.
-func (g *Gateway) TracksContexts() bool { return len(g.asking) > 0 }
+func (g *Gateway) TracksContexts() bool { return len(g.asking) > 0 || g.resultsAsk }
+
+// UsesContexts reports whether it matters that a context is used: somebody asks for it, or may yet.
+func (g *Gateway) UsesContexts() bool { return g.TracksContexts() || g.makesMarks }
+
+// ResultsAskContext reports whether a result policy of the gateway has to know the context.
+func (g *Gateway) ResultsAskContext() bool { return g.resultsAsk }
 
 // AsksContext reports whether one of those policies concerns calls of the tool.
 func (g *Gateway) AsksContext(t *Tool) bool {
 	return slices.ContainsFunc(g.asking, func(p *Policy) bool { return p.Covers(t.Server, t.Upstream) })
+}
+
+// joinResultPolicies does so for those on results.
+func (g *Gateway) joinResultPolicies(all map[string]*ResultPolicy) {
+	for _, p := range all {
+		if p.On(&g.Gateway) {
+			g.ResultPolicies = append(g.ResultPolicies, p)
+			g.resultsAsk = g.resultsAsk || p.AsksContext(g.Contexts)
+			g.makesMarks = g.makesMarks || p.Mark == compile.MarkUntrusted && !p.Shadow && g.Contexts != compile.ContextsTrusted
+		}
+	}
+	slices.SortFunc(g.ResultPolicies, compile.CompareResultPolicies)
 }
 
 func (b *Builder) joinGateway(g *Gateway) {
@@ -90,6 +108,7 @@ func (b *Builder) joinGateway(g *Gateway) {
 	g.joined = true
 	server := func(name string) *Server { return b.next.servers[name] }
 	g.joinPolicies(b.next.policies)
+	g.joinResultPolicies(b.next.results)
 	g.joinScopes()
 	g.joinChosen()
 	g.joinCapabilities(server)

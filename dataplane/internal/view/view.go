@@ -29,6 +29,7 @@ type View struct {
 	identities  map[Identity]string // account at an identity provider to user
 	providers   map[string]*Provider
 	policies    map[string]*Policy
+	results     map[string]*ResultPolicy
 }
 
 // The compiled forms are kit/compile's, so that admission and nodes cannot differ.
@@ -53,6 +54,8 @@ type (
 	JWKSIssuer = compile.JWKSIssuer
 	// Policy is a rule on tool calls.
 	Policy = compile.Policy
+	// ResultPolicy is a rule on the results of tools.
+	ResultPolicy = compile.ResultPolicy
 	// Team is a group of people.
 	Team = compile.Team
 	// Visibility says who may use a gateway.
@@ -71,13 +74,17 @@ type Gateway struct {
 	Capabilities     compile.Capabilities // joined over the servers behind the gateway, of features that are on (M-57)
 	FullInstructions string               // its own, then those of servers (M-58); at most 16 KiB
 	Policies         []*Policy            // that concern its calls, in the order of compile.ComparePolicies
+	ResultPolicies   []*ResultPolicy      // that concern its results, in the order of compile.CompareResultPolicies
 
 	byName map[string]*Tool
 	asking []*Policy // of Policies, those that have to know the context of a call (G-33)
-	atCall []string  // servers whose connections calls choose (G-12)
-	joined bool      // the servers were looked at: the gateway is published
-	routes *routes   // nil if no server shows resources
-	lists  [listSlots]atomic.Pointer[[][]byte]
+
+	resultsAsk bool     // one of ResultPolicies has to know it
+	makesMarks bool     // one of ResultPolicies makes contexts untrusted
+	atCall     []string // servers whose connections calls choose (G-12)
+	joined     bool     // the servers were looked at: the gateway is published
+	routes     *routes  // nil if no server shows resources
+	lists      [listSlots]atomic.Pointer[[][]byte]
 }
 
 // ListVersions is the number of renderings that a list of a gateway may have: one per published protocol version.
@@ -99,6 +106,9 @@ func (v *View) Gateway(nameOrUID string) *Gateway {
 
 // Policy returns a policy, nil if there is none.
 func (v *View) Policy(name string) *Policy { return v.policies[name] }
+
+// ResultPolicy returns a result policy, nil if there is none.
+func (v *View) ResultPolicy(name string) *ResultPolicy { return v.results[name] }
 
 // Gateways calls fn for every gateway, in no order, until it returns false.
 func (v *View) Gateways(fn func(*Gateway) bool) {

@@ -8,10 +8,11 @@ import (
 	"cel.dev/cel-go/cel"
 )
 
-// Names that a condition may read and that somebody has to make an effort for.
+// Names that a condition may read and that somebody has to make an effort for, or that are not always known.
 const (
 	NameArguments   = "args"
 	NameAnnotations = "tool.annotations"
+	NameTool        = "tool.name"
 )
 
 // variable is one name.

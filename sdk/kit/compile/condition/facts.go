@@ -32,11 +32,18 @@ type Facts struct {
 	Headers map[string][]string // of the request, that the gateway passes through; one value each
 	Time    time.Time
 
+	// Partial says that it is not known which tool of the server it is, and with which arguments: a condition whose value depends on
+	// those fails.
+	Partial bool
+
 	arguments, annotations any // decoded
 }
 
 // ResolveName implements cel.Activation.
 func (f *Facts) ResolveName(name string) (any, bool) {
+	if f.Partial && (name == NameArguments || name == NameAnnotations || name == NameTool) {
+		return types.NewErr("not known"), true
+	}
 	switch name {
 	case NameArguments:
 		if f.arguments == nil {
@@ -50,7 +57,7 @@ func (f *Facts) ResolveName(name string) (any, bool) {
 		return f.annotations, true
 	case "tool.server":
 		return f.Server, true
-	case "tool.name":
+	case NameTool:
 		return f.Tool, true
 	case "caller.user":
 		return f.User, true

@@ -107,6 +107,7 @@ type ManifestResource struct {
 	//	*ManifestResource_IdentityProvider
 	//	*ManifestResource_OauthClient
 	//	*ManifestResource_Policy
+	//	*ManifestResource_ResultPolicy
 	Resource      isManifestResource_Resource `protobuf_oneof:"resource"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -221,6 +222,15 @@ func (x *ManifestResource) GetPolicy() *v1.Policy {
 	return nil
 }
 
+func (x *ManifestResource) GetResultPolicy() *v1.ResultPolicy {
+	if x != nil {
+		if x, ok := x.Resource.(*ManifestResource_ResultPolicy); ok {
+			return x.ResultPolicy
+		}
+	}
+	return nil
+}
+
 type isManifestResource_Resource interface {
 	isManifestResource_Resource()
 }
@@ -265,6 +275,11 @@ type ManifestResource_Policy struct {
 	Policy *v1.Policy `protobuf:"bytes,8,opt,name=policy,proto3,oneof"`
 }
 
+type ManifestResource_ResultPolicy struct {
+	// A result policy.
+	ResultPolicy *v1.ResultPolicy `protobuf:"bytes,9,opt,name=result_policy,json=resultPolicy,proto3,oneof"`
+}
+
 func (*ManifestResource_Server) isManifestResource_Resource() {}
 
 func (*ManifestResource_Connection) isManifestResource_Resource() {}
@@ -281,13 +296,16 @@ func (*ManifestResource_OauthClient) isManifestResource_Resource() {}
 
 func (*ManifestResource_Policy) isManifestResource_Resource() {}
 
+func (*ManifestResource_ResultPolicy) isManifestResource_Resource() {}
+
 // ApplyRequest is the wanted configuration.
 type ApplyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Resources to create or to bring into this state, at most 10,000. Fields that are not set take their defaults;
 	// secrets that are not set are kept.
 	Resources []*ManifestResource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
-	// True deletes every server, connection, gateway, team, user, identity provider, OAuth client and policy that is not listed,
+	// True deletes every server, connection, gateway, team, user, identity provider, OAuth client, policy and result policy that is not
+	// listed,
 	// except the caller.
 	Prune bool `protobuf:"varint,2,opt,name=prune,proto3" json:"prune,omitempty"`
 	// True checks everything, returns the difference and stores nothing.
@@ -1305,7 +1323,7 @@ var File_penstock_admin_v1_configuration_proto protoreflect.FileDescriptor
 
 const file_penstock_admin_v1_configuration_proto_rawDesc = "" +
 	"\n" +
-	"%penstock/admin/v1/configuration.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a,penstock/resource/v1/identity_provider.proto\x1a'penstock/resource/v1/oauth_client.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/policy.proto\x1a!penstock/resource/v1/server.proto\"\x97\x04\n" +
+	"%penstock/admin/v1/configuration.proto\x12\x11penstock.admin.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a,penstock/resource/v1/identity_provider.proto\x1a'penstock/resource/v1/oauth_client.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/policy.proto\x1a(penstock/resource/v1/result_policy.proto\x1a!penstock/resource/v1/server.proto\"\xe2\x04\n" +
 	"\x10ManifestResource\x126\n" +
 	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerH\x00R\x06server\x12B\n" +
 	"\n" +
@@ -1316,7 +1334,8 @@ const file_penstock_admin_v1_configuration_proto_rawDesc = "" +
 	"\x04user\x18\x05 \x01(\v2\x1a.penstock.resource.v1.UserH\x00R\x04user\x12U\n" +
 	"\x11identity_provider\x18\x06 \x01(\v2&.penstock.resource.v1.IdentityProviderH\x00R\x10identityProvider\x12F\n" +
 	"\foauth_client\x18\a \x01(\v2!.penstock.resource.v1.OAuthClientH\x00R\voauthClient\x126\n" +
-	"\x06policy\x18\b \x01(\v2\x1c.penstock.resource.v1.PolicyH\x00R\x06policyB\x11\n" +
+	"\x06policy\x18\b \x01(\v2\x1c.penstock.resource.v1.PolicyH\x00R\x06policy\x12I\n" +
+	"\rresult_policy\x18\t \x01(\v2\".penstock.resource.v1.ResultPolicyH\x00R\fresultPolicyB\x11\n" +
 	"\bresource\x12\x05\xbaH\x02\b\x01\"\xaf\x01\n" +
 	"\fApplyRequest\x12L\n" +
 	"\tresources\x18\x01 \x03(\v2#.penstock.admin.v1.ManifestResourceB\t\xbaH\x06\x92\x01\x03\x10\x90NR\tresources\x12\x14\n" +
@@ -1439,8 +1458,9 @@ var file_penstock_admin_v1_configuration_proto_goTypes = []any{
 	(*v1.IdentityProvider)(nil),    // 25: penstock.resource.v1.IdentityProvider
 	(*v1.OAuthClient)(nil),         // 26: penstock.resource.v1.OAuthClient
 	(*v1.Policy)(nil),              // 27: penstock.resource.v1.Policy
-	(*durationpb.Duration)(nil),    // 28: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),  // 29: google.protobuf.Timestamp
+	(*v1.ResultPolicy)(nil),        // 28: penstock.resource.v1.ResultPolicy
+	(*durationpb.Duration)(nil),    // 29: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 30: google.protobuf.Timestamp
 }
 var file_penstock_admin_v1_configuration_proto_depIdxs = []int32{
 	20, // 0: penstock.admin.v1.ManifestResource.server:type_name -> penstock.resource.v1.Server
@@ -1451,35 +1471,36 @@ var file_penstock_admin_v1_configuration_proto_depIdxs = []int32{
 	25, // 5: penstock.admin.v1.ManifestResource.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
 	26, // 6: penstock.admin.v1.ManifestResource.oauth_client:type_name -> penstock.resource.v1.OAuthClient
 	27, // 7: penstock.admin.v1.ManifestResource.policy:type_name -> penstock.resource.v1.Policy
-	1,  // 8: penstock.admin.v1.ApplyRequest.resources:type_name -> penstock.admin.v1.ManifestResource
-	4,  // 9: penstock.admin.v1.ApplyResponse.resources:type_name -> penstock.admin.v1.AppliedResource
-	1,  // 10: penstock.admin.v1.ExportResponse.resources:type_name -> penstock.admin.v1.ManifestResource
-	28, // 11: penstock.admin.v1.WaitEnforcedRequest.timeout:type_name -> google.protobuf.Duration
-	13, // 12: penstock.admin.v1.ListRevisionsResponse.revisions:type_name -> penstock.admin.v1.RevisionInfo
-	29, // 13: penstock.admin.v1.RevisionInfo.commit_time:type_name -> google.protobuf.Timestamp
-	4,  // 14: penstock.admin.v1.RollbackResponse.resources:type_name -> penstock.admin.v1.AppliedResource
-	0,  // 15: penstock.admin.v1.GetRolloutResponse.stage:type_name -> penstock.admin.v1.RolloutStage
-	2,  // 16: penstock.admin.v1.ConfigurationService.Apply:input_type -> penstock.admin.v1.ApplyRequest
-	5,  // 17: penstock.admin.v1.ConfigurationService.Export:input_type -> penstock.admin.v1.ExportRequest
-	7,  // 18: penstock.admin.v1.ConfigurationService.GetHead:input_type -> penstock.admin.v1.GetHeadRequest
-	9,  // 19: penstock.admin.v1.ConfigurationService.WaitEnforced:input_type -> penstock.admin.v1.WaitEnforcedRequest
-	11, // 20: penstock.admin.v1.ConfigurationService.ListRevisions:input_type -> penstock.admin.v1.ListRevisionsRequest
-	14, // 21: penstock.admin.v1.ConfigurationService.Rollback:input_type -> penstock.admin.v1.RollbackRequest
-	16, // 22: penstock.admin.v1.ConfigurationService.GetRollout:input_type -> penstock.admin.v1.GetRolloutRequest
-	18, // 23: penstock.admin.v1.ConfigurationService.PromoteRollout:input_type -> penstock.admin.v1.PromoteRolloutRequest
-	3,  // 24: penstock.admin.v1.ConfigurationService.Apply:output_type -> penstock.admin.v1.ApplyResponse
-	6,  // 25: penstock.admin.v1.ConfigurationService.Export:output_type -> penstock.admin.v1.ExportResponse
-	8,  // 26: penstock.admin.v1.ConfigurationService.GetHead:output_type -> penstock.admin.v1.GetHeadResponse
-	10, // 27: penstock.admin.v1.ConfigurationService.WaitEnforced:output_type -> penstock.admin.v1.WaitEnforcedResponse
-	12, // 28: penstock.admin.v1.ConfigurationService.ListRevisions:output_type -> penstock.admin.v1.ListRevisionsResponse
-	15, // 29: penstock.admin.v1.ConfigurationService.Rollback:output_type -> penstock.admin.v1.RollbackResponse
-	17, // 30: penstock.admin.v1.ConfigurationService.GetRollout:output_type -> penstock.admin.v1.GetRolloutResponse
-	19, // 31: penstock.admin.v1.ConfigurationService.PromoteRollout:output_type -> penstock.admin.v1.PromoteRolloutResponse
-	24, // [24:32] is the sub-list for method output_type
-	16, // [16:24] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	28, // 8: penstock.admin.v1.ManifestResource.result_policy:type_name -> penstock.resource.v1.ResultPolicy
+	1,  // 9: penstock.admin.v1.ApplyRequest.resources:type_name -> penstock.admin.v1.ManifestResource
+	4,  // 10: penstock.admin.v1.ApplyResponse.resources:type_name -> penstock.admin.v1.AppliedResource
+	1,  // 11: penstock.admin.v1.ExportResponse.resources:type_name -> penstock.admin.v1.ManifestResource
+	29, // 12: penstock.admin.v1.WaitEnforcedRequest.timeout:type_name -> google.protobuf.Duration
+	13, // 13: penstock.admin.v1.ListRevisionsResponse.revisions:type_name -> penstock.admin.v1.RevisionInfo
+	30, // 14: penstock.admin.v1.RevisionInfo.commit_time:type_name -> google.protobuf.Timestamp
+	4,  // 15: penstock.admin.v1.RollbackResponse.resources:type_name -> penstock.admin.v1.AppliedResource
+	0,  // 16: penstock.admin.v1.GetRolloutResponse.stage:type_name -> penstock.admin.v1.RolloutStage
+	2,  // 17: penstock.admin.v1.ConfigurationService.Apply:input_type -> penstock.admin.v1.ApplyRequest
+	5,  // 18: penstock.admin.v1.ConfigurationService.Export:input_type -> penstock.admin.v1.ExportRequest
+	7,  // 19: penstock.admin.v1.ConfigurationService.GetHead:input_type -> penstock.admin.v1.GetHeadRequest
+	9,  // 20: penstock.admin.v1.ConfigurationService.WaitEnforced:input_type -> penstock.admin.v1.WaitEnforcedRequest
+	11, // 21: penstock.admin.v1.ConfigurationService.ListRevisions:input_type -> penstock.admin.v1.ListRevisionsRequest
+	14, // 22: penstock.admin.v1.ConfigurationService.Rollback:input_type -> penstock.admin.v1.RollbackRequest
+	16, // 23: penstock.admin.v1.ConfigurationService.GetRollout:input_type -> penstock.admin.v1.GetRolloutRequest
+	18, // 24: penstock.admin.v1.ConfigurationService.PromoteRollout:input_type -> penstock.admin.v1.PromoteRolloutRequest
+	3,  // 25: penstock.admin.v1.ConfigurationService.Apply:output_type -> penstock.admin.v1.ApplyResponse
+	6,  // 26: penstock.admin.v1.ConfigurationService.Export:output_type -> penstock.admin.v1.ExportResponse
+	8,  // 27: penstock.admin.v1.ConfigurationService.GetHead:output_type -> penstock.admin.v1.GetHeadResponse
+	10, // 28: penstock.admin.v1.ConfigurationService.WaitEnforced:output_type -> penstock.admin.v1.WaitEnforcedResponse
+	12, // 29: penstock.admin.v1.ConfigurationService.ListRevisions:output_type -> penstock.admin.v1.ListRevisionsResponse
+	15, // 30: penstock.admin.v1.ConfigurationService.Rollback:output_type -> penstock.admin.v1.RollbackResponse
+	17, // 31: penstock.admin.v1.ConfigurationService.GetRollout:output_type -> penstock.admin.v1.GetRolloutResponse
+	19, // 32: penstock.admin.v1.ConfigurationService.PromoteRollout:output_type -> penstock.admin.v1.PromoteRolloutResponse
+	25, // [25:33] is the sub-list for method output_type
+	17, // [17:25] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_penstock_admin_v1_configuration_proto_init() }
@@ -1496,6 +1517,7 @@ func file_penstock_admin_v1_configuration_proto_init() {
 		(*ManifestResource_IdentityProvider)(nil),
 		(*ManifestResource_OauthClient)(nil),
 		(*ManifestResource_Policy)(nil),
+		(*ManifestResource_ResultPolicy)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -1037,7 +1037,7 @@ func (x *Packed) GetZstd() []byte {
 type Resource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Kind: "server", "connection", "tool", "gateway", "assignment", "team", "user", "bearer_token",
-	// "identity_provider", "oauth_client", "policy".
+	// "identity_provider", "oauth_client", "policy", "result_policy".
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// Name, unique within the kind; an assignment's is "<gateway>/<tool>".
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
@@ -1060,6 +1060,7 @@ type Resource struct {
 	//	*Resource_IdentityProvider
 	//	*Resource_OauthClient
 	//	*Resource_Policy
+	//	*Resource_ResultPolicy
 	Body          isResource_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1229,6 +1230,15 @@ func (x *Resource) GetPolicy() *v1.Policy {
 	return nil
 }
 
+func (x *Resource) GetResultPolicy() *v1.ResultPolicy {
+	if x != nil {
+		if x, ok := x.Body.(*Resource_ResultPolicy); ok {
+			return x.ResultPolicy
+		}
+	}
+	return nil
+}
+
 type isResource_Body interface {
 	isResource_Body()
 }
@@ -1288,6 +1298,11 @@ type Resource_Policy struct {
 	Policy *v1.Policy `protobuf:"bytes,20,opt,name=policy,proto3,oneof"`
 }
 
+type Resource_ResultPolicy struct {
+	// A result policy.
+	ResultPolicy *v1.ResultPolicy `protobuf:"bytes,21,opt,name=result_policy,json=resultPolicy,proto3,oneof"`
+}
+
 func (*Resource_Server) isResource_Body() {}
 
 func (*Resource_Connection) isResource_Body() {}
@@ -1309,6 +1324,8 @@ func (*Resource_IdentityProvider) isResource_Body() {}
 func (*Resource_OauthClient) isResource_Body() {}
 
 func (*Resource_Policy) isResource_Body() {}
+
+func (*Resource_ResultPolicy) isResource_Body() {}
 
 // ResourceKey names one resource.
 type ResourceKey struct {
@@ -2080,7 +2097,7 @@ var File_penstock_distribution_v1_distribution_proto protoreflect.FileDescriptor
 
 const file_penstock_distribution_v1_distribution_proto_rawDesc = "" +
 	"\n" +
-	"+penstock/distribution/v1/distribution.proto\x12\x18penstock.distribution.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a,penstock/resource/v1/identity_provider.proto\x1a'penstock/resource/v1/oauth_client.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/policy.proto\x1a!penstock/resource/v1/server.proto\x1a\x1fpenstock/resource/v1/tool.proto\"\x84\x02\n" +
+	"+penstock/distribution/v1/distribution.proto\x12\x18penstock.distribution.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a,penstock/resource/v1/identity_provider.proto\x1a'penstock/resource/v1/oauth_client.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/policy.proto\x1a(penstock/resource/v1/result_policy.proto\x1a!penstock/resource/v1/server.proto\x1a\x1fpenstock/resource/v1/tool.proto\"\x84\x02\n" +
 	"\n" +
 	"Revocation\x12H\n" +
 	"\x04kind\x18\x01 \x01(\x0e2(.penstock.distribution.v1.RevocationKindB\n" +
@@ -2148,7 +2165,7 @@ const file_penstock_distribution_v1_distribution_proto_rawDesc = "" +
 	"\n" +
 	"dictionary\x18\x01 \x01(\rR\n" +
 	"dictionary\x12\x12\n" +
-	"\x04zstd\x18\x02 \x01(\fR\x04zstd\"\x9e\x06\n" +
+	"\x04zstd\x18\x02 \x01(\fR\x04zstd\"\xe9\x06\n" +
 	"\bResource\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -2169,7 +2186,8 @@ const file_penstock_distribution_v1_distribution_proto_rawDesc = "" +
 	"\fbearer_token\x18\x11 \x01(\v2!.penstock.resource.v1.BearerTokenH\x00R\vbearerToken\x12U\n" +
 	"\x11identity_provider\x18\x12 \x01(\v2&.penstock.resource.v1.IdentityProviderH\x00R\x10identityProvider\x12F\n" +
 	"\foauth_client\x18\x13 \x01(\v2!.penstock.resource.v1.OAuthClientH\x00R\voauthClient\x126\n" +
-	"\x06policy\x18\x14 \x01(\v2\x1c.penstock.resource.v1.PolicyH\x00R\x06policyB\x06\n" +
+	"\x06policy\x18\x14 \x01(\v2\x1c.penstock.resource.v1.PolicyH\x00R\x06policy\x12I\n" +
+	"\rresult_policy\x18\x15 \x01(\v2\".penstock.resource.v1.ResultPolicyH\x00R\fresultPolicyB\x06\n" +
 	"\x04body\"5\n" +
 	"\vResourceKey\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
@@ -2290,6 +2308,7 @@ var file_penstock_distribution_v1_distribution_proto_goTypes = []any{
 	(*v1.IdentityProvider)(nil),        // 34: penstock.resource.v1.IdentityProvider
 	(*v1.OAuthClient)(nil),             // 35: penstock.resource.v1.OAuthClient
 	(*v1.Policy)(nil),                  // 36: penstock.resource.v1.Policy
+	(*v1.ResultPolicy)(nil),            // 37: penstock.resource.v1.ResultPolicy
 }
 var file_penstock_distribution_v1_distribution_proto_depIdxs = []int32{
 	0,  // 0: penstock.distribution.v1.Revocation.kind:type_name -> penstock.distribution.v1.RevocationKind
@@ -2322,25 +2341,26 @@ var file_penstock_distribution_v1_distribution_proto_depIdxs = []int32{
 	34, // 27: penstock.distribution.v1.Resource.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
 	35, // 28: penstock.distribution.v1.Resource.oauth_client:type_name -> penstock.resource.v1.OAuthClient
 	36, // 29: penstock.distribution.v1.Resource.policy:type_name -> penstock.resource.v1.Policy
-	12, // 30: penstock.distribution.v1.SnapshotPart.resources:type_name -> penstock.distribution.v1.Resource
-	12, // 31: penstock.distribution.v1.Delta.upserts:type_name -> penstock.distribution.v1.Resource
-	13, // 32: penstock.distribution.v1.Delta.tombstones:type_name -> penstock.distribution.v1.ResourceKey
-	13, // 33: penstock.distribution.v1.Deny.keys:type_name -> penstock.distribution.v1.ResourceKey
-	25, // 34: penstock.distribution.v1.Heartbeat.now:type_name -> google.protobuf.Timestamp
-	21, // 35: penstock.distribution.v1.Task.discover:type_name -> penstock.distribution.v1.DiscoverTask
-	26, // 36: penstock.distribution.v1.DiscoverTask.server:type_name -> penstock.resource.v1.Server
-	27, // 37: penstock.distribution.v1.DiscoverTask.connection:type_name -> penstock.resource.v1.Connection
-	5,  // 38: penstock.distribution.v1.DistributionService.Follow:input_type -> penstock.distribution.v1.FollowRequest
-	23, // 39: penstock.distribution.v1.DistributionService.FetchBlobs:input_type -> penstock.distribution.v1.FetchBlobsRequest
-	2,  // 40: penstock.distribution.v1.DistributionService.PublishRevocations:input_type -> penstock.distribution.v1.PublishRevocationsRequest
-	10, // 41: penstock.distribution.v1.DistributionService.Follow:output_type -> penstock.distribution.v1.FollowResponse
-	24, // 42: penstock.distribution.v1.DistributionService.FetchBlobs:output_type -> penstock.distribution.v1.FetchBlobsResponse
-	3,  // 43: penstock.distribution.v1.DistributionService.PublishRevocations:output_type -> penstock.distribution.v1.PublishRevocationsResponse
-	41, // [41:44] is the sub-list for method output_type
-	38, // [38:41] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	37, // 30: penstock.distribution.v1.Resource.result_policy:type_name -> penstock.resource.v1.ResultPolicy
+	12, // 31: penstock.distribution.v1.SnapshotPart.resources:type_name -> penstock.distribution.v1.Resource
+	12, // 32: penstock.distribution.v1.Delta.upserts:type_name -> penstock.distribution.v1.Resource
+	13, // 33: penstock.distribution.v1.Delta.tombstones:type_name -> penstock.distribution.v1.ResourceKey
+	13, // 34: penstock.distribution.v1.Deny.keys:type_name -> penstock.distribution.v1.ResourceKey
+	25, // 35: penstock.distribution.v1.Heartbeat.now:type_name -> google.protobuf.Timestamp
+	21, // 36: penstock.distribution.v1.Task.discover:type_name -> penstock.distribution.v1.DiscoverTask
+	26, // 37: penstock.distribution.v1.DiscoverTask.server:type_name -> penstock.resource.v1.Server
+	27, // 38: penstock.distribution.v1.DiscoverTask.connection:type_name -> penstock.resource.v1.Connection
+	5,  // 39: penstock.distribution.v1.DistributionService.Follow:input_type -> penstock.distribution.v1.FollowRequest
+	23, // 40: penstock.distribution.v1.DistributionService.FetchBlobs:input_type -> penstock.distribution.v1.FetchBlobsRequest
+	2,  // 41: penstock.distribution.v1.DistributionService.PublishRevocations:input_type -> penstock.distribution.v1.PublishRevocationsRequest
+	10, // 42: penstock.distribution.v1.DistributionService.Follow:output_type -> penstock.distribution.v1.FollowResponse
+	24, // 43: penstock.distribution.v1.DistributionService.FetchBlobs:output_type -> penstock.distribution.v1.FetchBlobsResponse
+	3,  // 44: penstock.distribution.v1.DistributionService.PublishRevocations:output_type -> penstock.distribution.v1.PublishRevocationsResponse
+	42, // [42:45] is the sub-list for method output_type
+	39, // [39:42] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_penstock_distribution_v1_distribution_proto_init() }
@@ -2377,6 +2397,7 @@ func file_penstock_distribution_v1_distribution_proto_init() {
 		(*Resource_IdentityProvider)(nil),
 		(*Resource_OauthClient)(nil),
 		(*Resource_Policy)(nil),
+		(*Resource_ResultPolicy)(nil),
 	}
 	file_penstock_distribution_v1_distribution_proto_msgTypes[19].OneofWrappers = []any{
 		(*Task_Discover)(nil),
