@@ -36,7 +36,7 @@ func newDecided(m metric.Meter) (metric.Int64Counter, error) {
 
 // decide asks the policies of the gateway what is to happen to a call.
 func (d *Dispatcher) decide(ctx context.Context, c *call.Caller, k *call.Call, t *target, w compile.Watcher) compile.Decision {
-	trust := d.trust(ctx, c, k, t)
+	trust := d.trust(ctx, c, k, c.Gateway.AsksContext(t.tool))
 	return policy.Decide(&policy.Input{
 		Snapshot: c.Snapshot, Gateway: c.Gateway, Tool: t.tool, Caller: c.Principal, Arguments: k.Message.P.Arguments.Of(k.Body),
 		Untrusted: trust.Untrusted, Sources: trust.Sources, SourcesUnknown: trust.Unknown, Headers: c.Passed, Time: time.Now(),

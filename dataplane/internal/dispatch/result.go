@@ -56,7 +56,7 @@ func (d *Dispatcher) screen(ctx context.Context, c *call.Caller, k *call.Call, t
 	if len(c.Gateway.ResultPolicies) == 0 {
 		return nil
 	}
-	in := d.resultInput(c, t.server)
+	in := d.resultInput(ctx, c, k, t.server)
 	switch {
 	case t.tool != nil:
 		in.Tool, in.Arguments = t.tool, k.Message.P.Arguments.Of(k.Body)
@@ -75,13 +75,14 @@ func (d *Dispatcher) aside(ctx context.Context, c *call.Caller, server string) *
 		return nil
 	}
 	k := &call.Call{Message: new(wire.Message)}
-	return d.screenFor(ctx, k, c, d.resultInput(c, server), policy.FromServer, toolsOf(c, server))
+	return d.screenFor(ctx, k, c, d.resultInput(ctx, c, k, server), policy.FromServer, toolsOf(c, server))
 }
 
-func (d *Dispatcher) resultInput(c *call.Caller, server string) *policy.Input {
+func (d *Dispatcher) resultInput(ctx context.Context, c *call.Caller, k *call.Call, server string) *policy.Input {
+	trust := d.trust(ctx, c, k, c.Gateway.ResultsAskContext())
 	return &policy.Input{
 		Snapshot: c.Snapshot, Gateway: c.Gateway, Server: server, Caller: c.Principal,
-		Untrusted: !c.Gateway.TrustedContexts, Headers: c.Passed, Time: time.Now(),
+		Untrusted: trust.Untrusted, Sources: trust.Sources, SourcesUnknown: trust.Unknown, Headers: c.Passed, Time: time.Now(),
 	}
 }
 
@@ -175,14 +176,6 @@ func (s *screen) open() error {
 		s.count(p.Name, decisionTrusted)
 	}
 	return s.err
-}
-
-// untrustedResult is called when a result that counts as untrusted is about to be delivered, before the client gets any byte of it, and
-// of what comes with it. If it returns a fault, nothing is delivered. server is the one that the result is of.
-func (d *Dispatcher) untrustedResult(ctx context.Context, _ *call.Caller, _ *call.Call, _ string) error {
-	d.decided.Add(ctx, 1, metric.WithAttributes(
-		attribute.String("policy", ""), attribute.String("outcome", decisionMarked), attribute.String("kind", "result_policy")))
-	return nil
 }
 
 // resultBlocked is what the caller reads in place of a result, with nothing of it (G-35).

@@ -5,6 +5,9 @@ package dispatch
 import (
 	"context"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
@@ -41,10 +44,10 @@ func (d *Dispatcher) contextOf(ctx context.Context, c *call.Caller, k *call.Call
 	return d.Contexts.Find(ctx, c, nil) //nolint:wrapcheck // a fault with the answer
 }
 
-// trust says what the policies that concern a call may know of its context. The store is asked only if one of them has to know it.
-func (d *Dispatcher) trust(ctx context.Context, c *call.Caller, k *call.Call, t *target) call.Trust {
+// trust says what policies may know of the context of a call. The store is asked only if one of them has to know it.
+func (d *Dispatcher) trust(ctx context.Context, c *call.Caller, k *call.Call, asked bool) call.Trust {
 	trust := call.Trust{Untrusted: c.Gateway.Contexts != compile.ContextsTrusted}
-	if !c.Gateway.AsksContext(t.tool) {
+	if !asked {
 		return trust
 	}
 	trust.Unknown = true
@@ -63,7 +66,7 @@ func (d *Dispatcher) trust(ctx context.Context, c *call.Caller, k *call.Call, t 
 // used notes that a context is in use, at a gateway of which a policy may have to know that. Calls whose own policies have to know are
 // noted by asking.
 func (d *Dispatcher) used(ctx context.Context, c *call.Caller, k *call.Call, t *target) {
-	if d.Contexts == nil || !c.Gateway.TracksContexts() || t.tool != nil && c.Gateway.AsksContext(t.tool) {
+	if d.Contexts == nil || !c.Gateway.UsesContexts() || t.tool != nil && c.Gateway.AsksContext(t.tool) {
 		return
 	}
 	if x, err := d.contextOf(ctx, c, k); err == nil {
@@ -75,6 +78,8 @@ func (d *Dispatcher) used(ctx context.Context, c *call.Caller, k *call.Call, t *
 // untrusted: whatever the client does with it is decided by that, on any node. If that cannot be noted, and a policy of the gateway
 // has to know it, the fault says that the result is not delivered: Unavailable, CONTEXT_NOT_MARKED.
 func (d *Dispatcher) untrustedResult(ctx context.Context, c *call.Caller, k *call.Call, server string) error {
+	d.decided.Add(ctx, 1, metric.WithAttributes(
+		attribute.String("policy", ""), attribute.String("outcome", decisionMarked), attribute.String("kind", "result_policy")))
 	if d.Contexts == nil || c.Gateway.Contexts == compile.ContextsTrusted {
 		return nil
 	}

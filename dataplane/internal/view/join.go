@@ -70,22 +70,30 @@ func (g *Gateway) joinPolicies(all map[string]*Policy) {
 	slices.SortFunc(g.Policies, compile.ComparePolicies)
 }
 
+// TracksContexts reports whether a policy of the gateway has to know the context of calls (G-33): of all other gateways nobody asks.
+func (g *Gateway) TracksContexts() bool { return len(g.asking) > 0 || g.resultsAsk }
+
+// UsesContexts reports whether it matters that a context is used: somebody asks for it, or may yet.
+func (g *Gateway) UsesContexts() bool { return g.TracksContexts() || g.makesMarks }
+
+// ResultsAskContext reports whether a result policy of the gateway has to know the context.
+func (g *Gateway) ResultsAskContext() bool { return g.resultsAsk }
+
+// AsksContext reports whether one of those policies concerns calls of the tool.
+func (g *Gateway) AsksContext(t *Tool) bool {
+	return slices.ContainsFunc(g.asking, func(p *Policy) bool { return p.Covers(t.Server, t.Upstream) })
+}
+
 // joinResultPolicies does so for those on results.
 func (g *Gateway) joinResultPolicies(all map[string]*ResultPolicy) {
 	for _, p := range all {
 		if p.On(&g.Gateway) {
 			g.ResultPolicies = append(g.ResultPolicies, p)
+			g.resultsAsk = g.resultsAsk || p.AsksContext(g.Contexts)
+			g.makesMarks = g.makesMarks || p.Mark == compile.MarkUntrusted && !p.Shadow && g.Contexts != compile.ContextsTrusted
 		}
 	}
 	slices.SortFunc(g.ResultPolicies, compile.CompareResultPolicies)
-}
-
-// TracksContexts reports whether a policy of the gateway has to know the context of calls (G-33): of all other gateways nobody asks.
-func (g *Gateway) TracksContexts() bool { return len(g.asking) > 0 }
-
-// AsksContext reports whether one of those policies concerns calls of the tool.
-func (g *Gateway) AsksContext(t *Tool) bool {
-	return slices.ContainsFunc(g.asking, func(p *Policy) bool { return p.Covers(t.Server, t.Upstream) })
 }
 
 func (b *Builder) joinGateway(g *Gateway) {

@@ -78,10 +78,13 @@ type Gateway struct {
 
 	byName map[string]*Tool
 	asking []*Policy // of Policies, those that have to know the context of a call (G-33)
-	atCall []string  // servers whose connections calls choose (G-12)
-	joined bool      // the servers were looked at: the gateway is published
-	routes *routes   // nil if no server shows resources
-	lists  [listSlots]atomic.Pointer[[][]byte]
+
+	resultsAsk bool     // one of ResultPolicies has to know it
+	makesMarks bool     // one of ResultPolicies makes contexts untrusted
+	atCall     []string // servers whose connections calls choose (G-12)
+	joined     bool     // the servers were looked at: the gateway is published
+	routes     *routes  // nil if no server shows resources
+	lists      [listSlots]atomic.Pointer[[][]byte]
 }
 
 // ListVersions is the number of renderings that a list of a gateway may have: one per published protocol version.

@@ -107,6 +107,9 @@ func ClosedResult(r *resourcev1.ResultPolicy) *ResultPolicy {
 	return p
 }
 
+// AsksContext is that of [Policy].
+func (p *ResultPolicy) AsksContext(mode Contexts) bool { return p.rule.AsksContext(mode) }
+
 // On reports whether the policy concerns results at a gateway.
 func (p *ResultPolicy) On(g *Gateway) bool { return p.rule.On(g) }
 
