@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi"
+	"github.com/penstockhq/penstock/controlplane/internal/audit"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/controlplane/internal/directory"
@@ -74,6 +75,7 @@ type rooms struct {
 	streams *distribute.Server
 	nodes   *nodeapi.Server
 	people  *directory.Server
+	audit   *audit.Log
 
 	replicas *replicas.Replicas // nil: there is one control plane
 
@@ -150,7 +152,12 @@ func (p *ControlPlane) open(ctx context.Context, closers *run.Closers) (*rooms, 
 		return nil, err
 	}
 	live := &nodes{}
+	keep := p.c.Audit.Retention
+	if keep == 0 { // a control plane that was made without kit/conf
+		keep = auditRetention
+	}
 	r := &rooms{store: store, bans: enroll.NewBans(store, log)}
+	r.audit = audit.New(audit.Config{Store: store, Keep: keep, Log: log, Now: time.Now})
 	if err := r.bans.Load(ctx); err != nil {
 		return nil, fmt.Errorf("read the bans: %w", err)
 	}
@@ -242,7 +249,7 @@ func writeSecret(path, text string) error {
 func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 	api, err := adminapi.New(adminapi.Config{
 		Catalog: r.catalog, Log: r.store, Fleet: markedFleet{fleet{r.streams}, r.bans}, Discoverer: discoverer{r.nodes},
-		Enrollment: workloads{r.store, r.bans, p.identity}, Logger: p.c.Telemetry.Log,
+		Enrollment: workloads{r.store, r.bans, p.identity}, Audit: r.audit, Logger: p.c.Telemetry.Log,
 		Tracer: p.c.Telemetry.Tracer, Meter: p.c.Telemetry.Meter, Ready: readiness(r.feed), Origins: p.c.Admin.Origins,
 	})
 	if err != nil {
@@ -250,6 +257,7 @@ func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 	}
 	tasks := []run.Task{
 		{Name: "store upkeep", Run: r.store.Run},
+		{Name: "audit", Run: r.audit.Run},
 		{Name: "secret upkeep", Run: func(ctx context.Context) error { return p.sweepSecrets(ctx, r.catalog) }},
 		{Name: "feed", Run: r.feed.Run},
 		{Name: "bans", Run: r.bans.Run},
@@ -344,6 +352,7 @@ func (p *ControlPlane) grpcServer(name string, l net.Listener, creds credentials
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
 	r.streams.Register(server)
 	r.nodes.Register(server)
+	nodeapi.NewAudit(r.audit, p.c.Telemetry.Log).Register(server)
 	r.people.Register(server)
 	if r.replicas != nil {
 		r.replicas.Register(server)

@@ -34,6 +34,7 @@ type Client struct {
 	Policies          Policies
 	Nodes             Nodes
 	Configuration     Configuration
+	Audit             Audit
 }
 
 // Option changes how a [Client] calls.
@@ -112,6 +113,7 @@ func (o options) client(base, token string) *Client {
 		OAuthClients:      OAuthClients{adminv1connect.NewOAuthClientServiceClient(o.http, base, with)},
 		Policies:          Policies{adminv1connect.NewPolicyServiceClient(o.http, base, with)},
 		Nodes:             Nodes{adminv1connect.NewNodeServiceClient(o.http, base, with)},
+		Audit:             Audit{adminv1connect.NewAuditServiceClient(o.http, base, with)},
 		Configuration:     Configuration{adminv1connect.NewConfigurationServiceClient(o.http, base, with)},
 	}
 }

@@ -156,6 +156,9 @@ func (c *Client) silentFor() time.Duration {
 // without one, calls fail with Unavailable.
 func (c *Client) NodeService() nodev1.NodeServiceClient { return nodev1.NewNodeServiceClient(c.link) }
 
+// AuditService returns a client of the audit of penstock.node.v1, likewise.
+func (c *Client) AuditService() nodev1.AuditServiceClient { return nodev1.NewAuditServiceClient(c.link) }
+
 // load brings the last known good state into force (D-61).
 func (c *Client) load(ctx context.Context) error {
 	store, err := lastgood.Open(c.cfg.Dir, c.cfg.SealKey, c.bodies, c.cfg.Log)

@@ -80,6 +80,7 @@ type Config struct {
 	Fleet      Fleet
 	Discoverer Discoverer
 	Enrollment Enrollment // optional: nobody can join or be banned
+	Audit      Audit      // optional: nothing is recorded
 	Logger     *slog.Logger
 	Tracer     trace.TracerProvider // optional
 	Meter      metric.MeterProvider // optional
@@ -96,6 +97,7 @@ type api struct {
 	fleet      Fleet
 	discoverer Discoverer
 	enrollment Enrollment
+	audit      Audit
 	logger     *slog.Logger
 }
 
@@ -104,7 +106,7 @@ func New(c Config) (http.Handler, error) {
 	if c.Catalog == nil || c.Log == nil || c.Fleet == nil || c.Discoverer == nil || c.Logger == nil {
 		return nil, errors.New("admin API: Catalog, Log, Fleet, Discoverer and Logger are required")
 	}
-	a := &api{catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, logger: c.Logger}
+	a := &api{catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, audit: c.Audit, logger: c.Logger}
 	options, err := c.handlerOptions()
 	if err != nil {
 		return nil, err
@@ -153,11 +155,12 @@ func (a *api) services(o connect.HandlerOption) []mounted {
 		mount(adminv1connect.OAuthClientServiceName)(adminv1connect.NewOAuthClientServiceHandler(oauthClients{a}, o)),
 		mount(adminv1connect.PolicyServiceName)(adminv1connect.NewPolicyServiceHandler(policies{a}, o)),
 		mount(adminv1connect.ConfigurationServiceName)(adminv1connect.NewConfigurationServiceHandler(configuration{a}, o)),
+		mount(adminv1connect.AuditServiceName)(adminv1connect.NewAuditServiceHandler(events{a}, o)),
 		mount(adminv1connect.NodeServiceName)(adminv1connect.NewNodeServiceHandler(nodes{api: a}, o)),
 	}
 }
 
-// handlerOptions lists what wraps each call, outermost first: trace, answer, recover, validate.
+// handlerOptions lists what wraps each call, outermost first: trace, answer, audit, recover, validate.
 func (c Config) handlerOptions() (connect.HandlerOption, error) {
 	var observe []otelconnect.Option
 	if c.Tracer != nil {
@@ -176,7 +179,7 @@ func (c Config) handlerOptions() (connect.HandlerOption, error) {
 	}
 	return connect.WithHandlerOptions(
 		connect.WithReadMaxBytes(maxRequestBytes), port.StrictJSON(),
-		connect.WithInterceptors(traced, answering(c.Logger)),
+		connect.WithInterceptors(traced, answering(c.Logger), auditing(c.Audit)),
 		connect.WithRecover(recovered),
 		connect.WithInterceptors(valid),
 	), nil

@@ -5,6 +5,7 @@ package call
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
@@ -33,6 +34,9 @@ type Caller struct {
 	// if there is none or it is malformed. The context of the request already carries the node's own span as its child.
 	Traceparent, Tracestate string
 	RequestID               string // made by edge; stands in errors, logs and audit
+
+	// Started is when the request came, zero if edge does not say.
+	Started time.Time
 }
 
 // Presented is a token of an identity provider that a caller presented at the gateway; empty for callers who came by another way.

@@ -78,6 +78,7 @@ type Config struct {
 	Changed func(server, connection string)
 	// Homes is asked where calls of homed servers run; nil in a node that is alone.
 	Homes  Homes
+	Audit  Audit // nil: nothing is recorded
 	Log    *slog.Logger
 	Tracer trace.Tracer
 	Meter  metric.Meter
@@ -128,6 +129,19 @@ func New(cfg Config) (*Dispatcher, error) {
 // because the model should read it (style.md §5); for other methods it is a fault. sink gets the upstream's notifications
 // in order, on this goroutine, before Call returns.
 func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink func([]byte) error) (call.Reply, error) {
+	if d.Audit == nil || k.Method != methodCallTool {
+		return d.serve(ctx, c, k, new(trail), sink)
+	}
+	tr := trail{caller: &c, asked: &k, started: time.Now()}
+	reply, err := d.serve(ctx, c, k, &tr, sink)
+	d.record(ctx, &tr, &reply, err)
+	return reply, err
+}
+
+// serve is Call, and leaves in tr what the audit keeps of it.
+func (d *Dispatcher) serve(
+	ctx context.Context, c call.Caller, k call.Call, tr *trail, sink func([]byte) error,
+) (call.Reply, error) {
 	if reply, done, err := d.ownTool(ctx, &c, &k); done {
 		return reply, err
 	}
@@ -136,6 +150,7 @@ func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink 
 	if err != nil {
 		return call.Reply{}, err
 	}
+	defer tr.keep(&t, &k)
 	if t.empty {
 		return call.Reply{Result: []byte(`{"completion":{"values":[]}}`)}, nil
 	}
@@ -150,12 +165,13 @@ func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink 
 		}
 	}
 
-	var waited time.Duration
-	reply, err := d.run(ctx, &c, &k, &t, sink, &waited)
+	reply, err := d.run(ctx, &c, &k, &t, sink, &t.waited)
+	waited := t.waited
 	outcome := outcomeOK
 	if err != nil {
 		outcome = outcomeFault
 		f := fault.From(err)
+		tr.fault = f
 		if span.IsRecording() {
 			span.SetAttributes(attribute.String(obs.ErrorType, f.Reason))
 		}
@@ -171,6 +187,9 @@ func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink 
 func (d *Dispatcher) run(
 	ctx context.Context, c *call.Caller, k *call.Call, t *target, sink func([]byte) error, waited *time.Duration,
 ) (call.Reply, error) {
+	if err := d.recordable(t); err != nil {
+		return call.Reply{}, err
+	}
 	if t.tool != nil && t.tool.Held {
 		return call.Reply{}, held(t.tool)
 	}
@@ -212,6 +231,7 @@ func (d *Dispatcher) run(
 		o.Params = edits.AppendSpan(make([]byte, 0, len(k.Params)+len(t.value)), k.Body, k.Message.Params.Span)
 	}
 	ear := d.ear(c, o.Server, t.connection)
+	t.sent = true
 	reply, err := d.send(ctx, o, ear.sink(sink), waited)
 	if err != nil {
 		return call.Reply{}, upstreamRefused(err)
@@ -246,7 +266,9 @@ func (d *Dispatcher) outbound(ctx context.Context, c *call.Caller, t *target) (*
 	if exchanges(server, c) {
 		o.Subject = c.Presented
 	}
+	began := time.Now()
 	o.Credential, err = d.Credentials.Resolve(ctx, o)
+	t.resolving = time.Since(began)
 	return o, err
 }
 

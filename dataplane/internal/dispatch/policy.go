@@ -46,6 +46,7 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 	if decision.Policy != nil {
 		name = decision.Policy.Name
 	}
+	t.policy, t.action = name, decision.Action.String()
 	if decision.Action == compile.ActionAllow {
 		if decision.Policy != nil {
 			w.count(name, decisionAllow)

@@ -37,6 +37,8 @@ type target struct {
 	retryable          bool
 	round              uint8 // how often the person was asked to connect the server
 	empty              bool  // the server cannot answer, and an empty answer says so
+
+	noted // for the audit
 }
 
 // find returns the target of a request. What the caller does not see is the same NotFound fault as what does not exist
