@@ -264,16 +264,18 @@ func (r *Recorder) encode(ctx context.Context) {
 	var text []byte
 	for i := range r.spare {
 		e := &r.spare[i]
-		b, err := r.encoder.appendTo(r.buffer, e)
-		if err == nil && r.lines != nil {
-			text, err = r.encoder.appendLine(text, e, r.cfg.Node)
-		}
-		if err != nil { // of text that is no UTF-8: none should come here
+		var err error
+		if r.buffer, err = r.encoder.appendTo(r.buffer, e); err != nil { // of text that is no UTF-8: none should come here
 			r.cfg.Log.ErrorContext(ctx, "audit event cannot be encoded", slog.Any(obs.AttrError, err))
 			r.lost.Add(1)
 			continue
 		}
-		r.buffer = b
+		if r.lines == nil {
+			continue
+		}
+		if text, err = r.encoder.appendLine(text, e, r.cfg.Node); err != nil {
+			r.cfg.Log.ErrorContext(ctx, "audit event is no line", slog.Any(obs.AttrError, err))
+		}
 	}
 	clear(r.spare) // it holds on to snapshots
 	if len(text) > 0 {

@@ -95,9 +95,10 @@ func (c *encoder) appendLine(b []byte, e *taken, node string) ([]byte, error) {
 	if err != nil {
 		return b, err
 	}
-	line := bytes.NewBuffer(append(append(append(b, `{"node":`...), name...), ','))
-	if err := json.Compact(line, raw[1:]); err != nil { // the library puts blanks in at random
+	var line bytes.Buffer
+	if err := json.Compact(&line, raw); err != nil { // the library puts blanks in at random
 		return b, err
 	}
-	return append(line.Bytes(), '\n'), nil
+	b = append(append(append(b, `{"node":`...), name...), ',') // an event always has members
+	return append(append(b, line.Bytes()[1:]...), '\n'), nil
 }
