@@ -48,6 +48,9 @@ type Settings struct {
 		Email     string `name:"email" default:"admin@penstock.local" help:"e-mail address of the first administrator"`
 		TokenFile string `name:"token_file" help:"file, mode 0600, that gets the first administrator's token; empty makes none"`
 	} `name:"bootstrap"`
+	Audit struct {
+		Retention time.Duration `name:"retention" default:"90d" help:"how long it is kept what was done: tool calls, and writes through the admin API"`
+	} `name:"audit"`
 	Copy  CopySettings `name:"copy"`
 	Epoch struct {
 		New string `name:"new" help:"accept that the database lost revisions in a restore: give its present revision; makes a new epoch of the log, which nodes then take as a whole, and exits"`
@@ -63,6 +66,9 @@ type Settings struct {
 		OTLP string `name:"otlp" help:"where traces and metrics are pushed: host:port (OTLP/gRPC) or a URL (OTLP/HTTP); empty is off"`
 	} `name:"telemetry"`
 }
+
+// auditRetention is the default of audit.retention.
+const auditRetention = 90 * 24 * time.Hour
 
 // TLSSettings name the certificate of this process and the authorities of its peers.
 type TLSSettings struct {
@@ -98,6 +104,9 @@ func (s *Settings) Validate() error {
 	}
 	if _, err := strconv.ParseUint(s.Epoch.New, 10, 63); err != nil && s.Epoch.New != "" {
 		f = f.At("epoch.new", "is no revision")
+	}
+	if s.Audit.Retention < 0 {
+		f = f.At("audit.retention", "is negative")
 	}
 	if s.Nodes.Drain < 0 || s.Nodes.MaxAge < 0 {
 		f = f.At("nodes", "has a negative duration")

@@ -21,6 +21,7 @@ import (
 
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi"
 	"github.com/penstockhq/penstock/controlplane/internal/approval"
+	"github.com/penstockhq/penstock/controlplane/internal/audit"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/controlplane/internal/directory"
@@ -76,6 +77,7 @@ type rooms struct {
 	nodes   *nodeapi.Server
 	people  *directory.Server
 	held    *approval.Service
+	audit   *audit.Log
 
 	replicas *replicas.Replicas // nil: there is one control plane
 
@@ -152,7 +154,12 @@ func (p *ControlPlane) open(ctx context.Context, closers *run.Closers) (*rooms, 
 		return nil, err
 	}
 	live := &nodes{}
+	keep := p.c.Audit.Retention
+	if keep == 0 { // a control plane that was made without kit/conf
+		keep = auditRetention
+	}
 	r := &rooms{store: store, bans: enroll.NewBans(store, log)}
+	r.audit = audit.New(audit.Config{Store: store, Keep: keep, Log: log, Now: time.Now})
 	if err := r.bans.Load(ctx); err != nil {
 		return nil, fmt.Errorf("read the bans: %w", err)
 	}
@@ -249,7 +256,7 @@ func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 	api, err := adminapi.New(adminapi.Config{
 		Catalog: r.catalog, Log: r.store, Fleet: markedFleet{fleet{r.streams}, r.bans}, Discoverer: discoverer{r.nodes},
 		Approvals:  r.held,
-		Enrollment: workloads{r.store, r.bans, p.identity}, Logger: p.c.Telemetry.Log,
+		Enrollment: workloads{r.store, r.bans, p.identity}, Audit: r.audit, Logger: p.c.Telemetry.Log,
 		Tracer: p.c.Telemetry.Tracer, Meter: p.c.Telemetry.Meter, Ready: readiness(r.feed), Origins: p.c.Admin.Origins,
 	})
 	if err != nil {
@@ -257,6 +264,7 @@ func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 	}
 	tasks := []run.Task{
 		{Name: "store upkeep", Run: r.store.Run},
+		{Name: "audit", Run: r.audit.Run},
 		{Name: "secret upkeep", Run: func(ctx context.Context) error { return p.sweepSecrets(ctx, r.catalog) }},
 		{Name: "feed", Run: r.feed.Run},
 		{Name: "bans", Run: r.bans.Run},
@@ -352,6 +360,7 @@ func (p *ControlPlane) grpcServer(name string, l net.Listener, creds credentials
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
 	r.streams.Register(server)
 	r.nodes.Register(server)
+	nodeapi.NewAudit(r.audit, p.c.Telemetry.Log).Register(server)
 	r.people.Register(server)
 	nodeapi.NewApprovals(r.held, p.c.Telemetry.Log).Register(server)
 	if r.replicas != nil {

@@ -55,6 +55,7 @@ type Settings struct {
 		MaxProcesses  int  `name:"max_processes" default:"256" help:"most stdio server processes at a time"`
 	} `name:"upstream"`
 	Egress   EgressSettings `name:"egress"`
+	Audit    AuditSettings  `name:"audit"`
 	Shutdown struct {
 		Grace time.Duration `name:"grace" default:"3s" help:"how long open connections are still served, after the node has stopped accepting new ones"`
 		Drain time.Duration `name:"drain" default:"30s" help:"how long calls in flight may take to finish"`
@@ -133,6 +134,7 @@ func (c Config) validate() error {
 	if _, problem := c.Egress.policy(); problem != "" {
 		f = f.At("egress.allow", "has "+problem+", which is not host=network, such as idp.internal=10.1.0.0/16")
 	}
+	f = c.Audit.problems(f)
 	if c.Revocation.MaxStale < 0 {
 		f = f.At("revocation.max_stale", "is negative")
 	}

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"github.com/penstockhq/penstock/dataplane/internal/approval"
+	"github.com/penstockhq/penstock/dataplane/internal/audit"
 	"github.com/penstockhq/penstock/dataplane/internal/authn"
 	"github.com/penstockhq/penstock/dataplane/internal/bridge"
 	"github.com/penstockhq/penstock/dataplane/internal/credential"
@@ -87,6 +88,7 @@ type rooms struct {
 	follower   *node.Client
 	discoverer *discover.Discoverer
 	usage      *usage.Recorder
+	audit      *audit.Recorder
 	edge       *edge.Handler
 }
 
@@ -131,7 +133,9 @@ func (n *Node) run(ctx context.Context, r *rooms, mcp, ops net.Listener) error {
 	tasks := []run.Task{
 		{Name: "mcp", Run: func(context.Context) error {
 			defer stop()
-			return n.serve(ctx, r, mcp)
+			err := n.serve(ctx, r, mcp)
+			n.flushAudit(behind, r.audit)
+			return err
 		}},
 		{Name: "certificate", Run: n.identity.run},
 		{Name: "configuration", Run: r.follower.Run},
@@ -146,6 +150,7 @@ func (n *Node) run(ctx context.Context, r *rooms, mcp, ops net.Listener) error {
 		{Name: "health", Run: r.health.watch},
 		{Name: "discovery", Run: r.discoverer.Run},
 		{Name: "usage", Run: r.usage.Run},
+		{Name: "audit", Run: r.audit.Run},
 		run.Memory(func() bool { return r.holder.Load() != nil }),
 	}
 	tasks = append(tasks, r.forwarding.tasks()...)
@@ -204,6 +209,9 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 	if err := n.openFollower(r, route, keys.state); err != nil {
 		return nil, err
 	}
+	if err := n.openAudit(r, name, closers); err != nil {
+		return nil, err
+	}
 	route.checked = r.usage.ConnectionChecked
 	between := bridge.New(bridge.Config{
 		Upstream: route, Sealer: states{keys.seal}, Node: name, Changed: r.discoverer.Changed, Schema: route.Schema, Log: t.Log,
@@ -217,6 +225,7 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 		Upstream: between, Credentials: route, Links: route, Sealer: sealer{keys.seal, time.Now}, Changed: r.discoverer.Changed, Log: t.Log,
 		Homes:      r.forwarding.whereabouts(),
 		RateLimits: r.rates, Search: finder, Contexts: r.contexts, Approvals: approval.New(approvals{r.follower}), Node: name,
+		Audit:  r.audit,
 		Tracer: t.Tracer.Tracer(tracerName), Meter: t.Meter.Meter(tracerName),
 	})
 	if err != nil {
@@ -234,7 +243,7 @@ func (n *Node) openEdge(r *rooms, calls *dispatch.Dispatcher, between *bridge.Br
 	}
 	front := edge.Config{
 		View: r.holder, Authenticator: callers, Issuer: r.issuer, Dispatcher: calls, Sessions: r.sessions,
-		Health: r.health, Telemetry: n.c.Telemetry, RateLimits: r.rates, Presented: authn.Presented,
+		Health: r.health, Telemetry: n.c.Telemetry, RateLimits: r.rates, Presented: authn.Presented, Refused: calls.Refused,
 		Settings: edge.Settings{
 			PublicURLs: []string{n.c.MCP.URL}, Loopback: onLoopback(n.c.MCP.Listen), AllowedOrigins: n.c.MCP.Origins,
 			ChatGPTCompat: n.c.MCP.ChatGPTCompat, Build: n.c.Version,

@@ -36,6 +36,7 @@ type Client struct {
 	Approvals         Approvals
 	Nodes             Nodes
 	Configuration     Configuration
+	Audit             Audit
 }
 
 // Option changes how a [Client] calls.
@@ -116,6 +117,7 @@ func (o options) client(base, token string) *Client {
 		ResultPolicies:    ResultPolicies{adminv1connect.NewResultPolicyServiceClient(o.http, base, with)},
 		Approvals:         Approvals{adminv1connect.NewApprovalServiceClient(o.http, base, with)},
 		Nodes:             Nodes{adminv1connect.NewNodeServiceClient(o.http, base, with)},
+		Audit:             Audit{adminv1connect.NewAuditServiceClient(o.http, base, with)},
 		Configuration:     Configuration{adminv1connect.NewConfigurationServiceClient(o.http, base, with)},
 	}
 }

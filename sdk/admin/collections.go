@@ -76,6 +76,11 @@ type Nodes struct {
 	adminv1connect.NodeServiceClient
 }
 
+// Audit shows tool calls and writes through the admin API.
+type Audit struct {
+	adminv1connect.AuditServiceClient
+}
+
 // Configuration applies and exports whole configurations and waits for their enforcement.
 type Configuration struct {
 	adminv1connect.ConfigurationServiceClient
@@ -103,6 +108,14 @@ func (c Tools) All(ctx context.Context, req *adminv1.ListToolsRequest) iter.Seq2
 	return pages(req, func(q *adminv1.ListToolsRequest) ([]*resourcev1.Tool, string, error) {
 		res, err := c.ListTools(ctx, q)
 		return res.GetTools(), res.GetNextPageToken(), err
+	})
+}
+
+// All yields every event that the request's filter admits, the newest first; see [Servers.All]. It is for requests without after_id.
+func (c Audit) All(ctx context.Context, req *adminv1.ListAuditEventsRequest) iter.Seq2[*adminv1.AuditEvent, error] {
+	return pages(req, func(q *adminv1.ListAuditEventsRequest) ([]*adminv1.AuditEvent, string, error) {
+		res, err := c.ListAuditEvents(ctx, q)
+		return res.GetEvents(), res.GetNextPageToken(), err
 	})
 }
 

@@ -161,6 +161,11 @@ func (c *Client) ApprovalService() nodev1.ApprovalServiceClient {
 	return nodev1.NewApprovalServiceClient(c.link)
 }
 
+// AuditService returns a client of the audit of penstock.node.v1, likewise.
+func (c *Client) AuditService() nodev1.AuditServiceClient {
+	return nodev1.NewAuditServiceClient(c.link)
+}
+
 // load brings the last known good state into force (D-61).
 func (c *Client) load(ctx context.Context) error {
 	store, err := lastgood.Open(c.cfg.Dir, c.cfg.SealKey, c.bodies, c.cfg.Log)

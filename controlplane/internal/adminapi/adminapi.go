@@ -81,6 +81,7 @@ type Config struct {
 	Discoverer Discoverer
 	Enrollment Enrollment // optional: nobody can join or be banned
 	Approvals  Approvals
+	Audit      Audit // optional: nothing is recorded
 	Logger     *slog.Logger
 	Tracer     trace.TracerProvider // optional
 	Meter      metric.MeterProvider // optional
@@ -98,6 +99,7 @@ type api struct {
 	discoverer Discoverer
 	enrollment Enrollment
 	approvals  Approvals
+	audit      Audit
 	logger     *slog.Logger
 }
 
@@ -107,7 +109,8 @@ func New(c Config) (http.Handler, error) {
 		return nil, errors.New("admin API: Catalog, Log, Fleet, Discoverer, Approvals and Logger are required")
 	}
 	a := &api{
-		catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, approvals: c.Approvals, logger: c.Logger,
+		catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, approvals: c.Approvals, audit: c.Audit,
+		logger: c.Logger,
 	}
 	options, err := c.handlerOptions()
 	if err != nil {
@@ -159,11 +162,12 @@ func (a *api) services(o connect.HandlerOption) []mounted {
 		mount(adminv1connect.ResultPolicyServiceName)(adminv1connect.NewResultPolicyServiceHandler(resultPolicies{a}, o)),
 		mount(adminv1connect.ApprovalServiceName)(adminv1connect.NewApprovalServiceHandler(approvals{a}, o)),
 		mount(adminv1connect.ConfigurationServiceName)(adminv1connect.NewConfigurationServiceHandler(configuration{a}, o)),
+		mount(adminv1connect.AuditServiceName)(adminv1connect.NewAuditServiceHandler(events{a}, o)),
 		mount(adminv1connect.NodeServiceName)(adminv1connect.NewNodeServiceHandler(nodes{api: a}, o)),
 	}
 }
 
-// handlerOptions lists what wraps each call, outermost first: trace, answer, recover, validate.
+// handlerOptions lists what wraps each call, outermost first: trace, answer, audit, recover, validate.
 func (c Config) handlerOptions() (connect.HandlerOption, error) {
 	var observe []otelconnect.Option
 	if c.Tracer != nil {
@@ -182,7 +186,7 @@ func (c Config) handlerOptions() (connect.HandlerOption, error) {
 	}
 	return connect.WithHandlerOptions(
 		connect.WithReadMaxBytes(maxRequestBytes), port.StrictJSON(),
-		connect.WithInterceptors(traced, answering(c.Logger)),
+		connect.WithInterceptors(traced, answering(c.Logger), auditing(c.Audit)),
 		connect.WithRecover(recovered),
 		connect.WithInterceptors(valid),
 	), nil

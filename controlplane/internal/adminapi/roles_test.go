@@ -164,6 +164,10 @@ func readRows() []row {
 			_, err := c.Configuration.WaitEnforced(ctx, &adminv1.WaitEnforcedRequest{})
 			return err
 		}},
+		{"ListAuditEvents", ok, ok, ok, func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Audit.ListAuditEvents(ctx, &adminv1.ListAuditEventsRequest{})
+			return err
+		}},
 		{"ListNodes", denied, denied, ok, func(ctx context.Context, c *admin.Client) error {
 			_, err := c.Nodes.ListNodes(ctx, &adminv1.ListNodesRequest{})
 			return err

@@ -54,6 +54,8 @@ type world struct {
 	upstream *upstream
 	secrets  *vault
 
+	audit *book
+
 	approvals *approval.Service
 	tokens    map[string]string // by user
 }
@@ -157,6 +159,7 @@ func newWorld(t *testing.T, change ...func(*adminapi.Config)) *world {
 	w := &world{
 		store: memstore.New(nil), fleet: &fleet{nodes: []adminapi.Node{{Name: "node-1", Connected: true}}},
 		upstream: &upstream{tools: map[string][][]byte{}}, secrets: &vault{kept: map[string]map[string]string{}}, tokens: map[string]string{},
+		audit: &book{},
 	}
 	w.catalog = catalog.New(catalog.Config{
 		Rollouts: w.store,
@@ -167,7 +170,7 @@ func newWorld(t *testing.T, change ...func(*adminapi.Config)) *world {
 	config := adminapi.Config{
 		Approvals: w.approvals,
 		Catalog:   w.catalog, Log: w.store, Fleet: w.fleet, Discoverer: w.upstream, Logger: slog.New(slog.DiscardHandler),
-		Enrollment: door{},
+		Enrollment: door{}, Audit: w.audit,
 	}
 	for _, c := range change {
 		c(&config)

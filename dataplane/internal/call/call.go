@@ -36,6 +36,8 @@ type Caller struct {
 	RequestID               string // made by edge; stands in errors, logs and audit
 
 	Again Again // nil: nothing about the caller can change while the request runs
+	// Started is when the request came, zero if edge does not say.
+	Started time.Time
 }
 
 // Presented is a token of an identity provider that a caller presented at the gateway; empty for callers who came by another way.

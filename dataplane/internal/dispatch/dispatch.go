@@ -83,6 +83,7 @@ type Config struct {
 	Contexts Contexts // nil: all contexts count as untrusted, but at gateways that say never
 	// Homes is asked where calls of homed servers run; nil in a node that is alone.
 	Homes  Homes
+	Audit  Audit // nil: nothing is recorded
 	Log    *slog.Logger
 	Tracer trace.Tracer
 	Meter  metric.Meter
@@ -134,18 +135,32 @@ func New(cfg Config) (*Dispatcher, error) {
 // because the model should read it (style.md §5); for other methods it is a fault. sink gets the upstream's notifications
 // in order, on this goroutine, before Call returns.
 func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink func([]byte) error) (call.Reply, error) {
-	if err := d.findContext(ctx, &c, &k); err != nil {
+	if d.Audit == nil || k.Method != methodCallTool {
+		return d.inContext(ctx, &c, &k, new(trail), sink)
+	}
+	tr := trail{caller: &c, asked: &k, started: time.Now()}
+	from, to := c, k // what tr has stays as it came
+	reply, err := d.inContext(ctx, &from, &to, &tr, sink)
+	d.record(ctx, &tr, &reply, err)
+	return reply, err
+}
+
+// inContext is Call in the context that the client names, and leaves in tr what the audit keeps of it.
+func (d *Dispatcher) inContext(
+	ctx context.Context, c *call.Caller, k *call.Call, tr *trail, sink func([]byte) error,
+) (call.Reply, error) {
+	if err := d.findContext(ctx, c, k); err != nil {
 		return call.Reply{}, err
 	}
-	reply, err := d.serve(ctx, &c, &k, sink)
+	reply, err := d.serve(ctx, c, k, tr, sink)
 	if err != nil {
 		return call.Reply{}, err
 	}
-	return d.withHandle(&c, &k, reply)
+	return d.withHandle(c, k, reply)
 }
 
-// serve is [Dispatcher.Call] once the context is found that the client has named.
-func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, sink func([]byte) error) (call.Reply, error) {
+// serve is inContext once the context is found.
+func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, tr *trail, sink func([]byte) error) (call.Reply, error) {
 	if reply, done, err := d.ownTool(ctx, c, k); done {
 		return reply, err
 	}
@@ -159,6 +174,7 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, si
 		return call.Reply{}, err
 	}
 	t.came, t.said = came, said
+	defer tr.keep(&t, k)
 	if t.empty {
 		return call.Reply{Result: []byte(`{"completion":{"values":[]}}`)}, nil
 	}
@@ -173,13 +189,14 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, si
 		}
 	}
 
-	var waited time.Duration
 	d.used(ctx, c, k, &t)
-	reply, err := d.run(ctx, c, k, &t, sink, &waited)
+	reply, err := d.run(ctx, c, k, &t, sink, &t.waited)
+	waited := t.waited
 	outcome := outcomeOK
 	if err != nil {
 		outcome = outcomeFault
 		f := fault.From(err)
+		tr.fault = f
 		if span.IsRecording() {
 			span.SetAttributes(attribute.String(obs.ErrorType, f.Reason))
 		}
@@ -198,6 +215,9 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, si
 func (d *Dispatcher) run(
 	ctx context.Context, c *call.Caller, k *call.Call, t *target, sink func([]byte) error, waited *time.Duration,
 ) (call.Reply, error) {
+	if err := d.recordable(t); err != nil {
+		return call.Reply{}, err
+	}
 	if t.tool != nil && t.tool.Held {
 		return call.Reply{}, held(t.tool)
 	}
@@ -240,6 +260,7 @@ func (d *Dispatcher) run(
 		o.Params = edits.AppendSpan(make([]byte, 0, len(k.Params)+len(t.value)), k.Body, k.Message.Params.Span)
 	}
 	ear := d.ear(c, o.Server, t.connection)
+	t.sent = true
 	reply, err := d.send(ctx, o, ear.sink(screen.sink(sink)), waited)
 	if err != nil {
 		return screen.instead(t, k.Method, upstreamRefused(err))
@@ -277,7 +298,9 @@ func (d *Dispatcher) outbound(ctx context.Context, c *call.Caller, t *target) (*
 	if exchanges(server, c) {
 		o.Subject = c.Presented
 	}
+	began := time.Now()
 	o.Credential, err = d.Credentials.Resolve(ctx, o)
+	t.resolving = time.Since(began)
 	return o, err
 }
 

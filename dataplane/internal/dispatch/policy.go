@@ -55,6 +55,7 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 	if decision.Policy != nil {
 		name = decision.Policy.Name
 	}
+	t.policy, t.action = name, decision.Action.String()
 	switch decision.Action {
 	case compile.ActionAllow:
 		if decision.Policy != nil {

@@ -157,7 +157,7 @@ func (d *Dispatcher) receive(c *call.Caller, t *target, server *view.Server, met
 		return call.Reply{}, fault.Newf(fault.Unavailable, convert.ReasonResultType,
 			"The server %q answered with a kind of result that was not asked for.", t.server)
 	}
-	r.IsError = seen.IsError
+	r.IsError, t.pending = seen.IsError, pending(seen.Type)
 	if edits.Len() > 0 {
 		r.Result = edits.AppendTo(make([]byte, 0, len(r.Result)+64), r.Result)
 	}

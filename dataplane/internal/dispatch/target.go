@@ -45,6 +45,7 @@ type target struct {
 	said     confirm.Answer // of the person, with came
 	person   time.Duration  // that a person was waited for
 	approved string         // uid of the policy that the call was approved for; empty if none asked
+	noted                   // for the audit
 }
 
 // find returns the target of a request. What the caller does not see is the same NotFound fault as what does not exist

@@ -52,6 +52,9 @@ func (x *request) batch() {
 		x.fail(intake.Refuse(http.StatusNotAcceptable, "A batch is answered with text/event-stream."))
 	default:
 		if err := scopedAll(members); err != nil {
+			for _, m := range members {
+				m.noteRefused(err)
+			}
 			x.fail(err)
 			return
 		}

@@ -117,6 +117,9 @@ type Config struct {
 	// Presented returns the token of an identity provider that a request was authenticated with, and the name of the provider (authn
 	// room); both are empty for principals that proved themselves in another way. nil: no gateway takes such tokens.
 	Presented func(r *http.Request, p ident.Principal) (token obs.Secret, provider string)
+	// Refused is told of each tools/call of an authenticated principal that does not come to the Dispatcher, for the reason that err
+	// gives (G-60). nil: nobody wants to know.
+	Refused func(ctx context.Context, c call.Caller, k call.Call, err error)
 }
 
 // Settings are what an operator decides about the edge.
@@ -147,6 +150,7 @@ type Handler struct {
 	held     func(gatewayUID string, p ident.Principal, state []byte) string
 	home     func(ctx context.Context, c call.Caller, k call.Call) string
 	shown    func(r *http.Request, p ident.Principal) (obs.Secret, string)
+	refused  func(ctx context.Context, c call.Caller, k call.Call, err error)
 	log      *slog.Logger
 	gate     *gate.Gate
 	limits   Limits
@@ -178,7 +182,7 @@ func New(c Config) (*Handler, error) {
 	}
 	h := &Handler{
 		view: c.View, authn: c.Authenticator, issuer: c.Issuer, dispatch: c.Dispatcher, sessions: c.Sessions, health: c.Health,
-		rates: c.RateLimits, peers: c.Peers, held: c.Held, home: c.Home, shown: c.Presented,
+		rates: c.RateLimits, peers: c.Peers, held: c.Held, home: c.Home, shown: c.Presented, refused: c.Refused,
 		log: c.Telemetry.Log, gate: gate, limits: c.Settings.Limits.orDefault(), compat: c.Settings.ChatGPTCompat,
 		build: c.Settings.Build, draining: make(chan struct{}), idPrefix: newIDPrefix(),
 	}

@@ -42,6 +42,7 @@ type outcome struct {
 
 // toMCP is the one place where errors become answers (M-46, style.md §5).
 func (x *request) toMCP(err error) rpcerror.Error {
+	x.noteRefused(err)
 	var r *intake.Refusal
 	if errors.As(err, &r) {
 		return rpcerror.Error{Status: r.Status, Code: wire.CodeInvalidRequest, Message: r.Text}
@@ -302,6 +303,7 @@ func (x *request) call(ctx context.Context, sink func([]byte) error) (outcome, e
 		Method: x.method, Name: name, Params: x.msg.Params.Of(x.body), Message: &x.msg, Body: x.body,
 		ProgressToken: x.msg.Meta.ProgressToken.Of(x.body),
 	}, sink)
+	x.audited = true
 	return outcome{result: reply.Result, object: reply.Error, isError: reply.IsError}, err
 }
 

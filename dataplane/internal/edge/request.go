@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/answer"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/crowd"
@@ -50,12 +52,14 @@ type request struct {
 	version  wire.Version
 	method   string // JSON-RPC method
 	tool     string // of tools/call, as the client wrote it; of a run_tool, the one that it runs
+	audited  bool   // a tools/call that came to the dispatcher, or was said not to
 	body     []byte
 	broken   error          // of a member of a batch: why msg could not be scanned
 	promised []replay.Asked // requests of a batch; nil for one message
 	*work
 
 	trace  measure.Trace           // of the client; empty if it sent none
+	span   trace.SpanContext       // of the operation; not valid before there is one
 	room   []byte                  // memory of body
 	out    []byte                  // memory of what is sent
 	info   []byte                  // memory of inserted members
@@ -127,6 +131,7 @@ func (x *request) caller() call.Caller {
 	return call.Caller{
 		Principal: x.principal, Snapshot: x.snapshot, Gateway: x.gateway, Version: x.version, Client: x.client,
 		Presented: x.presented(), Passed: x.passed(), Traceparent: x.trace.Parent, Tracestate: x.trace.State, RequestID: x.requestID(),
+		Started: x.started,
 	}
 }
 

@@ -31,6 +31,7 @@ func (x *request) start(ctx context.Context) (context.Context, operation) {
 		ctx, x.trace, links = measure.Continue(ctx, outer, meta)
 	}
 	ctx, span := x.h.measure.Start(ctx, measure.SpanName(x.method), links...)
+	x.span = span.SpanContext()
 	if span.IsRecording() {
 		x.h.measure.Past(ctx, "authn", x.asked, x.known) // before the body said whose child the span is
 	}

@@ -161,7 +161,7 @@ type house struct {
 func houses() map[string]house {
 	return map[string]house{
 		"controlplane": {
-			Open: []string{"catalog", "discover", "approval"},
+			Open: []string{"catalog", "discover", "approval", "audit"},
 			Arrows: map[string][]string{
 				"adminapi":   {"connect"},        // pure: what to paste into a client
 				"distribute": {"feed", "enroll"}, // enroll: which node the peer is

@@ -141,5 +141,7 @@ const (
 	MetricVaultOperations     = "penstock_vault_operations_total"             // {operation}
 	MetricRouterRequests      = "penstock_router_requests_total"              // {request}, by route and status
 	MetricRouterDuration      = "penstock_router_request_seconds"             // s, by route
+	MetricAuditDropped        = "penstock_audit_dropped_total"                // {event} that was not recorded because the queue was full
+	MetricAuditQueue          = "penstock_audit_queue_bytes"                  // By: events that the control plane has not
 	MetricCertificateExpiry   = "penstock_tlsx_certificate_not_after_seconds" // s since 1970
 )

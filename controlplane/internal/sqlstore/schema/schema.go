@@ -53,6 +53,10 @@ func tables() map[string]string {
 		"join_token":      "token_sha256, spiffe_id, actor, created_at, expires_at, used_at",
 		"workload":        "spiffe_id, key_sha256, enrolled_at, banned_at, ban_actor, ban_reason",
 
+		"audit_event": "seq, at, source, principal, principal_key, gateway, tool, outcome, policy, body",
+		"audit_head":  "id, seq",
+		"audit_queue": "node, queue, stored, at",
+
 		"replica": "id, address, streams, seen_at",
 
 		"approval": "id, state, live_key, call, arguments, arguments_sha256, created_at, expires_at, decided_by, decided_at, reason, " +
@@ -70,7 +74,9 @@ func Copied() []string {
 }
 
 // Seeded reports whether a table of a new database has a row already.
-func Seeded(table string) bool { return table == "head" || table == "revocation_head" }
+func Seeded(table string) bool {
+	return table == "head" || table == "revocation_head" || table == "audit_head"
+}
 
 // builder works on one database.
 type builder struct {

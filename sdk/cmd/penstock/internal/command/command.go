@@ -60,6 +60,7 @@ type grammar struct {
 	Server      serverCommands      `cmd:"" help:"Discover servers' tools and review changed definitions."`
 	Nodes       nodesCommand        `cmd:"" help:"List the data-plane nodes and what they enforce."`
 	Node        nodeCommands        `cmd:"" help:"Let nodes and authservers join, and ban them."`
+	Audit       auditCommand        `cmd:"" help:"Show who called which tool and who changed what."`
 	Wait        waitCommand         `cmd:"" help:"Wait until every node enforces a revision."`
 	Connect     connectCommand      `cmd:"" help:"Show how to connect an MCP client to a gateway."`
 	Settings    configCommands      `cmd:"" name:"config" help:"Show or change the settings of this command."`

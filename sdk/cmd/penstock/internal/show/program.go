@@ -46,6 +46,23 @@ func Many[M proto.Message](w io.Writer, format string, all []M) error {
 	return document(w, format, body)
 }
 
+// EachLine writes messages as JSON, one on each line.
+func EachLine[M proto.Message](w io.Writer, all []M) error {
+	var b bytes.Buffer
+	for _, m := range all {
+		body, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+		if err != nil {
+			return fmt.Errorf("write %s: %w", m.ProtoReflect().Descriptor().Name(), err)
+		}
+		if err := json.Compact(&b, body); err != nil { // the library puts blanks in at random
+			return err
+		}
+		b.WriteByte('\n')
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
 // document writes JSON indented, or as YAML with the members in the same order.
 func document(w io.Writer, format string, body []byte) error {
 	var b bytes.Buffer

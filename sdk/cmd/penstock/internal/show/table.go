@@ -39,6 +39,23 @@ func Table(w io.Writer, header []string, rows [][]string) error {
 	return nil
 }
 
+// Columns writes rows that come a few at a time, without a header, in columns of fixed widths; a longer cell moves those after it.
+func Columns(w io.Writer, widths []int, rows [][]string) error {
+	var b strings.Builder
+	for _, row := range rows {
+		line := ""
+		for i, c := range row {
+			line += Safe(c)
+			if i < len(row)-1 {
+				line += strings.Repeat(" ", max(widths[i]-len([]rune(Safe(c))), 0)+2)
+			}
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
 // Safe returns text on one line without what a terminal would act on.
 func Safe(s string) string {
 	return strings.Map(func(r rune) rune {
