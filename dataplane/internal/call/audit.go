@@ -14,7 +14,7 @@ import (
 const (
 	OutcomeOK            = "ok"
 	OutcomeToolError     = "tool_error"     // the tool says that it failed, or the server answered with an error
-	OutcomeInputRequired = "input_required" // the server asks for more before it goes on
+	OutcomeInputRequired = "input_required" // the server, or a policy, asks for more before it goes on
 	OutcomeTask          = "task"           // the tool runs on as a task
 	OutcomeRefused       = "refused"        // the server was not asked
 	OutcomeFault         = "fault"          // it was, and no answer came

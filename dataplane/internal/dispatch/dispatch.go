@@ -222,6 +222,7 @@ func (d *Dispatcher) run(
 		return call.Reply{}, held(t.tool)
 	}
 	if question, err := d.cleared(ctx, c, k, t); question.Result != nil || err != nil {
+		t.pending = call.OutcomeInputRequired
 		return question, err
 	}
 	if t.tool != nil && d.RateLimits != nil {
