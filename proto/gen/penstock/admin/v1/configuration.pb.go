@@ -304,9 +304,8 @@ type ApplyRequest struct {
 	// Resources to create or to bring into this state, at most 10,000. Fields that are not set take their defaults;
 	// secrets that are not set are kept.
 	Resources []*ManifestResource `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
-	// True deletes every server, connection, gateway, team, user, identity provider, OAuth client, policy and result policy that is not
-	// listed,
-	// except the caller.
+	// True deletes every server, connection, gateway, team, user, identity provider, OAuth client, policy and result policy that is
+	// not listed, except the caller.
 	Prune bool `protobuf:"varint,2,opt,name=prune,proto3" json:"prune,omitempty"`
 	// True checks everything, returns the difference and stores nothing.
 	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
