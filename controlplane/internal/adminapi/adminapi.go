@@ -98,7 +98,7 @@ type api struct {
 	fleet      Fleet
 	discoverer Discoverer
 	enrollment Enrollment
-	approvals  Approvals
+	held       Approvals
 	audit      Audit
 	logger     *slog.Logger
 }
@@ -109,7 +109,7 @@ func New(c Config) (http.Handler, error) {
 		return nil, errors.New("admin API: Catalog, Log, Fleet, Discoverer, Approvals and Logger are required")
 	}
 	a := &api{
-		catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, approvals: c.Approvals, audit: c.Audit,
+		catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, held: c.Approvals, audit: c.Audit,
 		logger: c.Logger,
 	}
 	options, err := c.handlerOptions()
