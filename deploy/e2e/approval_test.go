@@ -13,6 +13,7 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 
 	"github.com/penstockhq/penstock/deploy/e2e/testenv"
+	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	"github.com/penstockhq/penstock/sdk/admin"
 )
 
@@ -33,6 +34,47 @@ func TestApprovals(t *testing.T) {
 	t.Run("server asks", h.serverAsks)
 	t.Run("node gone", h.nodeGone)
 	t.Run("control plane gone", h.planeGone)
+}
+
+// TestApprovalClients is the same for npm's clients.
+func TestApprovalClients(t *testing.T) {
+	t.Parallel()
+	h := startHeld(t)
+	for _, era := range []string{"v1", "legacy", "modern"} {
+		for _, tc := range []struct{ gateway, answer, want, refused string }{
+			{"self", "accept", "hi", ""},
+			{"self", "decline", "was not confirmed", "1"},
+			{"self", "", "this client cannot ask", "1"},
+			{"others", "", "holds this call", "1"},
+			{"others", "accept", "hi", ""},
+		} {
+			t.Run(era+" "+tc.gateway+" "+tc.answer, func(t *testing.T) {
+				message := "hi " + era + " " + tc.gateway + " " + tc.answer
+				settings := map[string]string{
+					"MCP_URL": h.Nodes[0].Gateway(tc.gateway), "MCP_TOKEN": h.token, "MCP_ANSWER": tc.answer, "MCP_MESSAGE": message, "MCP_WANT": tc.want, "MCP_REFUSED": tc.refused,
+				}
+				var client sync.WaitGroup
+				client.Go(func() { t.Run("client", func(t *testing.T) { drive(t, "approval.mjs", era, settings) }) })
+				if tc.gateway == "others" { // while the client waits, or after it has heard what it waits for
+					var waiting []*adminv1.Approval
+					testenv.Until(t, "the call to be held", func() bool {
+						list, err := h.bob.Approvals.ListApprovals(t.Context(), &adminv1.ListApprovalsRequest{})
+						waiting = list.GetApprovals()
+						return err == nil && len(waiting) == 1
+					})
+					if err := h.decide(t.Context(), h.bob, waiting[0].GetId(), tc.refused == ""); err != nil {
+						t.Error(err)
+					}
+				}
+				client.Wait()
+				if tc.refused != "" {
+					h.ranNothing(t)
+				} else {
+					h.ranOnce(t, message)
+				}
+			})
+		}
+	}
 }
 
 // confirms is the caller as approver.
@@ -199,7 +241,7 @@ func (h *held) states(t *testing.T) {
 	h.ranNothing(t)
 }
 
-// serverAsks: what an approved call asks its client is answered without another approval, and once; whatever the server speaks.
+// serverAsks: what an approved call asks its client is answered without another approval, at any node, and once; whatever the server speaks.
 func (h *held) serverAsks(t *testing.T) {
 	h.Apply(t, "kind: Policy\nname: forms\ngateways: [forms]\naction: REQUIRE_APPROVAL\napprovers: {caller: {}}\n")
 	for name, a := range map[string]*asker{"modern": startAsker(t), "legacy": startAsker(t, "2025-11-25")} {
@@ -208,30 +250,32 @@ func (h *held) serverAsks(t *testing.T) {
 		token := h.token
 		h.token = h.Token(t, testenv.OfUser("ada@penstock.test"), "forms").Text
 		h.WaitEnforced(t)
-		call := func(state, key string) (string, toolResult) {
+		call := func(node int, state, key string) (string, toolResult) {
 			params := `{"name":"` + name + `__ask_form","arguments":{}`
 			if state != "" {
 				params += fmt.Sprintf(`,"requestState":%q,"inputResponses":{%q:{"action":"accept","content":{"name":"Ada"}}}`, state, key)
 			}
-			return h.send(t, 0, "forms", params+"}")
+			return h.send(t, node, "forms", params+"}")
 		}
 		key := map[string]string{"modern": "name", "legacy": "q1"}[name]
-		asked, r := call("", "")
+		asked, r := call(0, "", "")
 		if asked == "" {
 			t.Fatalf("%s is not held: %+v", name, r)
 		}
-		form, r := call(asked, "approval")
+		form, r := call(0, asked, "approval")
 		if form == "" {
 			t.Fatalf("%s does not ask: %+v", name, r)
 		}
-		if next, r := call("asked", key); next != "" || r.Error.Code != -32602 {
+		if next, r := call(0, "asked", key); next != "" || r.Error.Code != -32602 {
 			t.Errorf("%s, without the approval: %q %+v", name, next, r)
 		}
-		if _, r := call(form, key); r.Result.IsError || !strings.HasPrefix(r.text(), "accept map[name:Ada]") {
+		if _, r := call(1, form, key); r.Result.IsError || !strings.HasPrefix(r.text(), "accept map[name:Ada]") {
 			t.Errorf("%s: %+v", name, r)
 		}
-		if _, r := call(form, key); r.Error.Code != -32602 {
-			t.Errorf("%s, twice: %+v", name, r)
+		for node := range h.Nodes {
+			if _, r := call(node, form, key); r.Error.Code != -32602 {
+				t.Errorf("%s, twice: %+v", name, r)
+			}
 		}
 		h.token = token
 	}

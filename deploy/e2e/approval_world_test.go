@@ -19,6 +19,7 @@ import (
 	"github.com/penstockhq/penstock/deploy/e2e/testenv/recorder"
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	"github.com/penstockhq/penstock/sdk/admin"
+	"github.com/penstockhq/penstock/sdk/kit/redisx/redistest"
 )
 
 // held is two nodes with a server whose tool echo is held on two gateways: by "self" for the caller, by "others" for bob and carol.
@@ -32,7 +33,8 @@ type held struct {
 
 func startHeld(t *testing.T) *held {
 	t.Helper()
-	h := &held{Env: testenv.Start(t, testenv.Config{Nodes: 2, TLS: true}), server: recorder.Start(t)}
+	redis := redistest.Start(t)
+	h := &held{Env: testenv.Start(t, testenv.Config{Nodes: 2, TLS: true, Redis: redis.URL(), Forward: true}), server: recorder.Start(t)}
 	h.Apply(t, users("ada@penstock.test", "bob@penstock.test", "carol@penstock.test"))
 	install(t, h.Env, "rec", h.server.URL)
 	gateway(t, h.Env, "self", organization, "rec/echo")
