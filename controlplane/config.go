@@ -41,6 +41,7 @@ type Settings struct {
 	} `name:"gateways"`
 	TLS        TLSSettings        `name:"tls"`
 	Enrollment EnrollmentSettings `name:"enrollment"`
+	Approvals  ApprovalSettings   `name:"approvals"`
 	Ops        struct {
 		Listen string `name:"listen" default:"127.0.0.1:9081" port:"shift" help:"health, readiness, metrics and profiles; empty is off"`
 	} `name:"ops"`
@@ -102,6 +103,7 @@ func (s *Settings) Validate() error {
 	if s.Nodes.Drain < 0 || s.Nodes.MaxAge < 0 {
 		f = f.At("nodes", "has a negative duration")
 	}
+	f = s.Approvals.problems(f)
 	f = s.certificateProblems(f)
 	if len(f.Fields) > 0 {
 		return f

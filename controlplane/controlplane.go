@@ -21,6 +21,7 @@ import (
 
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi"
 	"github.com/penstockhq/penstock/controlplane/internal/approval"
+	"github.com/penstockhq/penstock/controlplane/internal/approval/webhook"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/controlplane/internal/directory"
@@ -76,6 +77,9 @@ type rooms struct {
 	nodes   *nodeapi.Server
 	people  *directory.Server
 	held    *approval.Service
+
+	decisions *webhook.Receiver // nil without the secret of a webhook
+	told      *webhook.Sender   // nil without a webhook
 
 	replicas *replicas.Replicas // nil: there is one control plane
 
@@ -178,8 +182,7 @@ func (p *ControlPlane) open(ctx context.Context, closers *run.Closers) (*rooms, 
 	if err := p.openReplicas(r, fellows); err != nil {
 		return nil, err
 	}
-	r.held, err = approval.New(approval.Config{Store: store.Approvals(), Resources: store, Log: log, Meter: p.c.Telemetry.Meter, Now: time.Now})
-	if err != nil {
+	if err := p.openApprovals(r); err != nil {
 		return nil, err
 	}
 	if r.people, err = directory.New(directory.Config{Users: r.catalog, Provisioner: r.catalog, Peer: authserver, Log: log}); err != nil {
@@ -263,12 +266,12 @@ func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 		{Name: "own certificate", Run: p.identity.run},
 		run.Memory(r.feed.Ready),
 		{Name: "node ledger", Run: r.streams.Run},
-		{Name: "approvals", Run: r.held.Run},
 		p.replicasTask(r),
-		run.HTTPServer("admin api", l.admin, adminapi.Server(api), p.c.Shutdown.Drain),
+		run.HTTPServer("admin api", l.admin, adminapi.Server(r.withDecisions(api)), p.c.Shutdown.Drain),
 		p.grpcServer("node stream in memory", p.local, enroll.Local(localNode(p.c.TLS.TrustDomain)), r),
 		p.grpcServer("node stream of the authserver in memory", p.localAuth, enroll.Local(localAuthserver(p.c.TLS.TrustDomain)), r),
 	}
+	tasks = append(tasks, r.approvalTasks()...)
 	if l.nodes != nil {
 		secured := tlsx.Server
 		if r.joining != nil {

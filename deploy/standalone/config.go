@@ -32,7 +32,9 @@ type Settings struct {
 	} `name:"auth"`
 	OAuth  authserver.OAuthSettings  `name:"oauth"`
 	Egress authserver.EgressSettings `name:"egress"`
-	Ops    struct {
+
+	Approvals controlplane.ApprovalSettings `name:"approvals"`
+	Ops       struct {
 		DataPlane    string `name:"dataplane" default:"127.0.0.1:9080" port:"shift" help:"health and metrics of the node"`
 		ControlPlane string `name:"controlplane" default:"127.0.0.1:9081" port:"shift" help:"health and metrics of the control plane"`
 		Authserver   string `name:"authserver" default:"127.0.0.1:9083" port:"shift" help:"health and metrics of the authserver"`
@@ -109,7 +111,7 @@ func (c Config) controlplane() controlplane.Config {
 	s.Admin.Listen, s.Ops.Listen = c.Admin.Listen, c.Ops.ControlPlane
 	s.Authserver.URL, s.Gateways.URL = authserver.LocalURL, c.MCP.URL
 	s.Bootstrap.Email, s.Bootstrap.TokenFile = adminEmail, c.path(adminTokenFile)
-	s.Shutdown.Drain = shutdown
+	s.Shutdown.Drain, s.Approvals = shutdown, c.Approvals
 	return controlplane.Config{Settings: s, Version: c.Version, Telemetry: c.Telemetry}
 }
 

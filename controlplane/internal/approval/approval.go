@@ -235,6 +235,7 @@ type Service struct {
 
 	mu      sync.Mutex
 	waiting map[string]map[*waiter]struct{} // by approval
+	stopped chan struct{}                   // closed when Run has ended
 }
 
 // New returns a Service. It starts nothing.
@@ -247,7 +248,7 @@ func New(c Config) (*Service, error) {
 	}
 	events, err := c.Meter.Meter("github.com/penstockhq/penstock/controlplane/approval").
 		Int64Counter(obs.MetricApprovals, metric.WithUnit("{event}"), metric.WithDescription("What happened to held calls."))
-	return &Service{c: c, events: events, waiting: make(map[string]map[*waiter]struct{})}, err
+	return &Service{c: c, events: events, waiting: make(map[string]map[*waiter]struct{}), stopped: make(chan struct{})}, err
 }
 
 // count counts what happened.

@@ -25,7 +25,7 @@ const (
 // waiter waits for one approval.
 type waiter struct{ state chan State }
 
-// Wait returns the state of an approval once it is no longer PENDING, or as it is after 30 s or when ctx ends. The fault is NotFound,
+// Wait returns the state of an approval once it is no longer PENDING, or as it is after 30 s or when the control plane stops. The fault is NotFound,
 // APPROVAL_NOT_FOUND.
 func (s *Service) Wait(ctx context.Context, id string) (State, error) {
 	w := &waiter{make(chan State, 1)}
@@ -53,6 +53,8 @@ func (s *Service) Wait(ctx context.Context, id string) (State, error) {
 	case state := <-w.state:
 		return state, nil
 	case <-timer.C:
+		return s.state(ctx, id)
+	case <-s.stopped:
 		return s.state(ctx, id)
 	case <-ctx.Done():
 		return "", ctx.Err()
@@ -107,11 +109,13 @@ func (s *Service) awaited() []string {
 	return slices.Collect(maps.Keys(s.waiting))
 }
 
-// Run tells those that wait what other control planes decided, with one query for all of them, and ends what is due, until ctx ends.
+// Run tells those that wait what other control planes decided, with one query for all of them, and ends what is due, until ctx ends; who waits
+// then is told how it stands. It is called once.
 func (s *Service) Run(ctx context.Context) error {
 	look, due := time.NewTicker(lookEvery), time.NewTicker(expireEvery)
 	defer look.Stop()
 	defer due.Stop()
+	defer close(s.stopped)
 	failed := false
 	for {
 		var err error

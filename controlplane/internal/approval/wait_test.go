@@ -90,6 +90,20 @@ func TestWait(t *testing.T) {
 	})
 }
 
+// TestWaitEndsWithTheControlPlane: who waits at one that stops is told how it stands.
+func TestWaitEndsWithTheControlPlane(t *testing.T) {
+	o := newOrg(t, engines()["SQLite"](t))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- o.Run(ctx) }()
+	states := waits(t, o.hold("PENDING"), o.Service)
+	cancel()
+	o.must(<-done)
+	if got := receive(t, states); got != "PENDING" {
+		t.Errorf("told %s", got)
+	}
+}
+
 // TestWaitRefused: what there is not, and a wait that its caller ends; and an approval that is due is not waited for.
 func TestWaitRefused(t *testing.T) {
 	o := newOrg(t, engines()["SQLite"](t))

@@ -102,8 +102,8 @@ func (o *org) newGateway() catalog.Object {
 	o.t.Helper()
 	return o.create(&catalog.Gateway{
 		Meta: resource.Meta{Name: "main"}, Visibility: &resource.Visibility{Organization: &struct{}{}},
-		Authentication: &resource.Authentication{BearerToken: &struct{}{}}, 
-		Tools: []resource.ToolAssignment{{Tool: "demo/echo", Pinned: &resource.Pinned{Connection: "demo"}}},
+		Authentication: &resource.Authentication{BearerToken: &struct{}{}},
+		Tools:          []resource.ToolAssignment{{Tool: "demo/echo", Pinned: &resource.Pinned{Connection: "demo"}}},
 	})
 }
 
