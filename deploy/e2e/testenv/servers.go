@@ -112,6 +112,9 @@ func (e *Env) startNode(i int) func(testing.TB, *Part) (server, <-chan struct{})
 		c.Data.Dir = e.path(nodeName(i))
 		c.SealKeyset = sealKeyset
 		c.Redis.URL = e.c.Redis
+		if e.c.Forward {
+			c.Forward.Listen = "127.0.0.1:0"
+		}
 		c.Upstream.AllowLoopback, c.Upstream.MaxProcesses = true, 64
 		c.Revocation.MaxStale = maxStale
 		if e.c.TLS {

@@ -38,6 +38,8 @@ type Config struct {
 	OTLP string
 	// Redis is the one that the authserver and the nodes share; empty is none.
 	Redis obs.Secret
+	// Forward has the nodes forward requests to each other (mcp.md M-93). It needs TLS and Redis.
+	Forward bool
 }
 
 // Env is a running Penstock. Its parts are stopped when the test ends.
