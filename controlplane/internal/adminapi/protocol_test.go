@@ -199,7 +199,7 @@ func TestReflection(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"BearerTokenService", "ConfigurationService", "ConnectionService", "GatewayService", "IdentityProviderService", "NodeService",
+		"AuditService", "BearerTokenService", "ConfigurationService", "ConnectionService", "GatewayService", "IdentityProviderService", "NodeService",
 		"OAuthClientService", "PolicyService", "ServerService", "TeamService", "ToolService", "UserService", "grpc.health.v1.Health",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
