@@ -164,7 +164,7 @@ func auditOutcomes(t *testing.T, f *fleet, plain caller) {
 		{found, "run_tool", map[string]any{"tool_name": "echo", "arguments": map[string]any{"message": 1}}, "found open/echo run_tool " + modern + " refused TOOL_ARGUMENTS_INVALID"},
 		{found, "search_tools", map[string]any{"query": "echo"}, "found search_tools direct " + modern + " ok"},
 		{found, "open__slow", said("x"), "found open/slow direct " + modern + " ok   ALLOW"},
-		{found, "run_tool", run("slow", "x"), "found open/slow run_tool " + modern + " refused RATE_LIMITED"},
+		{found, "run_tool", run("slow", "x"), "found open/slow run_tool " + modern + " refused RATE_LIMITED  ALLOW"},
 	}
 	var want []string
 	for _, k := range calls {
