@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -41,5 +42,33 @@ func TestEgressSettings(t *testing.T) {
 		if found == tt.ok {
 			t.Errorf("%s: refused is %v", tt.name, found)
 		}
+	}
+}
+
+// What the audit can be told, and what is refused, by its setting (G-60).
+func TestAuditSettings(t *testing.T) {
+	const least = 64 << 10
+	for _, tt := range []struct {
+		name    string
+		a       AuditSettings
+		refused []string
+	}{
+		{"nothing", AuditSettings{}, nil},
+		{"drop", AuditSettings{Full: "drop", MaxBytes: least}, nil},
+		{"block, with a file", AuditSettings{Full: "block", MaxBytes: least, File: "x", FileSize: least}, nil},
+		{"another word", AuditSettings{Full: "wait", MaxBytes: least}, []string{"audit.full"}},
+		{"too small", AuditSettings{Full: "drop", MaxBytes: least - 1}, []string{"audit.max_bytes"}},
+		{"a file that is too small", AuditSettings{Full: "drop", MaxBytes: least, File: "x", FileSize: least - 1}, []string{"audit.file_size"}},
+	} {
+		var got []string
+		for _, field := range tt.a.problems(fault.New(fault.Invalid, ReasonConfig, "")).Fields {
+			got = append(got, field.Path)
+		}
+		if !slices.Equal(got, tt.refused) {
+			t.Errorf("%s: refused %v, want %v", tt.name, got, tt.refused)
+		}
+	}
+	if a := (AuditSettings{}).orDefault(); a.Full != "drop" || a.MaxBytes != 256<<20 {
+		t.Errorf("by default: %+v", a)
 	}
 }

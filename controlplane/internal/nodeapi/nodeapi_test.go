@@ -90,6 +90,12 @@ func (l *ledger) RecordStatus(_ context.Context, uses []catalog.TokenUse, checks
 // serve runs the service for callers of one identity and returns their client.
 func serve(t *testing.T, s *nodeapi.Server, creds credentials.TransportCredentials) nodev1.NodeServiceClient {
 	t.Helper()
+	return nodev1.NewNodeServiceClient(connect(t, s, creds))
+}
+
+// connect runs a service for callers of one identity and returns their connection.
+func connect(t *testing.T, s interface{ Register(g grpc.ServiceRegistrar) }, creds credentials.TransportCredentials) *grpc.ClientConn {
+	t.Helper()
 	l := bufconn.Listen(64 << 10)
 	g := grpc.NewServer(grpc.Creds(creds))
 	s.Register(g)
@@ -109,7 +115,7 @@ func serve(t *testing.T, s *nodeapi.Server, creds credentials.TransportCredentia
 			t.Error(err)
 		}
 	})
-	return nodev1.NewNodeServiceClient(conn)
+	return conn
 }
 
 func node() credentials.TransportCredentials {

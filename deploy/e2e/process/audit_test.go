@@ -70,7 +70,7 @@ name: found
 visibility: {organization: {}}
 authentication: {bearer_token: {}}
 load_tools_when_needed: true
-rate_limits: [{per: TOOL, tool_calls: 1, period: 24h, tools: ["open/slow"]}]
+rate_limits: [{per: TOOL, tool_calls: 1, period: 24h, tools: [open__slow]}]
 tools:
 - {tool: open/echo, pinned: {connection: open}}
 - {tool: open/slow, pinned: {connection: open}}
@@ -153,9 +153,9 @@ func auditOutcomes(t *testing.T, f *fleet, plain caller) {
 		want string
 	}
 	calls := []call{
-		{plain, "open__echo", said("x"), "plain open/echo direct " + modern + " ok"},
-		{old, "open__echo", said("x"), "plain open/echo direct " + legacy + " ok"},
-		{found, "run_tool", run("open__echo", "x"), "found open/echo run_tool " + modern + " ok"},
+		{plain, "open__echo", said("x"), "plain open/echo direct " + modern + " ok   ALLOW"},
+		{old, "open__echo", said("x"), "plain open/echo direct " + legacy + " ok   ALLOW"},
+		{found, "run_tool", run("open__echo", "x"), "found open/echo run_tool " + modern + " ok   ALLOW"},
 		{plain, "open__echo", said(auditCanary), "plain open/echo direct " + modern + " refused POLICY_BLOCKED no-canary BLOCK"},
 		{old, "open__echo", said(auditCanary), "plain open/echo direct " + legacy + " refused POLICY_BLOCKED no-canary BLOCK"},
 		{found, "run_tool", run("echo", auditCanary), "found open/echo run_tool " + modern + " refused POLICY_BLOCKED no-canary BLOCK"},
@@ -163,8 +163,8 @@ func auditOutcomes(t *testing.T, f *fleet, plain caller) {
 		{found, "run_tool", run("nothing", "x"), "found  run_tool " + modern + " refused UNKNOWN_TOOL"},
 		{found, "run_tool", map[string]any{"tool_name": "echo", "arguments": map[string]any{"message": 1}}, "found open/echo run_tool " + modern + " refused TOOL_ARGUMENTS_INVALID"},
 		{found, "search_tools", map[string]any{"query": "echo"}, "found search_tools direct " + modern + " ok"},
-		{found, "open__slow", said("x"), "found open/slow direct " + modern + " ok"},
-		{found, "run_tool", run("slow", "x"), "found open/slow run_tool " + modern + " refused RATE_LIMITED"},
+		{found, "open__slow", said("x"), "found open/slow direct " + modern + " ok   ALLOW"},
+		{found, "run_tool", run("slow", "x"), "found open/slow run_tool " + modern + " refused RATE_LIMITED  ALLOW"},
 	}
 	var want []string
 	for _, k := range calls {
