@@ -32,6 +32,7 @@ type Client struct {
 	IdentityProviders IdentityProviders
 	OAuthClients      OAuthClients
 	Policies          Policies
+	ResultPolicies    ResultPolicies
 	Nodes             Nodes
 	Configuration     Configuration
 }
@@ -111,6 +112,7 @@ func (o options) client(base, token string) *Client {
 		IdentityProviders: IdentityProviders{adminv1connect.NewIdentityProviderServiceClient(o.http, base, with)},
 		OAuthClients:      OAuthClients{adminv1connect.NewOAuthClientServiceClient(o.http, base, with)},
 		Policies:          Policies{adminv1connect.NewPolicyServiceClient(o.http, base, with)},
+		ResultPolicies:    ResultPolicies{adminv1connect.NewResultPolicyServiceClient(o.http, base, with)},
 		Nodes:             Nodes{adminv1connect.NewNodeServiceClient(o.http, base, with)},
 		Configuration:     Configuration{adminv1connect.NewConfigurationServiceClient(o.http, base, with)},
 	}

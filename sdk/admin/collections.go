@@ -61,6 +61,11 @@ type Policies struct {
 	adminv1connect.PolicyServiceClient
 }
 
+// ResultPolicies administers the rules on the results of tools.
+type ResultPolicies struct {
+	adminv1connect.ResultPolicyServiceClient
+}
+
 // Nodes shows the data-plane nodes.
 type Nodes struct {
 	adminv1connect.NodeServiceClient
@@ -149,6 +154,14 @@ func (c Policies) All(ctx context.Context, req *adminv1.ListPoliciesRequest) ite
 	return pages(req, func(q *adminv1.ListPoliciesRequest) ([]*resourcev1.Policy, string, error) {
 		res, err := c.ListPolicies(ctx, q)
 		return res.GetPolicies(), res.GetNextPageToken(), err
+	})
+}
+
+// All yields every result policy that the request's filter admits; see [Servers.All].
+func (c ResultPolicies) All(ctx context.Context, req *adminv1.ListResultPoliciesRequest) iter.Seq2[*resourcev1.ResultPolicy, error] {
+	return pages(req, func(q *adminv1.ListResultPoliciesRequest) ([]*resourcev1.ResultPolicy, string, error) {
+		res, err := c.ListResultPolicies(ctx, q)
+		return res.GetResultPolicies(), res.GetNextPageToken(), err
 	})
 }
 

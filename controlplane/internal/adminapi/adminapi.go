@@ -152,6 +152,7 @@ func (a *api) services(o connect.HandlerOption) []mounted {
 		mount(adminv1connect.IdentityProviderServiceName)(adminv1connect.NewIdentityProviderServiceHandler(identityProviders{a}, o)),
 		mount(adminv1connect.OAuthClientServiceName)(adminv1connect.NewOAuthClientServiceHandler(oauthClients{a}, o)),
 		mount(adminv1connect.PolicyServiceName)(adminv1connect.NewPolicyServiceHandler(policies{a}, o)),
+		mount(adminv1connect.ResultPolicyServiceName)(adminv1connect.NewResultPolicyServiceHandler(resultPolicies{a}, o)),
 		mount(adminv1connect.ConfigurationServiceName)(adminv1connect.NewConfigurationServiceHandler(configuration{a}, o)),
 		mount(adminv1connect.NodeServiceName)(adminv1connect.NewNodeServiceHandler(nodes{api: a}, o)),
 	}

@@ -126,6 +126,8 @@ func manifestOf(o catalog.Object) (*adminv1.ManifestResource, error) {
 		m, err = toProto[*resourcev1.OAuthClient](o)
 	case catalog.KindPolicy:
 		m, err = toProto[*resourcev1.Policy](o)
+	case catalog.KindResultPolicy:
+		m, err = toProto[*resourcev1.ResultPolicy](o)
 	default:
 		return nil, fmt.Errorf("export %s %s: not a kind of manifests", o.Kind(), o.Metadata().Name)
 	}

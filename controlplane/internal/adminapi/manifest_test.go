@@ -67,6 +67,14 @@ when: 'args.environment == "prod" && !("sre" in caller.teams)'
 action: BLOCK
 reason: Production changes go through the SRE team.
 mode: ENFORCE
+---
+kind: ResultPolicy
+name: no-keys
+tools: ["everything__*"]
+gateways: ["*"]
+mark: REDACT
+redact: ['sk-[A-Za-z0-9]{20,}']
+mode: ENFORCE
 `
 
 // TestDocumentedManifests: the manifests of the documentation apply, with OAuth and scopes, are unchanged the second time

@@ -200,7 +200,8 @@ func TestReflection(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"BearerTokenService", "ConfigurationService", "ConnectionService", "GatewayService", "IdentityProviderService", "NodeService",
-		"OAuthClientService", "PolicyService", "ServerService", "TeamService", "ToolService", "UserService", "grpc.health.v1.Health",
+		"OAuthClientService", "PolicyService", "ResultPolicyService", "ServerService", "TeamService", "ToolService", "UserService",
+		"grpc.health.v1.Health",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -38,6 +38,8 @@ func kindOf(m proto.Message) (catalog.Kind, error) {
 		return catalog.KindOAuthClient, nil
 	case *resourcev1.Policy:
 		return catalog.KindPolicy, nil
+	case *resourcev1.ResultPolicy:
+		return catalog.KindResultPolicy, nil
 	default:
 		return "", fmt.Errorf("%s is no resource", m.ProtoReflect().Descriptor().FullName())
 	}

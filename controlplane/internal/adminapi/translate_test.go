@@ -104,6 +104,7 @@ func resources() []proto.Message {
 		&resourcev1.Server{}, &resourcev1.Connection{}, &resourcev1.Tool{}, &resourcev1.Gateway{}, &resourcev1.Team{},
 		&resourcev1.User{}, &resourcev1.BearerToken{}, &resourcev1.IdentityProvider{}, &resourcev1.OAuthClient{},
 		&resourcev1.Policy{},
+		&resourcev1.ResultPolicy{},
 	}
 }
 
@@ -130,6 +131,8 @@ func back(o catalog.Object) (proto.Message, error) {
 		return toProto[*resourcev1.OAuthClient](o)
 	case *catalog.Policy:
 		return toProto[*resourcev1.Policy](o)
+	case *catalog.ResultPolicy:
+		return toProto[*resourcev1.ResultPolicy](o)
 	default:
 		return nil, fmt.Errorf("%T is no resource", o)
 	}

@@ -231,6 +231,7 @@ func (w *world) resources(t *testing.T) {
 		failed(c.Gateways.CreateGateway(ctx, &adminv1.CreateGatewayRequest{Gateway: orgGateway("robots")})),
 		failed(c.OAuthClients.CreateOAuthClient(ctx, &adminv1.CreateOAuthClientRequest{OauthClient: machine("ci")})),
 		failed(c.Policies.CreatePolicy(ctx, &adminv1.CreatePolicyRequest{Policy: rule("no-writes", "")})),
+		failed(c.ResultPolicies.CreateResultPolicy(ctx, &adminv1.CreateResultPolicyRequest{ResultPolicy: resultRule("no-results")})),
 	} {
 		if err != nil {
 			t.Fatal(err)

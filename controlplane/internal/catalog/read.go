@@ -183,7 +183,7 @@ func (l *lister) match(ctx context.Context, rec *Record) (Object, error) {
 
 // exported are the kinds that manifests have, in the order in which they depend on each other.
 func exported() []Kind {
-	return []Kind{KindUser, KindTeam, KindIdentityProvider, KindServer, KindConnection, KindGateway, KindOAuthClient, KindPolicy}
+	return []Kind{KindUser, KindTeam, KindIdentityProvider, KindServer, KindConnection, KindGateway, KindOAuthClient, KindPolicy, KindResultPolicy}
 }
 
 // Export returns every resource that manifests have and the caller may see, in the form that Apply takes: without what

@@ -32,6 +32,8 @@ type (
 	OAuthClient = resource.OAuthClient
 	// Policy is a rule on tool calls.
 	Policy = resource.Policy
+	// ResultPolicy is a rule on the results of tools.
+	ResultPolicy = resource.ResultPolicy
 	// BearerToken is a static bearer token.
 	BearerToken = resource.BearerToken
 	// Role is what a user may administer.
@@ -53,6 +55,7 @@ const (
 	KindIdentityProvider = resource.KindIdentityProvider
 	KindOAuthClient      = resource.KindOAuthClient
 	KindPolicy           = resource.KindPolicy
+	KindResultPolicy     = resource.KindResultPolicy
 )
 
 // The roles.

@@ -224,7 +224,7 @@ func translate(ch catalog.Change, before func(catalog.Key) *scope.Entry) (change
 			continue
 		}
 		c.ops = append(c.ops, scope.Moved{Before: was, After: is})
-		if (was != nil || op.Kind == catalog.KindPolicy) && mayNarrow(op.Kind) {
+		if (was != nil || op.Kind == catalog.KindPolicy || op.Kind == catalog.KindResultPolicy) && mayNarrow(op.Kind) {
 			c.prompt = true
 		}
 		if !op.Delete && !slices.Contains(ch.Denials, op.Key) {
@@ -235,9 +235,15 @@ func translate(ch catalog.Change, before func(catalog.Key) *scope.Entry) (change
 }
 
 // mayNarrow reports whether an edit of such a resource may take rights away without a denial: the visibility of a gateway,
-// what an identity provider or an OAuth client may do, what a policy refuses. What narrows the rights of people is a denial.
+// what an identity provider or an OAuth client may do, what a policy refuses or takes
+// out. What narrows the rights of people is a denial.
 func mayNarrow(k catalog.Kind) bool {
-	return k == catalog.KindGateway || k == resource.KindIdentityProvider || k == resource.KindOAuthClient || k == catalog.KindPolicy
+	switch k {
+	case catalog.KindGateway, resource.KindIdentityProvider, resource.KindOAuthClient, catalog.KindPolicy, catalog.KindResultPolicy:
+		return true
+	default:
+		return false
+	}
 }
 
 // follow reads the log on every hint and every 250 ms (D-7).

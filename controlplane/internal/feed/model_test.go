@@ -36,7 +36,7 @@ func newModel() *model {
 func (m *model) members(s scope.Scope) map[replica.Key]bool {
 	in := make(map[replica.Key]bool)
 	for k := range m.wide {
-		if s.Authserver && (k.Kind == catalog.KindBearerToken || k.Kind == catalog.KindPolicy) {
+		if s.Authserver && (k.Kind == catalog.KindBearerToken || k.Kind == catalog.KindPolicy || k.Kind == catalog.KindResultPolicy) {
 			continue
 		}
 		in[replica.Key{Kind: string(k.Kind), Name: k.Name}] = true
@@ -137,7 +137,7 @@ func (m *model) change(choose chooser) feedtest.Op {
 		m.connections[connection] = true
 		return feedtest.Connection(connection, server)
 	case 9:
-		return m.changeWide(choose(5), version)
+		return m.changeWide(choose(6), version)
 	default:
 		return m.remove(choose)
 	}
@@ -158,6 +158,9 @@ func (m *model) changeWide(which int, version string) feedtest.Op {
 	case 3:
 		m.wide[catalog.Key{Kind: catalog.KindPolicy, Name: "no"}] = true
 		return feedtest.Policy("no", version)
+	case 4:
+		m.wide[catalog.Key{Kind: catalog.KindResultPolicy, Name: "no"}] = true
+		return feedtest.ResultPolicy("no", version)
 	default:
 		m.wide[catalog.Key{Kind: catalog.KindBearerToken, Name: "t1"}] = true
 		return feedtest.Token("t1", false)

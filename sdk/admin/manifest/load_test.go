@@ -228,7 +228,6 @@ func TestProblems(t *testing.T) {
 		{"no kind", "name: a\n", "m.yaml:1:1: a resource needs a kind: Server, Connection, Gateway, Team, User, IdentityProvider, OAuthClient"},
 		{"kind twice", "kind: Team\nname: a\nkind: Team\n", "m.yaml:3:1: kind is given twice"},
 		{"unknown kind", "kind: Gatway\nname: a\n", `m.yaml:1:1: unknown kind "Gatway"; did you mean "Gateway"?`},
-		{"planned kind", "kind: ResultPolicy\nname: a\n", "m.yaml:1:1: kind ResultPolicy is not enforced by this version yet"},
 		{"token", "kind: BearerToken\nname: a\n", "penstock token create"},
 		{"tool", "kind: Tool\nname: a/b\n", "penstock server discover"},
 		{"no name", "kind: Team\n", "m.yaml:1:1: a Team needs a name"},

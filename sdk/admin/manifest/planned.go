@@ -17,11 +17,6 @@ func plannedFields(message string) []string {
 	}
 }
 
-// plannedKinds are kinds of the contract that this version knows by name only.
-func plannedKinds() []string {
-	return []string{"ResultPolicy"}
-}
-
 // outputOnly are the fields that Penstock sets itself, by message.
 func outputOnly(message, field string) bool {
 	switch message {

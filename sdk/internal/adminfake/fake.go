@@ -63,6 +63,7 @@ func (a *API) Handler() http.Handler {
 	mux.Handle(adminv1connect.NewIdentityProviderServiceHandler(providers{a: a}, o))
 	mux.Handle(adminv1connect.NewOAuthClientServiceHandler(clients{a: a}, o))
 	mux.Handle(adminv1connect.NewPolicyServiceHandler(policies{a: a}, o))
+	mux.Handle(adminv1connect.NewResultPolicyServiceHandler(resultPolicies{a: a}, o))
 	mux.Handle(adminv1connect.NewNodeServiceHandler(nodes{a: a}, o))
 	mux.Handle(adminv1connect.NewConfigurationServiceHandler(configuration{a: a}, o))
 	return mux

@@ -321,6 +321,8 @@ func (s configuration) Export(context.Context, *adminv1.ExportRequest) (*adminv1
 			r.Resource = &adminv1.ManifestResource_OauthClient{OauthClient: m}
 		case *resourcev1.Policy:
 			r.Resource = &adminv1.ManifestResource_Policy{Policy: m}
+		case *resourcev1.ResultPolicy:
+			r.Resource = &adminv1.ManifestResource_ResultPolicy{ResultPolicy: m}
 		default:
 			continue
 		}

@@ -157,7 +157,9 @@ type ResultDecision struct {
 }
 
 // Idle reports whether nothing is to be done with the results.
-func (d *ResultDecision) Idle() bool { return d.Policy == nil && len(d.Redact) == 0 && len(d.Would) == 0 }
+func (d *ResultDecision) Idle() bool {
+	return d.Policy == nil && len(d.Redact) == 0 && len(d.Would) == 0
+}
 
 // ResultScope is what is asked about: results of one tool, or what may stem from several.
 type ResultScope struct {

@@ -95,7 +95,7 @@ func (s Standing) Sees(o resource.Object, server *resource.Server) bool {
 		return o.Name == s.user
 	case *resource.BearerToken:
 		return s.managesToken(o.Owner) == nil
-	case *resource.Policy:
+	case *resource.Policy, *resource.ResultPolicy:
 		return s.editor()
 	default:
 		return false
@@ -126,6 +126,8 @@ func (s Standing) Manages(o resource.Object) error {
 		return s.require(false, "manage OAuth clients", "the role ADMIN")
 	case *resource.Policy:
 		return s.require(s.editor(), "manage policies", "the role EDITOR")
+	case *resource.ResultPolicy:
+		return s.require(s.editor(), "manage result policies", "the role EDITOR")
 	default:
 		return s.require(false, "manage users", "the role ADMIN")
 	}

@@ -42,6 +42,8 @@ const (
 	CapabilityCallerIDPToken = "caller_idp_token"
 	// CapabilityPolicies: policies and the default_action of gateways decide tool calls.
 	CapabilityPolicies = "policies"
+	// CapabilityResultPolicies: result policies decide what is delivered.
+	CapabilityResultPolicies = "result_policies"
 	// CapabilityUntrustedContexts: contexts of gateways with untrusted_context TRACK are untrusted after an untrusted result. To other
 	// nodes they always are, so that the default needs nothing.
 	CapabilityUntrustedContexts = "untrusted_contexts"
@@ -79,7 +81,7 @@ func Enforceable(before, o resource.Object, fleet Fleet) error {
 	for _, capability := range []string{
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
 		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken,
-		CapabilitySharedSignals, CapabilityPolicies, CapabilityLoadToolsWhenNeeded, CapabilityUntrustedContexts,
+		CapabilitySharedSignals, CapabilityPolicies, CapabilityLoadToolsWhenNeeded, CapabilityResultPolicies, CapabilityUntrustedContexts,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
@@ -125,6 +127,9 @@ func needs(o resource.Object) map[string]string {
 	}
 	if p, ok := o.(*resource.Policy); ok && p != nil {
 		out[CapabilityPolicies] = "action"
+	}
+	if p, ok := o.(*resource.ResultPolicy); ok && p != nil {
+		out[CapabilityResultPolicies] = "mark"
 	}
 	g, ok := o.(*resource.Gateway)
 	if !ok || g == nil {

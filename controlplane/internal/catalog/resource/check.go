@@ -85,6 +85,9 @@ func Check(o Object) Problems {
 	case *Policy:
 		p.slug("name", o.Name)
 		p.policy(o)
+	case *ResultPolicy:
+		p.slug("name", o.Name)
+		p.resultPolicy(o)
 	case *Tool:
 	}
 	return p

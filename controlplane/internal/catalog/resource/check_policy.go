@@ -17,18 +17,8 @@ const (
 
 func (p *Problems) policy(o *Policy) {
 	p.text("display_name", o.DisplayName, 128)
-	p.patterns("tools", "on <server>__<upstream name>", "github__*", o.Tools)
-	p.patterns("gateways", "on names of gateways", "prod-*", o.Gateways)
-	p.count("servers", len(o.Servers), maxSelectors)
-	p.unique("servers", o.Servers)
-	for i, s := range o.Servers {
-		p.slug(fmt.Sprintf("servers[%d]", i), s)
-	}
-	p.count("gateway_labels", len(o.GatewayLabels), 64)
-	p.text("reason", o.Reason, maxReason)
-	if !printable(o.Reason) {
-		p.field("reason", "it has characters that are not printable; write one line of text")
-	}
+	p.selectors(o.Tools, o.Servers, o.Gateways, o.GatewayLabels)
+	p.reason(o.Reason)
 	switch o.Action {
 	case "":
 		p.field("action", "it is not set; say what happens to a call: ALLOW, BLOCK or BLOCK_IF_UNTRUSTED")
@@ -38,10 +28,35 @@ func (p *Problems) policy(o *Policy) {
 		p.oneOf("action", string(o.Action), string(PolicyAllow), string(PolicyBlock), string(PolicyBlockIfUntrusted))
 	}
 	p.oneOf("mode", string(o.Mode), string(PolicyEnforce), string(PolicyShadow))
-	if len(o.When) > maxCondition {
+	p.condition(o.When)
+}
+
+// selectors checks what a policy covers.
+func (p *Problems) selectors(tools, servers, gateways []string, labels map[string]string) {
+	p.patterns("tools", "on <server>__<upstream name>", "github__*", tools)
+	p.patterns("gateways", "on names of gateways", "prod-*", gateways)
+	p.count("servers", len(servers), maxSelectors)
+	p.unique("servers", servers)
+	for i, s := range servers {
+		p.slug(fmt.Sprintf("servers[%d]", i), s)
+	}
+	p.count("gateway_labels", len(labels), 64)
+}
+
+// reason checks what a policy says to callers.
+func (p *Problems) reason(text string) {
+	p.text("reason", text, maxReason)
+	if !printable(text) {
+		p.field("reason", "it has characters that are not printable; write one line of text")
+	}
+}
+
+// condition compiles what a policy depends on.
+func (p *Problems) condition(when string) {
+	if len(when) > maxCondition {
 		p.field("when", "it has more than 8,192 bytes")
-	} else if o.When != "" {
-		if _, err := condition.Compile(o.When); err != nil {
+	} else if when != "" {
+		if _, err := condition.Compile(when); err != nil {
 			f := fault.From(err)
 			p.AddKind(f.Kind, f.Reason, "when", "%s", f.Public)
 		}

@@ -66,6 +66,10 @@ func Encode(o Object) ([]byte, error) {
 		c := *o
 		c.Meta = stored(o.Meta)
 		v = c
+	case *ResultPolicy:
+		c := *o
+		c.Meta = stored(o.Meta)
+		v = c
 	case *BearerToken:
 		c := *o
 		c.Meta, c.LastUseTime, c.SHA256, c.TTL = stored(o.Meta), time.Time{}, nil, nil

@@ -81,6 +81,8 @@ func Normalize(o Object) {
 		o.normalize()
 	case *Policy:
 		o.normalize()
+	case *ResultPolicy:
+		o.normalize()
 	case *BearerToken:
 		o.Owner.normalize()
 		slices.Sort(o.Gateways)

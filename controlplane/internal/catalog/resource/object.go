@@ -25,8 +25,9 @@ const (
 	// KindIdentityProvider and KindOAuthClient go to authservers and to every node (D-12), never with a secret.
 	KindIdentityProvider Kind = "identity_provider"
 	KindOAuthClient      Kind = "oauth_client"
-	// KindPolicy goes to every node.
-	KindPolicy Kind = "policy"
+	// KindPolicy and KindResultPolicy go to every node.
+	KindPolicy       Kind = "policy"
+	KindResultPolicy Kind = "result_policy"
 	// KindTeamMember names one user's place in one team, "<team>/<user>". It is not stored: denials use it.
 	KindTeamMember Kind = "team_member"
 )
@@ -56,6 +57,8 @@ func (k Kind) Title() string {
 		return "OAuthClient"
 	case KindPolicy:
 		return "Policy"
+	case KindResultPolicy:
+		return "ResultPolicy"
 	case KindTeamMember:
 		return "TeamMember"
 	default:
@@ -64,8 +67,8 @@ func (k Kind) Title() string {
 }
 
 // Object is a resource: *[Server], *[Connection], *[Tool], *[Gateway], *[Team], *[User], *[BearerToken],
-// *[IdentityProvider], *[OAuthClient] or *[Policy]. Its JSON form equals protojson with proto names of the penstock.resource.v1
-// message of the same name.
+// *[IdentityProvider], *[OAuthClient], *[Policy] or *[ResultPolicy]. Its JSON form equals protojson with proto names of the
+// penstock.resource.v1 message of the same name.
 type Object interface {
 	Kind() Kind
 	// Metadata returns the embedded Meta. (It is not called Meta because Go does not let a field and a method share a
@@ -128,6 +131,8 @@ func New(k Kind) (Object, error) {
 		return new(OAuthClient), nil
 	case KindPolicy:
 		return new(Policy), nil
+	case KindResultPolicy:
+		return new(ResultPolicy), nil
 	default:
 		return nil, fmt.Errorf("%q is not a kind of resource", k)
 	}

@@ -37,7 +37,7 @@ type Past struct {
 func Kinds() []resource.Kind {
 	return []resource.Kind{
 		resource.KindIdentityProvider, resource.KindServer, resource.KindTool, resource.KindConnection, resource.KindGateway,
-		resource.KindAssignment, resource.KindOAuthClient, resource.KindPolicy,
+		resource.KindAssignment, resource.KindOAuthClient, resource.KindPolicy, resource.KindResultPolicy,
 	}
 }
 

@@ -194,6 +194,11 @@ func Policy(name, reason string) Op {
 	return Put(catalog.KindPolicy, name, fields{"action": "POLICY_ACTION_BLOCK", "reason": reason}, nil)
 }
 
+// ResultPolicy stores a result policy that blocks; the reason tells versions apart.
+func ResultPolicy(name, reason string) Op {
+	return Put(catalog.KindResultPolicy, name, fields{"mark": "RESULT_MARK_BLOCK", "reason": reason}, nil)
+}
+
 // Token stores a bearer token, of the admin API or of a gateway.
 func Token(name string, admin bool) Op {
 	sum := sha256.Sum256([]byte(name))

@@ -24,7 +24,14 @@ func (s Scope) whole(k catalog.Kind) bool {
 	if !s.Authserver {
 		return Everywhere(k)
 	}
-	return k == catalog.KindGateway || k == catalog.KindConnection || Everywhere(k) && k != catalog.KindBearerToken && k != catalog.KindPolicy
+	switch k {
+	case catalog.KindGateway, catalog.KindConnection:
+		return true
+	case catalog.KindBearerToken, catalog.KindPolicy, catalog.KindResultPolicy:
+		return false
+	default:
+		return Everywhere(k)
+	}
 }
 
 // needs returns what comes into the scope with a resource.

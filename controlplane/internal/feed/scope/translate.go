@@ -245,6 +245,11 @@ func person(rec *catalog.Record) (*distributionv1.Resource, error) {
 		err := decode(rec, m)
 		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
 		return &distributionv1.Resource{Body: &distributionv1.Resource_Policy{Policy: m}}, err
+	case catalog.KindResultPolicy:
+		m := &resourcev1.ResultPolicy{}
+		err := decode(rec, m)
+		m.Name, m.Uid, m.Etag, m.CreateTime, m.UpdateTime = rec.Name, rec.UID, "", nil, nil
+		return &distributionv1.Resource{Body: &distributionv1.Resource_ResultPolicy{ResultPolicy: m}}, err
 	case catalog.KindBearerToken:
 		m := &resourcev1.BearerToken{}
 		if err := decode(rec, m); err != nil {
@@ -293,7 +298,7 @@ func decode(rec *catalog.Record, m proto.Message) error {
 func Everywhere(k catalog.Kind) bool {
 	switch k {
 	case catalog.KindTeam, catalog.KindUser, catalog.KindBearerToken, resource.KindIdentityProvider, resource.KindOAuthClient,
-		catalog.KindPolicy:
+		catalog.KindPolicy, catalog.KindResultPolicy:
 		return true
 	default:
 		return false

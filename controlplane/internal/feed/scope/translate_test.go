@@ -100,6 +100,10 @@ func TestEncode(t *testing.T) {
 			"a policy", record(catalog.KindPolicy, "no", `{"action":"POLICY_ACTION_BLOCK","when":"args.n > 1","gateways":["*"],"etag":"e"}`),
 			`{"policy":{"name":"no","uid":"u1","action":"POLICY_ACTION_BLOCK","when":"args.n > 1","gateways":["*"]}}`,
 		},
+		{
+			"a result policy", record(catalog.KindResultPolicy, "no", `{"mark":"RESULT_MARK_REDACT","redact":["x+"],"when":"args.n > 1","etag":"e"}`),
+			`{"result_policy":{"name":"no","uid":"u1","mark":"RESULT_MARK_REDACT","redact":["x+"],"when":"args.n > 1"}}`,
+		},
 		{"a token of the admin API", record(catalog.KindBearerToken, "t", `{"admin_api":true}`), ""},
 		{"a kind without a message", record("something", "x", `{}`), ""},
 		{"no record", nil, ""},

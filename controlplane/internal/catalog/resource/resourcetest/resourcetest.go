@@ -18,7 +18,7 @@ import (
 func Kinds() []resource.Kind {
 	return []resource.Kind{
 		resource.KindServer, resource.KindConnection, resource.KindTool, resource.KindGateway, resource.KindTeam, resource.KindUser, resource.KindBearerToken,
-		resource.KindIdentityProvider, resource.KindOAuthClient, resource.KindPolicy,
+		resource.KindIdentityProvider, resource.KindOAuthClient, resource.KindPolicy, resource.KindResultPolicy,
 	}
 }
 

@@ -40,7 +40,7 @@ type removal struct {
 func kinds() []kind {
 	return []kind{
 		gatewayKind(), serverKind(), connectionKind(), toolKind(), teamKind(), userKind(), tokenKind(),
-		providerKind(), clientKind(), policyKind(),
+		providerKind(), clientKind(), policyKind(), resultPolicyKind(),
 		{
 			name: "node", plural: "nodes",
 			all: func(ctx context.Context, c *admin.Client, _ listing) iter.Seq2[proto.Message, error] {

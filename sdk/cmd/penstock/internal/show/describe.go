@@ -103,6 +103,8 @@ func parts(m proto.Message) ([][2]string, []section) {
 		own = oauthClient(m)
 	case *resourcev1.Policy:
 		own = policy(m)
+	case *resourcev1.ResultPolicy:
+		own = resultPolicy(m)
 	case *resourcev1.BearerToken:
 		own = [][2]string{
 			{"Display name", m.GetDisplayName()},

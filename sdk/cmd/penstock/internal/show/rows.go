@@ -35,6 +35,8 @@ func Header(m proto.Message) []string {
 		return []string{"NAME", "AUTHENTICATION", "REDIRECTS TO", "GATEWAYS", "TRUSTED", "ENABLED"}
 	case *resourcev1.Policy:
 		return []string{"NAME", "ACTION", "MODE", "TOOLS", "GATEWAYS", "WHEN", "ENABLED"}
+	case *resourcev1.ResultPolicy:
+		return []string{"NAME", "MARK", "MODE", "TOOLS", "SERVERS", "GATEWAYS", "WHEN", "ENABLED"}
 	case *adminv1.Node:
 		return []string{"NAME", "REGION", "CONNECTED", "CONTROL PLANE", "REVISION", "LAG", "REJECTS", "BUILD", "SEEN"}
 	default:
@@ -82,6 +84,11 @@ func Row(m proto.Message) []string {
 	case *resourcev1.Policy:
 		return []string{
 			m.GetName(), policyAction(m), policyMode(m), all(m.GetTools()), all(m.GetGateways()), brief(m.GetWhen()), yes(!m.GetDisabled()),
+		}
+	case *resourcev1.ResultPolicy:
+		return []string{
+			m.GetName(), resultMark(m), resultMode(m), all(m.GetTools()), all(m.GetServers()), all(m.GetGateways()), brief(m.GetWhen()),
+			yes(!m.GetDisabled()),
 		}
 	case *adminv1.Node:
 		return []string{

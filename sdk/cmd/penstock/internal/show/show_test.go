@@ -76,6 +76,14 @@ func TestRows(t *testing.T) {
 			&resourcev1.Policy{Name: "p", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK_IF_UNTRUSTED, Gateways: []string{"eng"}, Disabled: true},
 			[]string{"p", "BLOCK_IF_UNTRUSTED", "ENFORCE", "all", "eng", "always", "no"},
 		},
+		{
+			&resourcev1.ResultPolicy{Name: "p", Mark: resourcev1.ResultMark_RESULT_MARK_REDACT, Tools: []string{"a__*"}, Servers: []string{"a"}, When: "args.n > 1"},
+			[]string{"p", "REDACT", "ENFORCE", "a__*", "a", "all", "args.n > 1", "yes"},
+		},
+		{
+			&resourcev1.ResultPolicy{Name: "p", Mark: resourcev1.ResultMark_RESULT_MARK_UNTRUSTED, Mode: resourcev1.PolicyMode_POLICY_MODE_SHADOW, Disabled: true},
+			[]string{"p", "UNTRUSTED", "SHADOW", "all", "all", "all", "always", "no"},
+		},
 		{&resourcev1.BearerToken{Name: "b", Gateways: []string{"x", "y"}}, []string{"b", "-", "x, y", "-", "-"}},
 		{
 			&adminv1.Node{Name: "n", Connected: true, Replica: "cp-1", EnforcedRevision: 7, LagSeconds: 1.25, Rejects: []*adminv1.RejectedResource{{}}},
@@ -138,6 +146,11 @@ func TestDescribe(t *testing.T) {
 			"policy", &resourcev1.Policy{Name: "p", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK, When: "args.n > 1", Servers: []string{"s"}, GatewayLabels: map[string]string{"env": "prod"}, Reason: "No."}, nil,
 			[]string{"Action:          BLOCK\n", "Tools:           all\n", "Servers:         s\n", "Gateway labels:  env=prod\n", "When:            args.n > 1\n", "Reason:          No.\n"},
 		},
+		{
+			"result policy", &resourcev1.ResultPolicy{Name: "p", Mark: resourcev1.ResultMark_RESULT_MARK_REDACT, Redact: []string{"sk-[a-z]+", "x+"}, When: "args.n > 1", Reason: "No."}, nil,
+			[]string{"Mark:       REDACT\n", "Takes out:  sk-[a-z]+, x+\n", "Tools:      all\n", "When:       args.n > 1\n", "Reason:     No.\n"},
+		},
+		{"result policy without a condition", &resourcev1.ResultPolicy{Name: "p"}, nil, []string{"When:      always\n"}},
 		{"policy without a condition", &resourcev1.Policy{Name: "p"}, nil, []string{"When:      always\n"}},
 		{"user", &resourcev1.User{Name: "u"}, nil, []string{"Role:     MEMBER\n"}},
 		{"token", &resourcev1.BearerToken{Name: "b", Scopes: []string{"mcp"}}, nil, []string{"Scopes:     mcp\n"}},
