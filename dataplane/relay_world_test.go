@@ -28,6 +28,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/seal"
 	"github.com/penstockhq/penstock/dataplane/internal/search"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
+	"github.com/penstockhq/penstock/dataplane/internal/taint"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
@@ -56,6 +57,7 @@ type relayed struct {
 	homes dispatch.Homes // nil: the node is alone
 
 	shared *redisstate.Sessions // nil: likewise
+	marks  taint.Store          // of contexts; in memory if nil
 
 	credentials *credential.Client // nil: no server needs any
 
@@ -131,9 +133,15 @@ func (n *relayed) start(
 	}
 	finder, err := search.New(search.Config{})
 	must(err)
+	if n.marks == nil {
+		n.marks = memstate.NewContexts()
+	}
+	contexts, err := taint.New(taint.Config{Store: n.marks, Keys: keys, Log: log, Meter: metricnoop.NewMeterProvider().Meter("")})
+	must(err)
 	calls, err := dispatch.New(dispatch.Config{
 		Upstream: between, Credentials: route, Links: links, Sealer: sealer{keys, time.Now}, Changed: func(string, string) {}, Log: log,
 		Tracer: tracenoop.NewTracerProvider().Tracer(""), Meter: metricnoop.NewMeterProvider().Meter(""), Homes: n.homes, Search: finder,
+		Contexts: contexts,
 	})
 	must(err)
 	n.calls = calls
@@ -150,6 +158,7 @@ func (n *relayed) start(
 	running.Go(func() { _ = n.pool.Run(ctx) })
 	running.Go(func() { _ = processes.Run(ctx) })
 	running.Go(func() { _ = sessions.Run(ctx) })
+	running.Go(func() { _ = contexts.Run(ctx) })
 	t.Cleanup(func() {
 		must(between.Close())
 		calls.Close()

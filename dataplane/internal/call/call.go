@@ -50,7 +50,7 @@ type Presented struct {
 type Client struct {
 	// Session is the uid of the legacy session; empty for a modern request, which has none.
 	Session string
-	// Began is when the session began, to the second.
+	// Began is when the session began, or the second in that it did.
 	Began time.Time
 	// Capabilities is the raw ClientCapabilities object that was declared, in initialize or in this request; nil if none.
 	Capabilities []byte
@@ -117,7 +117,7 @@ type Call struct {
 type Context struct {
 	Base    string    // key of it
 	Session bool      // it is a legacy session
-	Began   time.Time // of the session, to the second
+	Began   time.Time // of the session, or the second in that it did
 
 	Handle *Handle // the part of it that the client keeps apart; nil if it does not
 }

@@ -114,3 +114,23 @@ func TestContextsAreLost(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkContexts is what a call waits for whose policies have to know its context: two keys, one round trip.
+func BenchmarkContexts(b *testing.B) {
+	s := redisstate.NewContexts(redistest.Start(b).Client(b))
+	keys := []taint.Key{{ID: "c-1", Window: true}, {ID: "c-1~", Window: true}}
+	for _, marked := range []bool{false, true} {
+		b.Run(fmt.Sprintf("marked=%t", marked), func(b *testing.B) {
+			if marked {
+				if err := s.Mark(b.Context(), keys, "web"); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for b.Loop() {
+				if _, err := s.Read(b.Context(), keys); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -180,7 +180,8 @@ func (m *Manager) CreateSSE(ctx context.Context, gatewayUID string, p ident.Prin
 }
 
 func newClaims(p ident.Principal) claims {
-	c := claims{bound: bind(p), issued: time.Now().Truncate(time.Second)}
+	now := time.Now()
+	c := claims{bound: bind(p), issued: now.Truncate(time.Second), began: now}
 	_, _ = rand.Read(c.uid[:]) // crypto/rand never fails: it ends the process instead
 	return c
 }
@@ -306,7 +307,7 @@ func (m *Manager) add(ctx context.Context, c *claims, o owner, first shared) (*S
 		m.drop(oldest)
 	}
 	s := &Session{
-		manager: m, uid: c.uid, key: c.uid.String(), issued: c.issued, expires: c.issued.Add(m.limit.Life), owner: o, sse: c.node != "",
+		manager: m, uid: c.uid, key: c.uid.String(), began: c.began, expires: c.issued.Add(m.limit.Life), owner: o, sse: c.node != "",
 		shared: first, adopted: len(first.uris) > 0,
 	}
 	s.events.Node = m.node

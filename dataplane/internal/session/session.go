@@ -28,7 +28,7 @@ type Session struct {
 	manager *Manager
 	uid     UID
 	key     string // uid as text
-	issued  time.Time
+	began   time.Time
 	expires time.Time
 	owner   owner
 	sse     bool // HTTP+SSE: the session is its one stream
@@ -125,8 +125,8 @@ func keepCapabilities(raw []byte) []byte {
 	return bytes.Clone(raw)
 }
 
-// Began is when the session began, to the second, by the clock of the node that it began on.
-func (s *Session) Began() time.Time { return s.issued }
+// Began is when the session began, by the clock of the node that it began on; to other nodes it is the second in that it did.
+func (s *Session) Began() time.Time { return s.began }
 
 // Expires is when the session's id stops opening.
 func (s *Session) Expires() time.Time { return s.expires }

@@ -51,6 +51,7 @@ type claims struct {
 	uid     UID
 	bound   binding
 	issued  time.Time // whole seconds
+	began   time.Time // the same, or when exactly
 	able    abilities
 	version wire.Version // empty for HTTP+SSE, where it is negotiated later
 	node    string       // that has the stream of an HTTP+SSE session; empty for others
@@ -79,6 +80,7 @@ func (c *claims) parse(b []byte) bool {
 	copy(c.uid[:], b[1:])
 	copy(c.bound[:], b[1+len(UID{}):])
 	c.issued = time.Unix(int64(binary.BigEndian.Uint64(b[issuedAt:])), 0)
+	c.began = c.issued
 	c.able = abilities(binary.BigEndian.Uint16(b[abilitiesAt:]))
 	v := b[versionAt:nodeAt]
 	if c.node = string(b[nodeAt:]); c.node != "" {

@@ -167,7 +167,7 @@ func (p *part) known(now time.Time, reach time.Duration) bool {
 	if p.Window {
 		return reach >= Window
 	}
-	return !p.began.Before(now.Add(-reach).Truncate(time.Second)) // a session's beginning is known to the second
+	return !p.began.Before(now.Add(-reach))
 }
 
 func (t *Tracker) ask(ctx context.Context, keys []Key) (marks []Mark, ok bool) {
