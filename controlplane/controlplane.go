@@ -241,7 +241,7 @@ func writeSecret(path, text string) error {
 // tasks lists what runs.
 func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 	api, err := adminapi.New(adminapi.Config{
-		Catalog: r.catalog, Log: r.store, Fleet: markedFleet{fleet{r.streams}, r.bans}, Discoverer: discoverer{r.nodes},
+		Catalog: r.catalog, Log: r.store, Fleet: markedFleet{fleet{r.streams}, r.bans}, Discoverer: discoverer{r.nodes}, Explainer: explainer{r.nodes, r.streams},
 		Enrollment: workloads{r.store, r.bans, p.identity}, Logger: p.c.Telemetry.Log,
 		Tracer: p.c.Telemetry.Tracer, Meter: p.c.Telemetry.Meter, Ready: readiness(r.feed), Origins: p.c.Admin.Origins,
 	})

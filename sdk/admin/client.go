@@ -32,6 +32,7 @@ type Client struct {
 	IdentityProviders IdentityProviders
 	OAuthClients      OAuthClients
 	Policies          Policies
+	Explain           Explain
 	Nodes             Nodes
 	Configuration     Configuration
 }
@@ -111,6 +112,7 @@ func (o options) client(base, token string) *Client {
 		IdentityProviders: IdentityProviders{adminv1connect.NewIdentityProviderServiceClient(o.http, base, with)},
 		OAuthClients:      OAuthClients{adminv1connect.NewOAuthClientServiceClient(o.http, base, with)},
 		Policies:          Policies{adminv1connect.NewPolicyServiceClient(o.http, base, with)},
+		Explain:           Explain{adminv1connect.NewExplainServiceClient(o.http, base, with)},
 		Nodes:             Nodes{adminv1connect.NewNodeServiceClient(o.http, base, with)},
 		Configuration:     Configuration{adminv1connect.NewConfigurationServiceClient(o.http, base, with)},
 	}

@@ -61,6 +61,11 @@ type Policies struct {
 	adminv1connect.PolicyServiceClient
 }
 
+// Explain says what would become of tool calls.
+type Explain struct {
+	adminv1connect.ExplainServiceClient
+}
+
 // Nodes shows the data-plane nodes.
 type Nodes struct {
 	adminv1connect.NodeServiceClient

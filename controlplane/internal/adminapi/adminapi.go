@@ -20,6 +20,7 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi/port"
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi/rules"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	adminv1connect "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1/adminv1connect"
 )
 
@@ -73,12 +74,19 @@ type Discoverer interface {
 	Discover(ctx context.Context, server *catalog.Server, connection *catalog.Connection) (catalog.Discovery, error)
 }
 
+// Explainer has a node say what would become of a call. No node that could is a fault of kind Unavailable, Timeout or Precondition whose
+// public text says what to do.
+type Explainer interface {
+	Explain(ctx context.Context, req *adminv1.ExplainRequest) (*adminv1.ExplainResponse, error)
+}
+
 // Config is what the admin API needs. Everything is required unless it says otherwise.
 type Config struct {
 	Catalog    *catalog.Catalog
 	Log        Log
 	Fleet      Fleet
 	Discoverer Discoverer
+	Explainer  Explainer
 	Enrollment Enrollment // optional: nobody can join or be banned
 	Logger     *slog.Logger
 	Tracer     trace.TracerProvider // optional
@@ -95,16 +103,17 @@ type api struct {
 	log        Log
 	fleet      Fleet
 	discoverer Discoverer
+	explainer  Explainer
 	enrollment Enrollment
 	logger     *slog.Logger
 }
 
 // New returns the handler of the admin API; [Server] serves it on a port. It starts nothing.
 func New(c Config) (http.Handler, error) {
-	if c.Catalog == nil || c.Log == nil || c.Fleet == nil || c.Discoverer == nil || c.Logger == nil {
-		return nil, errors.New("admin API: Catalog, Log, Fleet, Discoverer and Logger are required")
+	if c.Catalog == nil || c.Log == nil || c.Fleet == nil || c.Discoverer == nil || c.Explainer == nil || c.Logger == nil {
+		return nil, errors.New("admin API: Catalog, Log, Fleet, Discoverer, Explainer and Logger are required")
 	}
-	a := &api{catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, logger: c.Logger}
+	a := &api{catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, explainer: c.Explainer, enrollment: c.Enrollment, logger: c.Logger}
 	options, err := c.handlerOptions()
 	if err != nil {
 		return nil, err
@@ -152,6 +161,7 @@ func (a *api) services(o connect.HandlerOption) []mounted {
 		mount(adminv1connect.IdentityProviderServiceName)(adminv1connect.NewIdentityProviderServiceHandler(identityProviders{a}, o)),
 		mount(adminv1connect.OAuthClientServiceName)(adminv1connect.NewOAuthClientServiceHandler(oauthClients{a}, o)),
 		mount(adminv1connect.PolicyServiceName)(adminv1connect.NewPolicyServiceHandler(policies{a}, o)),
+		mount(adminv1connect.ExplainServiceName)(adminv1connect.NewExplainServiceHandler(explains{a}, o)),
 		mount(adminv1connect.ConfigurationServiceName)(adminv1connect.NewConfigurationServiceHandler(configuration{a}, o)),
 		mount(adminv1connect.NodeServiceName)(adminv1connect.NewNodeServiceHandler(nodes{api: a}, o)),
 	}

@@ -51,6 +51,8 @@ type world struct {
 	store    *memstore.Store
 	fleet    *fleet
 	upstream *upstream
+
+	explainer *explainer
 	secrets  *vault
 	tokens   map[string]string // by user
 }
@@ -153,7 +155,7 @@ func newWorld(t *testing.T, change ...func(*adminapi.Config)) *world {
 	t.Helper()
 	w := &world{
 		store: memstore.New(nil), fleet: &fleet{nodes: []adminapi.Node{{Name: "node-1", Connected: true}}},
-		upstream: &upstream{tools: map[string][][]byte{}}, secrets: &vault{kept: map[string]map[string]string{}}, tokens: map[string]string{},
+		upstream: &upstream{tools: map[string][][]byte{}}, explainer: &explainer{}, secrets: &vault{kept: map[string]map[string]string{}}, tokens: map[string]string{},
 	}
 	w.catalog = catalog.New(catalog.Config{
 		Rollouts: w.store,
@@ -161,7 +163,7 @@ func newWorld(t *testing.T, change ...func(*adminapi.Config)) *world {
 		GatewayURL: func(name string) string { return "http://127.0.0.1:8080/v1/mcp/" + name },
 	})
 	config := adminapi.Config{
-		Catalog: w.catalog, Log: w.store, Fleet: w.fleet, Discoverer: w.upstream, Logger: slog.New(slog.DiscardHandler),
+		Catalog: w.catalog, Log: w.store, Fleet: w.fleet, Discoverer: w.upstream, Explainer: w.explainer, Logger: slog.New(slog.DiscardHandler),
 		Enrollment: door{},
 	}
 	for _, c := range change {

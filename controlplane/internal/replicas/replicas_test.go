@@ -185,7 +185,8 @@ func start(t *testing.T, ca *tlsxtest.CA, b *table, name string) *one {
 	o.Replicas, err = replicas.New(replicas.Config{
 		ID: o.id, Address: l.Addr().String(), Credentials: credentials.NewTLS(client), Table: b, Ledger: o.ledger, Log: o.log,
 		Deliver: func(m *nodev1.ReportDiscoveryRequest) { o.results <- m.GetTaskId() }, Logger: slog.New(slog.DiscardHandler),
-		Beat: 20 * time.Millisecond,
+		DeliverExplanation: func(m *nodev1.ReportExplanationRequest) { o.results <- m.GetTaskId() },
+		Beat:               20 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -33,15 +33,19 @@ func newDecided(m metric.Meter) (metric.Int64Counter, error) {
 
 // allowed asks the policies of the gateway whether a tool may be called. The fault is Denied, POLICY_BLOCKED, with the name and the
 // reason of the policy, and without a hint of what it matched (G-35).
-func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, t *target) error {
+func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, t *target, dry *call.Dry) error {
 	if t.tool == nil || len(c.Gateway.Policies) == 0 && !c.Gateway.BlockUnmatched {
 		return nil
 	}
-	w := decisions{ctx, d, c}
-	decision := policy.Decide(&policy.Input{
+	in := policy.Input{
 		Snapshot: c.Snapshot, Gateway: c.Gateway, Tool: t.tool, Caller: c.Principal, Arguments: k.Message.P.Arguments.Of(k.Body),
 		Untrusted: !c.Gateway.TrustedContexts, Headers: c.Passed, Time: time.Now(),
-	}, w)
+	}
+	if dry != nil {
+		return judged(&in, dry)
+	}
+	w := decisions{ctx, d, c}
+	decision := policy.Decide(&in, w)
 	name := ""
 	if decision.Policy != nil {
 		name = decision.Policy.Name
@@ -56,8 +60,11 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 	return blocked(decision)
 }
 
+// blocked is the refusal that a decision comes to, nil if it lets the call run.
 func blocked(d compile.Decision) error {
 	switch {
+	case d.Action == compile.ActionAllow:
+		return nil
 	case d.Policy == nil:
 		return fault.New(fault.Denied, ReasonPolicyBlocked, "This gateway refuses calls that no policy allows.")
 	case d.Action == compile.ActionRequireApproval: // admission lets none through that nodes of this release are given

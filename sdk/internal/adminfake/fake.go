@@ -33,9 +33,12 @@ type API struct {
 	Connect   []*adminv1.ConnectInstruction
 	Passwords map[string]string // by user, as they were set
 	// Tried are the cases of policies that were tried.
-	Tried     []*adminv1.PolicyCase
-	Revisions []*adminv1.RevisionInfo
-	Rollouts  []*adminv1.GetRolloutResponse // answers one after the other; the last one stays
+	Tried []*adminv1.PolicyCase
+	// Asked are the questions about calls; Explanation is the answer to each.
+	Asked       []*adminv1.ExplainRequest
+	Explanation *resourcev1.Explanation
+	Revisions   []*adminv1.RevisionInfo
+	Rollouts    []*adminv1.GetRolloutResponse // answers one after the other; the last one stays
 
 	mu        sync.Mutex
 	revision  uint64
@@ -63,6 +66,7 @@ func (a *API) Handler() http.Handler {
 	mux.Handle(adminv1connect.NewIdentityProviderServiceHandler(providers{a: a}, o))
 	mux.Handle(adminv1connect.NewOAuthClientServiceHandler(clients{a: a}, o))
 	mux.Handle(adminv1connect.NewPolicyServiceHandler(policies{a: a}, o))
+	mux.Handle(adminv1connect.NewExplainServiceHandler(explains{a: a}, o))
 	mux.Handle(adminv1connect.NewNodeServiceHandler(nodes{a: a}, o))
 	mux.Handle(adminv1connect.NewConfigurationServiceHandler(configuration{a: a}, o))
 	return mux
