@@ -48,6 +48,7 @@ const (
 type rsWorld struct {
 	t      *testing.T
 	node   *relayed
+	authn  *authn.Authenticator
 	origin *origin
 	client *http.Client
 	key    *ecdsa.PrivateKey
@@ -90,6 +91,7 @@ func inRS(t *testing.T, o rsOptions, f func(w *rsWorld)) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			w.authn = callers
 			c.Authenticator, c.Issuer, c.Health, c.Presented = callers, keeper, w, authn.Presented
 			if o.log != nil {
 				told := *c.Telemetry
