@@ -28,6 +28,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/credential"
 	"github.com/penstockhq/penstock/dataplane/internal/edge"
 	"github.com/penstockhq/penstock/dataplane/internal/issuer"
+	"github.com/penstockhq/penstock/dataplane/internal/limit"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
@@ -49,6 +50,7 @@ type rsWorld struct {
 	t      *testing.T
 	node   *relayed
 	authn  *authn.Authenticator
+	limits *limit.Rates // nil: there are none
 	origin *origin
 	client *http.Client
 	key    *ecdsa.PrivateKey
