@@ -53,8 +53,8 @@ type world struct {
 	upstream *upstream
 
 	explainer *explainer
-	secrets  *vault
-	tokens   map[string]string // by user
+	secrets   *vault
+	tokens    map[string]string // by user
 }
 
 // fleet is a set of nodes that all enforce everything.

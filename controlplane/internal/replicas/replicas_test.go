@@ -267,6 +267,13 @@ func TestReplicas(t *testing.T) {
 	if got := <-first.results; got != task {
 		t.Errorf("the result of %s", got)
 	}
+	answer := &nodev1.ReportExplanationRequest{TaskId: task, Result: &nodev1.ReportExplanationRequest_Failure{Failure: &nodev1.ExplanationFailure{}}}
+	if done, err := second.ReportExplanation(t.Context(), answer); !done || err != nil {
+		t.Errorf("explained %t, %v", done, err)
+	}
+	if got := <-first.results; got != task {
+		t.Errorf("the answer to %s", got)
+	}
 	cancel()
 	if err := <-given; err != nil {
 		t.Errorf("given up: %v", err)
