@@ -12,6 +12,8 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/feed"
 	"github.com/penstockhq/penstock/controlplane/internal/nodeapi"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore"
+	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
+	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
 
@@ -56,6 +58,25 @@ func (d discoverer) Discover(ctx context.Context, s *catalog.Server, c *catalog.
 		return catalog.Discovery{}, err
 	}
 	return nodeapi.Found(found), nil
+}
+
+// explainer has a node say what would become of a call, for the admin API.
+type explainer struct {
+	nodes   *nodeapi.Server
+	streams *distribute.Server
+}
+
+// Explain implements adminapi.Explainer.
+func (e explainer) Explain(ctx context.Context, req *adminv1.ExplainRequest) (*adminv1.ExplainResponse, error) {
+	task := &distributionv1.ExplainTask{Question: req.GetQuestion(), Node: req.GetNode()}
+	if err := e.streams.Explainable(task); err != nil {
+		return nil, err
+	}
+	found, err := e.nodes.Explain(ctx, task)
+	if err != nil {
+		return nil, err
+	}
+	return &adminv1.ExplainResponse{Explanation: found.GetExplanation()}, nil
 }
 
 // nodes breaks the circle between catalog, which shows what the nodes enforce and asks what they can, and the streams,

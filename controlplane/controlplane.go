@@ -258,7 +258,7 @@ func writeSecret(path, text string) error {
 func (p *ControlPlane) tasks(r *rooms, l listening) ([]run.Task, error) {
 	api, err := adminapi.New(adminapi.Config{
 		Catalog: r.catalog, Log: r.store, Fleet: markedFleet{fleet{r.streams}, r.bans}, Discoverer: discoverer{r.nodes},
-		Approvals:  r.held,
+		Explainer: explainer{r.nodes, r.streams}, Approvals: r.held,
 		Enrollment: workloads{r.store, r.bans, p.identity}, Audit: r.audit, Logger: p.c.Telemetry.Log,
 		Tracer: p.c.Telemetry.Tracer, Meter: p.c.Telemetry.Meter, Ready: readiness(r.feed), Origins: p.c.Admin.Origins,
 	})

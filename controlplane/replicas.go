@@ -81,6 +81,14 @@ func (f *fellows) Report(ctx context.Context, r *nodev1.ReportDiscoveryRequest) 
 	return f.replicas.Report(ctx, r)
 }
 
+// ReportExplanation implements nodeapi.Others.
+func (f *fellows) ReportExplanation(ctx context.Context, r *nodev1.ReportExplanationRequest) (bool, error) {
+	if f.replicas == nil {
+		return false, nil
+	}
+	return f.replicas.ReportExplanation(ctx, r)
+}
+
 // dispatcher gives a task to a node of this control plane, or else of another one. It implements nodeapi.Dispatcher.
 type dispatcher struct {
 	streams *distribute.Server
@@ -158,7 +166,8 @@ func (p *ControlPlane) openReplicas(r *rooms, f *fellows) error {
 	}
 	r.replicas, err = replicas.New(replicas.Config{
 		ID: f.id, Address: p.address, Credentials: credentials.NewTLS(config), Table: replicaTable{r.store}, Ledger: r.streams,
-		Log: r.feed, Deliver: func(m *nodev1.ReportDiscoveryRequest) { r.nodes.Deliver(m) }, Logger: p.c.Telemetry.Log, Window: p.c.Nodes.Drain,
+		Log: r.feed, Deliver: func(m *nodev1.ReportDiscoveryRequest) { r.nodes.Deliver(m) },
+		DeliverExplanation: func(m *nodev1.ReportExplanationRequest) { r.nodes.DeliverExplanation(m) }, Logger: p.c.Telemetry.Log, Window: p.c.Nodes.Drain,
 	})
 	f.replicas = r.replicas
 	return err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/penstockhq/penstock/dataplane/internal/credential"
 	"github.com/penstockhq/penstock/dataplane/internal/discover"
+	"github.com/penstockhq/penstock/dataplane/internal/explain"
 	"github.com/penstockhq/penstock/dataplane/internal/seal"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream/stdio"
 	"github.com/penstockhq/penstock/dataplane/internal/usage"
@@ -38,6 +39,9 @@ type sealer struct {
 }
 
 const cursorLife = time.Hour
+
+// explainTimeout bounds the answer to a question about a call, in which nobody else is asked.
+const explainTimeout = 10 * time.Second
 
 // SealCursor implements dispatch.Sealer.
 func (c sealer) SealCursor(gatewayUID, last string) string {
@@ -179,6 +183,12 @@ func (r reporter) ReportDiscovery(ctx context.Context, c discover.Cause, l *disc
 	return err
 }
 
+// reportExplanation hands the answer to a question about a call to the control plane.
+func (r reporter) reportExplanation(ctx context.Context, m *nodev1.ReportExplanationRequest) error {
+	_, err := r.follower.NodeService().ReportExplanation(ctx, m)
+	return err
+}
+
 // SendReport implements usage.Sender.
 func (r reporter) SendReport(ctx context.Context, report usage.Report) error {
 	m := &nodev1.ReportStatusRequest{}
@@ -194,18 +204,47 @@ func (r reporter) SendReport(ctx context.Context, report usage.Report) error {
 	return err
 }
 
-// tasks runs the jobs that the control plane asks for.
+// tasks runs the jobs that the control plane asks for. What runs them is made after what asks for them, and before anything runs.
 type tasks struct {
 	discoverer *discover.Discoverer
+	explainer  *explain.Explainer
+	reports    reporter
 	log        *slog.Logger
 }
 
 func (t *tasks) run(ctx context.Context, task *distributionv1.Task) {
-	d := task.GetDiscover()
-	if d == nil {
+	switch {
+	case task.GetDiscover() != nil:
+		t.discover(ctx, task)
+	case task.GetExplain() != nil:
+		t.explain(ctx, task)
+	default:
 		t.log.WarnContext(ctx, "unknown task from the control plane")
-		return
 	}
+}
+
+// explain says what would become of a call. A report that does not arrive is not sent again: who asked waits for seconds only.
+func (t *tasks) explain(ctx context.Context, task *distributionv1.Task) {
+	ctx, cancel := context.WithTimeout(ctx, explainTimeout)
+	defer cancel()
+	m := &nodev1.ReportExplanationRequest{TaskId: task.GetId()}
+	answer, err := t.explainer.Explain(ctx, task.GetExplain().GetQuestion())
+	if err != nil {
+		f := fault.From(err)
+		m.Result = &nodev1.ReportExplanationRequest_Failure{Failure: &nodev1.ExplanationFailure{
+			Reason: f.Reason, Detail: f.Public, Invalid: f.Kind == fault.Invalid,
+		}}
+	} else {
+		m.Result = &nodev1.ReportExplanationRequest_Explanation{Explanation: answer}
+	}
+	if err := t.reports.reportExplanation(ctx, m); err != nil {
+		t.log.WarnContext(ctx, "explanation not reported", slog.Any(obs.AttrError, err))
+	}
+}
+
+// discover lists the tools of a server.
+func (t *tasks) discover(ctx context.Context, task *distributionv1.Task) {
+	d := task.GetDiscover()
 	s, err := compile.MakeServer(d.GetServer())
 	if err != nil {
 		t.log.WarnContext(ctx, "server to discover does not compile", slog.Any(obs.AttrError, err))

@@ -25,6 +25,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/discover"
 	"github.com/penstockhq/penstock/dataplane/internal/dispatch"
 	"github.com/penstockhq/penstock/dataplane/internal/edge"
+	"github.com/penstockhq/penstock/dataplane/internal/explain"
 	"github.com/penstockhq/penstock/dataplane/internal/follow"
 	"github.com/penstockhq/penstock/dataplane/internal/issuer"
 	"github.com/penstockhq/penstock/dataplane/internal/providers"
@@ -87,6 +88,7 @@ type rooms struct {
 	health     *health
 	follower   *node.Client
 	discoverer *discover.Discoverer
+	jobs       *tasks
 	usage      *usage.Recorder
 	audit      *audit.Recorder
 	edge       *edge.Handler
@@ -250,7 +252,14 @@ func (n *Node) openEdge(r *rooms, calls *dispatch.Dispatcher, between *bridge.Br
 		},
 	}
 	r.forwarding.offer(&front, between, calls)
-	return edge.New(front)
+	served, err := edge.New(front)
+	if err != nil {
+		return nil, err
+	}
+	r.jobs.explainer = explain.New(explain.Config{
+		View: r.holder, Front: served, Callers: callers, Limits: r.rates, Calls: calls, Now: time.Now,
+	})
+	return served, nil
 }
 
 func (n *Node) openAuthn(r *rooms) (*authn.Authenticator, error) {
@@ -288,10 +297,10 @@ func (n *Node) openFollower(r *rooms, route router, stateKey []byte) (err error)
 		return err
 	}
 	compiler := follow.New(r.holder, denials{r.holder, r.credential, r.stdio})
-	jobs := &tasks{log: n.c.Telemetry.Log}
+	r.jobs = &tasks{log: n.c.Telemetry.Log}
 	r.follower, err = node.New(node.Config{
 		Endpoints: n.c.ControlPlane.Endpoints, DialOptions: dial, Dir: filepath.Join(n.c.Data.Dir, "state"), SealKey: stateKey,
-		Applier: compiler, Revocations: revocations{compiler, r.issuer}.take, Tasks: jobs.run, Build: n.c.Version,
+		Applier: compiler, Revocations: revocations{compiler, r.issuer}.take, Tasks: r.jobs.run, Build: n.c.Version,
 		Capabilities: follow.Features(), Log: n.c.Telemetry.Log, Meter: n.c.Telemetry.Meter,
 	})
 	if err != nil {
@@ -300,7 +309,7 @@ func (n *Node) openFollower(r *rooms, route router, stateKey []byte) (err error)
 	r.health = &health{node: n, follower: r.follower}
 	reports := reporter{r.follower}
 	r.discoverer = discover.New(discover.Config{Lister: route, Reporter: reports, View: r.holder, Log: n.c.Telemetry.Log})
-	jobs.discoverer = r.discoverer
+	r.jobs.discoverer, r.jobs.reports = r.discoverer, reports
 	r.usage = usage.New(reports, n.c.Telemetry.Log, time.Now)
 	return nil
 }

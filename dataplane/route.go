@@ -37,6 +37,9 @@ func (r router) Resolve(ctx context.Context, o *call.Outbound) (call.Credential,
 	return credentialOf(found, o), nil
 }
 
+// Holds implements dispatch.Credentials.
+func (r router) Holds(o *call.Outbound) bool { return r.credentials.Holds(wanted(o)) }
+
 // wanted says which credential a call needs.
 func wanted(o *call.Outbound) credential.Wanted {
 	return credential.Wanted{

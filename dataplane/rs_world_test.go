@@ -28,6 +28,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/credential"
 	"github.com/penstockhq/penstock/dataplane/internal/edge"
 	"github.com/penstockhq/penstock/dataplane/internal/issuer"
+	"github.com/penstockhq/penstock/dataplane/internal/limit"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
@@ -48,6 +49,8 @@ const (
 type rsWorld struct {
 	t      *testing.T
 	node   *relayed
+	authn  *authn.Authenticator
+	limits *limit.Rates // nil: there are none
 	origin *origin
 	client *http.Client
 	key    *ecdsa.PrivateKey
@@ -90,6 +93,7 @@ func inRS(t *testing.T, o rsOptions, f func(w *rsWorld)) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			w.authn = callers
 			c.Authenticator, c.Issuer, c.Health, c.Presented = callers, keeper, w, authn.Presented
 			if o.log != nil {
 				told := *c.Telemetry

@@ -34,6 +34,7 @@ type Client struct {
 	Policies          Policies
 	ResultPolicies    ResultPolicies
 	Approvals         Approvals
+	Explain           Explain
 	Nodes             Nodes
 	Configuration     Configuration
 	Audit             Audit
@@ -116,6 +117,7 @@ func (o options) client(base, token string) *Client {
 		Policies:          Policies{adminv1connect.NewPolicyServiceClient(o.http, base, with)},
 		ResultPolicies:    ResultPolicies{adminv1connect.NewResultPolicyServiceClient(o.http, base, with)},
 		Approvals:         Approvals{adminv1connect.NewApprovalServiceClient(o.http, base, with)},
+		Explain:           Explain{adminv1connect.NewExplainServiceClient(o.http, base, with)},
 		Nodes:             Nodes{adminv1connect.NewNodeServiceClient(o.http, base, with)},
 		Audit:             Audit{adminv1connect.NewAuditServiceClient(o.http, base, with)},
 		Configuration:     Configuration{adminv1connect.NewConfigurationServiceClient(o.http, base, with)},

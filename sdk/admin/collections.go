@@ -71,6 +71,11 @@ type ResultPolicies struct {
 	adminv1connect.ResultPolicyServiceClient
 }
 
+// Explain says what would become of tool calls.
+type Explain struct {
+	adminv1connect.ExplainServiceClient
+}
+
 // Nodes shows the data-plane nodes.
 type Nodes struct {
 	adminv1connect.NodeServiceClient

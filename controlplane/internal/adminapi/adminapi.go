@@ -20,6 +20,7 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi/port"
 	"github.com/penstockhq/penstock/controlplane/internal/adminapi/rules"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
+	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	adminv1connect "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1/adminv1connect"
 )
 
@@ -73,12 +74,19 @@ type Discoverer interface {
 	Discover(ctx context.Context, server *catalog.Server, connection *catalog.Connection) (catalog.Discovery, error)
 }
 
+// Explainer has a node say what would become of a call. No node that could is a fault of kind Unavailable, Timeout or Precondition whose
+// public text says what to do.
+type Explainer interface {
+	Explain(ctx context.Context, req *adminv1.ExplainRequest) (*adminv1.ExplainResponse, error)
+}
+
 // Config is what the admin API needs. Everything is required unless it says otherwise.
 type Config struct {
 	Catalog    *catalog.Catalog
 	Log        Log
 	Fleet      Fleet
 	Discoverer Discoverer
+	Explainer  Explainer
 	Enrollment Enrollment // optional: nobody can join or be banned
 	Approvals  Approvals
 	Audit      Audit // optional: nothing is recorded
@@ -97,6 +105,7 @@ type api struct {
 	log        Log
 	fleet      Fleet
 	discoverer Discoverer
+	explainer  Explainer
 	enrollment Enrollment
 	held       Approvals
 	audit      Audit
@@ -105,12 +114,12 @@ type api struct {
 
 // New returns the handler of the admin API; [Server] serves it on a port. It starts nothing.
 func New(c Config) (http.Handler, error) {
-	if c.Catalog == nil || c.Log == nil || c.Fleet == nil || c.Discoverer == nil || c.Approvals == nil || c.Logger == nil {
-		return nil, errors.New("admin API: Catalog, Log, Fleet, Discoverer, Approvals and Logger are required")
+	if c.Catalog == nil || c.Log == nil || c.Fleet == nil || c.Discoverer == nil || c.Explainer == nil || c.Approvals == nil || c.Logger == nil {
+		return nil, errors.New("admin API: Catalog, Log, Fleet, Discoverer, Explainer, Approvals and Logger are required")
 	}
 	a := &api{
-		catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, held: c.Approvals, audit: c.Audit,
-		logger: c.Logger,
+		catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, explainer: c.Explainer, enrollment: c.Enrollment,
+		held: c.Approvals, audit: c.Audit, logger: c.Logger,
 	}
 	options, err := c.handlerOptions()
 	if err != nil {
@@ -161,6 +170,7 @@ func (a *api) services(o connect.HandlerOption) []mounted {
 		mount(adminv1connect.PolicyServiceName)(adminv1connect.NewPolicyServiceHandler(policies{a}, o)),
 		mount(adminv1connect.ResultPolicyServiceName)(adminv1connect.NewResultPolicyServiceHandler(resultPolicies{a}, o)),
 		mount(adminv1connect.ApprovalServiceName)(adminv1connect.NewApprovalServiceHandler(approvals{a}, o)),
+		mount(adminv1connect.ExplainServiceName)(adminv1connect.NewExplainServiceHandler(explains{a}, o)),
 		mount(adminv1connect.ConfigurationServiceName)(adminv1connect.NewConfigurationServiceHandler(configuration{a}, o)),
 		mount(adminv1connect.AuditServiceName)(adminv1connect.NewAuditServiceHandler(events{a}, o)),
 		mount(adminv1connect.NodeServiceName)(adminv1connect.NewNodeServiceHandler(nodes{api: a}, o)),

@@ -37,7 +37,7 @@ type row struct {
 // change what others see.
 func TestRoles(t *testing.T) {
 	w := newWorld(t)
-	for _, r := range slices.Concat(readRows(), registryRows(), peopleRows(), loginRows(), policyRows(), resultPolicyRows(), w.approvalRows(t)) {
+	for _, r := range slices.Concat(readRows(), registryRows(), peopleRows(), loginRows(), policyRows(), resultPolicyRows(), w.approvalRows(t), explainRows()) {
 		for user, want := range map[string]connect.Code{
 			memberUser: r.member, editorUser: r.editor, adminUser: r.admin, "": connect.CodeUnauthenticated,
 		} {
@@ -61,7 +61,7 @@ func TestRoles(t *testing.T) {
 // TestRolesIsComplete: a method without a row fails. A row's name begins with its method.
 func TestRolesIsComplete(t *testing.T) {
 	seen := map[string]bool{}
-	for _, r := range slices.Concat(readRows(), registryRows(), peopleRows(), loginRows(), policyRows(), resultPolicyRows(), approvalRows()) {
+	for _, r := range slices.Concat(readRows(), registryRows(), peopleRows(), loginRows(), policyRows(), resultPolicyRows(), approvalRows(), explainRows()) {
 		method, _, _ := strings.Cut(r.name, " ")
 		seen[strings.TrimSuffix(method, ",")] = true
 	}

@@ -54,8 +54,8 @@ type world struct {
 	upstream *upstream
 	secrets  *vault
 
-	audit *book
-
+	audit     *book
+	explainer *explainer
 	approvals *approval.Service
 	tokens    map[string]string // by user
 }
@@ -159,7 +159,7 @@ func newWorld(t *testing.T, change ...func(*adminapi.Config)) *world {
 	w := &world{
 		store: memstore.New(nil), fleet: &fleet{nodes: []adminapi.Node{{Name: "node-1", Connected: true}}},
 		upstream: &upstream{tools: map[string][][]byte{}}, secrets: &vault{kept: map[string]map[string]string{}}, tokens: map[string]string{},
-		audit: &book{},
+		audit: &book{}, explainer: &explainer{},
 	}
 	w.catalog = catalog.New(catalog.Config{
 		Rollouts: w.store,
@@ -168,8 +168,8 @@ func newWorld(t *testing.T, change ...func(*adminapi.Config)) *world {
 	})
 	w.approvals = newApprovals(t, w)
 	config := adminapi.Config{
-		Approvals: w.approvals,
-		Catalog:   w.catalog, Log: w.store, Fleet: w.fleet, Discoverer: w.upstream, Logger: slog.New(slog.DiscardHandler),
+		Approvals: w.approvals, Explainer: w.explainer,
+		Catalog: w.catalog, Log: w.store, Fleet: w.fleet, Discoverer: w.upstream, Logger: slog.New(slog.DiscardHandler),
 		Enrollment: door{}, Audit: w.audit,
 	}
 	for _, c := range change {

@@ -195,16 +195,16 @@ func (l *ledger) reject(st *stream, r *distributionv1.Reject) {
 	l.signal()
 }
 
-// pick returns a connected node's stream that was not asked yet, counted from first, nil if there is none.
+// pick returns a connected node's stream that was not asked yet and may be, counted from first, nil if there is none.
 // Those that hold the connection come first: others are refused its credential (D-85).
-func (l *ledger) pick(first int, asked map[string]bool, connection string) *stream {
+func (l *ledger) pick(first int, asked map[string]bool, w wish) *stream {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var ids, holding []string
 	for id, e := range l.entries {
-		if e.stream != nil && e.node.Role == ident.RoleNode && !asked[id] {
+		if e.stream != nil && e.node.Role == ident.RoleNode && !asked[id] && w.may(e) == able {
 			ids = append(ids, id)
-			if connection != "" && e.class != nil && e.class.Holds(catalog.Key{Kind: catalog.KindConnection, Name: connection}) {
+			if w.connection != "" && e.class != nil && e.class.Holds(catalog.Key{Kind: catalog.KindConnection, Name: w.connection}) {
 				holding = append(holding, id)
 			}
 		}

@@ -230,7 +230,7 @@ func (s *Server) Dispatch(ctx context.Context, t *distributionv1.Task) error {
 	s.mu.Unlock()
 	asked := make(map[string]bool)
 	for {
-		st := s.ledger.pick(first, asked, t.GetDiscover().GetConnection().GetName())
+		st := s.ledger.pick(first, asked, wishOf(t))
 		if st == nil {
 			return noNode(len(asked) > 0)
 		}

@@ -36,6 +36,8 @@ type Others interface {
 	Mark() string
 	// Report hands a result to the control plane whose mark ends the id of its task; false if there is none.
 	Report(ctx context.Context, r *nodev1.ReportDiscoveryRequest) (bool, error)
+	// ReportExplanation does so for an ExplainTask.
+	ReportExplanation(ctx context.Context, r *nodev1.ReportExplanationRequest) (bool, error)
 }
 
 // Reasons of this package's faults.
@@ -63,12 +65,18 @@ type Server struct {
 	log        *slog.Logger
 
 	mu      sync.Mutex
-	waiting map[string]chan *nodev1.ReportDiscoveryRequest // by task id
+	waiting map[string]chan report // by task id
+}
+
+// report is the result of a task.
+type report interface {
+	proto.Message
+	GetTaskId() string
 }
 
 // New returns a Server. Without other control planes, others is nil.
 func New(d Dispatcher, others Others, s Status, log *slog.Logger) *Server {
-	return &Server{dispatcher: d, others: others, status: s, log: log, waiting: make(map[string]chan *nodev1.ReportDiscoveryRequest)}
+	return &Server{dispatcher: d, others: others, status: s, log: log, waiting: make(map[string]chan report)}
 }
 
 // Register adds the service to a gRPC server.
@@ -78,11 +86,27 @@ func (s *Server) Register(g grpc.ServiceRegistrar) { nodev1.RegisterNodeServiceS
 // Unavailable with the node's reason; no node is Unavailable, NO_NODE; none that answers in time is Timeout,
 // DISCOVERY_TIMEOUT.
 func (s *Server) Discover(ctx context.Context, task *distributionv1.DiscoverTask) (*nodev1.Discovered, error) {
+	r, err := s.ask(ctx, &distributionv1.Task{Kind: &distributionv1.Task_Discover{Discover: task}}, func(cause error) error {
+		return fault.New(fault.Timeout, ReasonDiscoveryTimeout, "No node reported the server's tools in time. See the node's log.").Because(cause)
+	})
+	if err != nil {
+		return nil, err
+	}
+	found, ok := r.(*nodev1.ReportDiscoveryRequest)
+	if !ok {
+		return nil, fault.New(fault.Unavailable, ReasonDiscoveryFailed, "The node answered another question.")
+	}
+	return outcome(found)
+}
+
+// ask gives a task to a node and waits for its report until ctx ends, which late says.
+func (s *Server) ask(ctx context.Context, task *distributionv1.Task, late func(cause error) error) (report, error) {
 	id := uuid.NewString()
 	if s.others != nil {
 		id += s.others.Mark()
 	}
-	result := make(chan *nodev1.ReportDiscoveryRequest, 1)
+	task.Id = id
+	result := make(chan report, 1)
 	s.mu.Lock()
 	s.waiting[id] = result
 	s.mu.Unlock()
@@ -97,17 +121,16 @@ func (s *Server) Discover(ctx context.Context, task *distributionv1.DiscoverTask
 	defer dispatch.Wait()
 	defer stop()
 	dispatch.Go(func() {
-		refused <- s.dispatcher.Dispatch(asking, &distributionv1.Task{Id: id, Kind: &distributionv1.Task_Discover{Discover: task}})
+		refused <- s.dispatcher.Dispatch(asking, task)
 	})
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, fault.New(fault.Timeout, ReasonDiscoveryTimeout,
-				"No node reported the server's tools in time. See the node's log.").Because(context.Cause(ctx))
+			return nil, late(context.Cause(ctx))
 		case err := <-refused:
 			select {
 			case r := <-result: // it came before the node left
-				return outcome(r)
+				return r, nil
 			default:
 			}
 			if err != nil {
@@ -115,7 +138,7 @@ func (s *Server) Discover(ctx context.Context, task *distributionv1.DiscoverTask
 			}
 			refused = nil // ctx ended
 		case r := <-result:
-			return outcome(r)
+			return r, nil
 		}
 	}
 }
@@ -153,7 +176,9 @@ func (s *Server) record(ctx context.Context, r *nodev1.ReportDiscoveryRequest) (
 }
 
 // Deliver takes the result of a task; false if nobody waits for it here.
-func (s *Server) Deliver(r *nodev1.ReportDiscoveryRequest) bool {
+func (s *Server) Deliver(r *nodev1.ReportDiscoveryRequest) bool { return s.deliver(r) }
+
+func (s *Server) deliver(r report) bool {
 	s.mu.Lock()
 	waiting := s.waiting[r.GetTaskId()]
 	delete(s.waiting, r.GetTaskId())

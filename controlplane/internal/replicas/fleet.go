@@ -118,20 +118,29 @@ func (r *Replicas) Mark() string { return r.id[strings.LastIndexByte(r.id, '-'):
 
 // Report hands the result of a task to the control plane that waits for it, by the mark of its id; false if it is not known.
 func (r *Replicas) Report(ctx context.Context, m *nodev1.ReportDiscoveryRequest) (bool, error) {
+	return r.hand(ctx, m.GetTaskId(), &replicav1.ReportRequest{Report: m})
+}
+
+// ReportExplanation is Report for the result of an ExplainTask.
+func (r *Replicas) ReportExplanation(ctx context.Context, m *nodev1.ReportExplanationRequest) (bool, error) {
+	return r.hand(ctx, m.GetTaskId(), &replicav1.ReportRequest{Explanation: m})
+}
+
+func (r *Replicas) hand(ctx context.Context, task string, m *replicav1.ReportRequest) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
-	p := r.marked(m.GetTaskId())
+	p := r.marked(task)
 	if p == nil { // perhaps it has just started
 		live, err := r.c.Table.Live(ctx)
 		if err != nil {
 			return false, err
 		}
 		r.found(live)
-		if p = r.marked(m.GetTaskId()); p == nil {
+		if p = r.marked(task); p == nil {
 			return false, nil
 		}
 	}
-	_, err := p.client.Report(ctx, &replicav1.ReportRequest{Report: m}, grpc.WaitForReady(true))
+	_, err := p.client.Report(ctx, m, grpc.WaitForReady(true))
 	return true, err
 }
 

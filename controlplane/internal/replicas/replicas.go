@@ -82,7 +82,9 @@ type Config struct {
 	Log         Log
 	// Deliver takes the result of a task of this control plane.
 	Deliver func(*nodev1.ReportDiscoveryRequest)
-	Logger  *slog.Logger
+	// DeliverExplanation takes that of an ExplainTask.
+	DeliverExplanation func(*nodev1.ReportExplanationRequest)
+	Logger             *slog.Logger
 	// Window is how long nodes take to leave when this control plane stops.
 	Window time.Duration
 	// Beat is how often the row is renewed; 0 means 5 s.
@@ -105,7 +107,7 @@ type Replicas struct {
 
 // New returns the view of a control plane that does not know of others yet. Nothing is started.
 func New(c Config) (*Replicas, error) {
-	if c.ID == "" || c.Address == "" || c.Credentials == nil || c.Table == nil || c.Ledger == nil || c.Log == nil || c.Deliver == nil || c.Logger == nil {
+	if c.ID == "" || c.Address == "" || c.Credentials == nil || c.Table == nil || c.Ledger == nil || c.Log == nil || c.Deliver == nil || c.DeliverExplanation == nil || c.Logger == nil {
 		return nil, errors.New("replicas: everything in the configuration is required")
 	}
 	c.Beat = cmp.Or(c.Beat, beatEvery)

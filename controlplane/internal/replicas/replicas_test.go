@@ -185,7 +185,8 @@ func start(t *testing.T, ca *tlsxtest.CA, b *table, name string) *one {
 	o.Replicas, err = replicas.New(replicas.Config{
 		ID: o.id, Address: l.Addr().String(), Credentials: credentials.NewTLS(client), Table: b, Ledger: o.ledger, Log: o.log,
 		Deliver: func(m *nodev1.ReportDiscoveryRequest) { o.results <- m.GetTaskId() }, Logger: slog.New(slog.DiscardHandler),
-		Beat: 20 * time.Millisecond,
+		DeliverExplanation: func(m *nodev1.ReportExplanationRequest) { o.results <- m.GetTaskId() },
+		Beat:               20 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -265,6 +266,13 @@ func TestReplicas(t *testing.T) {
 	}
 	if got := <-first.results; got != task {
 		t.Errorf("the result of %s", got)
+	}
+	answer := &nodev1.ReportExplanationRequest{TaskId: task, Result: &nodev1.ReportExplanationRequest_Failure{Failure: &nodev1.ExplanationFailure{}}}
+	if done, err := second.ReportExplanation(t.Context(), answer); !done || err != nil {
+		t.Errorf("explained %t, %v", done, err)
+	}
+	if got := <-first.results; got != task {
+		t.Errorf("the answer to %s", got)
 	}
 	cancel()
 	if err := <-given; err != nil {

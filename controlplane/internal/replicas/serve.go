@@ -119,7 +119,11 @@ func (s service) Report(ctx context.Context, req *replicav1.ReportRequest) (*rep
 	if err := admit(ctx, req); err != nil {
 		return nil, err
 	}
-	s.r.c.Deliver(req.GetReport())
+	if req.GetExplanation() != nil {
+		s.r.c.DeliverExplanation(req.GetExplanation())
+	} else {
+		s.r.c.Deliver(req.GetReport())
+	}
 	return &replicav1.ReportResponse{}, nil
 }
 

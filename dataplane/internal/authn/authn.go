@@ -111,7 +111,7 @@ func (a *Authenticator) authenticate(s *view.Snapshot, g *view.Gateway, r *http.
 	}
 	used, lasting := "", false // lasting: nobody but the node stream says when the token is taken away
 	switch {
-	case !g.BearerTokens && !g.AccessTokens() && s.Issuers(g) == nil:
+	case !ready(s, g):
 		return p, refuse(token)
 	case token == "":
 		return p, fault.New(fault.Unauthenticated, ReasonTokenMissing, "Authentication required")
@@ -127,16 +127,22 @@ func (a *Authenticator) authenticate(s *view.Snapshot, g *view.Gateway, r *http.
 	if err != nil {
 		return p, err
 	}
-	if !s.Usable(g) || !s.MayUse(g, p) {
-		return p, fault.New(fault.Denied, ReasonNoAccess, "You may not use this gateway")
-	}
-	if err := a.fresh(lasting); err != nil {
+	if err := a.admit(s, g, p, lasting); err != nil {
 		return p, err
 	}
 	if used != "" {
 		a.c.Used(used)
 	}
 	return p, nil
+}
+
+// admit decides whether a principal who has proved itself may use a gateway now. lasting says that nobody but the node stream says
+// when what it proved itself with is taken away.
+func (a *Authenticator) admit(s *view.Snapshot, g *view.Gateway, p ident.Principal, lasting bool) error {
+	if !s.Usable(g) || !s.MayUse(g, p) {
+		return fault.New(fault.Denied, ReasonNoAccess, "You may not use this gateway")
+	}
+	return a.fresh(lasting)
 }
 
 // fresh decides whether tokens of a kind still count while nobody tells this node what was revoked (RS-12). Access tokens
@@ -150,6 +156,11 @@ func (a *Authenticator) fresh(lasting bool) error {
 		return nil
 	}
 	return fault.New(fault.Unavailable, ReasonStale, "This node cannot tell which tokens were revoked").After(degradedAfter)
+}
+
+// ready reports whether the gateway accepts any token at all.
+func ready(s *view.Snapshot, g *view.Gateway) bool {
+	return g.BearerTokens || g.AccessTokens() || s.Issuers(g) != nil
 }
 
 // refuse answers for a gateway that accepts no token at all: with one, exactly like an unknown one (ST-12).
@@ -171,14 +182,22 @@ func (a *Authenticator) static(s *view.Snapshot, g *view.Gateway, token string) 
 	if t == nil {
 		return p, "", invalid()
 	}
+	p, err = a.accept(s, g, t)
+	return p, t.Name, err
+}
+
+// accept returns the principal of a token that the gateway knows.
+func (a *Authenticator) accept(s *view.Snapshot, g *view.Gateway, t *view.Token) (p ident.Principal, err error) {
+	if !g.BearerTokens {
+		return p, invalid()
+	}
 	if _, listed := t.Gateways[g.Name]; !listed {
-		return p, "", invalid()
+		return p, invalid()
 	}
 	if !t.Expires.IsZero() && !a.c.Now().Before(t.Expires) {
-		return p, "", invalid()
+		return p, invalid()
 	}
-	p, err = owner(s, t)
-	return p, t.Name, err
+	return owner(s, t)
 }
 
 // owner makes the principal a token acts as. A dead owner makes the token invalid (ST-9).

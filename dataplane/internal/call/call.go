@@ -142,6 +142,8 @@ type ToRun struct {
 	Tool      *view.Tool
 	Arguments []byte // raw object, nil for none
 	Refusal   []byte // raw result with isError; nil if Tool is set
+
+	Reason, Text string // of Refusal: the type of its penstock_error, and what it says but for schemas
 }
 
 // Reply is the outcome of a call that an upstream, or dispatch in its place, answered. Exactly one of Result and Error

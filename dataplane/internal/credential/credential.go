@@ -352,3 +352,11 @@ func (c *Client) end() {
 	c.mu.Unlock()
 	c.fetches.Wait()
 }
+
+// Holds reports whether [Client.Resolve] would return a credential without asking anybody. It is no use of it: nothing is renewed.
+func (c *Client) Holds(w Wanted) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[w.key().entry()]
+	return e != nil && c.now().Before(e.expires)
+}

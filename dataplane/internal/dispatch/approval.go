@@ -75,10 +75,14 @@ func expiredState() *fault.Fault {
 
 // cleared asks the policies whether a call may run, and a person where a policy wants that. The reply is a question to the client, or
 // empty if the call runs. Until it does nothing is counted against limits, and neither the authserver nor the server is asked.
-func (d *Dispatcher) cleared(ctx context.Context, c *call.Caller, k *call.Call, t *target) (call.Reply, error) {
-	p, err := d.allowed(ctx, c, k, t)
-	if err != nil {
+func (d *Dispatcher) cleared(ctx context.Context, c *call.Caller, k *call.Call, t *target, dry *call.Dry) (call.Reply, error) {
+	p, err := d.allowed(ctx, c, k, t, dry)
+	if err = dry.Step(call.StepPolicies, err); err != nil {
 		return call.Reply{}, err
+	}
+	if dry != nil {
+		d.wouldHold(c, p, dry)
+		return call.Reply{}, nil
 	}
 	if t.came != nil && (t.tool == nil || t.came.Tool != t.tool.Name) {
 		return call.Reply{}, invalidState()
@@ -92,8 +96,8 @@ func (d *Dispatcher) cleared(ctx context.Context, c *call.Caller, k *call.Call, 
 	if p == nil {
 		return call.Reply{}, nil
 	}
-	if d.Approvals == nil {
-		return call.Reply{}, fault.Newf(fault.Denied, ReasonPolicyBlocked, "The policy %q asks for an approval, and this node cannot hold calls.", p.Name)
+	if err := d.holds(p); err != nil {
+		return call.Reply{}, err
 	}
 	if err := d.unasked(c, k, t); err != nil {
 		return call.Reply{}, err
@@ -108,6 +112,14 @@ func (d *Dispatcher) cleared(ctx context.Context, c *call.Caller, k *call.Call, 
 		return h.confirm(ctx)
 	}
 	return h.queue(ctx)
+}
+
+// holds returns why the node cannot hold calls for a policy, nil if it can.
+func (d *Dispatcher) holds(p *compile.Policy) error {
+	if d.Approvals == nil {
+		return fault.Newf(fault.Denied, ReasonPolicyBlocked, "The policy %q asks for an approval, and this node cannot hold calls.", p.Name)
+	}
+	return nil
 }
 
 // goOn lets an approved call go on that asked its client something. Each question is good for one retry (G-34): a client that sends it

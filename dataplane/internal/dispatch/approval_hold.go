@@ -46,7 +46,8 @@ func (h *hold) asks() bool {
 // confirm asks the person who calls. The reply is a question, or empty if the call runs.
 func (h *hold) confirm(ctx context.Context) (call.Reply, error) {
 	if h.c.Principal.Kind != ident.KindUser {
-		return call.Reply{}, h.refuse(ctx, ReasonApprovalUser, "asks the person who calls to confirm the call, and this token is nobody's. Call the tool as a person.")
+		h.count(ctx, decisionDenied)
+		return call.Reply{}, nobodys(h.policy)
 	}
 	if !h.asks() {
 		return call.Reply{}, h.unaskable(ctx)
@@ -187,11 +188,18 @@ func (h *hold) refuse(ctx context.Context, reason, text string) error {
 	return h.says(reason, text)
 }
 
-func (h *hold) says(reason, text string) *fault.Fault {
-	if r := h.policy.Reason; r != "" {
+func (h *hold) says(reason, text string) *fault.Fault { return says(h.policy, reason, text) }
+
+func says(p *compile.Policy, reason, text string) *fault.Fault {
+	if r := p.Reason; r != "" {
 		text = strings.TrimSuffix(text, ".") + ". Reason of the policy: " + r
 	}
-	return fault.Newf(fault.Precondition, reason, "The policy %q %s", h.policy.Name, text)
+	return fault.Newf(fault.Precondition, reason, "The policy %q %s", p.Name, text)
+}
+
+// nobodys refuses a call that its caller is to confirm, where no person calls.
+func nobodys(p *compile.Policy) error {
+	return says(p, ReasonApprovalUser, "asks the person who calls to confirm the call, and this token is nobody's. Call the tool as a person.")
 }
 
 // question puts a question to a modern client, which brings the state back with the answer.

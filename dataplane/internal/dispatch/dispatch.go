@@ -51,11 +51,15 @@ type Upstream interface {
 // (CREDENTIAL_MISSING, CREDENTIAL_UNREADABLE, CREDENTIAL_DEAD, and what an administrator has to mend) and Unavailable.
 type Credentials interface {
 	Resolve(ctx context.Context, o *call.Outbound) (call.Credential, error)
+	// Holds reports whether Resolve has a valid one at hand. It asks nobody.
+	Holds(o *call.Outbound) bool
 }
 
 // RateLimits counts tool calls (limit room). Its fault is Exhausted with the time to wait (G-50).
 type RateLimits interface {
 	Call(ctx context.Context, s *view.Snapshot, g *view.Gateway, p ident.Principal, t *view.Tool) error
+	// Look returns the limits that Call would count by, and how far they are used up. Nothing is counted.
+	Look(ctx context.Context, s *view.Snapshot, g *view.Gateway, p ident.Principal, t *view.Tool) []call.DryLimit
 }
 
 // Sealer makes and opens the cursors of lists (M-70), the ids of tasks (M-55), and what modern clients bring back when they were
@@ -212,28 +216,43 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, tr
 	return reply, err
 }
 
+// passes is all that a request passes before it leaves, in this order; a call that is not made passes the same
+// ([Dispatcher.Explain]): dry is not nil then, and nothing is returned. The reply is a question to the client, in place of the call.
+func (d *Dispatcher) passes(
+	ctx context.Context, c *call.Caller, k *call.Call, t *target, dry *call.Dry,
+) (o *call.Outbound, question call.Reply, err error) {
+	if err = dry.Step(call.StepState, state(t.tool)); err != nil {
+		return nil, question, err
+	}
+	if question, err = d.cleared(ctx, c, k, t, dry); err != nil || question.Result != nil {
+		return nil, question, err
+	}
+	if err = dry.Step(call.StepLimits, d.counted(ctx, c, t, dry)); err != nil {
+		return nil, question, err
+	}
+	if err = d.returned(c, k, t); err != nil {
+		return nil, question, err
+	}
+	if dry != nil {
+		_ = dry.Step(call.StepCredential, d.bound(c, k, t, dry))
+		d.marks(c, k, t, dry)
+		return nil, question, nil
+	}
+	o, err = d.outbound(ctx, c, t)
+	return o, question, err
+}
+
 func (d *Dispatcher) run(
 	ctx context.Context, c *call.Caller, k *call.Call, t *target, sink func([]byte) error, waited *time.Duration,
 ) (call.Reply, error) {
 	if err := d.recordable(t); err != nil {
 		return call.Reply{}, err
 	}
-	if t.tool != nil && t.tool.Held {
-		return call.Reply{}, held(t.tool)
-	}
-	if question, err := d.cleared(ctx, c, k, t); question.Result != nil || err != nil {
+	o, question, err := d.passes(ctx, c, k, t, nil)
+	if question.Result != nil {
 		t.pending = call.OutcomeInputRequired
-		return question, err
+		return question, nil
 	}
-	if t.tool != nil && d.RateLimits != nil {
-		if err := d.RateLimits.Call(ctx, c.Snapshot, c.Gateway, c.Principal, t.tool); err != nil {
-			return call.Reply{}, err
-		}
-	}
-	if err := d.returned(c, k, t); err != nil {
-		return call.Reply{}, err
-	}
-	o, err := d.outbound(ctx, c, t)
 	if err != nil {
 		return call.Reply{}, err
 	}
@@ -283,6 +302,18 @@ func (d *Dispatcher) mirrored(t *view.Tool) []byte {
 
 // outbound starts a request to the server of a target, with the credential of its connection.
 func (d *Dispatcher) outbound(ctx context.Context, c *call.Caller, t *target) (*call.Outbound, error) {
+	o, err := start(c, t)
+	if err != nil || !o.Server.NeedsSecret {
+		return o, err
+	}
+	began := time.Now()
+	o.Credential, err = d.Credentials.Resolve(ctx, o)
+	t.resolving = time.Since(began)
+	return o, err
+}
+
+// start is outbound without the credential.
+func start(c *call.Caller, t *target) (*call.Outbound, error) {
 	server, connection, err := locate(c, t)
 	if err != nil {
 		return nil, err
@@ -299,10 +330,26 @@ func (d *Dispatcher) outbound(ctx context.Context, c *call.Caller, t *target) (*
 	if exchanges(server, c) {
 		o.Subject = c.Presented
 	}
-	began := time.Now()
-	o.Credential, err = d.Credentials.Resolve(ctx, o)
-	t.resolving = time.Since(began)
-	return o, err
+	return o, nil
+}
+
+// state returns why a tool is not called as it is, nil if it is.
+func state(t *view.Tool) error {
+	if t != nil && t.Held {
+		return held(t)
+	}
+	return nil
+}
+
+// counted counts a call of a tool against the limits of its gateway.
+func (d *Dispatcher) counted(ctx context.Context, c *call.Caller, t *target, dry *call.Dry) error {
+	switch {
+	case t.tool == nil || d.RateLimits == nil:
+		return nil
+	case dry != nil:
+		return d.looked(ctx, c, t, dry)
+	}
+	return d.RateLimits.Call(ctx, c.Snapshot, c.Gateway, c.Principal, t.tool) //nolint:wrapcheck // a fault with the answer
 }
 
 // exchanges reports whether what the caller presented at the gateway is exchanged for the server's credential.

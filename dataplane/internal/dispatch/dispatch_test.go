@@ -105,6 +105,8 @@ func (w *world) Resolve(_ context.Context, o *call.Outbound) (call.Credential, e
 	return call.Credential{Key: o.Connection.UID + "/" + o.Principal.UID}, w.missing
 }
 
+func (w *world) Holds(*call.Outbound) bool { return w.missing == nil }
+
 func (*world) SealCursor(gateway, last string) string { return gateway + "!" + last }
 
 func (*world) OpenCursor(gateway, cursor string) (string, bool) {

@@ -36,18 +36,25 @@ func newDecided(m metric.Meter) (metric.Int64Counter, error) {
 
 // decide asks the policies of the gateway what is to happen to a call.
 func (d *Dispatcher) decide(ctx context.Context, c *call.Caller, k *call.Call, t *target, w compile.Watcher) compile.Decision {
-	trust := d.trust(ctx, c, k, c.Gateway.AsksContext(t.tool))
-	return policy.Decide(&policy.Input{
+	return policy.Decide(asked(c, k, t, d.trust(ctx, c, k, c.Gateway.AsksContext(t.tool))), w)
+}
+
+// asked is what policies see of a call.
+func asked(c *call.Caller, k *call.Call, t *target, trust call.Trust) *policy.Input {
+	return &policy.Input{
 		Snapshot: c.Snapshot, Gateway: c.Gateway, Tool: t.tool, Caller: c.Principal, Arguments: k.Message.P.Arguments.Of(k.Body),
 		Untrusted: trust.Untrusted, Sources: trust.Sources, SourcesUnknown: trust.Unknown, Headers: c.Passed, Time: time.Now(),
-	}, w)
+	}
 }
 
 // allowed asks the policies of the gateway whether a tool may be called. They may want an approval: then it returns the policy that does.
 // The fault is Denied, POLICY_BLOCKED, with the name and the reason of the policy, and without a hint of what it matched (G-35).
-func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, t *target) (*compile.Policy, error) {
+func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, t *target, dry *call.Dry) (*compile.Policy, error) {
 	if t.tool == nil || len(c.Gateway.Policies) == 0 && !c.Gateway.BlockUnmatched {
 		return nil, nil //nolint:nilnil // nothing was asked, nothing is wrong
+	}
+	if dry != nil {
+		return judged(asked(c, k, t, d.assumed(c, dry)), dry)
 	}
 	w := decisions{ctx, d, c}
 	decision := d.decide(ctx, c, k, t, w)
@@ -70,8 +77,11 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 	}
 }
 
+// blocked is the refusal that a decision comes to, nil if it lets the call run.
 func blocked(d compile.Decision) error {
 	switch {
+	case d.Action == compile.ActionAllow:
+		return nil
 	case d.Policy == nil:
 		return fault.New(fault.Denied, ReasonPolicyBlocked, "This gateway refuses calls that no policy allows.")
 	case d.Policy.Reason == "":

@@ -144,7 +144,7 @@ func TestPoliciesAreForTools(t *testing.T) {
 	w := &world{reply: call.Reply{Result: []byte(`{"completion":{"values":[]}}`)}}
 	d := newDispatcher(t, w)
 	s := ruled(t, compile.Gateway{BlockUnmatched: true})
-	if _, err := d.allowed(t.Context(), &call.Caller{Snapshot: s, Gateway: s.Gateway("eng")}, &call.Call{}, &target{what: "prompt"}); err != nil {
+	if _, err := d.allowed(t.Context(), &call.Caller{Snapshot: s, Gateway: s.Gateway("eng")}, &call.Call{}, &target{what: "prompt"}, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
+	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
@@ -24,6 +25,14 @@ func (o once) Call(_ context.Context, _ *view.Snapshot, _ *view.Gateway, _ ident
 	}
 	o[t.Name] = true
 	return nil
+}
+
+func (o once) Look(_ context.Context, _ *view.Snapshot, _ *view.Gateway, _ ident.Principal, t *view.Tool) []call.DryLimit {
+	l := call.DryLimit{RateLimit: &compile.RateLimit{Amount: 1, Period: time.Minute}, Known: true, Left: 1}
+	if o[t.Name] {
+		l.Left, l.Err = 0, fault.New(fault.Exhausted, "RATE_LIMITED", "Used up.").After(1500*time.Millisecond)
+	}
+	return []call.DryLimit{l}
 }
 
 // TestRateLimit: what is over a limit is a result that says how long to wait, and neither a credential nor a server is asked.

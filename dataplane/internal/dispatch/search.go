@@ -26,6 +26,8 @@ type Search interface {
 	Find(c *call.Caller, arguments []byte, unavailable func(*view.Tool) string) ([]byte, error)
 	// Open says what a run_tool is to run.
 	Open(c *call.Caller, arguments []byte) (call.ToRun, error)
+	// Near returns the names of tools that the caller sees and may have meant, at most five.
+	Near(c *call.Caller, name string) []string
 }
 
 // searches reports whether a gateway lists search_tools and run_tool in place of its tools.

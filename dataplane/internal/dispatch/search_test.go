@@ -173,6 +173,10 @@ func TestRunToolIsCounted(t *testing.T) {
 // counts remembers what was counted.
 type counts struct{ tools []string }
 
+func (*counts) Look(context.Context, *view.Snapshot, *view.Gateway, ident.Principal, *view.Tool) []call.DryLimit {
+	return nil
+}
+
 func (n *counts) Call(_ context.Context, _ *view.Snapshot, _ *view.Gateway, _ ident.Principal, t *view.Tool) error {
 	n.tools = append(n.tools, t.Exposed)
 	return nil

@@ -45,19 +45,35 @@ func (x *request) findGateway(name string) bool {
 		// Served all the same: a client that sends on an open connection knows no better. The next request goes elsewhere.
 		x.w.Header().Set("Connection", "close")
 	}
-	if h.health.Skewed() {
-		x.unavailable("The clock of this node is wrong.", ReasonSkew)
+	if f := h.skewed(); f != nil {
+		x.unavailable(f.Public, f.Reason)
 		return false
 	}
 	if x.gateway = x.snapshot.Gateway(name); x.gateway == nil {
 		x.problem(http.StatusNotFound, "not_found", "There is no gateway at this address.", ReasonNoGateway)
 		return false
 	}
-	if h.stale(x.gateway) {
-		x.unavailable("This node's configuration is too old for this gateway.", ReasonStale)
+	if f := h.outdated(x.gateway); f != nil {
+		x.unavailable(f.Public, f.Reason)
 		return false
 	}
 	return true
+}
+
+// skewed is why the node may serve no gateway, nil if it may.
+func (h *Handler) skewed() *fault.Fault {
+	if !h.health.Skewed() {
+		return nil
+	}
+	return fault.New(fault.Unavailable, ReasonSkew, "The clock of this node is wrong.")
+}
+
+// outdated is why the node may not serve a gateway now, nil if it may.
+func (h *Handler) outdated(g *view.Gateway) *fault.Fault {
+	if !h.stale(g) {
+		return nil
+	}
+	return fault.New(fault.Unavailable, ReasonStale, "This node's configuration is too old for this gateway.")
 }
 
 func (h *Handler) stale(g *view.Gateway) bool {

@@ -22,21 +22,31 @@ func (x *request) scoped() error {
 		return nil // no tool needs more, whichever it is
 	}
 	t, _ := x.called()
+	return covers(x.principal.Scopes, t)
+}
+
+// covers returns why scopes do not cover calls of a tool, nil if they do, and if there is no such tool: dispatch says so.
+func covers(granted []string, t *view.Tool) error {
 	if t == nil {
-		return nil // dispatch says so
+		return nil
 	}
-	return lacking(x.principal.Scopes, t.RequiredScopes)
+	return lacking(granted, t.RequiredScopes)
 }
 
 // called returns the tool of a tools/call and its name, of a run_tool those of the tool that it runs: scopes, traces and metrics
 // are of that one (G-24). The tool is nil where the caller sees none.
 func (x *request) called() (*view.Tool, string) {
 	name, _ := wire.DecodeString(x.msg.P.Name.Of(x.body))
-	if !x.gateway.LoadToolsWhenNeeded || name != compile.RunTool {
-		return x.snapshot.Tool(x.gateway, name), name
+	return calledAs(x.snapshot, x.gateway, name, x.msg.P.Arguments.Of(x.body))
+}
+
+// calledAs is called for the name and the raw arguments of a tools/call.
+func calledAs(s *view.Snapshot, g *view.Gateway, name string, arguments []byte) (*view.Tool, string) {
+	if !g.LoadToolsWhenNeeded || name != compile.RunTool {
+		return s.Tool(g, name), name
 	}
-	wanted, _ := wire.DecodeString(wire.Get(x.msg.P.Arguments.Of(x.body), "tool_name"))
-	if t := x.snapshot.ToolToRun(x.gateway, wanted); t != nil {
+	wanted, _ := wire.DecodeString(wire.Get(arguments, "tool_name"))
+	if t := s.ToolToRun(g, wanted); t != nil {
 		return t, t.Exposed
 	}
 	return nil, name

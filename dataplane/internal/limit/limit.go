@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"time"
 
+	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -22,6 +23,7 @@ const ReasonLimited = "RATE_LIMITED"
 type Counter interface {
 	Allow(ctx context.Context, k quota.Key, l quota.Limit, m quota.Mode) quota.Decision
 	Return(k quota.Key)
+	Look(k quota.Key, l quota.Limit, m quota.Mode) quota.State
 }
 
 // Rates applies the limits of gateways. It is safe for concurrent use.
@@ -74,6 +76,10 @@ type question struct {
 	principal ident.Principal
 	room      [8]quota.Key
 	taken     []quota.Key // given back when a later limit refuses: what did not happen does not count
+
+	team  string // that counts; for looks
+	looks bool   // nothing is counted: what is seen is kept
+	seen  []call.DryLimit
 }
 
 func (q *question) ask(ctx context.Context, l *compile.RateLimit, t *view.Tool) error {
@@ -92,6 +98,7 @@ func (q *question) ask(ctx context.Context, l *compile.RateLimit, t *view.Tool) 
 		var refused error
 		q.snapshot.Teams(q.principal, func(team *view.Team) {
 			if refused == nil {
+				q.team = team.Name
 				refused = q.take(ctx, l, digest(team.UID))
 			}
 		})
@@ -107,7 +114,12 @@ func (q *question) take(ctx context.Context, l *compile.RateLimit, who string) e
 	if l.Closed {
 		mode = quota.Closed
 	}
-	d := q.rates.counter.Allow(ctx, key, quota.Limit{Amount: l.Amount, Period: l.Period, Burst: l.Burst}, mode)
+	limit := quota.Limit{Amount: l.Amount, Period: l.Period, Burst: l.Burst}
+	if q.looks {
+		q.look(l, q.rates.counter.Look(key, limit, mode))
+		return nil
+	}
+	d := q.rates.counter.Allow(ctx, key, limit, mode)
 	if d.OK {
 		if q.taken == nil {
 			q.taken = q.room[:0]

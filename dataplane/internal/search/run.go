@@ -34,24 +34,24 @@ func (s *Search) Open(c *call.Caller, arguments []byte) (call.ToRun, error) {
 	t := c.Snapshot.ToolToRun(c.Gateway, o.name)
 	switch {
 	case compile.Reserved(o.name):
-		return call.ToRun{Refusal: itself(c.Version, o.name)}, nil
+		return itself(c.Version, o.name), nil
 	case t == nil:
-		return call.ToRun{Refusal: s.unknown(c, o.name)}, nil
+		return s.unknown(c, o.name), nil
 	}
 	if problems := s.fit(t, o.arguments); len(problems) > 0 {
-		return call.ToRun{Refusal: misfit(c.Version, t, problems)}, nil
+		return misfit(c.Version, t, problems), nil
 	}
 	return call.ToRun{Tool: t, Arguments: o.arguments}, nil
 }
 
-func itself(v wire.Version, name string) []byte {
+func itself(v wire.Version, name string) call.ToRun {
 	text := fmt.Sprintf("%s cannot be run with run_tool. Give the name of a tool that search_tools has found.", name)
-	return refusal(v, text, typeItself, "", nil)
+	return call.ToRun{Reason: typeItself, Text: text, Refusal: refusal(v, text, typeItself, "", nil)}
 }
 
 // unknown names what the caller may have meant: of what it sees, and nothing else (G-21).
-func (s *Search) unknown(c *call.Caller, name string) []byte {
-	near := s.near(c, name)
+func (s *Search) unknown(c *call.Caller, name string) call.ToRun {
+	near := s.Near(c, name)
 	text := fmt.Sprintf("There is no tool %s here for you.", wire.Quote(clip(name)))
 	switch len(near) {
 	case 0:
@@ -68,12 +68,12 @@ func (s *Search) unknown(c *call.Caller, name string) []byte {
 		}
 		members = wire.AppendString(members, one)
 	}
-	return refusal(c.Version, text, typeUnknown, "", append(members, ']'))
+	return call.ToRun{Reason: typeUnknown, Text: text, Refusal: refusal(c.Version, text, typeUnknown, "", append(members, ']'))}
 }
 
-// near returns the names of tools that the caller sees and may have meant: those that share the bare name, then those that a
-// search for the name finds.
-func (s *Search) near(c *call.Caller, name string) (names []string) {
+// Near returns the names of tools that the caller sees and may have meant, at most five: those that share the bare name, then those
+// that a search for the name finds.
+func (s *Search) Near(c *call.Caller, name string) (names []string) {
 	f := s.seen(c)
 	if f.index == nil {
 		return nil
@@ -97,7 +97,7 @@ func (s *Search) near(c *call.Caller, name string) (names []string) {
 }
 
 // misfit tells what is wrong with arguments, with the schema that they must fit.
-func misfit(v wire.Version, t *view.Tool, problems []problem) []byte {
+func misfit(v wire.Version, t *view.Tool, problems []problem) call.ToRun {
 	schema := wire.AppendOneLine(nil, wire.Get(t.Body.Bytes(), "inputSchema"))
 	var text strings.Builder
 	fmt.Fprintf(&text, "The arguments do not fit the input schema of %s, and nothing was run:\n", t.Exposed)
@@ -111,9 +111,10 @@ func misfit(v wire.Version, t *view.Tool, problems []problem) []byte {
 		fmt.Fprintf(&text, "- %s: %s\n", p.path, p.text)
 	}
 	members = append(append(members, `],"inputSchema":`...), schema...)
+	brief := strings.TrimSuffix(text.String(), "\n")
 	text.WriteString("The input schema: ")
 	text.Write(schema)
-	return refusal(v, text.String(), typeArguments, t.Server, members)
+	return call.ToRun{Reason: typeArguments, Text: brief, Refusal: refusal(v, text.String(), typeArguments, t.Server, members)}
 }
 
 // refusal is a result with isError and a typed penstock_error (G-13). None of them is worth a repetition as it is. members are

@@ -19,6 +19,20 @@ func (s *Snapshot) Token(hash [sha256.Size]byte) *Token {
 	return t
 }
 
+// TokenNamed returns a bearer token by its name, nil if there is none or it was taken away: of one that was rotated, the form that is
+// good for longest. It looks at all tokens.
+func (s *Snapshot) TokenNamed(name string) (found *Token) {
+	if s.Denied("bearer_token", name) {
+		return nil
+	}
+	for _, t := range s.tokens {
+		if t.Name == name && (found == nil || !found.Expires.IsZero() && (t.Expires.IsZero() || t.Expires.After(found.Expires))) {
+			found = t
+		}
+	}
+	return found
+}
+
 // User returns an active user by e-mail address, nil if there is none, or it is deactivated or taken away.
 func (s *Snapshot) User(name string) *User {
 	u := s.users[name]

@@ -57,6 +57,10 @@ func checkStrangers(t *testing.T, f *fleet, config *tls.Config) {
 			_, err := nodes.ReportDiscovery(t.Context(), &nodev1.ReportDiscoveryRequest{})
 			return err
 		},
+		"ReportExplanation": func() error {
+			_, err := nodes.ReportExplanation(t.Context(), &nodev1.ReportExplanationRequest{})
+			return err
+		},
 		"ReportStatus": func() error {
 			_, err := nodes.ReportStatus(t.Context(), &nodev1.ReportStatusRequest{})
 			return err

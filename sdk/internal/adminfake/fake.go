@@ -35,8 +35,11 @@ type API struct {
 	// Tried are the cases of policies that were tried.
 	Tried     []*adminv1.PolicyCase
 	Approvals []*adminv1.Approval // the newest first
-	Revisions []*adminv1.RevisionInfo
-	Rollouts  []*adminv1.GetRolloutResponse // answers one after the other; the last one stays
+	// Asked are the questions about calls; Explanation is the answer to each.
+	Asked       []*adminv1.ExplainRequest
+	Explanation *resourcev1.Explanation
+	Revisions   []*adminv1.RevisionInfo
+	Rollouts    []*adminv1.GetRolloutResponse // answers one after the other; the last one stays
 
 	mu        sync.Mutex
 	revision  uint64
@@ -66,6 +69,7 @@ func (a *API) Handler() http.Handler {
 	mux.Handle(adminv1connect.NewPolicyServiceHandler(policies{a: a}, o))
 	mux.Handle(adminv1connect.NewResultPolicyServiceHandler(resultPolicies{a: a}, o))
 	mux.Handle(adminv1connect.NewApprovalServiceHandler(approvals{a: a}, o))
+	mux.Handle(adminv1connect.NewExplainServiceHandler(explains{a: a}, o))
 	mux.Handle(adminv1connect.NewNodeServiceHandler(nodes{a: a}, o))
 	mux.Handle(adminv1connect.NewConfigurationServiceHandler(configuration{a: a}, o))
 	return mux

@@ -173,19 +173,42 @@ type Watcher interface {
 	Failed(p *Policy, err error)
 }
 
+// Look is what came of one policy.
+type Look struct {
+	Policy  *Policy
+	Covers  bool  // it concerns calls of the tool
+	Counts  bool  // a call looks at it: it is a shadow, or none before it decides
+	Matches bool  // also if it does not count
+	Err     error // why its condition could not be evaluated
+}
+
+// Tracer is a Watcher that is told of every policy, also of those that do not cover the tool and of those behind the one that decides.
+type Tracer interface {
+	Watcher
+	// Looked is told of each policy, in their order.
+	Looked(l Look)
+}
+
 // Decide decides a call of a tool. The policies are sorted by [ComparePolicies]; those that do not cover the tool are passed over.
 // Shadows are looked at all, of the others none behind the one that decides.
 func Decide(list []*Policy, f *condition.Facts, blockUnmatched bool, w Watcher) (d Decision) {
 	if blockUnmatched {
 		d.Action = ActionBlock
 	}
+	t, traced := w.(Tracer)
 	for _, p := range list {
 		if !p.Shadow && d.Policy != nil || !p.Covers(f.Server, f.Tool) {
+			if traced {
+				t.Looked(p.past(f))
+			}
 			continue
 		}
 		ok, err := p.Matches(f)
 		if err != nil {
 			w.Failed(p, err)
+		}
+		if traced {
+			t.Looked(Look{Policy: p, Covers: true, Counts: true, Matches: ok, Err: err})
 		}
 		switch {
 		case !ok:
@@ -198,6 +221,15 @@ func Decide(list []*Policy, f *condition.Facts, blockUnmatched bool, w Watcher) 
 		}
 	}
 	return d
+}
+
+// past is the look at a policy that decides nothing.
+func (p *Policy) past(f *condition.Facts) Look {
+	l := Look{Policy: p, Covers: p.Covers(f.Server, f.Tool)}
+	if l.Covers {
+		l.Matches, l.Err = p.Matches(f)
+	}
+	return l
 }
 
 // Closed is the form of a policy that [MakePolicy] refuses and that no earlier form stands in for: it blocks whatever it covers. It is

@@ -237,3 +237,47 @@ func BenchmarkDecide(b *testing.B) {
 		}
 	}
 }
+
+// tracer is a watcher that is told of every policy.
+type tracer struct {
+	watcher
+
+	looks []string
+}
+
+func (t *tracer) Looked(l compile.Look) {
+	t.looks = append(t.looks, fmt.Sprintf("%s covers=%t counts=%t matches=%t failed=%t", l.Policy.Name, l.Covers, l.Counts, l.Matches, l.Err != nil))
+}
+
+// TestTrace: a tracer hears of every policy, and changes nothing of what is decided and told besides.
+func TestTrace(t *testing.T) {
+	list := []*compile.Policy{
+		policy(t, &resourcev1.Policy{Name: "other", Action: block, Tools: []string{"other__*"}}), policy(t, &resourcev1.Policy{Name: "prod", Action: block, When: `args.env == "prod"`}),
+		policy(t, &resourcev1.Policy{Name: "ask", Action: approve, When: `args.env > 1`}), policy(t, &resourcev1.Policy{Name: "open", Action: allow}),
+		policy(t, &resourcev1.Policy{Name: "tried", Action: block, Mode: shadow}),
+	}
+	slices.SortFunc(list, compile.ComparePolicies)
+	for args, want := range map[string][]string{
+		`{"env":"prod"}`: {
+			"other covers=false counts=false matches=false failed=false", "prod covers=true counts=true matches=true failed=false",
+			"ask covers=true counts=false matches=true failed=true", "open covers=true counts=false matches=true failed=false", "tried covers=true counts=true matches=true failed=false",
+		},
+		`{"env":1}`: {
+			"other covers=false counts=false matches=false failed=false", "prod covers=true counts=true matches=false failed=false",
+			"ask covers=true counts=true matches=false failed=false", "open covers=true counts=true matches=true failed=false", "tried covers=true counts=true matches=true failed=false",
+		},
+	} {
+		facts := func() *condition.Facts {
+			return &condition.Facts{Server: "db", Tool: "query", Arguments: []byte(args)}
+		}
+		var plain watcher
+		var traced tracer
+		a, b := compile.Decide(list, facts(), false, &plain), compile.Decide(list, facts(), false, &traced)
+		if a != b || fmt.Sprint(plain) != fmt.Sprint(traced.watcher) {
+			t.Errorf("%s: %v %v, traced %v %v", args, a, plain, b, traced.watcher)
+		}
+		if !slices.Equal(traced.looks, want) {
+			t.Errorf("%s: got %q", args, traced.looks)
+		}
+	}
+}

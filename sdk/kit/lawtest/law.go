@@ -91,6 +91,7 @@ func rules() []rule {
 				"sdk/kit/compile/...",
 				"controlplane/internal/adminapi/...", "controlplane/internal/feed/...", "controlplane/internal/distribute/...",
 				"controlplane/internal/relay/...", "dataplane/internal/follow/...", "authserver/internal/directory/...",
+				"dataplane/internal/explain/...", // its answer is a message, and no call needs it
 			},
 			Deny: []string{"proto/gen/penstock/resource/..."},
 			Why:  "turn messages into the domain's types where they enter",

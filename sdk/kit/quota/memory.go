@@ -90,6 +90,16 @@ func (r *recent[K, V]) get(key K) (V, bool) {
 	return e.Value.(*item[K, V]).value, true
 }
 
+// peek is get that leaves no trace.
+func (r *recent[K, V]) peek(key K) (V, bool) {
+	e := r.items[key]
+	if e == nil {
+		var none V
+		return none, false
+	}
+	return e.Value.(*item[K, V]).value, true
+}
+
 // put adds a key that is not there.
 func (r *recent[K, V]) put(key K, value V) {
 	r.items[key] = r.order.PushFront(&item[K, V]{key, value})

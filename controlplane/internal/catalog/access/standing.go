@@ -133,6 +133,12 @@ func (s Standing) Manages(o resource.Object) error {
 	}
 }
 
+// Explains reports whether the caller may be told everything about calls of anybody at a gateway: an ADMIN, and an EDITOR who manages
+// it, who see the policies too (G-7).
+func (s Standing) Explains(g *resource.Gateway) bool {
+	return s.all || s.editor() && s.managesGateway(g.Visibility) == nil
+}
+
 // Creates is [Standing.Manages] for what does not exist yet: nobody is an admin of a team to be made.
 func (s Standing) Creates(o resource.Object) error {
 	if o.Kind() == resource.KindTeam {

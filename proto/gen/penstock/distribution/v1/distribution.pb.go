@@ -1803,6 +1803,7 @@ type Task struct {
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Task_Discover
+	//	*Task_Explain
 	Kind          isTask_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1861,6 +1862,15 @@ func (x *Task) GetDiscover() *DiscoverTask {
 	return nil
 }
 
+func (x *Task) GetExplain() *ExplainTask {
+	if x != nil {
+		if x, ok := x.Kind.(*Task_Explain); ok {
+			return x.Explain
+		}
+	}
+	return nil
+}
+
 type isTask_Kind interface {
 	isTask_Kind()
 }
@@ -1870,7 +1880,14 @@ type Task_Discover struct {
 	Discover *DiscoverTask `protobuf:"bytes,2,opt,name=discover,proto3,oneof"`
 }
 
+type Task_Explain struct {
+	// Say what would become of a call.
+	Explain *ExplainTask `protobuf:"bytes,3,opt,name=explain,proto3,oneof"`
+}
+
 func (*Task_Discover) isTask_Kind() {}
+
+func (*Task_Explain) isTask_Kind() {}
 
 // DiscoverTask asks a node to list a server's tools. Both resources travel with the task, so a server that no gateway
 // uses yet can be discovered.
@@ -1928,6 +1945,61 @@ func (x *DiscoverTask) GetConnection() *v1.Connection {
 	return nil
 }
 
+// ExplainTask asks a node what would become of a call. Only nodes with the capability "explain" get it.
+type ExplainTask struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The call that is not made.
+	Question *v1.ExplainQuestion `protobuf:"bytes,1,opt,name=question,proto3" json:"question,omitempty"`
+	// Name of the node that answers; empty means any.
+	Node          string `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainTask) Reset() {
+	*x = ExplainTask{}
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainTask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainTask) ProtoMessage() {}
+
+func (x *ExplainTask) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainTask.ProtoReflect.Descriptor instead.
+func (*ExplainTask) Descriptor() ([]byte, []int) {
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ExplainTask) GetQuestion() *v1.ExplainQuestion {
+	if x != nil {
+		return x.Question
+	}
+	return nil
+}
+
+func (x *ExplainTask) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
 // Drain asks the node to leave this control plane.
 type Drain struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1941,7 +2013,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[21]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1953,7 +2025,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[21]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1966,7 +2038,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{21}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Drain) GetAfterMs() uint32 {
@@ -1996,7 +2068,7 @@ type FetchBlobsRequest struct {
 
 func (x *FetchBlobsRequest) Reset() {
 	*x = FetchBlobsRequest{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[22]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2008,7 +2080,7 @@ func (x *FetchBlobsRequest) String() string {
 func (*FetchBlobsRequest) ProtoMessage() {}
 
 func (x *FetchBlobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[22]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2021,7 +2093,7 @@ func (x *FetchBlobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchBlobsRequest.ProtoReflect.Descriptor instead.
 func (*FetchBlobsRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{22}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FetchBlobsRequest) GetHashes() [][]byte {
@@ -2051,7 +2123,7 @@ type FetchBlobsResponse struct {
 
 func (x *FetchBlobsResponse) Reset() {
 	*x = FetchBlobsResponse{}
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[23]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2063,7 +2135,7 @@ func (x *FetchBlobsResponse) String() string {
 func (*FetchBlobsResponse) ProtoMessage() {}
 
 func (x *FetchBlobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[23]
+	mi := &file_penstock_distribution_v1_distribution_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2076,7 +2148,7 @@ func (x *FetchBlobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchBlobsResponse.ProtoReflect.Descriptor instead.
 func (*FetchBlobsResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{23}
+	return file_penstock_distribution_v1_distribution_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FetchBlobsResponse) GetBlobs() [][]byte {
@@ -2097,7 +2169,7 @@ var File_penstock_distribution_v1_distribution_proto protoreflect.FileDescriptor
 
 const file_penstock_distribution_v1_distribution_proto_rawDesc = "" +
 	"\n" +
-	"+penstock/distribution/v1/distribution.proto\x12\x18penstock.distribution.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%penstock/resource/v1/connection.proto\x1a\"penstock/resource/v1/gateway.proto\x1a,penstock/resource/v1/identity_provider.proto\x1a'penstock/resource/v1/oauth_client.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/policy.proto\x1a(penstock/resource/v1/result_policy.proto\x1a!penstock/resource/v1/server.proto\x1a\x1fpenstock/resource/v1/tool.proto\"\x84\x02\n" +
+	"+penstock/distribution/v1/distribution.proto\x12\x18penstock.distribution.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%penstock/resource/v1/connection.proto\x1a&penstock/resource/v1/explanation.proto\x1a\"penstock/resource/v1/gateway.proto\x1a,penstock/resource/v1/identity_provider.proto\x1a'penstock/resource/v1/oauth_client.proto\x1a!penstock/resource/v1/people.proto\x1a!penstock/resource/v1/policy.proto\x1a(penstock/resource/v1/result_policy.proto\x1a!penstock/resource/v1/server.proto\x1a\x1fpenstock/resource/v1/tool.proto\"\x84\x02\n" +
 	"\n" +
 	"Revocation\x12H\n" +
 	"\x04kind\x18\x01 \x01(\x0e2(.penstock.distribution.v1.RevocationKindB\n" +
@@ -2221,16 +2293,20 @@ const file_penstock_distribution_v1_distribution_proto_rawDesc = "" +
 	"advance_to\x18\x02 \x01(\x04R\tadvanceTo\x12,\n" +
 	"\x03now\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x16\n" +
 	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x14\n" +
-	"\x05epoch\x18\x05 \x01(\tR\x05epoch\"d\n" +
+	"\x05epoch\x18\x05 \x01(\tR\x05epoch\"\xa7\x01\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12D\n" +
-	"\bdiscover\x18\x02 \x01(\v2&.penstock.distribution.v1.DiscoverTaskH\x00R\bdiscoverB\x06\n" +
+	"\bdiscover\x18\x02 \x01(\v2&.penstock.distribution.v1.DiscoverTaskH\x00R\bdiscover\x12A\n" +
+	"\aexplain\x18\x03 \x01(\v2%.penstock.distribution.v1.ExplainTaskH\x00R\aexplainB\x06\n" +
 	"\x04kind\"\x86\x01\n" +
 	"\fDiscoverTask\x124\n" +
 	"\x06server\x18\x01 \x01(\v2\x1c.penstock.resource.v1.ServerR\x06server\x12@\n" +
 	"\n" +
 	"connection\x18\x02 \x01(\v2 .penstock.resource.v1.ConnectionR\n" +
-	"connection\"@\n" +
+	"connection\"d\n" +
+	"\vExplainTask\x12A\n" +
+	"\bquestion\x18\x01 \x01(\v2%.penstock.resource.v1.ExplainQuestionR\bquestion\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\"@\n" +
 	"\x05Drain\x12\x19\n" +
 	"\bafter_ms\x18\x01 \x01(\rR\aafterMs\x12\x1c\n" +
 	"\tendpoints\x18\x02 \x03(\tR\tendpoints\"^\n" +
@@ -2269,7 +2345,7 @@ func file_penstock_distribution_v1_distribution_proto_rawDescGZIP() []byte {
 }
 
 var file_penstock_distribution_v1_distribution_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_penstock_distribution_v1_distribution_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_penstock_distribution_v1_distribution_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_penstock_distribution_v1_distribution_proto_goTypes = []any{
 	(RevocationKind)(0),                // 0: penstock.distribution.v1.RevocationKind
 	(*Revocation)(nil),                 // 1: penstock.distribution.v1.Revocation
@@ -2293,27 +2369,29 @@ var file_penstock_distribution_v1_distribution_proto_goTypes = []any{
 	(*Heartbeat)(nil),                  // 19: penstock.distribution.v1.Heartbeat
 	(*Task)(nil),                       // 20: penstock.distribution.v1.Task
 	(*DiscoverTask)(nil),               // 21: penstock.distribution.v1.DiscoverTask
-	(*Drain)(nil),                      // 22: penstock.distribution.v1.Drain
-	(*FetchBlobsRequest)(nil),          // 23: penstock.distribution.v1.FetchBlobsRequest
-	(*FetchBlobsResponse)(nil),         // 24: penstock.distribution.v1.FetchBlobsResponse
-	(*timestamppb.Timestamp)(nil),      // 25: google.protobuf.Timestamp
-	(*v1.Server)(nil),                  // 26: penstock.resource.v1.Server
-	(*v1.Connection)(nil),              // 27: penstock.resource.v1.Connection
-	(*v1.Tool)(nil),                    // 28: penstock.resource.v1.Tool
-	(*v1.Gateway)(nil),                 // 29: penstock.resource.v1.Gateway
-	(*v1.ToolAssignment)(nil),          // 30: penstock.resource.v1.ToolAssignment
-	(*v1.Team)(nil),                    // 31: penstock.resource.v1.Team
-	(*v1.User)(nil),                    // 32: penstock.resource.v1.User
-	(*v1.BearerToken)(nil),             // 33: penstock.resource.v1.BearerToken
-	(*v1.IdentityProvider)(nil),        // 34: penstock.resource.v1.IdentityProvider
-	(*v1.OAuthClient)(nil),             // 35: penstock.resource.v1.OAuthClient
-	(*v1.Policy)(nil),                  // 36: penstock.resource.v1.Policy
-	(*v1.ResultPolicy)(nil),            // 37: penstock.resource.v1.ResultPolicy
+	(*ExplainTask)(nil),                // 22: penstock.distribution.v1.ExplainTask
+	(*Drain)(nil),                      // 23: penstock.distribution.v1.Drain
+	(*FetchBlobsRequest)(nil),          // 24: penstock.distribution.v1.FetchBlobsRequest
+	(*FetchBlobsResponse)(nil),         // 25: penstock.distribution.v1.FetchBlobsResponse
+	(*timestamppb.Timestamp)(nil),      // 26: google.protobuf.Timestamp
+	(*v1.Server)(nil),                  // 27: penstock.resource.v1.Server
+	(*v1.Connection)(nil),              // 28: penstock.resource.v1.Connection
+	(*v1.Tool)(nil),                    // 29: penstock.resource.v1.Tool
+	(*v1.Gateway)(nil),                 // 30: penstock.resource.v1.Gateway
+	(*v1.ToolAssignment)(nil),          // 31: penstock.resource.v1.ToolAssignment
+	(*v1.Team)(nil),                    // 32: penstock.resource.v1.Team
+	(*v1.User)(nil),                    // 33: penstock.resource.v1.User
+	(*v1.BearerToken)(nil),             // 34: penstock.resource.v1.BearerToken
+	(*v1.IdentityProvider)(nil),        // 35: penstock.resource.v1.IdentityProvider
+	(*v1.OAuthClient)(nil),             // 36: penstock.resource.v1.OAuthClient
+	(*v1.Policy)(nil),                  // 37: penstock.resource.v1.Policy
+	(*v1.ResultPolicy)(nil),            // 38: penstock.resource.v1.ResultPolicy
+	(*v1.ExplainQuestion)(nil),         // 39: penstock.resource.v1.ExplainQuestion
 }
 var file_penstock_distribution_v1_distribution_proto_depIdxs = []int32{
 	0,  // 0: penstock.distribution.v1.Revocation.kind:type_name -> penstock.distribution.v1.RevocationKind
-	25, // 1: penstock.distribution.v1.Revocation.expire_time:type_name -> google.protobuf.Timestamp
-	25, // 2: penstock.distribution.v1.Revocation.issued_before:type_name -> google.protobuf.Timestamp
+	26, // 1: penstock.distribution.v1.Revocation.expire_time:type_name -> google.protobuf.Timestamp
+	26, // 2: penstock.distribution.v1.Revocation.issued_before:type_name -> google.protobuf.Timestamp
 	1,  // 3: penstock.distribution.v1.PublishRevocationsRequest.revocations:type_name -> penstock.distribution.v1.Revocation
 	1,  // 4: penstock.distribution.v1.Revocations.entries:type_name -> penstock.distribution.v1.Revocation
 	6,  // 5: penstock.distribution.v1.FollowRequest.hello:type_name -> penstock.distribution.v1.Hello
@@ -2328,39 +2406,41 @@ var file_penstock_distribution_v1_distribution_proto_depIdxs = []int32{
 	4,  // 14: penstock.distribution.v1.FollowResponse.revocations:type_name -> penstock.distribution.v1.Revocations
 	19, // 15: penstock.distribution.v1.FollowResponse.heartbeat:type_name -> penstock.distribution.v1.Heartbeat
 	20, // 16: penstock.distribution.v1.FollowResponse.task:type_name -> penstock.distribution.v1.Task
-	22, // 17: penstock.distribution.v1.FollowResponse.drain:type_name -> penstock.distribution.v1.Drain
+	23, // 17: penstock.distribution.v1.FollowResponse.drain:type_name -> penstock.distribution.v1.Drain
 	11, // 18: penstock.distribution.v1.FollowResponse.packed:type_name -> penstock.distribution.v1.Packed
-	26, // 19: penstock.distribution.v1.Resource.server:type_name -> penstock.resource.v1.Server
-	27, // 20: penstock.distribution.v1.Resource.connection:type_name -> penstock.resource.v1.Connection
-	28, // 21: penstock.distribution.v1.Resource.tool:type_name -> penstock.resource.v1.Tool
-	29, // 22: penstock.distribution.v1.Resource.gateway:type_name -> penstock.resource.v1.Gateway
-	30, // 23: penstock.distribution.v1.Resource.assignment:type_name -> penstock.resource.v1.ToolAssignment
-	31, // 24: penstock.distribution.v1.Resource.team:type_name -> penstock.resource.v1.Team
-	32, // 25: penstock.distribution.v1.Resource.user:type_name -> penstock.resource.v1.User
-	33, // 26: penstock.distribution.v1.Resource.bearer_token:type_name -> penstock.resource.v1.BearerToken
-	34, // 27: penstock.distribution.v1.Resource.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
-	35, // 28: penstock.distribution.v1.Resource.oauth_client:type_name -> penstock.resource.v1.OAuthClient
-	36, // 29: penstock.distribution.v1.Resource.policy:type_name -> penstock.resource.v1.Policy
-	37, // 30: penstock.distribution.v1.Resource.result_policy:type_name -> penstock.resource.v1.ResultPolicy
+	27, // 19: penstock.distribution.v1.Resource.server:type_name -> penstock.resource.v1.Server
+	28, // 20: penstock.distribution.v1.Resource.connection:type_name -> penstock.resource.v1.Connection
+	29, // 21: penstock.distribution.v1.Resource.tool:type_name -> penstock.resource.v1.Tool
+	30, // 22: penstock.distribution.v1.Resource.gateway:type_name -> penstock.resource.v1.Gateway
+	31, // 23: penstock.distribution.v1.Resource.assignment:type_name -> penstock.resource.v1.ToolAssignment
+	32, // 24: penstock.distribution.v1.Resource.team:type_name -> penstock.resource.v1.Team
+	33, // 25: penstock.distribution.v1.Resource.user:type_name -> penstock.resource.v1.User
+	34, // 26: penstock.distribution.v1.Resource.bearer_token:type_name -> penstock.resource.v1.BearerToken
+	35, // 27: penstock.distribution.v1.Resource.identity_provider:type_name -> penstock.resource.v1.IdentityProvider
+	36, // 28: penstock.distribution.v1.Resource.oauth_client:type_name -> penstock.resource.v1.OAuthClient
+	37, // 29: penstock.distribution.v1.Resource.policy:type_name -> penstock.resource.v1.Policy
+	38, // 30: penstock.distribution.v1.Resource.result_policy:type_name -> penstock.resource.v1.ResultPolicy
 	12, // 31: penstock.distribution.v1.SnapshotPart.resources:type_name -> penstock.distribution.v1.Resource
 	12, // 32: penstock.distribution.v1.Delta.upserts:type_name -> penstock.distribution.v1.Resource
 	13, // 33: penstock.distribution.v1.Delta.tombstones:type_name -> penstock.distribution.v1.ResourceKey
 	13, // 34: penstock.distribution.v1.Deny.keys:type_name -> penstock.distribution.v1.ResourceKey
-	25, // 35: penstock.distribution.v1.Heartbeat.now:type_name -> google.protobuf.Timestamp
+	26, // 35: penstock.distribution.v1.Heartbeat.now:type_name -> google.protobuf.Timestamp
 	21, // 36: penstock.distribution.v1.Task.discover:type_name -> penstock.distribution.v1.DiscoverTask
-	26, // 37: penstock.distribution.v1.DiscoverTask.server:type_name -> penstock.resource.v1.Server
-	27, // 38: penstock.distribution.v1.DiscoverTask.connection:type_name -> penstock.resource.v1.Connection
-	5,  // 39: penstock.distribution.v1.DistributionService.Follow:input_type -> penstock.distribution.v1.FollowRequest
-	23, // 40: penstock.distribution.v1.DistributionService.FetchBlobs:input_type -> penstock.distribution.v1.FetchBlobsRequest
-	2,  // 41: penstock.distribution.v1.DistributionService.PublishRevocations:input_type -> penstock.distribution.v1.PublishRevocationsRequest
-	10, // 42: penstock.distribution.v1.DistributionService.Follow:output_type -> penstock.distribution.v1.FollowResponse
-	24, // 43: penstock.distribution.v1.DistributionService.FetchBlobs:output_type -> penstock.distribution.v1.FetchBlobsResponse
-	3,  // 44: penstock.distribution.v1.DistributionService.PublishRevocations:output_type -> penstock.distribution.v1.PublishRevocationsResponse
-	42, // [42:45] is the sub-list for method output_type
-	39, // [39:42] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	22, // 37: penstock.distribution.v1.Task.explain:type_name -> penstock.distribution.v1.ExplainTask
+	27, // 38: penstock.distribution.v1.DiscoverTask.server:type_name -> penstock.resource.v1.Server
+	28, // 39: penstock.distribution.v1.DiscoverTask.connection:type_name -> penstock.resource.v1.Connection
+	39, // 40: penstock.distribution.v1.ExplainTask.question:type_name -> penstock.resource.v1.ExplainQuestion
+	5,  // 41: penstock.distribution.v1.DistributionService.Follow:input_type -> penstock.distribution.v1.FollowRequest
+	24, // 42: penstock.distribution.v1.DistributionService.FetchBlobs:input_type -> penstock.distribution.v1.FetchBlobsRequest
+	2,  // 43: penstock.distribution.v1.DistributionService.PublishRevocations:input_type -> penstock.distribution.v1.PublishRevocationsRequest
+	10, // 44: penstock.distribution.v1.DistributionService.Follow:output_type -> penstock.distribution.v1.FollowResponse
+	25, // 45: penstock.distribution.v1.DistributionService.FetchBlobs:output_type -> penstock.distribution.v1.FetchBlobsResponse
+	3,  // 46: penstock.distribution.v1.DistributionService.PublishRevocations:output_type -> penstock.distribution.v1.PublishRevocationsResponse
+	44, // [44:47] is the sub-list for method output_type
+	41, // [41:44] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_penstock_distribution_v1_distribution_proto_init() }
@@ -2401,6 +2481,7 @@ func file_penstock_distribution_v1_distribution_proto_init() {
 	}
 	file_penstock_distribution_v1_distribution_proto_msgTypes[19].OneofWrappers = []any{
 		(*Task_Discover)(nil),
+		(*Task_Explain)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2408,7 +2489,7 @@ func file_penstock_distribution_v1_distribution_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_distribution_v1_distribution_proto_rawDesc), len(file_penstock_distribution_v1_distribution_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -12,6 +12,7 @@ package nodev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
+	v1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -351,6 +352,203 @@ func (*ReportDiscoveryResponse) Descriptor() ([]byte, []int) {
 	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{3}
 }
 
+// ReportExplanationRequest is the result of an ExplainTask.
+type ReportExplanationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identifier of the task.
+	TaskId string `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	// Result.
+	//
+	// Types that are valid to be assigned to Result:
+	//
+	//	*ReportExplanationRequest_Explanation
+	//	*ReportExplanationRequest_Failure
+	Result        isReportExplanationRequest_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportExplanationRequest) Reset() {
+	*x = ReportExplanationRequest{}
+	mi := &file_penstock_node_v1_node_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportExplanationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportExplanationRequest) ProtoMessage() {}
+
+func (x *ReportExplanationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_node_v1_node_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportExplanationRequest.ProtoReflect.Descriptor instead.
+func (*ReportExplanationRequest) Descriptor() ([]byte, []int) {
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReportExplanationRequest) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *ReportExplanationRequest) GetResult() isReportExplanationRequest_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *ReportExplanationRequest) GetExplanation() *v1.Explanation {
+	if x != nil {
+		if x, ok := x.Result.(*ReportExplanationRequest_Explanation); ok {
+			return x.Explanation
+		}
+	}
+	return nil
+}
+
+func (x *ReportExplanationRequest) GetFailure() *ExplanationFailure {
+	if x != nil {
+		if x, ok := x.Result.(*ReportExplanationRequest_Failure); ok {
+			return x.Failure
+		}
+	}
+	return nil
+}
+
+type isReportExplanationRequest_Result interface {
+	isReportExplanationRequest_Result()
+}
+
+type ReportExplanationRequest_Explanation struct {
+	// What would become of the call. The control plane fills in the node.
+	Explanation *v1.Explanation `protobuf:"bytes,2,opt,name=explanation,proto3,oneof"`
+}
+
+type ReportExplanationRequest_Failure struct {
+	// The node cannot say.
+	Failure *ExplanationFailure `protobuf:"bytes,3,opt,name=failure,proto3,oneof"`
+}
+
+func (*ReportExplanationRequest_Explanation) isReportExplanationRequest_Result() {}
+
+func (*ReportExplanationRequest_Failure) isReportExplanationRequest_Result() {}
+
+// ExplanationFailure says why a node cannot say what would become of a call.
+type ExplanationFailure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stable word for programs, for example "UNKNOWN_USER".
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Sentence for people; holds no argument.
+	Detail string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
+	// True if the question is wrong, false if the node does not know enough.
+	Invalid       bool `protobuf:"varint,3,opt,name=invalid,proto3" json:"invalid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplanationFailure) Reset() {
+	*x = ExplanationFailure{}
+	mi := &file_penstock_node_v1_node_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplanationFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplanationFailure) ProtoMessage() {}
+
+func (x *ExplanationFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_node_v1_node_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplanationFailure.ProtoReflect.Descriptor instead.
+func (*ExplanationFailure) Descriptor() ([]byte, []int) {
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ExplanationFailure) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ExplanationFailure) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *ExplanationFailure) GetInvalid() bool {
+	if x != nil {
+		return x.Invalid
+	}
+	return false
+}
+
+// ReportExplanationResponse is empty: the result was taken.
+type ReportExplanationResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportExplanationResponse) Reset() {
+	*x = ReportExplanationResponse{}
+	mi := &file_penstock_node_v1_node_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportExplanationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportExplanationResponse) ProtoMessage() {}
+
+func (x *ReportExplanationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_penstock_node_v1_node_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportExplanationResponse.ProtoReflect.Descriptor instead.
+func (*ReportExplanationResponse) Descriptor() ([]byte, []int) {
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{6}
+}
+
 // ReportStatusRequest is what a node noticed.
 type ReportStatusRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -364,7 +562,7 @@ type ReportStatusRequest struct {
 
 func (x *ReportStatusRequest) Reset() {
 	*x = ReportStatusRequest{}
-	mi := &file_penstock_node_v1_node_proto_msgTypes[4]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +574,7 @@ func (x *ReportStatusRequest) String() string {
 func (*ReportStatusRequest) ProtoMessage() {}
 
 func (x *ReportStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_node_v1_node_proto_msgTypes[4]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,7 +587,7 @@ func (x *ReportStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStatusRequest.ProtoReflect.Descriptor instead.
 func (*ReportStatusRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{4}
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReportStatusRequest) GetTokenUses() []*TokenUse {
@@ -419,7 +617,7 @@ type TokenUse struct {
 
 func (x *TokenUse) Reset() {
 	*x = TokenUse{}
-	mi := &file_penstock_node_v1_node_proto_msgTypes[5]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -431,7 +629,7 @@ func (x *TokenUse) String() string {
 func (*TokenUse) ProtoMessage() {}
 
 func (x *TokenUse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_node_v1_node_proto_msgTypes[5]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -444,7 +642,7 @@ func (x *TokenUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenUse.ProtoReflect.Descriptor instead.
 func (*TokenUse) Descriptor() ([]byte, []int) {
-	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TokenUse) GetToken() string {
@@ -476,7 +674,7 @@ type ConnectionCheck struct {
 
 func (x *ConnectionCheck) Reset() {
 	*x = ConnectionCheck{}
-	mi := &file_penstock_node_v1_node_proto_msgTypes[6]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +686,7 @@ func (x *ConnectionCheck) String() string {
 func (*ConnectionCheck) ProtoMessage() {}
 
 func (x *ConnectionCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_node_v1_node_proto_msgTypes[6]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +699,7 @@ func (x *ConnectionCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectionCheck.ProtoReflect.Descriptor instead.
 func (*ConnectionCheck) Descriptor() ([]byte, []int) {
-	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ConnectionCheck) GetConnection() string {
@@ -534,7 +732,7 @@ type ReportStatusResponse struct {
 
 func (x *ReportStatusResponse) Reset() {
 	*x = ReportStatusResponse{}
-	mi := &file_penstock_node_v1_node_proto_msgTypes[7]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -546,7 +744,7 @@ func (x *ReportStatusResponse) String() string {
 func (*ReportStatusResponse) ProtoMessage() {}
 
 func (x *ReportStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_node_v1_node_proto_msgTypes[7]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -559,7 +757,7 @@ func (x *ReportStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStatusResponse.ProtoReflect.Descriptor instead.
 func (*ReportStatusResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 // EnrollRequest carries a join token and a key.
@@ -575,7 +773,7 @@ type EnrollRequest struct {
 
 func (x *EnrollRequest) Reset() {
 	*x = EnrollRequest{}
-	mi := &file_penstock_node_v1_node_proto_msgTypes[8]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +785,7 @@ func (x *EnrollRequest) String() string {
 func (*EnrollRequest) ProtoMessage() {}
 
 func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_node_v1_node_proto_msgTypes[8]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +798,7 @@ func (x *EnrollRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollRequest.ProtoReflect.Descriptor instead.
 func (*EnrollRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EnrollRequest) GetJoinToken() string {
@@ -630,7 +828,7 @@ type EnrollResponse struct {
 
 func (x *EnrollResponse) Reset() {
 	*x = EnrollResponse{}
-	mi := &file_penstock_node_v1_node_proto_msgTypes[9]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +840,7 @@ func (x *EnrollResponse) String() string {
 func (*EnrollResponse) ProtoMessage() {}
 
 func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_node_v1_node_proto_msgTypes[9]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +853,7 @@ func (x *EnrollResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnrollResponse.ProtoReflect.Descriptor instead.
 func (*EnrollResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EnrollResponse) GetCertificates() [][]byte {
@@ -685,7 +883,7 @@ type RenewRequest struct {
 
 func (x *RenewRequest) Reset() {
 	*x = RenewRequest{}
-	mi := &file_penstock_node_v1_node_proto_msgTypes[10]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +895,7 @@ func (x *RenewRequest) String() string {
 func (*RenewRequest) ProtoMessage() {}
 
 func (x *RenewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_node_v1_node_proto_msgTypes[10]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +908,7 @@ func (x *RenewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewRequest.ProtoReflect.Descriptor instead.
 func (*RenewRequest) Descriptor() ([]byte, []int) {
-	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RenewRequest) GetCsr() []byte {
@@ -740,7 +938,7 @@ type RenewResponse struct {
 
 func (x *RenewResponse) Reset() {
 	*x = RenewResponse{}
-	mi := &file_penstock_node_v1_node_proto_msgTypes[11]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +950,7 @@ func (x *RenewResponse) String() string {
 func (*RenewResponse) ProtoMessage() {}
 
 func (x *RenewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_penstock_node_v1_node_proto_msgTypes[11]
+	mi := &file_penstock_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +963,7 @@ func (x *RenewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenewResponse.ProtoReflect.Descriptor instead.
 func (*RenewResponse) Descriptor() ([]byte, []int) {
-	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_penstock_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RenewResponse) GetCertificates() [][]byte {
@@ -786,7 +984,7 @@ var File_penstock_node_v1_node_proto protoreflect.FileDescriptor
 
 const file_penstock_node_v1_node_proto_rawDesc = "" +
 	"\n" +
-	"\x1bpenstock/node/v1/node.proto\x12\x10penstock.node.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x02\n" +
+	"\x1bpenstock/node/v1/node.proto\x12\x10penstock.node.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&penstock/resource/v1/explanation.proto\"\xe7\x02\n" +
 	"\x16ReportDiscoveryRequest\x12 \n" +
 	"\atask_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06taskId\x12>\n" +
 	"\n" +
@@ -817,7 +1015,17 @@ const file_penstock_node_v1_node_proto_rawDesc = "" +
 	"\x10DiscoveryFailure\x12 \n" +
 	"\x06reason\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06reason\x12 \n" +
 	"\x06detail\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06detail\"\x19\n" +
-	"\x17ReportDiscoveryResponse\"\xab\x01\n" +
+	"\x17ReportDiscoveryResponse\"\xd8\x01\n" +
+	"\x18ReportExplanationRequest\x12\"\n" +
+	"\atask_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06taskId\x12E\n" +
+	"\vexplanation\x18\x02 \x01(\v2!.penstock.resource.v1.ExplanationH\x00R\vexplanation\x12@\n" +
+	"\afailure\x18\x03 \x01(\v2$.penstock.node.v1.ExplanationFailureH\x00R\afailureB\x0f\n" +
+	"\x06result\x12\x05\xbaH\x02\b\x01\"r\n" +
+	"\x12ExplanationFailure\x12 \n" +
+	"\x06reason\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06reason\x12 \n" +
+	"\x06detail\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x06detail\x12\x18\n" +
+	"\ainvalid\x18\x03 \x01(\bR\ainvalid\"\x1b\n" +
+	"\x19ReportExplanationResponse\"\xab\x01\n" +
 	"\x13ReportStatusRequest\x12D\n" +
 	"\n" +
 	"token_uses\x18\x01 \x03(\v2\x1a.penstock.node.v1.TokenUseB\t\xbaH\x06\x92\x01\x03\x10\x90NR\ttokenUses\x12N\n" +
@@ -847,9 +1055,10 @@ const file_penstock_node_v1_node_proto_rawDesc = "" +
 	"\x13expired_certificate\x18\x02 \x01(\fB\b\xbaH\x05z\x03\x18\x80@R\x12expiredCertificate\"U\n" +
 	"\rRenewResponse\x12\"\n" +
 	"\fcertificates\x18\x01 \x03(\fR\fcertificates\x12 \n" +
-	"\vauthorities\x18\x02 \x03(\fR\vauthorities2\xd4\x01\n" +
+	"\vauthorities\x18\x02 \x03(\fR\vauthorities2\xc2\x02\n" +
 	"\vNodeService\x12f\n" +
-	"\x0fReportDiscovery\x12(.penstock.node.v1.ReportDiscoveryRequest\x1a).penstock.node.v1.ReportDiscoveryResponse\x12]\n" +
+	"\x0fReportDiscovery\x12(.penstock.node.v1.ReportDiscoveryRequest\x1a).penstock.node.v1.ReportDiscoveryResponse\x12l\n" +
+	"\x11ReportExplanation\x12*.penstock.node.v1.ReportExplanationRequest\x1a+.penstock.node.v1.ReportExplanationResponse\x12]\n" +
 	"\fReportStatus\x12%.penstock.node.v1.ReportStatusRequest\x1a&.penstock.node.v1.ReportStatusResponse2\xaa\x01\n" +
 	"\x11EnrollmentService\x12K\n" +
 	"\x06Enroll\x12\x1f.penstock.node.v1.EnrollRequest\x1a .penstock.node.v1.EnrollResponse\x12H\n" +
@@ -868,42 +1077,50 @@ func file_penstock_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_penstock_node_v1_node_proto_rawDescData
 }
 
-var file_penstock_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_penstock_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_penstock_node_v1_node_proto_goTypes = []any{
-	(*ReportDiscoveryRequest)(nil),  // 0: penstock.node.v1.ReportDiscoveryRequest
-	(*Discovered)(nil),              // 1: penstock.node.v1.Discovered
-	(*DiscoveryFailure)(nil),        // 2: penstock.node.v1.DiscoveryFailure
-	(*ReportDiscoveryResponse)(nil), // 3: penstock.node.v1.ReportDiscoveryResponse
-	(*ReportStatusRequest)(nil),     // 4: penstock.node.v1.ReportStatusRequest
-	(*TokenUse)(nil),                // 5: penstock.node.v1.TokenUse
-	(*ConnectionCheck)(nil),         // 6: penstock.node.v1.ConnectionCheck
-	(*ReportStatusResponse)(nil),    // 7: penstock.node.v1.ReportStatusResponse
-	(*EnrollRequest)(nil),           // 8: penstock.node.v1.EnrollRequest
-	(*EnrollResponse)(nil),          // 9: penstock.node.v1.EnrollResponse
-	(*RenewRequest)(nil),            // 10: penstock.node.v1.RenewRequest
-	(*RenewResponse)(nil),           // 11: penstock.node.v1.RenewResponse
-	(*timestamppb.Timestamp)(nil),   // 12: google.protobuf.Timestamp
+	(*ReportDiscoveryRequest)(nil),    // 0: penstock.node.v1.ReportDiscoveryRequest
+	(*Discovered)(nil),                // 1: penstock.node.v1.Discovered
+	(*DiscoveryFailure)(nil),          // 2: penstock.node.v1.DiscoveryFailure
+	(*ReportDiscoveryResponse)(nil),   // 3: penstock.node.v1.ReportDiscoveryResponse
+	(*ReportExplanationRequest)(nil),  // 4: penstock.node.v1.ReportExplanationRequest
+	(*ExplanationFailure)(nil),        // 5: penstock.node.v1.ExplanationFailure
+	(*ReportExplanationResponse)(nil), // 6: penstock.node.v1.ReportExplanationResponse
+	(*ReportStatusRequest)(nil),       // 7: penstock.node.v1.ReportStatusRequest
+	(*TokenUse)(nil),                  // 8: penstock.node.v1.TokenUse
+	(*ConnectionCheck)(nil),           // 9: penstock.node.v1.ConnectionCheck
+	(*ReportStatusResponse)(nil),      // 10: penstock.node.v1.ReportStatusResponse
+	(*EnrollRequest)(nil),             // 11: penstock.node.v1.EnrollRequest
+	(*EnrollResponse)(nil),            // 12: penstock.node.v1.EnrollResponse
+	(*RenewRequest)(nil),              // 13: penstock.node.v1.RenewRequest
+	(*RenewResponse)(nil),             // 14: penstock.node.v1.RenewResponse
+	(*v1.Explanation)(nil),            // 15: penstock.resource.v1.Explanation
+	(*timestamppb.Timestamp)(nil),     // 16: google.protobuf.Timestamp
 }
 var file_penstock_node_v1_node_proto_depIdxs = []int32{
 	1,  // 0: penstock.node.v1.ReportDiscoveryRequest.discovered:type_name -> penstock.node.v1.Discovered
 	2,  // 1: penstock.node.v1.ReportDiscoveryRequest.failure:type_name -> penstock.node.v1.DiscoveryFailure
-	5,  // 2: penstock.node.v1.ReportStatusRequest.token_uses:type_name -> penstock.node.v1.TokenUse
-	6,  // 3: penstock.node.v1.ReportStatusRequest.connections:type_name -> penstock.node.v1.ConnectionCheck
-	12, // 4: penstock.node.v1.TokenUse.time:type_name -> google.protobuf.Timestamp
-	12, // 5: penstock.node.v1.ConnectionCheck.time:type_name -> google.protobuf.Timestamp
-	0,  // 6: penstock.node.v1.NodeService.ReportDiscovery:input_type -> penstock.node.v1.ReportDiscoveryRequest
-	4,  // 7: penstock.node.v1.NodeService.ReportStatus:input_type -> penstock.node.v1.ReportStatusRequest
-	8,  // 8: penstock.node.v1.EnrollmentService.Enroll:input_type -> penstock.node.v1.EnrollRequest
-	10, // 9: penstock.node.v1.EnrollmentService.Renew:input_type -> penstock.node.v1.RenewRequest
-	3,  // 10: penstock.node.v1.NodeService.ReportDiscovery:output_type -> penstock.node.v1.ReportDiscoveryResponse
-	7,  // 11: penstock.node.v1.NodeService.ReportStatus:output_type -> penstock.node.v1.ReportStatusResponse
-	9,  // 12: penstock.node.v1.EnrollmentService.Enroll:output_type -> penstock.node.v1.EnrollResponse
-	11, // 13: penstock.node.v1.EnrollmentService.Renew:output_type -> penstock.node.v1.RenewResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	15, // 2: penstock.node.v1.ReportExplanationRequest.explanation:type_name -> penstock.resource.v1.Explanation
+	5,  // 3: penstock.node.v1.ReportExplanationRequest.failure:type_name -> penstock.node.v1.ExplanationFailure
+	8,  // 4: penstock.node.v1.ReportStatusRequest.token_uses:type_name -> penstock.node.v1.TokenUse
+	9,  // 5: penstock.node.v1.ReportStatusRequest.connections:type_name -> penstock.node.v1.ConnectionCheck
+	16, // 6: penstock.node.v1.TokenUse.time:type_name -> google.protobuf.Timestamp
+	16, // 7: penstock.node.v1.ConnectionCheck.time:type_name -> google.protobuf.Timestamp
+	0,  // 8: penstock.node.v1.NodeService.ReportDiscovery:input_type -> penstock.node.v1.ReportDiscoveryRequest
+	4,  // 9: penstock.node.v1.NodeService.ReportExplanation:input_type -> penstock.node.v1.ReportExplanationRequest
+	7,  // 10: penstock.node.v1.NodeService.ReportStatus:input_type -> penstock.node.v1.ReportStatusRequest
+	11, // 11: penstock.node.v1.EnrollmentService.Enroll:input_type -> penstock.node.v1.EnrollRequest
+	13, // 12: penstock.node.v1.EnrollmentService.Renew:input_type -> penstock.node.v1.RenewRequest
+	3,  // 13: penstock.node.v1.NodeService.ReportDiscovery:output_type -> penstock.node.v1.ReportDiscoveryResponse
+	6,  // 14: penstock.node.v1.NodeService.ReportExplanation:output_type -> penstock.node.v1.ReportExplanationResponse
+	10, // 15: penstock.node.v1.NodeService.ReportStatus:output_type -> penstock.node.v1.ReportStatusResponse
+	12, // 16: penstock.node.v1.EnrollmentService.Enroll:output_type -> penstock.node.v1.EnrollResponse
+	14, // 17: penstock.node.v1.EnrollmentService.Renew:output_type -> penstock.node.v1.RenewResponse
+	13, // [13:18] is the sub-list for method output_type
+	8,  // [8:13] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_penstock_node_v1_node_proto_init() }
@@ -915,13 +1132,17 @@ func file_penstock_node_v1_node_proto_init() {
 		(*ReportDiscoveryRequest_Discovered)(nil),
 		(*ReportDiscoveryRequest_Failure)(nil),
 	}
+	file_penstock_node_v1_node_proto_msgTypes[4].OneofWrappers = []any{
+		(*ReportExplanationRequest_Explanation)(nil),
+		(*ReportExplanationRequest_Failure)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_node_v1_node_proto_rawDesc), len(file_penstock_node_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

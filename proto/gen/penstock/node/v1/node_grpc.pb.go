@@ -23,8 +23,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	NodeService_ReportDiscovery_FullMethodName = "/penstock.node.v1.NodeService/ReportDiscovery"
-	NodeService_ReportStatus_FullMethodName    = "/penstock.node.v1.NodeService/ReportStatus"
+	NodeService_ReportDiscovery_FullMethodName   = "/penstock.node.v1.NodeService/ReportDiscovery"
+	NodeService_ReportExplanation_FullMethodName = "/penstock.node.v1.NodeService/ReportExplanation"
+	NodeService_ReportStatus_FullMethodName      = "/penstock.node.v1.NodeService/ReportStatus"
 )
 
 // NodeServiceClient is the client API for NodeService service.
@@ -35,6 +36,8 @@ const (
 type NodeServiceClient interface {
 	// ReportDiscovery hands in the result of a DiscoverTask, or of a discovery that the server itself gave cause for.
 	ReportDiscovery(ctx context.Context, in *ReportDiscoveryRequest, opts ...grpc.CallOption) (*ReportDiscoveryResponse, error)
+	// ReportExplanation hands in the result of an ExplainTask.
+	ReportExplanation(ctx context.Context, in *ReportExplanationRequest, opts ...grpc.CallOption) (*ReportExplanationResponse, error)
 	// ReportStatus hands in what the node noticed since the last report. Sent about once a minute.
 	ReportStatus(ctx context.Context, in *ReportStatusRequest, opts ...grpc.CallOption) (*ReportStatusResponse, error)
 }
@@ -51,6 +54,16 @@ func (c *nodeServiceClient) ReportDiscovery(ctx context.Context, in *ReportDisco
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReportDiscoveryResponse)
 	err := c.cc.Invoke(ctx, NodeService_ReportDiscovery_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *nodeServiceClient) ReportExplanation(ctx context.Context, in *ReportExplanationRequest, opts ...grpc.CallOption) (*ReportExplanationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReportExplanationResponse)
+	err := c.cc.Invoke(ctx, NodeService_ReportExplanation_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +88,8 @@ func (c *nodeServiceClient) ReportStatus(ctx context.Context, in *ReportStatusRe
 type NodeServiceServer interface {
 	// ReportDiscovery hands in the result of a DiscoverTask, or of a discovery that the server itself gave cause for.
 	ReportDiscovery(context.Context, *ReportDiscoveryRequest) (*ReportDiscoveryResponse, error)
+	// ReportExplanation hands in the result of an ExplainTask.
+	ReportExplanation(context.Context, *ReportExplanationRequest) (*ReportExplanationResponse, error)
 	// ReportStatus hands in what the node noticed since the last report. Sent about once a minute.
 	ReportStatus(context.Context, *ReportStatusRequest) (*ReportStatusResponse, error)
 	mustEmbedUnimplementedNodeServiceServer()
@@ -89,6 +104,9 @@ type UnimplementedNodeServiceServer struct{}
 
 func (UnimplementedNodeServiceServer) ReportDiscovery(context.Context, *ReportDiscoveryRequest) (*ReportDiscoveryResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReportDiscovery not implemented")
+}
+func (UnimplementedNodeServiceServer) ReportExplanation(context.Context, *ReportExplanationRequest) (*ReportExplanationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReportExplanation not implemented")
 }
 func (UnimplementedNodeServiceServer) ReportStatus(context.Context, *ReportStatusRequest) (*ReportStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReportStatus not implemented")
@@ -132,6 +150,24 @@ func _NodeService_ReportDiscovery_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_ReportExplanation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReportExplanationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).ReportExplanation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_ReportExplanation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).ReportExplanation(ctx, req.(*ReportExplanationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NodeService_ReportStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReportStatusRequest)
 	if err := dec(in); err != nil {
@@ -160,6 +196,10 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReportDiscovery",
 			Handler:    _NodeService_ReportDiscovery_Handler,
+		},
+		{
+			MethodName: "ReportExplanation",
+			Handler:    _NodeService_ReportExplanation_Handler,
 		},
 		{
 			MethodName: "ReportStatus",

@@ -496,11 +496,13 @@ func (x *GetPositionResponse) GetPosition() uint64 {
 	return 0
 }
 
-// ReportRequest carries the result of a task.
+// ReportRequest carries the result of a task: exactly one of the fields.
 type ReportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the node sent.
-	Report        *v11.ReportDiscoveryRequest `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	// What the node sent, of a DiscoverTask.
+	Report *v11.ReportDiscoveryRequest `protobuf:"bytes,1,opt,name=report,proto3" json:"report,omitempty"`
+	// What the node sent, of an ExplainTask.
+	Explanation   *v11.ReportExplanationRequest `protobuf:"bytes,2,opt,name=explanation,proto3" json:"explanation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -538,6 +540,13 @@ func (*ReportRequest) Descriptor() ([]byte, []int) {
 func (x *ReportRequest) GetReport() *v11.ReportDiscoveryRequest {
 	if x != nil {
 		return x.Report
+	}
+	return nil
+}
+
+func (x *ReportRequest) GetExplanation() *v11.ReportExplanationRequest {
+	if x != nil {
+		return x.Explanation
 	}
 	return nil
 }
@@ -614,9 +623,11 @@ const file_penstock_replica_v1_replica_proto_rawDesc = "" +
 	"\x12GetPositionRequest\"K\n" +
 	"\x13GetPositionResponse\x12\x18\n" +
 	"\areplica\x18\x01 \x01(\tR\areplica\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\x04R\bposition\"Y\n" +
-	"\rReportRequest\x12H\n" +
-	"\x06report\x18\x01 \x01(\v2(.penstock.node.v1.ReportDiscoveryRequestB\x06\xbaH\x03\xc8\x01\x01R\x06report\"\x10\n" +
+	"\bposition\x18\x02 \x01(\x04R\bposition\"\x93\x02\n" +
+	"\rReportRequest\x12@\n" +
+	"\x06report\x18\x01 \x01(\v2(.penstock.node.v1.ReportDiscoveryRequestR\x06report\x12L\n" +
+	"\vexplanation\x18\x02 \x01(\v2*.penstock.node.v1.ReportExplanationRequestR\vexplanation:r\xbaHo\x1am\n" +
+	"\rreport.result\x121exactly one of report and explanation must be set\x1a)has(this.report) != has(this.explanation)\"\x10\n" +
 	"\x0eReportResponse2\xf0\x02\n" +
 	"\x0eReplicaService\x12P\n" +
 	"\x05Watch\x12!.penstock.replica.v1.WatchRequest\x1a\".penstock.replica.v1.WatchResponse0\x01\x12W\n" +
@@ -639,19 +650,20 @@ func file_penstock_replica_v1_replica_proto_rawDescGZIP() []byte {
 
 var file_penstock_replica_v1_replica_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_penstock_replica_v1_replica_proto_goTypes = []any{
-	(*WatchRequest)(nil),               // 0: penstock.replica.v1.WatchRequest
-	(*WatchResponse)(nil),              // 1: penstock.replica.v1.WatchResponse
-	(*Follower)(nil),                   // 2: penstock.replica.v1.Follower
-	(*DispatchRequest)(nil),            // 3: penstock.replica.v1.DispatchRequest
-	(*DispatchResponse)(nil),           // 4: penstock.replica.v1.DispatchResponse
-	(*GetPositionRequest)(nil),         // 5: penstock.replica.v1.GetPositionRequest
-	(*GetPositionResponse)(nil),        // 6: penstock.replica.v1.GetPositionResponse
-	(*ReportRequest)(nil),              // 7: penstock.replica.v1.ReportRequest
-	(*ReportResponse)(nil),             // 8: penstock.replica.v1.ReportResponse
-	(*v1.RejectItem)(nil),              // 9: penstock.distribution.v1.RejectItem
-	(*timestamppb.Timestamp)(nil),      // 10: google.protobuf.Timestamp
-	(*v1.Task)(nil),                    // 11: penstock.distribution.v1.Task
-	(*v11.ReportDiscoveryRequest)(nil), // 12: penstock.node.v1.ReportDiscoveryRequest
+	(*WatchRequest)(nil),                 // 0: penstock.replica.v1.WatchRequest
+	(*WatchResponse)(nil),                // 1: penstock.replica.v1.WatchResponse
+	(*Follower)(nil),                     // 2: penstock.replica.v1.Follower
+	(*DispatchRequest)(nil),              // 3: penstock.replica.v1.DispatchRequest
+	(*DispatchResponse)(nil),             // 4: penstock.replica.v1.DispatchResponse
+	(*GetPositionRequest)(nil),           // 5: penstock.replica.v1.GetPositionRequest
+	(*GetPositionResponse)(nil),          // 6: penstock.replica.v1.GetPositionResponse
+	(*ReportRequest)(nil),                // 7: penstock.replica.v1.ReportRequest
+	(*ReportResponse)(nil),               // 8: penstock.replica.v1.ReportResponse
+	(*v1.RejectItem)(nil),                // 9: penstock.distribution.v1.RejectItem
+	(*timestamppb.Timestamp)(nil),        // 10: google.protobuf.Timestamp
+	(*v1.Task)(nil),                      // 11: penstock.distribution.v1.Task
+	(*v11.ReportDiscoveryRequest)(nil),   // 12: penstock.node.v1.ReportDiscoveryRequest
+	(*v11.ReportExplanationRequest)(nil), // 13: penstock.node.v1.ReportExplanationRequest
 }
 var file_penstock_replica_v1_replica_proto_depIdxs = []int32{
 	2,  // 0: penstock.replica.v1.WatchResponse.followers:type_name -> penstock.replica.v1.Follower
@@ -660,19 +672,20 @@ var file_penstock_replica_v1_replica_proto_depIdxs = []int32{
 	10, // 3: penstock.replica.v1.Follower.connect_time:type_name -> google.protobuf.Timestamp
 	11, // 4: penstock.replica.v1.DispatchRequest.task:type_name -> penstock.distribution.v1.Task
 	12, // 5: penstock.replica.v1.ReportRequest.report:type_name -> penstock.node.v1.ReportDiscoveryRequest
-	0,  // 6: penstock.replica.v1.ReplicaService.Watch:input_type -> penstock.replica.v1.WatchRequest
-	3,  // 7: penstock.replica.v1.ReplicaService.Dispatch:input_type -> penstock.replica.v1.DispatchRequest
-	5,  // 8: penstock.replica.v1.ReplicaService.GetPosition:input_type -> penstock.replica.v1.GetPositionRequest
-	7,  // 9: penstock.replica.v1.ReplicaService.Report:input_type -> penstock.replica.v1.ReportRequest
-	1,  // 10: penstock.replica.v1.ReplicaService.Watch:output_type -> penstock.replica.v1.WatchResponse
-	4,  // 11: penstock.replica.v1.ReplicaService.Dispatch:output_type -> penstock.replica.v1.DispatchResponse
-	6,  // 12: penstock.replica.v1.ReplicaService.GetPosition:output_type -> penstock.replica.v1.GetPositionResponse
-	8,  // 13: penstock.replica.v1.ReplicaService.Report:output_type -> penstock.replica.v1.ReportResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	13, // 6: penstock.replica.v1.ReportRequest.explanation:type_name -> penstock.node.v1.ReportExplanationRequest
+	0,  // 7: penstock.replica.v1.ReplicaService.Watch:input_type -> penstock.replica.v1.WatchRequest
+	3,  // 8: penstock.replica.v1.ReplicaService.Dispatch:input_type -> penstock.replica.v1.DispatchRequest
+	5,  // 9: penstock.replica.v1.ReplicaService.GetPosition:input_type -> penstock.replica.v1.GetPositionRequest
+	7,  // 10: penstock.replica.v1.ReplicaService.Report:input_type -> penstock.replica.v1.ReportRequest
+	1,  // 11: penstock.replica.v1.ReplicaService.Watch:output_type -> penstock.replica.v1.WatchResponse
+	4,  // 12: penstock.replica.v1.ReplicaService.Dispatch:output_type -> penstock.replica.v1.DispatchResponse
+	6,  // 13: penstock.replica.v1.ReplicaService.GetPosition:output_type -> penstock.replica.v1.GetPositionResponse
+	8,  // 14: penstock.replica.v1.ReplicaService.Report:output_type -> penstock.replica.v1.ReportResponse
+	11, // [11:15] is the sub-list for method output_type
+	7,  // [7:11] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_penstock_replica_v1_replica_proto_init() }

@@ -57,6 +57,7 @@ type grammar struct {
 	Provider    providerCommands    `cmd:"" name:"identity-provider" help:"Make SCIM tokens of identity providers."`
 	Policy      policyCommands      `cmd:"" help:"Test the policies."`
 	Approvals   approvalCommands    `cmd:"" help:"List tool calls that wait for approval, and decide about them."`
+	Explain     explainCommand      `cmd:"" help:"Say what would become of a tool call, and why."`
 	Server      serverCommands      `cmd:"" help:"Discover servers' tools and review changed definitions."`
 	Nodes       nodesCommand        `cmd:"" help:"List the data-plane nodes and what they enforce."`
 	Node        nodeCommands        `cmd:"" help:"Let nodes and authservers join, and ban them."`
