@@ -164,8 +164,10 @@ func TestExplain(t *testing.T) {
 		{name: "no secret", change: func(_ *rsWorld, b *view.Builder, _ *view.Gateway) {
 			b.PutServer("srv", &view.Server{Name: "srv", URL: "http://127.0.0.1/mcp", Protocol: modernVersion, NeedsSecret: true})
 		}, want: "REFUSED credential CREDENTIAL_MISSING"},
-		{name: "what is refused first decides", change: func(_ *rsWorld, _ *view.Builder, g *view.Gateway) { g.Tools[0].Held, g.BlockUnmatched = true, true }, ask: func(q *resourcev1.ExplainQuestion) { q.Principal = asPerson("u2") }, want: "REFUSED visibility GATEWAY_ACCESS_DENIED",
-			steps: "node ok, authentication ok, visibility REFUSED, scopes ok, tool ok, state REFUSED, policies REFUSED, limits ok, credential ok"},
+		{
+			name: "what is refused first decides", change: func(_ *rsWorld, _ *view.Builder, g *view.Gateway) { g.Tools[0].Held, g.BlockUnmatched = true, true }, ask: func(q *resourcev1.ExplainQuestion) { q.Principal = asPerson("u2") }, want: "REFUSED visibility GATEWAY_ACCESS_DENIED",
+			steps: "node ok, authentication ok, visibility REFUSED, scopes ok, tool ok, state REFUSED, policies REFUSED, limits ok, credential ok",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			inRS(t, rsOptions{}, func(w *rsWorld) {
@@ -217,8 +219,8 @@ func ruledBy(list ...*resourcev1.Policy) func(*rsWorld, *view.Builder, *view.Gat
 // withProvider makes the gateway accept tokens of an identity provider that knows one person.
 func withProvider(user string) func(*rsWorld, *view.Builder, *view.Gateway) {
 	return func(_ *rsWorld, b *view.Builder, g *view.Gateway) {
-		b.PutProvider("okta", &view.Provider{Name: "okta", Issuer: "https://okta.example.com"})
-		b.PutUser(user, &view.User{Name: user, UID: "uid-" + user, Identities: []view.Identity{{Issuer: "https://okta.example.com", Subject: "s"}}})
+		b.PutProvider("okta", &view.Provider{Name: "okta", Issuer: "https://127.0.0.1"})
+		b.PutUser(user, &view.User{Name: user, UID: "uid-" + user, Identities: []view.Identity{{Issuer: "https://127.0.0.1", Subject: "s"}}})
 		g.JWKS = []view.JWKSIssuer{{Provider: "okta"}}
 	}
 }

@@ -88,7 +88,7 @@ func resultOf(r *call.DryResult) *resourcev1.RuleTrace {
 
 func limitOf(l *call.DryLimit) *resourcev1.LimitTrace {
 	t := &resourcev1.LimitTrace{
-		Per: l.Per.String(), Limit: uint32(l.Amount), Period: durationpb.New(l.Period), Burst: uint32(l.Burst), Team: l.Team, //nolint:gosec // G115: admission bounds both
+		Per: l.Per.String(), Limit: uint32(l.Amount), Period: durationpb.New(l.Period), Burst: uint32(l.Burst), Team: l.Team,
 		Outcome: resourcev1.StepOutcome_STEP_OUTCOME_OK,
 	}
 	switch {
@@ -98,7 +98,7 @@ func limitOf(l *call.DryLimit) *resourcev1.LimitTrace {
 		t.Outcome = resourcev1.StepOutcome_STEP_OUTCOME_UNKNOWN
 		return t
 	}
-	t.Left = proto.Uint32(uint32(max(l.Left, 0))) //nolint:gosec // G115: at most a burst
+	t.Left = proto.Uint32(uint32(max(l.Left, 0)))
 	return t
 }
 
