@@ -134,7 +134,6 @@ func TestMessagesOfSessions(t *testing.T) {
 
 // TestMessagesOfTasks: what a subscription tells of a task, its result too, meets the same policies.
 func TestMessagesOfTasks(t *testing.T) {
-
 	const message = `{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"t-1","status":"completed","result":{"content":[{"type":"text","text":"sk-1"}]}}}`
 	for _, tc := range []struct {
 		rule *resourcev1.ResultPolicy
