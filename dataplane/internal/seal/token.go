@@ -63,11 +63,11 @@ const (
 )
 
 func (k Kind) limit() int {
-	switch k {
-	case RequestState:
-		return maxState
-	case Approval:
+	if k == Approval {
 		return maxApproval
+	}
+	if k == RequestState {
+		return maxState
 	}
 	return maxToken
 }

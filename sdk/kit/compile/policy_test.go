@@ -82,6 +82,9 @@ func TestDecide(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			var list []*compile.Policy
 			for _, r := range tc.rules {
+				if r.Action == approve {
+					r.Approvers = &resourcev1.Approvers{Users: []string{"bob@example.com"}}
+				}
 				list = append(list, policy(t, r))
 			}
 			slices.SortFunc(list, compile.ComparePolicies)
@@ -131,6 +134,8 @@ func TestMakePolicyRefuses(t *testing.T) {
 		{"no action", "UNKNOWN_POLICY", "update the node", &resourcev1.Policy{}},
 		{"newer action", "UNKNOWN_POLICY", "update the node", &resourcev1.Policy{Action: 99}},
 		{"newer mode", "UNKNOWN_POLICY", "update the node", &resourcev1.Policy{Action: block, Mode: 99}},
+		{"no approvers", "UNKNOWN_POLICY", "update the node", &resourcev1.Policy{Action: approve}},
+		{"newer approvers", "UNKNOWN_POLICY", "update the node", &resourcev1.Policy{Action: approve, Approvers: &resourcev1.Approvers{}}},
 		{"condition", condition.ReasonCondition, "line 2, column 1:", &resourcev1.Policy{Action: block, When: "true &&\nfoo"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -139,6 +144,23 @@ func TestMakePolicyRefuses(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// Who approves, as far as a node has to know: the caller, or others (G-34).
+func TestApprovers(t *testing.T) {
+	for _, tc := range []struct {
+		r      *resourcev1.Approvers
+		caller bool
+	}{
+		{&resourcev1.Approvers{Caller: &resourcev1.CallerApprover{}}, true},
+		{&resourcev1.Approvers{TeamAdmins: &resourcev1.TeamAdmins{}}, false},
+		{&resourcev1.Approvers{TeamAdmins: &resourcev1.TeamAdmins{Teams: []string{"eng"}}}, false},
+		{&resourcev1.Approvers{Users: []string{"bob@example.com"}}, false},
+	} {
+		if got := policy(t, &resourcev1.Policy{Action: approve, Approvers: tc.r}).Approvers.Caller; got != tc.caller {
+			t.Errorf("%v: the caller approves is %t", tc.r, got)
+		}
 	}
 }
 
