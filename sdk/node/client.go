@@ -157,7 +157,9 @@ func (c *Client) silentFor() time.Duration {
 func (c *Client) NodeService() nodev1.NodeServiceClient { return nodev1.NewNodeServiceClient(c.link) }
 
 // AuditService returns a client of the audit of penstock.node.v1, likewise.
-func (c *Client) AuditService() nodev1.AuditServiceClient { return nodev1.NewAuditServiceClient(c.link) }
+func (c *Client) AuditService() nodev1.AuditServiceClient {
+	return nodev1.NewAuditServiceClient(c.link)
+}
 
 // load brings the last known good state into force (D-61).
 func (c *Client) load(ctx context.Context) error {
