@@ -110,7 +110,7 @@ func (l *Log) store(ctx context.Context, events []Event) {
 		return
 	}
 	for _, e := range events {
-		l.Config.Log.ErrorContext(ctx, "audit event of a write not stored", slog.String(obs.AttrMethod, e.Write.Method),
+		l.Log.ErrorContext(ctx, "audit event of a write not stored", slog.String(obs.AttrMethod, e.Write.Method),
 			slog.String("actor", e.Principal.Key()), slog.String(obs.AttrRequestID, e.RequestID), slog.Any(obs.AttrError, err))
 	}
 }

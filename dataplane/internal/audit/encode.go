@@ -26,7 +26,7 @@ type encoder struct {
 
 // fill makes the message of an event, which is good until the next.
 func (c *encoder) fill(e *taken) *nodev1.ToolCallEvent {
-	c.time.Seconds, c.time.Nanos = e.Time.Unix(), int32(e.Time.Nanosecond()) //nolint:gosec // less than 1e9
+	c.time.Seconds, c.time.Nanos = e.Time.Unix(), int32(e.Time.Nanosecond())
 	p := &c.principal
 	p.Kind, p.Uid, p.Name = string(e.Principal.Kind), clip(e.Principal.UID, 64), clip(e.Principal.Name, 320)
 	p.AuthMethod, p.TokenId, p.ClientId = e.Principal.Method, clip(e.Principal.TokenID, 256), clip(e.Principal.ClientID, 2048)

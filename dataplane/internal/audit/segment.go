@@ -78,7 +78,7 @@ func openSegment(path string, number uint64) (*segment, error) {
 
 // appendRecord frames an event.
 func appendRecord(b, event []byte) []byte {
-	b = binary.BigEndian.AppendUint32(b, uint32(len(event))) //nolint:gosec // an event is far below 4 GiB
+	b = binary.BigEndian.AppendUint32(b, uint32(len(event)))
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(event, castagnoli()))
 	return append(b, event...)
 }

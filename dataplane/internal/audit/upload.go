@@ -51,7 +51,7 @@ func (r *Recorder) upload(ctx context.Context) error {
 			err = r.send(ctx, b)
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the context ended, and with it the work
 		}
 		if err == nil {
 			retry = firstRetry

@@ -47,7 +47,7 @@ func Upload(ctx context.Context, tx *sql.Tx, u audit.Upload, now time.Time) (sto
 		return 0, err
 	}
 	_, err = tx.ExecContext(ctx, "INSERT INTO audit_queue (node, queue, stored, at) VALUES ($1, $2, $3, $4) "+
-		"ON CONFLICT (node, queue) DO UPDATE SET stored = excluded.stored, at = excluded.at", u.Node, u.Queue, int64(last), now.UnixMicro()) //nolint:gosec // far below 1<<63
+		"ON CONFLICT (node, queue) DO UPDATE SET stored = excluded.stored, at = excluded.at", u.Node, u.Queue, int64(last), now.UnixMicro())
 	return last, sqlfault.Classify("note what is stored of an audit queue", err)
 }
 
@@ -146,8 +146,12 @@ func conditions(f audit.Filter) (where string, args []any) {
 		all = append(all, condition)
 	}
 	for _, c := range []struct{ column, value string }{
-		{"source", string(f.Source)}, {"gateway", f.Gateway}, {"policy", f.Policy}, {"principal", f.Principal},
-		{"principal_key", f.PrincipalKey}, {"outcome", f.Outcome},
+		{"source", string(f.Source)},
+		{"gateway", f.Gateway},
+		{"policy", f.Policy},
+		{"principal", f.Principal},
+		{"principal_key", f.PrincipalKey},
+		{"outcome", f.Outcome},
 	} {
 		if c.value != "" {
 			and(c.column+" = ?", c.value)
@@ -168,7 +172,7 @@ func conditions(f audit.Filter) (where string, args []any) {
 		and("(at < ? OR at = ? AND seq < ?)", f.BeforeTime, f.BeforeTime, f.BeforeID)
 	}
 	if f.After != nil {
-		and("seq > ?", int64(*f.After)) //nolint:gosec // checked where it is read
+		and("seq > ?", int64(*f.After))
 	}
 	if len(all) == 0 {
 		return "", nil
