@@ -206,10 +206,14 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 	if err != nil {
 		return nil, err
 	}
+	self, err := n.identity.workload()
+	if err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
 	calls, err := dispatch.New(dispatch.Config{
 		Upstream: between, Credentials: route, Links: route, Sealer: sealer{keys.seal, time.Now}, Changed: r.discoverer.Changed, Log: t.Log,
 		Homes:      r.forwarding.whereabouts(),
-		RateLimits: r.rates, Search: finder,
+		RateLimits: r.rates, Search: finder, Region: self.Region,
 		Tracer: t.Tracer.Tracer(tracerName), Meter: t.Meter.Meter(tracerName),
 	})
 	if err != nil {

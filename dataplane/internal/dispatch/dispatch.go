@@ -76,6 +76,7 @@ type Config struct {
 	Search      Search     // nil: gateways list their tools, whatever they say
 	// Changed is told that a server's lists have changed, by the names of server and connection: it is discovered anew.
 	Changed func(server, connection string)
+	Region  string // of the node, which conditions of policies may read
 	// Homes is asked where calls of homed servers run; nil in a node that is alone.
 	Homes  Homes
 	Log    *slog.Logger
@@ -138,6 +139,9 @@ func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink 
 	}
 	if t.empty {
 		return call.Reply{Result: []byte(`{"completion":{"values":[]}}`)}, nil
+	}
+	if err := withFixed(&k, &t); err != nil {
+		return call.Reply{}, err
 	}
 	ctx, span := d.Tracer.Start(ctx, "dispatch")
 	defer span.End()
@@ -221,11 +225,11 @@ func (d *Dispatcher) run(
 
 // mirrored returns the input schema of a tool with arguments that are repeated in headers, nil for all others (M-63).
 func (d *Dispatcher) mirrored(t *view.Tool) []byte {
-	headers, err := d.marked.Of(t, t.Body.Bytes)
+	headers, err := d.marked.Of(t, t.Whole)
 	if err != nil || len(headers) == 0 {
 		return nil
 	}
-	return wire.Get(t.Body.Bytes(), "inputSchema")
+	return wire.Get(t.Whole(), "inputSchema")
 }
 
 // outbound starts a request to the server of a target, with the credential of its connection.

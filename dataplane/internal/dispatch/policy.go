@@ -40,7 +40,7 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 	w := decisions{ctx, d, c}
 	decision := policy.Decide(&policy.Input{
 		Snapshot: c.Snapshot, Gateway: c.Gateway, Tool: t.tool, Caller: c.Principal, Arguments: k.Message.P.Arguments.Of(k.Body),
-		Untrusted: !c.Gateway.TrustedContexts, Headers: c.Passed, Time: time.Now(),
+		Untrusted: !c.Gateway.TrustedContexts, Headers: c.Passed, Time: time.Now(), Region: d.Region,
 	}, w)
 	name := ""
 	if decision.Policy != nil {

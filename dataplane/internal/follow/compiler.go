@@ -52,8 +52,8 @@ type tokenHash = [sha256.Size]byte
 // Features returns what nodes of this release enforce, in the words by which admission asks for it (D-37).
 func Features() []string {
 	return []string{
-		"bearer_token", "caller_idp_token", "client_credentials", "id_jag", "jwks", "load_tools_when_needed", "oauth",
-		"passthrough_headers", "policies", "rate_limits", "required_scopes", "resolve_at_call_time", "server_features", "sse", "stdio",
+		"bearer_token", "caller_idp_token", "client_credentials", "fixed_arguments", "id_jag", "jwks", "load_tools_when_needed", "oauth",
+		"passthrough_headers", "policies", "policy_facts", "rate_limits", "required_scopes", "resolve_at_call_time", "server_features", "sse", "stdio",
 		"streamable_http", "token_exchange", "token_rotation", "upstream_oauth",
 	}
 }

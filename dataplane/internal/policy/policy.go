@@ -24,6 +24,7 @@ type Input struct {
 
 	Headers map[string][]string // of the request, that the gateway passes through
 	Time    time.Time
+	Region  string // of the node
 }
 
 // Decide decides the call. Without policies and with the default that lets all run, it costs nothing.
@@ -36,7 +37,10 @@ func Decide(in *Input, w compile.Watcher) compile.Decision {
 		AuthMethod: in.Caller.Method, Client: in.Caller.ClientID, Token: in.Caller.TokenID,
 		Gateway: in.Gateway.Name, GatewayLabels: in.Gateway.Labels,
 		Untrusted: in.Untrusted, Sources: in.Sources,
-		Headers: in.Headers, Time: in.Time,
+		Claims: in.Caller.Claims, Headers: in.Headers, Time: in.Time, Region: in.Region,
+	}
+	if s := in.Snapshot.Server(in.Tool.Server); s != nil {
+		f.ToolLabels = s.Labels
 	}
 	// Teams and roles are of the caller as the view has them, never of a token's claims; a token of a team is in that team, and those
 	// of the organisation and of service accounts are in none (G-32).

@@ -29,6 +29,7 @@ func (q quiet) Failed(p *compile.Policy, err error) { q.t.Errorf("%s: %v", p.Nam
 func TestFacts(t *testing.T) {
 	ada := ident.Principal{
 		Kind: ident.KindUser, UID: "u1", Name: "ada@example.com", Method: "oauth", ClientID: "cli", TokenID: "t1",
+		Claims: []byte(`{"tenant":"acme"}`),
 	}
 	team := ident.Principal{Kind: ident.KindTeam, UID: "t", Name: "sre", Method: "bearer_token", TokenID: "t2"}
 	organization := ident.Principal{Kind: ident.KindOrganization, UID: ident.OrganizationUID}
@@ -52,6 +53,10 @@ func TestFacts(t *testing.T) {
 		{name: "gateway", when: `gateway.name == "eng" && gateway.labels.env == "prod"`, caller: ada, want: true},
 		{name: "context", when: `context.untrusted && context.sources == ["web"]`, caller: ada, want: true},
 		{name: "request", when: `request.headers["x-ticket"] == "T-1" && request.time == timestamp("2026-11-30T12:00:00Z")`, caller: ada, want: true},
+		{name: "claims", when: `caller.claims.tenant == "acme"`, caller: ada, want: true},
+		{name: "claims of a token that has none", when: `caller.claims.tenant == "acme"`, caller: team},
+		{name: "labels of the server", when: `tool.labels.tier == "1" && !(tool.labels.other == "1")`, caller: ada, want: true},
+		{name: "region", when: `request.region == "eu"`, caller: ada, want: true},
 		{name: "what is not so", when: `tool.name == "drop"`, caller: ada},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -65,6 +70,7 @@ func TestFacts(t *testing.T) {
 				b.PutTeam(name, &view.Team{Name: name, UID: name, Members: map[string]struct{}{"ada@example.com": {}}})
 			}
 			b.PutPolicy("p", p)
+			b.PutServer("db", &view.Server{Name: "db", Labels: map[string]string{"tier": "1"}})
 			tool := &view.Tool{Exposed: "q", Upstream: "query", Name: "db/query", Server: "db", Body: body(`{"name":"query","annotations":{"readOnlyHint":true}}`)}
 			b.PutGateway(&view.Gateway{Gateway: compile.Gateway{Name: "eng", UID: "g", Labels: map[string]string{"env": "prod"}}, Tools: []*view.Tool{tool}})
 			h := view.NewHolder()
@@ -73,7 +79,7 @@ func TestFacts(t *testing.T) {
 			s := h.Load()
 			d := policy.Decide(&policy.Input{
 				Snapshot: s, Gateway: s.Gateway("eng"), Tool: tool, Caller: tc.caller, Arguments: []byte(`{"env":"prod"}`),
-				Untrusted: true, Sources: []string{"web"}, Headers: map[string][]string{"X-Ticket": {"T-1"}},
+				Region: "eu", Untrusted: true, Sources: []string{"web"}, Headers: map[string][]string{"X-Ticket": {"T-1"}},
 				Time: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC),
 			}, quiet{t})
 			if got := d.Action == compile.ActionBlock; got != tc.want {

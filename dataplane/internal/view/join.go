@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/compile/condition"
 )
 
 const (
@@ -62,6 +63,7 @@ func (g *Gateway) joinPolicies(all map[string]*Policy) {
 	for _, p := range all {
 		if p.On(&g.Gateway) {
 			g.Policies = append(g.Policies, p)
+			g.ReadsClaims = g.ReadsClaims || p.Names(condition.NameClaims)
 		}
 	}
 	slices.SortFunc(g.Policies, compile.ComparePolicies)

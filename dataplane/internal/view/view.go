@@ -71,6 +71,7 @@ type Gateway struct {
 	Capabilities     compile.Capabilities // joined over the servers behind the gateway, of features that are on (M-57)
 	FullInstructions string               // its own, then those of servers (M-58); at most 16 KiB
 	Policies         []*Policy            // that concern its calls, in the order of compile.ComparePolicies
+	ReadsClaims      bool                 // one of them reads the claims of callers' tokens
 
 	byName map[string]*Tool
 	atCall []string // servers whose connections calls choose (G-12)

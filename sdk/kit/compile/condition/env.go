@@ -12,6 +12,9 @@ import (
 const (
 	NameArguments   = "args"
 	NameAnnotations = "tool.annotations"
+	NameClaims      = "caller.claims"
+	NameToolLabels  = "tool.labels"
+	NameRegion      = "request.region"
 )
 
 // variable is one name.
@@ -29,6 +32,7 @@ func variables() []variable {
 		{"tool", "server", text},
 		{"tool", "name", text},
 		{"tool", "annotations", cel.MapType(cel.StringType, cel.DynType)},
+		{"tool", "labels", texts},
 		{"caller", "user", text},
 		{"caller", "email", text},
 		{"caller", "teams", list},
@@ -36,12 +40,14 @@ func variables() []variable {
 		{"caller", "auth_method", text},
 		{"caller", "client_id", text},
 		{"caller", "token_id", text},
+		{"caller", "claims", cel.MapType(cel.StringType, cel.DynType)},
 		{"gateway", "name", text},
 		{"gateway", "labels", texts},
 		{"context", "untrusted", cel.BoolType},
 		{"context", "sources", list},
 		{"request", "headers", texts},
 		{"request", "time", cel.TimestampType},
+		{"request", "region", text},
 	}
 }
 
