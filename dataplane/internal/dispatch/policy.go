@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/policy"
+	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -38,10 +39,9 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 		return nil
 	}
 	w := decisions{ctx, d, c}
-	decision := policy.Decide(&policy.Input{
-		Snapshot: c.Snapshot, Gateway: c.Gateway, Tool: t.tool, Caller: c.Principal, Arguments: k.Message.P.Arguments.Of(k.Body),
-		Untrusted: !c.Gateway.TrustedContexts, Headers: c.Passed, Time: time.Now(), Region: d.Region,
-	}, w)
+	in := d.policyInput(c, t.tool)
+	in.Arguments, in.Headers = k.Message.P.Arguments.Of(k.Body), c.Passed
+	decision := policy.Decide(&in, w)
 	name := ""
 	if decision.Policy != nil {
 		name = decision.Policy.Name
@@ -54,6 +54,26 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 	}
 	w.count(name, decisionBlock)
 	return blocked(decision)
+}
+
+// policyInput is what policies look at of a call whose arguments and headers are not known.
+func (d *Dispatcher) policyInput(c *call.Caller, t *view.Tool) policy.Input {
+	return policy.Input{
+		Snapshot: c.Snapshot, Gateway: c.Gateway, Tool: t, Caller: c.Principal, Untrusted: !c.Gateway.TrustedContexts, Time: time.Now(), Region: d.Region,
+	}
+}
+
+// foreseen returns the fault of a call that policies refuse whatever its arguments are, nil where they may let it through. Nothing is
+// counted: nobody calls.
+func (d *Dispatcher) foreseen(c *call.Caller, t *view.Tool) error {
+	if len(c.Gateway.Policies) == 0 && !c.Gateway.BlockUnmatched {
+		return nil
+	}
+	in := d.policyInput(c, t)
+	if decision, refused := policy.Foreseen(&in); refused {
+		return blocked(decision)
+	}
+	return nil
 }
 
 func blocked(d compile.Decision) error {

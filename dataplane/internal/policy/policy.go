@@ -32,7 +32,42 @@ func Decide(in *Input, w compile.Watcher) compile.Decision {
 	if len(in.Gateway.Policies) == 0 {
 		return compile.Decide(nil, nil, in.Gateway.BlockUnmatched, w)
 	}
-	f := condition.Facts{
+	return compile.Decide(in.Gateway.Policies, in.facts(), in.Gateway.BlockUnmatched, w)
+}
+
+// Foreseen decides a call whose arguments and headers are not known: whatever they are, it is refused by what is returned. ok is false
+// where that depends on them, or where the call is not refused. What an approval would let through is not refused.
+func Foreseen(in *Input) (d compile.Decision, ok bool) {
+	var sure []*compile.Policy
+	rest := false // a policy that covers the tool may allow it
+	for _, p := range in.Gateway.Policies {
+		switch {
+		case p.Shadow || !p.Covers(in.Tool.Server, in.Tool.Upstream):
+		case p.Names(condition.NameArguments) || p.Names(condition.NameHeaders):
+			rest = true
+		default:
+			sure = append(sure, p)
+		}
+	}
+	if len(sure) == 0 && (rest || !in.Gateway.BlockUnmatched) {
+		return d, false
+	}
+	d = compile.Decide(sure, in.facts(), in.Gateway.BlockUnmatched, nobody{})
+	return d, d.Action == compile.ActionBlock && (d.Policy != nil || !rest)
+}
+
+// nobody is told what happens beside a decision.
+type nobody struct{}
+
+// Would implements compile.Watcher.
+func (nobody) Would(*compile.Policy) {}
+
+// Failed implements compile.Watcher.
+func (nobody) Failed(*compile.Policy, error) {}
+
+// facts gathers what conditions look at.
+func (in *Input) facts() *condition.Facts {
+	f := &condition.Facts{
 		Server: in.Tool.Server, Tool: in.Tool.Upstream, Definition: in.Tool.Body.Bytes, Arguments: in.Arguments,
 		AuthMethod: in.Caller.Method, Client: in.Caller.ClientID, Token: in.Caller.TokenID,
 		Gateway: in.Gateway.Name, GatewayLabels: in.Gateway.Labels,
@@ -51,5 +86,5 @@ func Decide(in *Input, w compile.Watcher) compile.Decision {
 			f.Roles = []string{u.Role}
 		}
 	}
-	return compile.Decide(in.Gateway.Policies, &f, in.Gateway.BlockUnmatched, w)
+	return f
 }

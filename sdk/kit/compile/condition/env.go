@@ -15,6 +15,7 @@ const (
 	NameClaims      = "caller.claims"
 	NameToolLabels  = "tool.labels"
 	NameRegion      = "request.region"
+	NameHeaders     = "request.headers"
 )
 
 // variable is one name.

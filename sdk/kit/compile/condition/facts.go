@@ -84,7 +84,7 @@ func (f *Facts) ResolveName(name string) (any, bool) {
 		return f.Untrusted, true
 	case "context.sources":
 		return f.Sources, true
-	case "request.headers":
+	case NameHeaders:
 		headers := make(map[string]string, len(f.Headers))
 		for name, values := range f.Headers {
 			headers[strings.ToLower(name)] = strings.Join(values, ", ")
