@@ -223,11 +223,15 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 	if err != nil {
 		return nil, err
 	}
+	self, err := n.identity.workload()
+	if err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
 	calls, err := dispatch.New(dispatch.Config{
 		Upstream: between, Credentials: route, Links: route, Sealer: sealer{keys.seal, time.Now}, Changed: r.discoverer.Changed, Log: t.Log,
 		Homes:      r.forwarding.whereabouts(),
 		RateLimits: r.rates, Search: finder, Contexts: r.contexts, Approvals: approval.New(approvals{r.follower}), Node: name,
-		Audit:  r.audit,
+		Audit: r.audit, Region: self.Region,
 		Tracer: t.Tracer.Tracer(tracerName), Meter: t.Meter.Meter(tracerName),
 	})
 	if err != nil {

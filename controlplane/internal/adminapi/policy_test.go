@@ -77,6 +77,10 @@ func TestTestPolicies(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	facts := rule("facts", `caller.claims.tenant == "acme" && tool.labels.tier == "1" && request.region == "eu"`)
+	if _, err := c.Policies.CreatePolicy(ctx, &adminv1.CreatePolicyRequest{Policy: facts}); err != nil {
+		t.Fatal(err)
+	}
 	noon := timestamppb.New(time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC))
 	const blocks, allows = resourcev1.PolicyAction_POLICY_ACTION_BLOCK, resourcev1.PolicyAction_POLICY_ACTION_ALLOW
 	for _, tc := range []struct {
@@ -91,6 +95,10 @@ func TestTestPolicies(t *testing.T) {
 		{&adminv1.PolicyCase{Name: "no object", Args: `[]`, ExpectPolicy: "prod"}, "BLOCK prod true [shadow] [prod shadow]"},
 		{&adminv1.PolicyCase{Name: "untrusted", Untrusted: true, ExpectAction: blocks}, "BLOCK web true [] []"},
 		{&adminv1.PolicyCase{Name: "night", Time: timestamppb.New(noon.AsTime().Add(-8 * time.Hour)), Headers: map[string]string{"x-ticket": "U"}}, "BLOCK night true [] []"},
+		{&adminv1.PolicyCase{Name: "facts", Claims: `{"tenant":"acme"}`, ToolLabels: map[string]string{"tier": "1"}, Region: "eu"}, "BLOCK facts true [] []"},
+		{&adminv1.PolicyCase{Name: "another tenant", Claims: `{"tenant":"other"}`, ToolLabels: map[string]string{"tier": "1"}, Region: "eu"}, "ALLOW  true [] []"},
+		{&adminv1.PolicyCase{Name: "another region", Claims: `{"tenant":"acme"}`, ToolLabels: map[string]string{"tier": "1"}, Region: "us"}, "ALLOW  true [] []"},
+		{&adminv1.PolicyCase{Name: "labels as stored", Claims: `{"tenant":"acme"}`, Region: "eu"}, "ALLOW  true [] []"},
 		{&adminv1.PolicyCase{Name: "night with a ticket", Time: timestamppb.New(noon.AsTime().Add(-8 * time.Hour)), Headers: map[string]string{"x-ticket": "T"}}, "ALLOW  true [] []"},
 	} {
 		tc.c.Gateway, tc.c.Tool = "robots", "everything/echo"

@@ -4,6 +4,7 @@ package adminapi
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,8 +70,21 @@ func (s policies) try(ctx context.Context, all []*compile.Policy, c *adminv1.Pol
 		}
 	}
 	server, name, _ := strings.Cut(tool.GetName(), "/")
+	arguments, err := withFixed(g, c)
+	if err != nil {
+		return nil, err
+	}
+	labels := c.GetToolLabels()
+	if len(labels) == 0 {
+		s, err := get[*resourcev1.Server](ctx, s.api, catalog.KindServer, server)
+		if err != nil {
+			return nil, err
+		}
+		labels = s.GetLabels()
+	}
 	f := &condition.Facts{
-		Server: server, Tool: name, Definition: tool.GetDefinition, Arguments: []byte(c.GetArgs()),
+		Server: server, Tool: name, Definition: tool.GetDefinition, Arguments: arguments,
+		ToolLabels: labels, Claims: []byte(c.GetClaims()), Region: c.GetRegion(),
 		User: c.GetCaller().GetUser(), Email: c.GetCaller().GetEmail(), Teams: c.GetCaller().GetTeams(), Roles: c.GetCaller().GetRoles(),
 		AuthMethod: c.GetCaller().GetAuthMethod(), Client: c.GetCaller().GetClientId(), Token: c.GetCaller().GetTokenId(),
 		Gateway: gateway.Name, GatewayLabels: gateway.Labels, Untrusted: c.GetUntrusted(), Sources: c.GetSources(),
@@ -99,6 +113,31 @@ func (s policies) try(ctx context.Context, all []*compile.Policy, c *adminv1.Pol
 	r.Passed = (want == resourcev1.PolicyAction_POLICY_ACTION_UNSPECIFIED || want == r.Action) &&
 		(c.GetExpectPolicy() == "" || c.GetExpectPolicy() == r.Policy)
 	return r.PolicyResult, nil
+}
+
+// withFixed returns the arguments of a case as a node would see them: with those that the gateway's assignment of the tool fixes.
+func withFixed(g *resourcev1.Gateway, c *adminv1.PolicyCase) ([]byte, error) {
+	for _, a := range g.GetTools() {
+		if a.GetTool() != c.GetTool() || len(a.GetFixedArguments().GetFields()) == 0 {
+			continue
+		}
+		var given map[string]json.RawMessage
+		if c.GetArgs() != "" && json.Unmarshal([]byte(c.GetArgs()), &given) != nil {
+			return []byte(c.GetArgs()), nil //nolint:nilerr // conditions on them fail, as they do on a node
+		}
+		if given == nil {
+			given = make(map[string]json.RawMessage)
+		}
+		for name, value := range a.GetFixedArguments().AsMap() {
+			raw, err := json.Marshal(value)
+			if err != nil {
+				return nil, err
+			}
+			given[name] = raw
+		}
+		return json.Marshal(given)
+	}
+	return []byte(c.GetArgs()), nil
 }
 
 // trial notes in a result what happens beside the decision.

@@ -3,7 +3,6 @@
 package catalog_test
 
 import (
-	"encoding/json"
 	"testing"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
@@ -176,7 +175,6 @@ func TestAssignments(t *testing.T) {
 		{"resolve at call time, unknown server", atCall("nowhere/read"), "invalid UNKNOWN_REFERENCE", "there is no server \"nowhere\""},
 		{"resolve at call time, unknown tool", atCall("files/delete"), "invalid UNKNOWN_TOOL", "penstock server discover files"},
 		{"both modes", with(func(a *catalog.ToolAssignment) { a.ResolveAtCallTime = &struct{}{} }), "invalid INVALID_FIELD", "exactly one of pinned and resolve_at_call_time"},
-		{"fixed arguments", with(func(a *catalog.ToolAssignment) { a.FixedArguments = json.RawMessage(`{"a":1}`) }), "invalid NOT_ENFORCED_YET", "fixed_arguments"},
 		{"required scopes", with(func(a *catalog.ToolAssignment) { a.RequiredScopes = []string{"mcp", "mcp:files:write"} }), "", ""},
 		{"scope of another service", with(func(a *catalog.ToolAssignment) { a.RequiredScopes = []string{"write"} }), "invalid INVALID_FIELD", "required_scopes"},
 		{"scope with a quote", with(func(a *catalog.ToolAssignment) { a.RequiredScopes = []string{`mcp:a"b`} }), "invalid INVALID_FIELD", "required_scopes"},

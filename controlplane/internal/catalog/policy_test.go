@@ -214,3 +214,38 @@ func TestPolicyCapability(t *testing.T) {
 	wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old") // policies they know, but not approvals
 	wantField(t, err, "action")
 }
+
+// TestPolicyFactsCapability is D-37 for conditions that read what the first nodes with policies do not know.
+func TestPolicyFactsCapability(t *testing.T) {
+	for _, tc := range []struct{ when, field string }{
+		{`caller.claims.tenant == "acme"`, "when"},
+		{`tool.labels["tier"] == "1"`, "when"},
+		{`args.x == 1 || request . region != "eu"`, "when"},
+		{`args.claims == "caller.claims"`, ""},
+		{``, ""},
+	} {
+		o := newOrg(t)
+		c := catalog.New(catalog.Config{Store: o.store, Secrets: o.vault, Nodes: lackingFacts{}, Now: func() time.Time { return o.now }})
+		_, err := c.Create(t.Context(), o.as("root"), &catalog.Policy{Meta: named("p"), Action: resource.PolicyBlock, When: tc.when}, catalog.WriteOptions{})
+		if tc.field == "" {
+			wantRefusal(t, err, "")
+			continue
+		}
+		wantRefusal(t, err, "precondition NODE_LACKS_CAPABILITY", "node-old")
+		wantField(t, err, tc.field)
+	}
+}
+
+// lackingFacts is a fleet with a node that knows policies and not the facts that came later.
+type lackingFacts struct{}
+
+// Lacking implements catalog.Capabilities.
+func (lackingFacts) Lacking(capability string) []string {
+	if capability == "policy_facts" {
+		return []string{"node-old"}
+	}
+	return nil
+}
+
+// LackingAuthservers implements catalog.Capabilities.
+func (lackingFacts) LackingAuthservers(string) []string { return nil }

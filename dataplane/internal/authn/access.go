@@ -73,6 +73,9 @@ func (a *Authenticator) access(
 		return p, revoked()
 	}
 	p, err = holder(s, g, v)
+	if g.ReadsClaims {
+		p.Claims = v.Claims
+	}
 	ok, expired := v.Current(a.c.Now(), skew)
 	switch {
 	case fault.KindOf(err) == fault.Unauthenticated:

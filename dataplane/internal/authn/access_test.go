@@ -11,13 +11,16 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/view"
+	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
@@ -291,6 +294,36 @@ func TestPrincipalOfAccessToken(t *testing.T) {
 	if p.Method != "oauth" || p.ClientID != "https://client.example/oauth/c.json" || p.TokenID != "jti-1" || p.Name != "ada" ||
 		strings.Join(p.Scopes, ",") != "mcp,mcp:write" || !p.Expires.Equal(now().Add(15*time.Minute)) {
 		t.Errorf("principal %s %+v", p.Method, p.Scopes)
+	}
+	if p.Claims != nil {
+		t.Errorf("claims %s that nobody reads", p.Claims)
+	}
+}
+
+// TestClaims: the claims of a token come with the principal where a policy of the gateway reads them, and of the authserver's own only
+// what RFC 9068 has.
+func TestClaims(t *testing.T) {
+	s := newSigner(t)
+	c := config()
+	c.Issuer = s
+	p, err := compile.MakePolicy(&resourcev1.Policy{Name: "p", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK, When: `caller.claims.scope == "x"`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := withOAuth(t)
+	b := view.From(h.holder.Load().View)
+	b.PutPolicy("p", p)
+	h.holder.Publish(b.Build("epoch", 3))
+	got, err := authenticate(newAuthenticator(t, c), h, "eng", s.sign(t, claims(map[string]any{"scope": "mcp", "extra": "x"}), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read map[string]any
+	if err := json.Unmarshal(got.Claims, &read); err != nil {
+		t.Fatal(err)
+	}
+	if names := fmt.Sprint(slices.Sorted(maps.Keys(read))); names != "[aud client_id exp iat iss jti scope sub]" {
+		t.Errorf("claims %s: %s", names, got.Claims)
 	}
 }
 

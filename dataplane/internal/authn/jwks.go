@@ -70,7 +70,11 @@ func (a *Authenticator) jwt(ctx context.Context, s *view.Snapshot, g *view.Gatew
 	if provider == nil {
 		return a.access(ctx, s, g, token, hash)
 	}
-	return a.provided(ctx, s, provider, rules, f, hash)
+	p, err = a.provided(ctx, s, provider, rules, f, hash)
+	if g.ReadsClaims {
+		p.Claims = f.Claims()
+	}
+	return p, err
 }
 
 // provided returns the principal of a token of an identity provider (auth.md §7): the user who has the account that it is about.

@@ -14,6 +14,7 @@ import (
 const (
 	StepTool       = "tool"
 	StepArguments  = "arguments"
+	StepFixed      = "fixed_arguments"
 	StepState      = "state"
 	StepPolicies   = "policies"
 	StepApproval   = "approval"

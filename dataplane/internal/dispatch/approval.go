@@ -188,7 +188,7 @@ func (d *Dispatcher) carried(c *call.Caller, k *call.Call, t *target, reply call
 // sealed returns a state for this call, as a JSON string.
 func (d *Dispatcher) sealed(c *call.Caller, k *call.Call, t *target, s confirm.State) ([]byte, error) {
 	var ok bool
-	if s.Digest, ok = wire.DigestOf(k.Params, k.Method); !ok {
+	if s.Digest, ok = wire.DigestOf(t.params, k.Method); !ok {
 		return nil, invalidState()
 	}
 	s.Principal, s.Client, s.Tool = c.Principal.Key(), c.Principal.ClientID, t.tool.Name

@@ -3,7 +3,9 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -303,10 +305,14 @@ func (h *hold) again(ctx context.Context) error {
 	if now.tool.Held {
 		return held(now.tool)
 	}
-	if now.tool.Name != h.t.tool.Name {
+	same := slices.EqualFunc(now.tool.Fixed, h.t.tool.Fixed, func(a, b compile.FixedArgument) bool {
+		return a.Name == b.Name && bytes.Equal(a.Value, b.Value)
+	})
+	if now.tool.Name != h.t.tool.Name || !same {
 		return h.moved()
 	}
-	now.came, now.said, now.round = h.t.came, h.t.said, h.t.round
+	now.came, now.said, now.round, now.params = h.t.came, h.t.said, h.t.round, h.t.params
+	now.noted = h.t.noted
 	*h.t = now
 	switch decision := h.d.decide(ctx, h.c, h.k, h.t, quiet{}); {
 	case decision.Action == compile.ActionAllow:

@@ -85,6 +85,7 @@ type Config struct {
 	// Changed is told that a server's lists have changed, by the names of server and connection: it is discovered anew.
 	Changed  func(server, connection string)
 	Contexts Contexts // nil: all contexts count as untrusted, but at gateways that say never
+	Region   string   // of the node, which conditions of policies may read
 	// Homes is asked where calls of homed servers run; nil in a node that is alone.
 	Homes  Homes
 	Audit  Audit // nil: nothing is recorded
@@ -177,10 +178,13 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, tr
 	if err != nil {
 		return call.Reply{}, err
 	}
-	t.came, t.said = came, said
+	t.came, t.said, t.params = came, said, k.Params
 	defer tr.keep(&t, k)
 	if t.empty {
 		return call.Reply{Result: []byte(`{"completion":{"values":[]}}`)}, nil
+	}
+	if err := withFixed(k, &t); err != nil {
+		return call.Reply{}, err
 	}
 	ctx, span := d.Tracer.Start(ctx, "dispatch")
 	defer span.End()
@@ -293,11 +297,11 @@ func (d *Dispatcher) run(
 
 // mirrored returns the input schema of a tool with arguments that are repeated in headers, nil for all others (M-63).
 func (d *Dispatcher) mirrored(t *view.Tool) []byte {
-	headers, err := d.marked.Of(t, t.Body.Bytes)
+	headers, err := d.marked.Of(t, t.Whole)
 	if err != nil || len(headers) == 0 {
 		return nil
 	}
-	return wire.Get(t.Body.Bytes(), "inputSchema")
+	return wire.Get(t.Whole(), "inputSchema")
 }
 
 // outbound starts a request to the server of a target, with the credential of its connection.

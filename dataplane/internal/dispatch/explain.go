@@ -33,6 +33,11 @@ func (d *Dispatcher) Explain(ctx context.Context, c call.Caller, k call.Call, dr
 	if dry.Tool = t.tool; len(dry.Steps) == 0 {
 		dry.At(call.StepTool)
 	}
+	if err = withFixed(&k, &t); err != nil || t.tool != nil && len(t.tool.Fixed) > 0 {
+		if _ = dry.Step(call.StepFixed, err); err != nil {
+			return
+		}
+	}
 	_, _, _ = d.passes(ctx, &c, &k, &t, dry) // each of its steps says how it ended
 }
 
@@ -98,11 +103,18 @@ func (d *Dispatcher) assumed(c *call.Caller, dry *call.Dry) call.Trust {
 	return call.Trust{}
 }
 
-// judged is allowed for a call that is not made.
-func judged(in *policy.Input, dry *call.Dry) (*compile.Policy, error) {
+// dryInput is what policies see of a call that is not made.
+func (d *Dispatcher) dryInput(c *call.Caller, k *call.Call, t *target, dry *call.Dry) *policy.Input {
+	in := d.asked(c, t, d.assumed(c, dry))
+	in.Arguments, in.Headers = k.Message.P.Arguments.Of(k.Body), c.Passed
 	if !dry.Time.IsZero() {
 		in.Time = dry.Time
 	}
+	return in
+}
+
+// judged is allowed for a call that is not made.
+func judged(in *policy.Input, dry *call.Dry) (*compile.Policy, error) {
 	w := &rules{}
 	d := policy.Decide(in, w)
 	for i := range w.list {
@@ -145,10 +157,7 @@ func (d *Dispatcher) marks(c *call.Caller, k *call.Call, t *target, dry *call.Dr
 	if t.tool == nil || len(c.Gateway.ResultPolicies) == 0 {
 		return
 	}
-	in := asked(c, k, t, d.assumed(c, dry))
-	if !dry.Time.IsZero() {
-		in.Time = dry.Time
-	}
+	in := d.dryInput(c, k, t, dry)
 	step := dry.At(call.StepResults)
 	failed := map[*compile.ResultPolicy]error{}
 	decision := policy.DecideResult(in, policy.FromCall, nil, func(p *compile.ResultPolicy, err error) { failed[p] = err })

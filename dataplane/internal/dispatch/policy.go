@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/policy"
+	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -36,14 +37,16 @@ func newDecided(m metric.Meter) (metric.Int64Counter, error) {
 
 // decide asks the policies of the gateway what is to happen to a call.
 func (d *Dispatcher) decide(ctx context.Context, c *call.Caller, k *call.Call, t *target, w compile.Watcher) compile.Decision {
-	return policy.Decide(asked(c, k, t, d.trust(ctx, c, k, c.Gateway.AsksContext(t.tool))), w)
+	in := d.asked(c, t, d.trust(ctx, c, k, c.Gateway.AsksContext(t.tool)))
+	in.Arguments, in.Headers = k.Message.P.Arguments.Of(k.Body), c.Passed
+	return policy.Decide(in, w)
 }
 
-// asked is what policies see of a call.
-func asked(c *call.Caller, k *call.Call, t *target, trust call.Trust) *policy.Input {
+// asked is what policies see of a call whose arguments and headers are not known.
+func (d *Dispatcher) asked(c *call.Caller, t *target, trust call.Trust) *policy.Input {
 	return &policy.Input{
-		Snapshot: c.Snapshot, Gateway: c.Gateway, Tool: t.tool, Caller: c.Principal, Arguments: k.Message.P.Arguments.Of(k.Body),
-		Untrusted: trust.Untrusted, Sources: trust.Sources, SourcesUnknown: trust.Unknown, Headers: c.Passed, Time: time.Now(),
+		Snapshot: c.Snapshot, Gateway: c.Gateway, Tool: t.tool, Caller: c.Principal,
+		Untrusted: trust.Untrusted, Sources: trust.Sources, SourcesUnknown: trust.Unknown, Time: time.Now(), Region: d.Region,
 	}
 }
 
@@ -54,7 +57,7 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 		return nil, nil //nolint:nilnil // nothing was asked, nothing is wrong
 	}
 	if dry != nil {
-		return judged(asked(c, k, t, d.assumed(c, dry)), dry)
+		return judged(d.dryInput(c, k, t, dry), dry)
 	}
 	w := decisions{ctx, d, c}
 	decision := d.decide(ctx, c, k, t, w)
@@ -75,6 +78,19 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 		w.count(name, decisionBlock)
 		return nil, blocked(decision)
 	}
+}
+
+// foreseen returns the fault of a call that policies refuse whatever its arguments are, nil where they may let it through. Nothing is
+// counted: nobody calls.
+func (d *Dispatcher) foreseen(c *call.Caller, t *view.Tool) error {
+	if len(c.Gateway.Policies) == 0 && !c.Gateway.BlockUnmatched {
+		return nil
+	}
+	in := d.asked(c, &target{tool: t}, d.assumed(c, new(call.Dry)))
+	if decision, refused := policy.Foreseen(in); refused {
+		return blocked(decision)
+	}
+	return nil
 }
 
 // blocked is the refusal that a decision comes to, nil if it lets the call run.

@@ -177,3 +177,36 @@ func TestPoliciesBehindRunTool(t *testing.T) {
 		}
 	}
 }
+
+// TestForeseenRefusal: search_tools says that policies refuse a tool to its caller in the words of the refusal, and counts no decision.
+func TestForeseenRefusal(t *testing.T) {
+	for _, tc := range []struct{ name, when, want string }{
+		{"for the caller", `caller.user == "ada"`, `The policy \"a\" refuses this call: Ask SRE.`},
+		{"for another", `caller.user == "bob"`, ""},
+		{"on arguments", `args.message == "x"`, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := ruled(t, compile.Gateway{LoadToolsWhenNeeded: true}, &resourcev1.Policy{
+				Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK, When: tc.when, Reason: "Ask SRE.",
+			})
+			reader := sdkmetric.NewManualReader()
+			d := searching(t, &world{})
+			var err error
+			if d.decided, err = newDecided(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)).Meter("")); err != nil {
+				t.Fatal(err)
+			}
+			reply, err := d.Call(t.Context(), caller(s, wire.V20250326), request(t, "tools/call", `{"name":"search_tools","arguments":{"query":"echo"}}`), discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := wire.DecodeString(wire.Get(reply.Result[len(`{"content":[`):len(reply.Result)-len(`]}`)], "text"))
+			if want := `"available":false,"unavailable_reason":"` + tc.want + `"`; tc.want != "" && !strings.Contains(text, want) || tc.want == "" && !strings.Contains(text, `"available":true`) {
+				t.Errorf("got %s, want %s", text, want)
+			}
+			var counted metricdata.ResourceMetrics
+			if err := reader.Collect(t.Context(), &counted); err != nil || len(counted.ScopeMetrics) > 0 {
+				t.Errorf("counted %v, %v", counted, err)
+			}
+		})
+	}
+}

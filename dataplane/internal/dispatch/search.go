@@ -43,7 +43,7 @@ func (d *Dispatcher) ownTool(ctx context.Context, c *call.Caller, k *call.Call) 
 	switch k.Name {
 	case compile.SearchTools:
 		start := time.Now()
-		found, err := d.Search.Find(c, arguments, func(t *view.Tool) string { return unavailable(c, t) })
+		found, err := d.Search.Find(c, arguments, func(t *view.Tool) string { return d.unavailable(c, t) })
 		d.overhead.Record(ctx, time.Since(start).Seconds(), d.outcomes[outcomeOf(err)])
 		return call.Reply{Result: found}, true, err //nolint:wrapcheck // a fault with the answer
 	case compile.RunTool:
@@ -104,12 +104,15 @@ func (d *Dispatcher) behindDoor(c *call.Caller, k *call.Call) {
 
 // unavailable says why a caller cannot call a tool as things are, as far as the view knows: in the words that a call would be
 // refused with. It is empty if nothing is known.
-func unavailable(c *call.Caller, t *view.Tool) string {
+func (d *Dispatcher) unavailable(c *call.Caller, t *view.Tool) string {
 	if t.Held {
 		return fault.From(held(t)).Public
 	}
 	if lacks := lacking(c.Principal.Scopes, t.RequiredScopes); len(lacks) > 0 {
 		return "The access token lacks the scope " + strings.Join(lacks, " ") + "."
+	}
+	if err := d.foreseen(c, t); err != nil {
+		return fault.From(err).Public
 	}
 	at := target{what: "tool", server: t.Server, connection: t.Connection, atCall: t.AtCall, tool: t}
 	server, connection, err := locate(c, &at)

@@ -41,6 +41,7 @@ type target struct {
 	round              uint8 // how often the person was asked to connect the server
 	empty              bool  // the server cannot answer, and an empty answer says so
 
+	params   []byte         // of the request as its client has them: what states that it brings back are bound to
 	came     *confirm.State // that the retry brought of an approval; nil for none
 	said     confirm.Answer // of the person, with came
 	person   time.Duration  // that a person was waited for

@@ -53,9 +53,10 @@ type tokenHash = [sha256.Size]byte
 // Features returns what nodes of this release enforce, in the words by which admission asks for it (D-37).
 func Features() []string {
 	return []string{
-		"approvals", "bearer_token", "caller_idp_token", "client_credentials", "explain", "id_jag", "jwks", "load_tools_when_needed", "oauth",
-		"passthrough_headers", "policies", "rate_limits", "required_scopes", "resolve_at_call_time", "result_policies", "server_features",
-		"sse", "stdio", "streamable_http", "token_exchange", "token_rotation", "untrusted_contexts", "upstream_oauth",
+		"approvals", "bearer_token", "caller_idp_token", "client_credentials", "explain", "fixed_arguments", "id_jag", "jwks",
+		"load_tools_when_needed", "oauth", "passthrough_headers", "policies", "policy_facts", "rate_limits", "required_scopes",
+		"resolve_at_call_time", "result_policies", "server_features", "sse", "stdio", "streamable_http", "token_exchange", "token_rotation",
+		"untrusted_contexts", "upstream_oauth",
 	}
 }
 

@@ -12,8 +12,10 @@ import (
 	"sync/atomic"
 
 	"github.com/penstockhq/penstock/dataplane/internal/view"
+	"github.com/penstockhq/penstock/dataplane/internal/wire/fixed"
 	distributionv1 "github.com/penstockhq/penstock/proto/gen/penstock/distribution/v1"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/node"
 )
 
@@ -330,6 +332,9 @@ func (p *pass) addTool(c *compiled, tool string, old *view.Tool) {
 		}
 	}
 	made, err := compile.MakeTool(a.GetAssignment(), t, body)
+	if err == nil && made != nil {
+		err = hideFixed(made)
+	}
 	switch {
 	case err != nil:
 		if _, touched := p.assigned[g.Name][tool]; touched { // told once, when it came (D-38)
@@ -347,6 +352,28 @@ func (p *pass) addTool(c *compiled, tool string, old *view.Tool) {
 		g.Tools = append(g.Tools, made)
 	}
 }
+
+// hideFixed leaves the fixed arguments of a tool out of what clients see of it, once for each compiled form.
+func hideFixed(t *view.Tool) error {
+	if len(t.Fixed) == 0 {
+		return nil
+	}
+	shown, err := fixed.Hide(t.Body.Bytes(), t.Fixed)
+	if err != nil {
+		return fault.New(fault.Invalid, "BAD_DEFINITION", "the tool's definition cannot be read").Because(err)
+	}
+	t.Accepted, t.Body = t.Body, &kept{shown}
+	return nil
+}
+
+// kept is a definition in memory. It is used by reference: definitions are compared by what they are before they are read.
+type kept struct{ definition []byte }
+
+// Bytes implements [compile.Definition].
+func (k *kept) Bytes() []byte { return k.definition }
+
+// Len implements [compile.Definition].
+func (k *kept) Len() int { return len(k.definition) }
 
 // wait notes assignments that show nothing yet, so that a later pass looks at them again.
 func (p *pass) wait(gateway string, tools map[string]struct{}) {

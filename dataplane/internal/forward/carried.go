@@ -59,16 +59,20 @@ type principal struct {
 	ClientID string     `json:"client_id,omitempty"`
 	Scopes   []string   `json:"scopes"`
 	Expires  int64      `json:"expires,omitempty"` // seconds since 1970
+
+	// Claims are there only where a policy reads them, which admission lets nobody write while a node is there that would refuse them.
+	Claims json.RawMessage `json:"claims,omitempty"`
 }
 
 func encodePrincipal(p ident.Principal) string {
 	out := principal{
 		Kind: p.Kind, UID: p.UID, Name: p.Name, Method: p.Method, TokenID: p.TokenID, ClientID: p.ClientID, Scopes: p.Scopes,
+		Claims: p.Claims,
 	}
 	if !p.Expires.IsZero() {
 		out.Expires = p.Expires.Unix()
 	}
-	raw, _ := json.Marshal(out) // strings and a number: it cannot fail
+	raw, _ := json.Marshal(out) // strings, a number and what was JSON before: it cannot fail
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
@@ -98,6 +102,7 @@ func decodePrincipal(text string) (ident.Principal, error) {
 	}
 	p := ident.Principal{
 		Kind: in.Kind, UID: in.UID, Name: in.Name, Method: in.Method, TokenID: in.TokenID, ClientID: in.ClientID, Scopes: in.Scopes,
+		Claims: in.Claims,
 	}
 	if in.Expires != 0 {
 		p.Expires = time.Unix(in.Expires, 0)

@@ -22,7 +22,7 @@ import (
 
 func ada() ident.Principal {
 	return ident.Principal{
-		Kind: ident.KindUser, UID: "u-ada", Name: "ada@example.com", Method: "oauth", TokenID: "jti-1", ClientID: "https://client.example/c.json",
+		Kind: ident.KindUser, UID: "u-ada", Name: "ada@example.com", Method: "oauth", TokenID: "jti-1", Claims: []byte(`{"tenant":"acme"}`), ClientID: "https://client.example/c.json",
 		Scopes: []string{"mcp", "mcp:write"}, Expires: time.Unix(1_900_000_000, 0),
 	}
 }

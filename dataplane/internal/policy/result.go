@@ -47,5 +47,5 @@ func DecideResult(in *Input, from Source, tools []*view.Tool, failed func(*compi
 			return false
 		}
 	}
-	return compile.DecideResult(in.Gateway.ResultPolicies, &f, scope, failed)
+	return compile.DecideResult(in.Gateway.ResultPolicies, f, scope, failed)
 }

@@ -4,7 +4,9 @@ package search_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/search"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
@@ -30,11 +32,17 @@ func BenchmarkFind(b *testing.B) {
 			c := caller(h, wire.Latest)
 			find(b, s, c, `{"query":"open a ticket about a bug"}`, available)
 			b.ReportAllocs()
+			var times []time.Duration
 			for b.Loop() {
+				began := time.Now()
 				if _, err := s.Find(c, []byte(`{"query":"close the invoice of an account"}`), available); err != nil {
 					b.Fatal(err)
 				}
+				times = append(times, time.Since(began))
 			}
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)/2]), "p50-ns")
+			b.ReportMetric(float64(times[len(times)*99/100]), "p99-ns")
 			b.ReportMetric(float64(built-1)/float64(b.N), "builds/op")
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/compile/inputschema"
 	"github.com/penstockhq/penstock/sdk/kit/rank"
 )
 
@@ -97,7 +98,7 @@ func (s *Search) Near(c *call.Caller, name string) (names []string) {
 }
 
 // misfit tells what is wrong with arguments, with the schema that they must fit.
-func misfit(v wire.Version, t *view.Tool, problems []problem) call.ToRun {
+func misfit(v wire.Version, t *view.Tool, problems []inputschema.Problem) call.ToRun {
 	schema := wire.AppendOneLine(nil, wire.Get(t.Body.Bytes(), "inputSchema"))
 	var text strings.Builder
 	fmt.Fprintf(&text, "The arguments do not fit the input schema of %s, and nothing was run:\n", t.Exposed)
@@ -106,9 +107,9 @@ func misfit(v wire.Version, t *view.Tool, problems []problem) call.ToRun {
 		if i > 0 {
 			members = append(members, ',')
 		}
-		members = append(wire.AppendString(append(members, `{"path":`...), p.path), `,"problem":`...)
-		members = append(wire.AppendString(members, p.text), '}')
-		fmt.Fprintf(&text, "- %s: %s\n", p.path, p.text)
+		members = append(wire.AppendString(append(members, `{"path":`...), p.Path), `,"problem":`...)
+		members = append(wire.AppendString(members, p.Text), '}')
+		fmt.Fprintf(&text, "- %s: %s\n", p.Path, p.Text)
 	}
 	members = append(append(members, `],"inputSchema":`...), schema...)
 	brief := strings.TrimSuffix(text.String(), "\n")

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/compile/condition"
 )
 
 const (
@@ -65,6 +66,7 @@ func (g *Gateway) joinPolicies(all map[string]*Policy) {
 			if p.AsksContext(g.Contexts) {
 				g.asking = append(g.asking, p)
 			}
+			g.ReadsClaims = g.ReadsClaims || p.Names(condition.NameClaims)
 		}
 	}
 	slices.SortFunc(g.Policies, compile.ComparePolicies)
@@ -89,6 +91,7 @@ func (g *Gateway) joinResultPolicies(all map[string]*ResultPolicy) {
 	for _, p := range all {
 		if p.On(&g.Gateway) {
 			g.ResultPolicies = append(g.ResultPolicies, p)
+			g.ReadsClaims = g.ReadsClaims || p.Names(condition.NameClaims)
 			g.resultsAsk = g.resultsAsk || p.AsksContext(g.Contexts)
 			g.makesMarks = g.makesMarks || p.Mark == compile.MarkUntrusted && !p.Shadow && g.Contexts != compile.ContextsTrusted
 		}

@@ -75,6 +75,7 @@ type Gateway struct {
 	FullInstructions string               // its own, then those of servers (M-58); at most 16 KiB
 	Policies         []*Policy            // that concern its calls, in the order of compile.ComparePolicies
 	ResultPolicies   []*ResultPolicy      // that concern its results, in the order of compile.CompareResultPolicies
+	ReadsClaims      bool                 // one of them reads the claims of callers' tokens
 
 	byName map[string]*Tool
 	asking []*Policy // of Policies, those that have to know the context of a call (G-33)

@@ -99,7 +99,13 @@ type Field struct {
 // Fields checks b, one JSON object, and appends its members in order to dst.
 // A key that stands twice is refused (M-10). It returns a fault of Kind Invalid
 // if b is no object, not JSON or has such a key.
-func Fields(dst []Field, b []byte) ([]Field, error) {
+func Fields(dst []Field, b []byte) ([]Field, error) { return fields(dst, b, false) }
+
+// Members is [Fields] for an object in which a key may stand twice: all of its
+// members are appended.
+func Members(dst []Field, b []byte) ([]Field, error) { return fields(dst, b, true) }
+
+func fields(dst []Field, b []byte, twice bool) ([]Field, error) {
 	w := walk{Scanner: grammar.Scanner{Text: b}}
 	if !w.start() {
 		return dst, w.broken()
@@ -124,7 +130,9 @@ func Fields(dst []Field, b []byte) ([]Field, error) {
 		if !w.Value(1) {
 			return dst, w.broken()
 		}
-		w.remember(&seen, key)
+		if !twice {
+			w.remember(&seen, key)
+		}
 		dst = append(dst, Field{Member{at, Span{from, w.I}}, key})
 		switch w.Peek() {
 		case ',':

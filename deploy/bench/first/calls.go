@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,8 +34,8 @@ type kind struct {
 	AddedMS  float64 `json:"added_ms"`  // of each caller's difference
 }
 
-// measureCalls starts everything, has each caller make its calls, and ends everything.
-func measureCalls(ctx context.Context, s settings) (_ []kind, err error) {
+// measureCalls starts everything, has each caller make its calls, counts what calls allocate, and ends everything.
+func measureCalls(ctx context.Context, s settings) (_ []kind, counted []allocation, err error) {
 	kinds := []kind{
 		{Name: "2026-07-28", gateway: plain, modern: true},
 		{Name: "2025-11-25, with initialize", gateway: plain},
@@ -48,17 +49,17 @@ func measureCalls(ctx context.Context, s settings) (_ []kind, err error) {
 	}
 	dir, err := os.MkdirTemp("", "bench-first-")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	upstream, stop, err := serveUpstream(ctx, synthetic.Catalogue{Gateways: 1, Tools: 1, Servers: 1, Seed: 1})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	n, err := startNode(ctx, s, dir, upstream, clients)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, n.Stop()) }()
 	for k := range kinds {
@@ -66,17 +67,18 @@ func measureCalls(ctx context.Context, s settings) (_ []kind, err error) {
 		for i := range s.Callers {
 			token, err := n.token(ctx, clientName(k, i), kinds[k].gateway)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			f, t, err := n.calls(ctx, kinds[k], token, s.Steady)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", kinds[k].Name, err)
+				return nil, nil, fmt.Errorf("%s: %w", kinds[k].Name, err)
 			}
 			first, steady, added = append(first, f), append(steady, t), append(added, f-t)
 		}
 		kinds[k].FirstMS, kinds[k].SteadyMS, kinds[k].AddedMS = median(first), median(steady), median(added)
 	}
-	return kinds, nil
+	counted, err = n.measureAllocations(ctx, s, clientName(0, 0))
+	return kinds, counted, err
 }
 
 func clientName(kind, i int) string { return fmt.Sprintf("caller-%d-%d", kind, i) }
@@ -124,6 +126,7 @@ func (n *node) calls(ctx context.Context, k kind, token string, more int) (first
 // caller is one client on one connection.
 type caller struct {
 	url, token, tool, session string
+	arguments                 string // none if empty
 	modern                    bool
 	http                      *http.Client
 }
@@ -153,7 +156,7 @@ func (c *caller) call(ctx context.Context) (time.Duration, error) {
 	if c.modern {
 		meta = `,"_meta":{"io.modelcontextprotocol/protocolVersion":"` + modernVersion + `","io.modelcontextprotocol/clientCapabilities":{}}`
 	}
-	took, _, body, err := c.send(ctx, http.MethodPost, c.url, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+c.tool+`","arguments":{}`+meta+`}}`, c.headers("tools/call"))
+	took, _, body, err := c.send(ctx, http.MethodPost, c.url, `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+c.tool+`","arguments":`+cmp.Or(c.arguments, "{}")+meta+`}}`, c.headers("tools/call"))
 	if err == nil && !strings.Contains(body, `"text":"done"`) {
 		err = fmt.Errorf("call: %s", body)
 	}

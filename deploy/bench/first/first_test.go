@@ -14,7 +14,7 @@ import (
 )
 
 func TestSettings(t *testing.T) {
-	for _, args := range [][]string{{"-callers", "0"}, {"-callers", "301"}, {"-steady", "0"}, {"-rounds", "0"}, {"more"}, {"-none"}} {
+	for _, args := range [][]string{{"-callers", "0"}, {"-callers", "301"}, {"-steady", "0"}, {"-rounds", "0"}, {"-counted", "0"}, {"more"}, {"-none"}} {
 		if err := run(t.Context(), args, io.Discard); err == nil || errors.Is(err, flag.ErrHelp) {
 			t.Errorf("%q: got %v, want an error", args, err)
 		}
@@ -54,11 +54,17 @@ func TestTable(t *testing.T) {
 func TestNanoseconds(t *testing.T) {
 	const printed = "goos: linux\nBenchmarkAccessToken/cached-2 \t 1000\t 850.5 ns/op\t 0 B/op\nBenchmarkHit \t 5\t 900 ns/op\nBenchmarkHit \t 5\t 100 ns/op\nBenchmarkHit \t 5\t 200 ns/op\nPASS\n"
 	for name, want := range map[string]float64{"AccessToken/cached": 850.5, "Hit": 200} {
-		if got, err := nanoseconds(printed, name); err != nil || got != want {
+		if got, err := nanoseconds(printed, name, "ns/op"); err != nil || got != want {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
-	if _, err := nanoseconds(printed, "AccessToken/cold"); err == nil {
+	const several = "BenchmarkFind/all-2 \t 10\t 900 ns/op\t 0 builds/op\t 300 p50-ns\t 1200.5 p99-ns\t 64 B/op\n"
+	for unit, want := range map[string]float64{"ns/op": 900, "p50-ns": 300, "p99-ns": 1200.5} {
+		if got, err := nanoseconds(several, "Find/all", unit); err != nil || got != want {
+			t.Errorf("%s: %v, %v", unit, got, err)
+		}
+	}
+	if _, err := nanoseconds(printed, "AccessToken/cold", "ns/op"); err == nil {
 		t.Error("a figure that is not there was found")
 	}
 }

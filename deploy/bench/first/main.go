@@ -23,6 +23,7 @@ import (
 type settings struct {
 	Callers int    // of each kind, each with one first call
 	Steady  int    // calls of each after it
+	Counted int    // calls of which the allocations are counted
 	Rooms   string // -benchtime of the rooms' benchmarks
 	Rounds  int    // of each of those
 	Bin     string // folder with penstock-standalone
@@ -50,7 +51,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	r := &result{Callers: s.Callers}
-	if r.Kinds, err = measureCalls(ctx, s); err != nil {
+	if r.Kinds, r.Allocations, err = measureCalls(ctx, s); err != nil {
 		return err
 	}
 	if r.Rooms, err = measureRooms(ctx, s); err != nil {
@@ -69,6 +70,7 @@ func parseSettings(args []string) (settings, error) {
 	f := flag.NewFlagSet("first", flag.ContinueOnError)
 	f.IntVar(&s.Callers, "callers", 100, "`number` of callers of each kind")
 	f.IntVar(&s.Steady, "steady", 50, "`number` of calls of each after its first")
+	f.IntVar(&s.Counted, "counted", 5000, "`number` of calls of which the allocations are counted")
 	f.StringVar(&s.Rooms, "benchtime", "1s", "`-benchtime` of the rooms' benchmarks")
 	f.IntVar(&s.Rounds, "rounds", 5, "`number` of rounds of those, of which the median counts")
 	f.StringVar(&s.Bin, "bin", "bin", "`folder` of penstock-standalone")
@@ -79,13 +81,13 @@ func parseSettings(args []string) (settings, error) {
 		return settings{}, err
 	}
 	if *smoke {
-		s.Callers, s.Steady, s.Rooms, s.Rounds = 3, 3, "5x", 1
+		s.Callers, s.Steady, s.Counted, s.Rooms, s.Rounds = 3, 3, 20, "5x", 1
 	}
 	switch {
 	case f.NArg() > 0:
 		return settings{}, fmt.Errorf("unknown argument %q", f.Arg(0))
-	case s.Callers < 1 || s.Callers > 300 || s.Steady < 1 || s.Rounds < 1:
-		return settings{}, errors.New("want 1 to 300 callers, a steady call of each at least, and a round at least")
+	case s.Callers < 1 || s.Callers > 300 || s.Steady < 1 || s.Counted < 1 || s.Rounds < 1:
+		return settings{}, errors.New("want 1 to 300 callers, a steady call of each at least, one whose allocations are counted, and a round at least")
 	}
 	return s, nil
 }

@@ -25,10 +25,11 @@ import (
 	"github.com/penstockhq/penstock/sdk/admin/manifest"
 )
 
-// Gateways of the node: the tool of both is the same, that of keyed needs a credential.
+// Gateways of the node: the tool of all is the same; that of keyed needs a credential, and ruled is plain with a policy on arguments.
 const (
 	plain = "plain"
 	keyed = "keyed"
+	ruled = "ruled"
 )
 
 // node is a running penstock-standalone.
@@ -136,12 +137,13 @@ owner: {organization: {}}
 		n.tool = strings.TrimPrefix(found.GetTools()[0].GetName(), server+"/")
 	}
 	var yaml strings.Builder
-	for _, gateway := range []string{plain, keyed} {
+	for gateway, server := range map[string]string{plain: plain, keyed: keyed, ruled: plain} {
 		fmt.Fprintf(&yaml, "kind: Gateway\nname: %[1]s\nvisibility: {organization: {}}\nauthentication: {oauth: {}}\n"+
-			"tools:\n- {tool: %[1]s/%[2]s, pinned: {connection: %[1]s}}\n---\n", gateway, n.tool)
+			"tools:\n- {tool: %[3]s/%[2]s, pinned: {connection: %[3]s}}\n---\n", gateway, n.tool, server)
 	}
+	yaml.WriteString("kind: Policy\nname: prod\ngateways: [" + ruled + "]\nwhen: 'args.environment == \"prod\" && !(\"sre\" in caller.teams)'\naction: BLOCK\n---\n")
 	for _, name := range clients {
-		fmt.Fprintf(&yaml, "kind: OAuthClient\nname: %s\nauthentication: CLIENT_SECRET\nclient_credentials: {gateways: [%s, %s], scopes: [mcp]}\n---\n", name, plain, keyed)
+		fmt.Fprintf(&yaml, "kind: OAuthClient\nname: %s\nauthentication: CLIENT_SECRET\nclient_credentials: {gateways: [%s, %s, %s], scopes: [mcp]}\n---\n", name, plain, keyed, ruled)
 	}
 	if err := apply(yaml.String()); err != nil {
 		return err

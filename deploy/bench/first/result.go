@@ -22,6 +22,8 @@ type result struct {
 	Callers int    `json:"callers"`
 	Kinds   []kind `json:"kinds"`
 	Rooms   []room `json:"rooms"`
+
+	Allocations []allocation `json:"allocations"`
 }
 
 // writeTable prints a line for each figure.
@@ -44,6 +46,9 @@ func (r *result) writeTable(w io.Writer) error {
 	}
 	for _, one := range r.Rooms {
 		row(one.Name, microseconds(one.NS), one.goal, one.NS <= one.goalNS)
+	}
+	for _, a := range r.Allocations {
+		row(a.Name, fmt.Sprintf("%.1f", a.Count), fmt.Sprintf("≤ %.0f", a.goal), a.Count <= a.goal)
 	}
 	return t.Flush()
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os/exec"
@@ -20,6 +21,7 @@ type room struct {
 	NS   float64 `json:"ns"` // per operation, median of the rounds
 
 	dir, benchmark string
+	unit           string  // of the figure, as the benchmark prints it; ns/op if empty
 	goalNS         float64 // zero is none
 	goal           string
 }
@@ -30,10 +32,18 @@ func rooms() []room {
 		authn, credential      = "dataplane/internal/authn", "dataplane/internal/credential"
 		vault, upstream        = "authserver/internal/vault", "authserver/internal/upstream"
 		accessToken, microsecs = "AccessToken", 1000
+		policy, search         = "dataplane/internal/policy", "dataplane/internal/search"
+		findAll, findSome      = "Find/all", "Find/some"
 	)
 	return []room{
 		{Name: "P-8 verification of an access token, cached", dir: authn, benchmark: accessToken + "/cached", goalNS: 2 * microsecs, goal: "≤ 2 µs"},
 		{Name: "P-8 verification of an access token, cold", dir: authn, benchmark: accessToken + "/cold", goalNS: 120 * microsecs, goal: "≤ 120 µs"},
+		{Name: "P-10 policy evaluation, 50 policies on the gateway, 3 cover the tool", dir: policy, benchmark: "Decide/50_policies,_3_cover_the_tool", goalNS: 20 * microsecs, goal: "≤ 20 µs"},
+		{Name: "P-10 policy evaluation, 50 policies, all cover the tool", dir: policy, benchmark: "Decide/50_policies,_all_cover_the_tool"},
+		{Name: "P-11 search_tools over 10,000 tools, p50", dir: search, benchmark: findAll, unit: "p50-ns"},
+		{Name: "P-11 search_tools over 10,000 tools, p99", dir: search, benchmark: findAll, unit: "p99-ns", goalNS: 5000 * microsecs, goal: "≤ 5 ms"},
+		{Name: "P-11 the same, where something was taken away, p50", dir: search, benchmark: findSome, unit: "p50-ns"},
+		{Name: "P-11 the same, where something was taken away, p99", dir: search, benchmark: findSome, unit: "p99-ns", goalNS: 5000 * microsecs, goal: "≤ 5 ms"},
 		{Name: "credential in the node's cache, any kind", dir: credential, benchmark: "Hit"},
 		{Name: "credential that the node asks for: its own part", dir: credential, benchmark: "Miss"},
 		{Name: "static headers, at the authserver", dir: vault, benchmark: "Resolve"},
@@ -56,17 +66,17 @@ func measureRooms(ctx context.Context, s settings) ([]room, error) {
 			return nil, fmt.Errorf("benchmark of %s: %w\n%s", filepath.Base(r.dir), err, out.String())
 		}
 		var err error
-		if r.NS, err = nanoseconds(out.String(), r.benchmark); err != nil {
+		if r.NS, err = nanoseconds(out.String(), r.benchmark, cmp.Or(r.unit, "ns/op")); err != nil {
 			return nil, fmt.Errorf("benchmark of %s: %w", filepath.Base(r.dir), err)
 		}
 	}
 	return measured, nil
 }
 
-// nanoseconds reads the times of one benchmark out of what the go command printed, and returns their median.
-func nanoseconds(printed, benchmark string) (float64, error) {
+// nanoseconds reads the times of one benchmark, by their unit, out of what the go command printed, and returns their median.
+func nanoseconds(printed, benchmark, unit string) (float64, error) {
 	var times []float64
-	for _, m := range regexp.MustCompile(`(?m)^Benchmark`+regexp.QuoteMeta(benchmark)+`(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op`).FindAllStringSubmatch(printed, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^Benchmark`+regexp.QuoteMeta(benchmark)+`(?:-\d+)?\s.*?\s([0-9.]+) `+regexp.QuoteMeta(unit)+`(?:\s|$)`).FindAllStringSubmatch(printed, -1) {
 		one, err := strconv.ParseFloat(m[1], 64)
 		if err != nil {
 			return 0, err

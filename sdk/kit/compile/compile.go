@@ -28,6 +28,7 @@ func MakeServer(r *resourcev1.Server) (*Server, error) {
 		Name:           r.GetName(),
 		DisplayName:    r.GetDisplayName(),
 		Headers:        r.GetExtraHeaders(),
+		Labels:         r.GetLabels(),
 		Protocol:       r.GetProtocol(),
 		Stateless:      r.GetStateless(),
 		OwnOnly:        r.GetOwnConnectionsOnly(),
@@ -281,10 +282,15 @@ func MakeTool(a *resourcev1.ToolAssignment, tool *distributionv1.Resource, body 
 	if a.GetResolvedName() == "" {
 		return nil, fault.New(fault.Invalid, "NO_NAME", "the assignment has no exposed name")
 	}
+	fixed, err := makeFixed(a.GetFixedArguments())
+	if err != nil {
+		return nil, err
+	}
 	t := tool.GetTool()
 	return &Tool{
 		Exposed: a.GetResolvedName(), Upstream: t.GetUpstreamName(), Name: t.GetName(), Server: t.GetServer(),
 		Connection: a.GetPinned().GetConnection(), AtCall: atCall, Description: a.GetDescription(), Body: body,
 		Held: t.GetHeld(), Retryable: t.GetRetryable(), RequiredScopes: slices.Sorted(slices.Values(a.GetRequiredScopes())),
+		Fixed: fixed,
 	}, nil
 }

@@ -105,11 +105,28 @@ type Tool struct {
 	Connection  string     // pinned connection; empty if it is chosen at the call
 	AtCall      bool       // the connection is chosen per caller at the call (G-12)
 	Description string     // shown in place of the upstream's, or empty
-	Body        Definition // accepted definition, byte for byte
+	Body        Definition // accepted definition as clients see it: byte for byte, but for fixed arguments
+	Accepted    Definition // the whole of it, where it is not Body; nil otherwise
 	Held        bool       // refused until a changed definition is accepted (G-16)
 	Retryable   bool       // read-only or idempotent (G-51)
 
 	RequiredScopes []string // that a caller needs beside ScopeMCP, sorted (RS-19)
+
+	Fixed []FixedArgument // that every call gets, whatever the caller sends, sorted by name
+}
+
+// Whole returns the accepted definition with all arguments, byte for byte, which must not be changed.
+func (t *Tool) Whole() []byte {
+	if t.Accepted != nil {
+		return t.Accepted.Bytes()
+	}
+	return t.Body.Bytes()
+}
+
+// FixedArgument is one argument that an assignment gives to every call.
+type FixedArgument struct {
+	Name  string
+	Value []byte // raw JSON, on one line
 }
 
 // Definition is a tool's definition, the raw JSON object of tools/list, wherever its bytes are kept.
@@ -142,6 +159,7 @@ type Server struct {
 	MaxConcurrency  int
 	MaxResponse     int64 // bytes
 
+	Labels       map[string]string
 	SSE          bool         // URL is of the HTTP+SSE transport
 	Questions    Questions    // what it may ask of clients
 	Capabilities Capabilities // declared at discovery

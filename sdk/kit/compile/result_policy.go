@@ -121,6 +121,9 @@ func (p *ResultPolicy) CoversServer(server string) bool {
 	return p.rule.tools == nil && p.rule.Covers(server, "")
 }
 
+// Names reports whether the condition reads something, for example "caller.claims".
+func (p *ResultPolicy) Names(name string) bool { return p.rule.when != nil && p.rule.when.Names(name) }
+
 // matches reports whether the policy matches. Where the condition cannot be evaluated, it matches unless it trusts (G-31). open says
 // that the answer depends on what is not known of a call, see [condition.Facts.Partial].
 func (p *ResultPolicy) matches(f *condition.Facts) (ok, open bool, err error) {

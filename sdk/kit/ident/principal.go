@@ -32,13 +32,15 @@ const OrganizationUID = "organization"
 const hashBytes = 8
 
 // Principal is the authenticated caller of a request. It is a value: copies
-// are independent but for Scopes, which nobody writes to.
+// are independent but for Scopes and Claims, which nobody writes to.
 //
 // UID is never empty; for an organisation token it is [OrganizationUID]. Name
 // is an e-mail address, a team's or a service account's name; it is personal
 // data and is never logged. Method says how the caller proved itself, for
 // example "bearer_token". TokenID and ClientID are empty where the method has
-// none. Expires is the end of the token; zero means never.
+// none. Expires is the end of the token; zero means never. Claims are those of
+// the token, a raw JSON object that nobody writes to, where it has some and a
+// policy reads them; nil otherwise. They are personal data and never logged.
 type Principal struct {
 	Kind              Kind
 	UID               string
@@ -47,6 +49,7 @@ type Principal struct {
 	TokenID, ClientID string
 	Scopes            []string
 	Expires           time.Time
+	Claims            []byte
 }
 
 // Key returns "<kind>:<uid>", for example "user:01J9Z3…". It is stable, so it

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
+	"github.com/penstockhq/penstock/sdk/kit/compile/condition"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
@@ -49,6 +50,10 @@ const (
 	CapabilityUntrustedContexts = "untrusted_contexts"
 	// CapabilityApprovals: calls that a policy with REQUIRE_APPROVAL matches wait for a person.
 	CapabilityApprovals = "approvals"
+	// CapabilityPolicyFacts: conditions of policies may read caller.claims, tool.labels and request.region.
+	CapabilityPolicyFacts = "policy_facts"
+	// CapabilityFixedArguments: calls of tools with fixed_arguments get these, whatever their callers send.
+	CapabilityFixedArguments = "fixed_arguments"
 	// CapabilityLoadToolsWhenNeeded: gateways with load_tools_when_needed list search_tools and run_tool in place of their tools.
 	CapabilityLoadToolsWhenNeeded = "load_tools_when_needed"
 	// CapabilitySharedSignals: the security events of an identity provider with shared_signals are taken. Authservers alone do.
@@ -84,7 +89,7 @@ func Enforceable(before, o resource.Object, fleet Fleet) error {
 		CapabilityOAuth, CapabilityIDJAG, CapabilityJWKS, CapabilityRequiredScopes, CapabilityRateLimits, CapabilityPassthroughHeaders,
 		CapabilityResolveAtCallTime, CapabilityUpstreamOAuth, CapabilityClientCredentials, CapabilityTokenExchange, CapabilityCallerIDPToken,
 		CapabilitySharedSignals, CapabilityPolicies, CapabilityApprovals, CapabilityLoadToolsWhenNeeded, CapabilityResultPolicies,
-		CapabilityUntrustedContexts,
+		CapabilityUntrustedContexts, CapabilityFixedArguments, CapabilityPolicyFacts,
 	} {
 		path := wanted[capability]
 		if path == "" || had[capability] != "" {
@@ -133,9 +138,15 @@ func needs(o resource.Object) map[string]string {
 		if p.Action == resource.PolicyRequireApproval {
 			out[CapabilityApprovals] = "action"
 		}
+		if readsNewFacts(p.When) {
+			out[CapabilityPolicyFacts] = "when"
+		}
 	}
 	if p, ok := o.(*resource.ResultPolicy); ok && p != nil {
 		out[CapabilityResultPolicies] = "mark"
+		if readsNewFacts(p.When) {
+			out[CapabilityPolicyFacts] = "when"
+		}
 	}
 	g, ok := o.(*resource.Gateway)
 	if !ok || g == nil {
@@ -159,6 +170,9 @@ func needs(o resource.Object) map[string]string {
 	if i := slices.IndexFunc(g.Tools, func(a resource.ToolAssignment) bool { return a.ResolveAtCallTime != nil }); i >= 0 {
 		out[CapabilityResolveAtCallTime] = At(g.Tools[i], "resolve_at_call_time")
 	}
+	if i := slices.IndexFunc(g.Tools, func(a resource.ToolAssignment) bool { return len(a.FixedArguments) > 0 }); i >= 0 {
+		out[CapabilityFixedArguments] = At(g.Tools[i], "fixed_arguments")
+	}
 	if len(g.RateLimits) > 0 {
 		out[CapabilityRateLimits] = "rate_limits"
 	}
@@ -175,6 +189,16 @@ func needs(o resource.Object) map[string]string {
 		out[CapabilityLoadToolsWhenNeeded] = "load_tools_when_needed"
 	}
 	return out
+}
+
+// readsNewFacts reports whether a condition reads something that the first nodes with policies do not know: they would take it for a
+// condition that cannot be read.
+func readsNewFacts(when string) bool {
+	if when == "" {
+		return false
+	}
+	c, err := condition.Compile(when)
+	return err == nil && (c.Names(condition.NameClaims) || c.Names(condition.NameToolLabels) || c.Names(condition.NameRegion)) // else refused already
 }
 
 // Rotatable refuses a rotation that leaves the old secret of a token good for a while when a live node would not accept it any

@@ -93,6 +93,10 @@ func assignment(ctx context.Context, d *desk.Desk, g *resource.Gateway, a resour
 		p.Add(ReasonUnknownTool, At(a, "tool"), "the tool %q is not known; discover the server's tools: penstock server discover %s", a.Tool, server.Name)
 	case tool.State == resource.ToolRemoved:
 		p.Add(ReasonToolRemoved, At(a, "tool"), "the server no longer has the tool %q; leave it out, or discover again: penstock server discover %s", a.Tool, server.Name)
+	default:
+		if err := fixedArguments(ctx, d, tool, a, p); err != nil {
+			return err
+		}
 	}
 	who, err := d.Who(ctx)
 	if err != nil {

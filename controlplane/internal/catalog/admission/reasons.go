@@ -12,6 +12,10 @@ const (
 	ReasonUnknownTool = "UNKNOWN_TOOL"
 	// ReasonToolRemoved (Invalid): a gateway newly names a tool that its server no longer has.
 	ReasonToolRemoved = "TOOL_REMOVED"
+	// ReasonUnknownArgument (Invalid): an assignment fixes an argument that its tool does not have.
+	ReasonUnknownArgument = "UNKNOWN_ARGUMENT"
+	// ReasonArgumentMisfit (Invalid): a fixed argument does not fit the tool's input schema.
+	ReasonArgumentMisfit = "ARGUMENT_DOES_NOT_FIT"
 	// ReasonPinOtherServer (Invalid): the pinned connection is of another server than the tool.
 	ReasonPinOtherServer = "PIN_CONNECTION_OF_OTHER_SERVER"
 	// ReasonNameClash (Invalid): two tools of a gateway would have one name (G-14).

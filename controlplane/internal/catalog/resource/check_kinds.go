@@ -147,9 +147,7 @@ func (p *Problems) assignment(at string, a ToolAssignment) {
 		p.field(at+".exposed_name", "%q is not 1 to 64 of A-Z, a-z, 0-9, _ and -", clip(a.ExposedName))
 	}
 	p.text(at+".description", a.Description, 16384)
-	if len(a.FixedArguments) > 0 {
-		p.Add(ReasonNotEnforcedYet, at+".fixed_arguments", "nodes do not enforce them yet; leave them out")
-	}
+	p.fixedArguments(at+".fixed_arguments", a.FixedArguments)
 	p.gatewayScopes(at+".required_scopes", a.RequiredScopes)
 }
 

@@ -58,6 +58,9 @@ func Normalize(o Object) {
 		for i := range o.Tools {
 			o.Tools[i].Gateway, o.Tools[i].ResolvedName = "", ""
 			slices.Sort(o.Tools[i].RequiredScopes)
+			if string(o.Tools[i].FixedArguments) == "{}" {
+				o.Tools[i].FixedArguments = nil
+			}
 		}
 		slices.SortStableFunc(o.Tools, func(a, b ToolAssignment) int { return cmp.Compare(a.Tool, b.Tool) })
 	case *Team:

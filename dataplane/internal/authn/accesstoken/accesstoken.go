@@ -43,6 +43,8 @@ type Token struct {
 	Method                     string // pst_method
 	Scopes                     []string
 	Issued, Expires, NotBefore time.Time // NotBefore may be zero
+	// Claims is what RFC 9068 has of the above, a raw JSON object: without what Penstock tells itself. It must not be changed.
+	Claims []byte
 
 	compact string
 }
@@ -132,6 +134,7 @@ func (t *Token) readClaims(text string) bool {
 		return false
 	}
 	t.Scopes = strings.Fields(scopes)
+	t.Claims = public(raw, fields)
 	if t.Issued, ok = seconds(wire.Lookup(fields, "iat").Of(raw)); !ok {
 		return false
 	}
@@ -142,6 +145,22 @@ func (t *Token) readClaims(text string) bool {
 		t.NotBefore, ok = seconds(nbf)
 	}
 	return ok
+}
+
+// public returns the claims of a token that others may rely on.
+func public(raw []byte, fields []wire.Field) []byte {
+	b := []byte{'{'}
+	for _, name := range [...]string{"iss", "sub", "aud", "client_id", "jti", "scope", "iat", "exp"} {
+		value := wire.Lookup(fields, name).Of(raw)
+		if value == nil {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(wire.AppendString(b, name), ':'), value...)
+	}
+	return append(b, '}')
 }
 
 // seconds reads a NumericDate. Ours are whole numbers; anything past the year 9999 is none.

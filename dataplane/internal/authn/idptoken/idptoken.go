@@ -100,6 +100,9 @@ func optional(raw []byte, fields []wire.Field, name string, into *string) (ok bo
 	return ok
 }
 
+// Claims returns all claims, a raw JSON object, which must not be changed. It is never longer than the token, of 16 KiB at most.
+func (t *Token) Claims() []byte { return t.body }
+
 // readClaims reads what every token must have: iss, aud, exp and iat.
 func (t *Token) readClaims(text string) (ok bool) {
 	if t.body, ok = decode(text); !ok {

@@ -17,7 +17,8 @@ func TestHolds(t *testing.T) {
 		return &condition.Facts{
 			Server: "db", Tool: "query", Definition: func() []byte { return []byte(`{"name":"query","annotations":{"readOnlyHint":true}}`) }, Arguments: []byte(args),
 			User: "u1", Email: "ada@example.com", Teams: []string{"eng", "sre"}, Roles: []string{"ADMIN"},
-			AuthMethod: "oauth", Client: "cli", Token: "t1",
+			AuthMethod: "oauth", Client: "cli", Token: "t1", ToolLabels: map[string]string{"tier": "1"}, Region: "eu",
+			Claims:  []byte(`{"tenant":"acme","acr":2,"realm_access":{"roles":["ops"]}}`),
 			Gateway: "prod", GatewayLabels: map[string]string{"env": "prod"}, Untrusted: true, Sources: []string{"web"},
 			Headers: map[string][]string{"X-Ticket": {"T-1"}}, Time: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC),
 		}
@@ -54,6 +55,12 @@ func TestHolds(t *testing.T) {
 		{name: "annotation that is missing", when: `tool.annotations.destructiveHint == true`},
 		{name: "caller", when: `caller.user == "u1" && caller.email == "ada@example.com" && "sre" in caller.teams && "ADMIN" in caller.roles`, want: true},
 		{name: "credential", when: `caller.auth_method == "oauth" && caller.client_id == "cli" && caller.token_id == "t1"`, want: true},
+		{name: "claims", when: `caller.claims.tenant == "acme" && caller.claims.acr >= 2 && "ops" in caller.claims.realm_access.roles`, want: true},
+		{name: "claim that is missing", when: `caller.claims.other == "acme"`},
+		{name: "claim that is missing, denied", when: `!(caller.claims.other == "acme")`, want: true},
+		{name: "labels of the tool", when: `tool.labels.tier == "1"`, want: true},
+		{name: "label of the tool that is missing", when: `tool.labels.other == "1"`},
+		{name: "region", when: `request.region in ["eu", "us"]`, want: true},
 		{name: "gateway", when: `gateway.name == "prod" && gateway.labels.env == "prod"`, want: true},
 		{name: "label that is missing", when: `gateway.labels.tier == "a"`},
 		{name: "context", when: `context.untrusted && "web" in context.sources`, want: true},
@@ -133,7 +140,7 @@ func TestCompileErrors(t *testing.T) {
 	for _, tc := range []struct{ name, when, want string }{
 		{"syntax", "args.a ==", "line 1, column 10: Syntax error"},
 		{"second line", "args.a == 1 &&\n  args.b = 2", "line 2, column 10: Syntax error"},
-		{"unknown field", `caller.team == "a"`, "line 1, column 1: caller has no such field; there are user, email, teams, roles, auth_method, client_id, token_id"},
+		{"unknown field", `caller.team == "a"`, "line 1, column 1: caller has no such field; there are user, email, teams, roles, auth_method, client_id, token_id, claims"},
 		{"unknown name", `arguments.a == 1`, "line 1, column 1: undeclared reference to 'arguments'"},
 		{"types", `tool.name == 1`, "line 1, column 11: found no matching overload"},
 		{"not a condition", `tool.name`, "line 1, column 1: the condition is of the type string"},

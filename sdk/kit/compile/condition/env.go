@@ -13,6 +13,10 @@ const (
 	NameArguments   = "args"
 	NameAnnotations = "tool.annotations"
 	NameTool        = "tool.name"
+	NameClaims      = "caller.claims"
+	NameToolLabels  = "tool.labels"
+	NameRegion      = "request.region"
+	NameHeaders     = "request.headers"
 )
 
 // variable is one name.
@@ -30,6 +34,7 @@ func variables() []variable {
 		{"tool", "server", text},
 		{"tool", "name", text},
 		{"tool", "annotations", cel.MapType(cel.StringType, cel.DynType)},
+		{"tool", "labels", texts},
 		{"caller", "user", text},
 		{"caller", "email", text},
 		{"caller", "teams", list},
@@ -37,12 +42,14 @@ func variables() []variable {
 		{"caller", "auth_method", text},
 		{"caller", "client_id", text},
 		{"caller", "token_id", text},
+		{"caller", "claims", cel.MapType(cel.StringType, cel.DynType)},
 		{"gateway", "name", text},
 		{"gateway", "labels", texts},
 		{"context", "untrusted", cel.BoolType},
 		{"context", "sources", list},
 		{"request", "headers", texts},
 		{"request", "time", cel.TimestampType},
+		{"request", "region", text},
 	}
 }
 

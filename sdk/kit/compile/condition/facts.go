@@ -14,12 +14,14 @@ import (
 type Facts struct {
 	Server, Tool string        // name that the server knows
 	Definition   func() []byte // of the tool, a JSON object; its annotations are read from it
-	Arguments    []byte        // a JSON object; nil for none
+	ToolLabels   map[string]string
+	Arguments    []byte // a JSON object; nil for none
 
 	User, Email   string   // uid and address of a person; empty for all others
 	Teams, Roles  []string // of the caller (G-32)
 	AuthMethod    string
 	Client, Token string // their ids
+	Claims        []byte // of the token that the caller presented, a JSON object; nil for none
 
 	Gateway       string
 	GatewayLabels map[string]string
@@ -31,12 +33,13 @@ type Facts struct {
 
 	Headers map[string][]string // of the request, that the gateway passes through; one value each
 	Time    time.Time
+	Region  string // of the node
 
 	// Partial says that it is not known which tool of the server it is, and with which arguments: a condition whose value depends on
 	// those fails.
 	Partial bool
 
-	arguments, annotations any // decoded
+	arguments, annotations, claims any // decoded
 }
 
 // ResolveName implements cel.Activation.
@@ -55,6 +58,15 @@ func (f *Facts) ResolveName(name string) (any, bool) {
 			f.annotations = member(f.Definition(), "annotations")
 		}
 		return f.annotations, true
+	case NameClaims:
+		if f.claims == nil {
+			f.claims = object(f.Claims)
+		}
+		return f.claims, true
+	case NameToolLabels:
+		return f.ToolLabels, true
+	case NameRegion:
+		return f.Region, true
 	case "tool.server":
 		return f.Server, true
 	case NameTool:
@@ -84,7 +96,7 @@ func (f *Facts) ResolveName(name string) (any, bool) {
 			return types.NewErr("unknown"), true
 		}
 		return f.Sources, true
-	case "request.headers":
+	case NameHeaders:
 		headers := make(map[string]string, len(f.Headers))
 		for name, values := range f.Headers {
 			headers[strings.ToLower(name)] = strings.Join(values, ", ")

@@ -643,7 +643,7 @@ type PolicyCase struct {
 	Gateway string `protobuf:"bytes,2,opt,name=gateway,proto3" json:"gateway,omitempty"`
 	// Tool that is called, "<server>/<upstream name>". It need not be on the gateway.
 	Tool string `protobuf:"bytes,3,opt,name=tool,proto3" json:"tool,omitempty"`
-	// Arguments, a JSON object as text; empty means none.
+	// Arguments, a JSON object as text; empty means none. What the gateway's assignment of the tool fixes takes the place of theirs.
 	Args string `protobuf:"bytes,4,opt,name=args,proto3" json:"args,omitempty"`
 	// Who calls.
 	Caller *PolicyCaller `protobuf:"bytes,5,opt,name=caller,proto3" json:"caller,omitempty"`
@@ -658,7 +658,13 @@ type PolicyCase struct {
 	// Expected action: ALLOW, BLOCK or REQUIRE_APPROVAL; unset expects nothing. BLOCK_IF_UNTRUSTED is BLOCK here, if it applies.
 	ExpectAction v1.PolicyAction `protobuf:"varint,10,opt,name=expect_action,json=expectAction,proto3,enum=penstock.resource.v1.PolicyAction" json:"expect_action,omitempty"`
 	// Policy that is expected to decide; empty expects nothing.
-	ExpectPolicy  string `protobuf:"bytes,11,opt,name=expect_policy,json=expectPolicy,proto3" json:"expect_policy,omitempty"`
+	ExpectPolicy string `protobuf:"bytes,11,opt,name=expect_policy,json=expectPolicy,proto3" json:"expect_policy,omitempty"`
+	// Claims of the caller's token, a JSON object as text; empty means none.
+	Claims string `protobuf:"bytes,12,opt,name=claims,proto3" json:"claims,omitempty"`
+	// Labels of the tool; empty means those that its server has.
+	ToolLabels map[string]string `protobuf:"bytes,13,rep,name=tool_labels,json=toolLabels,proto3" json:"tool_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Region of the node that decides.
+	Region        string `protobuf:"bytes,14,opt,name=region,proto3" json:"region,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -766,6 +772,27 @@ func (x *PolicyCase) GetExpectAction() v1.PolicyAction {
 func (x *PolicyCase) GetExpectPolicy() string {
 	if x != nil {
 		return x.ExpectPolicy
+	}
+	return ""
+}
+
+func (x *PolicyCase) GetClaims() string {
+	if x != nil {
+		return x.Claims
+	}
+	return ""
+}
+
+func (x *PolicyCase) GetToolLabels() map[string]string {
+	if x != nil {
+		return x.ToolLabels
+	}
+	return nil
+}
+
+func (x *PolicyCase) GetRegion() string {
+	if x != nil {
+		return x.Region
 	}
 	return ""
 }
@@ -1049,7 +1076,7 @@ const file_penstock_admin_v1_policy_proto_rawDesc = "" +
 	"\x14DeletePolicyResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\"W\n" +
 	"\x13TestPoliciesRequest\x12@\n" +
-	"\x05cases\x18\x01 \x03(\v2\x1d.penstock.admin.v1.PolicyCaseB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x05cases\"\xc6\x04\n" +
+	"\x05cases\x18\x01 \x03(\v2\x1d.penstock.admin.v1.PolicyCaseB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x05cases\"\xa3\x06\n" +
 	"\n" +
 	"PolicyCase\x12\x1c\n" +
 	"\x04name\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x04name\x12#\n" +
@@ -1064,8 +1091,15 @@ const file_penstock_admin_v1_policy_proto_rawDesc = "" +
 	"\x04time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12Q\n" +
 	"\rexpect_action\x18\n" +
 	" \x01(\x0e2\".penstock.resource.v1.PolicyActionB\b\xbaH\x05\x82\x01\x02\x10\x01R\fexpectAction\x12,\n" +
-	"\rexpect_policy\x18\v \x01(\tB\a\xbaH\x04r\x02\x18?R\fexpectPolicy\x1a:\n" +
+	"\rexpect_policy\x18\v \x01(\tB\a\xbaH\x04r\x02\x18?R\fexpectPolicy\x12!\n" +
+	"\x06claims\x18\f \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x01R\x06claims\x12X\n" +
+	"\vtool_labels\x18\r \x03(\v2-.penstock.admin.v1.PolicyCase.ToolLabelsEntryB\b\xbaH\x05\x9a\x01\x02\x10@R\n" +
+	"toolLabels\x12\x1f\n" +
+	"\x06region\x18\x0e \x01(\tB\a\xbaH\x04r\x02\x18?R\x06region\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a=\n" +
+	"\x0fToolLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x82\x02\n" +
 	"\fPolicyCaller\x12\x1b\n" +
@@ -1107,7 +1141,7 @@ func file_penstock_admin_v1_policy_proto_rawDescGZIP() []byte {
 	return file_penstock_admin_v1_policy_proto_rawDescData
 }
 
-var file_penstock_admin_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_penstock_admin_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_penstock_admin_v1_policy_proto_goTypes = []any{
 	(*CreatePolicyRequest)(nil),   // 0: penstock.admin.v1.CreatePolicyRequest
 	(*CreatePolicyResponse)(nil),  // 1: penstock.admin.v1.CreatePolicyResponse
@@ -1125,43 +1159,45 @@ var file_penstock_admin_v1_policy_proto_goTypes = []any{
 	(*TestPoliciesResponse)(nil),  // 13: penstock.admin.v1.TestPoliciesResponse
 	(*PolicyResult)(nil),          // 14: penstock.admin.v1.PolicyResult
 	nil,                           // 15: penstock.admin.v1.PolicyCase.HeadersEntry
-	(*v1.Policy)(nil),             // 16: penstock.resource.v1.Policy
-	(*fieldmaskpb.FieldMask)(nil), // 17: google.protobuf.FieldMask
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(v1.PolicyAction)(0),          // 19: penstock.resource.v1.PolicyAction
+	nil,                           // 16: penstock.admin.v1.PolicyCase.ToolLabelsEntry
+	(*v1.Policy)(nil),             // 17: penstock.resource.v1.Policy
+	(*fieldmaskpb.FieldMask)(nil), // 18: google.protobuf.FieldMask
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(v1.PolicyAction)(0),          // 20: penstock.resource.v1.PolicyAction
 }
 var file_penstock_admin_v1_policy_proto_depIdxs = []int32{
-	16, // 0: penstock.admin.v1.CreatePolicyRequest.policy:type_name -> penstock.resource.v1.Policy
-	16, // 1: penstock.admin.v1.CreatePolicyResponse.policy:type_name -> penstock.resource.v1.Policy
-	16, // 2: penstock.admin.v1.GetPolicyResponse.policy:type_name -> penstock.resource.v1.Policy
-	16, // 3: penstock.admin.v1.ListPoliciesResponse.policies:type_name -> penstock.resource.v1.Policy
-	16, // 4: penstock.admin.v1.UpdatePolicyRequest.policy:type_name -> penstock.resource.v1.Policy
-	17, // 5: penstock.admin.v1.UpdatePolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
-	16, // 6: penstock.admin.v1.UpdatePolicyResponse.policy:type_name -> penstock.resource.v1.Policy
+	17, // 0: penstock.admin.v1.CreatePolicyRequest.policy:type_name -> penstock.resource.v1.Policy
+	17, // 1: penstock.admin.v1.CreatePolicyResponse.policy:type_name -> penstock.resource.v1.Policy
+	17, // 2: penstock.admin.v1.GetPolicyResponse.policy:type_name -> penstock.resource.v1.Policy
+	17, // 3: penstock.admin.v1.ListPoliciesResponse.policies:type_name -> penstock.resource.v1.Policy
+	17, // 4: penstock.admin.v1.UpdatePolicyRequest.policy:type_name -> penstock.resource.v1.Policy
+	18, // 5: penstock.admin.v1.UpdatePolicyRequest.update_mask:type_name -> google.protobuf.FieldMask
+	17, // 6: penstock.admin.v1.UpdatePolicyResponse.policy:type_name -> penstock.resource.v1.Policy
 	11, // 7: penstock.admin.v1.TestPoliciesRequest.cases:type_name -> penstock.admin.v1.PolicyCase
 	12, // 8: penstock.admin.v1.PolicyCase.caller:type_name -> penstock.admin.v1.PolicyCaller
 	15, // 9: penstock.admin.v1.PolicyCase.headers:type_name -> penstock.admin.v1.PolicyCase.HeadersEntry
-	18, // 10: penstock.admin.v1.PolicyCase.time:type_name -> google.protobuf.Timestamp
-	19, // 11: penstock.admin.v1.PolicyCase.expect_action:type_name -> penstock.resource.v1.PolicyAction
-	14, // 12: penstock.admin.v1.TestPoliciesResponse.results:type_name -> penstock.admin.v1.PolicyResult
-	19, // 13: penstock.admin.v1.PolicyResult.action:type_name -> penstock.resource.v1.PolicyAction
-	0,  // 14: penstock.admin.v1.PolicyService.CreatePolicy:input_type -> penstock.admin.v1.CreatePolicyRequest
-	2,  // 15: penstock.admin.v1.PolicyService.GetPolicy:input_type -> penstock.admin.v1.GetPolicyRequest
-	4,  // 16: penstock.admin.v1.PolicyService.ListPolicies:input_type -> penstock.admin.v1.ListPoliciesRequest
-	6,  // 17: penstock.admin.v1.PolicyService.UpdatePolicy:input_type -> penstock.admin.v1.UpdatePolicyRequest
-	8,  // 18: penstock.admin.v1.PolicyService.DeletePolicy:input_type -> penstock.admin.v1.DeletePolicyRequest
-	10, // 19: penstock.admin.v1.PolicyService.TestPolicies:input_type -> penstock.admin.v1.TestPoliciesRequest
-	1,  // 20: penstock.admin.v1.PolicyService.CreatePolicy:output_type -> penstock.admin.v1.CreatePolicyResponse
-	3,  // 21: penstock.admin.v1.PolicyService.GetPolicy:output_type -> penstock.admin.v1.GetPolicyResponse
-	5,  // 22: penstock.admin.v1.PolicyService.ListPolicies:output_type -> penstock.admin.v1.ListPoliciesResponse
-	7,  // 23: penstock.admin.v1.PolicyService.UpdatePolicy:output_type -> penstock.admin.v1.UpdatePolicyResponse
-	9,  // 24: penstock.admin.v1.PolicyService.DeletePolicy:output_type -> penstock.admin.v1.DeletePolicyResponse
-	13, // 25: penstock.admin.v1.PolicyService.TestPolicies:output_type -> penstock.admin.v1.TestPoliciesResponse
-	20, // [20:26] is the sub-list for method output_type
-	14, // [14:20] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	19, // 10: penstock.admin.v1.PolicyCase.time:type_name -> google.protobuf.Timestamp
+	20, // 11: penstock.admin.v1.PolicyCase.expect_action:type_name -> penstock.resource.v1.PolicyAction
+	16, // 12: penstock.admin.v1.PolicyCase.tool_labels:type_name -> penstock.admin.v1.PolicyCase.ToolLabelsEntry
+	14, // 13: penstock.admin.v1.TestPoliciesResponse.results:type_name -> penstock.admin.v1.PolicyResult
+	20, // 14: penstock.admin.v1.PolicyResult.action:type_name -> penstock.resource.v1.PolicyAction
+	0,  // 15: penstock.admin.v1.PolicyService.CreatePolicy:input_type -> penstock.admin.v1.CreatePolicyRequest
+	2,  // 16: penstock.admin.v1.PolicyService.GetPolicy:input_type -> penstock.admin.v1.GetPolicyRequest
+	4,  // 17: penstock.admin.v1.PolicyService.ListPolicies:input_type -> penstock.admin.v1.ListPoliciesRequest
+	6,  // 18: penstock.admin.v1.PolicyService.UpdatePolicy:input_type -> penstock.admin.v1.UpdatePolicyRequest
+	8,  // 19: penstock.admin.v1.PolicyService.DeletePolicy:input_type -> penstock.admin.v1.DeletePolicyRequest
+	10, // 20: penstock.admin.v1.PolicyService.TestPolicies:input_type -> penstock.admin.v1.TestPoliciesRequest
+	1,  // 21: penstock.admin.v1.PolicyService.CreatePolicy:output_type -> penstock.admin.v1.CreatePolicyResponse
+	3,  // 22: penstock.admin.v1.PolicyService.GetPolicy:output_type -> penstock.admin.v1.GetPolicyResponse
+	5,  // 23: penstock.admin.v1.PolicyService.ListPolicies:output_type -> penstock.admin.v1.ListPoliciesResponse
+	7,  // 24: penstock.admin.v1.PolicyService.UpdatePolicy:output_type -> penstock.admin.v1.UpdatePolicyResponse
+	9,  // 25: penstock.admin.v1.PolicyService.DeletePolicy:output_type -> penstock.admin.v1.DeletePolicyResponse
+	13, // 26: penstock.admin.v1.PolicyService.TestPolicies:output_type -> penstock.admin.v1.TestPoliciesResponse
+	21, // [21:27] is the sub-list for method output_type
+	15, // [15:21] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_penstock_admin_v1_policy_proto_init() }
@@ -1175,7 +1211,7 @@ func file_penstock_admin_v1_policy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_penstock_admin_v1_policy_proto_rawDesc), len(file_penstock_admin_v1_policy_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

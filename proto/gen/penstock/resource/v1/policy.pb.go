@@ -169,9 +169,12 @@ type Policy struct {
 	// Labels that a gateway must have to be covered. Empty asks for none.
 	GatewayLabels map[string]string `protobuf:"bytes,11,rep,name=gateway_labels,json=gatewayLabels,proto3" json:"gateway_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Condition in CEL, at most 8,192 bytes, that is true where the policy matches; empty matches always. It may name tool.server,
-	// tool.name, tool.annotations, args, caller.user, caller.email, caller.teams, caller.roles, caller.auth_method, caller.client_id,
-	// caller.token_id, gateway.name, gateway.labels, context.untrusted, context.sources, request.headers and request.time. A
-	// comparison with an argument that is missing is false. A condition that fails at the call counts as true, except for ALLOW.
+	// tool.name, tool.annotations, tool.labels (of its server), args (with the fixed arguments of the assignment), caller.user,
+	// caller.email, caller.teams, caller.roles, caller.auth_method, caller.client_id, caller.token_id, caller.claims (of the caller's
+	// token, if it is of an identity provider: all; if it is an access token of Penstock: iss, sub, aud, client_id, jti, scope, iat and
+	// exp; none otherwise), gateway.name, gateway.labels, context.untrusted, context.sources, request.headers, request.time and
+	// request.region (of the node). A comparison with an argument, a claim or a label that is missing is false. A condition that fails
+	// at the call counts as true, except for ALLOW.
 	When string `protobuf:"bytes,12,opt,name=when,proto3" json:"when,omitempty"`
 	// What happens to a call that matches. Required.
 	Action PolicyAction `protobuf:"varint,13,opt,name=action,proto3,enum=penstock.resource.v1.PolicyAction" json:"action,omitempty"`

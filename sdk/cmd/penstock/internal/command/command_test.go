@@ -17,6 +17,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
@@ -256,6 +257,12 @@ func TestGetAndDescribe(t *testing.T) {
 	w.run(t, "delete", "gateway", "eng", "--etag", "e1").want(t, exitOK, "gateway eng deleted (revision 1)", "")
 	w.api.Put(&resourcev1.Gateway{Name: "passing", PassthroughHeaders: []string{"x-tenant", "x-trace"}})
 	w.run(t, "describe", "gateway", "passing").want(t, exitOK, "Pass-through headers:  x-tenant, x-trace\n", "")
+	fixed, err := structpb.NewStruct(map[string]any{"repo": "a<b", "n": 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.api.Put(&resourcev1.Gateway{Name: "fixed", Tools: []*resourcev1.ToolAssignment{{Tool: "s/one", FixedArguments: fixed}, {Tool: "s/two"}}})
+	w.run(t, "describe", "gateway", "fixed").want(t, exitOK, "NAME  TOOL   CONNECTION  FIXED ARGUMENTS\n-     s/one  -           {\"n\":1,\"repo\":\"a<b\"}\n-     s/two  -           -\n", "")
 	w.run(t, "get", "gateway", "passing", "-o", "yaml").want(t, exitOK, "passthrough_headers:", "")
 }
 

@@ -40,7 +40,9 @@ type policyCase struct {
 	Gateway string         `yaml:"gateway"`
 	Tool    string         `yaml:"tool"`
 	Args    map[string]any `yaml:"args"`
-	Caller  struct {
+	// ToolLabels are the labels of the tool in place of those that its server has.
+	ToolLabels map[string]string `yaml:"tool_labels"`
+	Caller     struct {
 		User       string   `yaml:"user"`
 		Email      string   `yaml:"email"`
 		Teams      []string `yaml:"teams"`
@@ -48,6 +50,8 @@ type policyCase struct {
 		AuthMethod string   `yaml:"auth_method"`
 		ClientID   string   `yaml:"client_id"`
 		TokenID    string   `yaml:"token_id"`
+
+		Claims map[string]any `yaml:"claims"`
 	} `yaml:"caller"`
 	Context struct {
 		Untrusted bool     `yaml:"untrusted"`
@@ -56,6 +60,7 @@ type policyCase struct {
 	Request struct {
 		Headers map[string]string `yaml:"headers"`
 		Time    *time.Time        `yaml:"time"`
+		Region  string            `yaml:"region"`
 	} `yaml:"request"`
 	Expect struct {
 		Action string `yaml:"action"`
@@ -135,19 +140,21 @@ func policyCases(text []byte) ([]*adminv1.PolicyCase, error) {
 		if c.Expect.Action == "" && c.Expect.Policy == "" {
 			return nil, fmt.Errorf("case %d expects nothing; set expect.action or expect.policy", i+1)
 		}
-		args, err := json.Marshal(c.Args)
+		args, err := jsonText(c.Args)
 		if err != nil {
 			return nil, fmt.Errorf("case %d, args: %w", i+1, err)
 		}
-		if c.Args == nil {
-			args = nil
+		claims, err := jsonText(c.Caller.Claims)
+		if err != nil {
+			return nil, fmt.Errorf("case %d, caller.claims: %w", i+1, err)
 		}
 		one := &adminv1.PolicyCase{
-			Name: c.Name, Gateway: c.Gateway, Tool: c.Tool, Args: string(args), Untrusted: c.Context.Untrusted, Sources: c.Context.Sources,
+			Name: c.Name, Gateway: c.Gateway, Tool: c.Tool, Args: args, Untrusted: c.Context.Untrusted, Sources: c.Context.Sources,
 			Caller: &adminv1.PolicyCaller{
 				User: c.Caller.User, Email: c.Caller.Email, Teams: c.Caller.Teams, Roles: c.Caller.Roles,
 				AuthMethod: c.Caller.AuthMethod, ClientId: c.Caller.ClientID, TokenId: c.Caller.TokenID,
 			},
+			Claims: claims, ToolLabels: c.ToolLabels, Region: c.Request.Region,
 			Headers: c.Request.Headers, ExpectAction: resourcev1.PolicyAction(action), ExpectPolicy: c.Expect.Policy,
 		}
 		if one.Name == "" {
@@ -159,4 +166,13 @@ func policyCases(text []byte) ([]*adminv1.PolicyCase, error) {
 		out = append(out, one)
 	}
 	return out, nil
+}
+
+// jsonText writes what stands in a case as JSON; what does not stand there is empty.
+func jsonText(object map[string]any) (string, error) {
+	if object == nil {
+		return "", nil
+	}
+	text, err := json.Marshal(object)
+	return string(text), err
 }

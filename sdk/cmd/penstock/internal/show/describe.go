@@ -190,21 +190,43 @@ func gateway(g *resourcev1.Gateway) ([][2]string, []section) {
 	}, append(sections, gatewayFeatures(g)...)
 }
 
-// assigned is the table of a gateway's tools; it has a column for scopes where a tool requires some.
+// assigned is the table of a gateway's tools; it has a column for scopes where a tool requires some, and one for fixed arguments where
+// a tool has some.
 func assigned(tools []*resourcev1.ToolAssignment) section {
 	s := section{title: "Tools", header: []string{"NAME", "TOOL", "CONNECTION"}, empty: "none assigned"}
 	scoped := slices.ContainsFunc(tools, func(a *resourcev1.ToolAssignment) bool { return len(a.GetRequiredScopes()) > 0 })
 	if scoped {
 		s.header = append(s.header, "SCOPES")
 	}
+	fixed := slices.ContainsFunc(tools, func(a *resourcev1.ToolAssignment) bool { return len(a.GetFixedArguments().GetFields()) > 0 })
+	if fixed {
+		s.header = append(s.header, "FIXED ARGUMENTS")
+	}
 	for _, a := range tools {
 		row := []string{orDash(a.GetResolvedName()), a.GetTool(), assignmentMode(a)}
 		if scoped {
 			row = append(row, orDash(strings.Join(a.GetRequiredScopes(), " ")))
 		}
+		if fixed {
+			row = append(row, orDash(fixedArguments(a)))
+		}
 		s.rows = append(s.rows, row)
 	}
 	return s
+}
+
+// fixedArguments writes what every call of an assignment gets as one line of JSON, in the order of the names.
+func fixedArguments(a *resourcev1.ToolAssignment) string {
+	if len(a.GetFixedArguments().GetFields()) == 0 {
+		return ""
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if e.Encode(a.GetFixedArguments().AsMap()) != nil {
+		return "not readable"
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 func server(s *resourcev1.Server) [][2]string {
