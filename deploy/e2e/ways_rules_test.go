@@ -78,7 +78,7 @@ func wayRules() []wayRule {
 		{
 			name: "fixed arguments under a policy", assignment: "fixed_arguments: {label: dev}, ",
 			when: `args.label != "dev" || args.items[0] == 1`, action: "BLOCK",
-			runs:   wayCall{"ada", prod}, fixed: dev, stopped: wayCall{"ada", `{"items":[1]}`}, words: refusedWay,
+			runs: wayCall{"ada", prod}, fixed: dev, stopped: wayCall{"ada", `{"items":[1]}`}, words: refusedWay,
 		},
 	}
 }

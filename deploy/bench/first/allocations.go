@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"time"
 )
 
 // allocation is what one steady call allocates in the whole process: a node, and what a control plane and an authserver do meanwhile.
@@ -86,7 +87,7 @@ func (n *node) mallocs(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := (&http.Client{Timeout: 10 * time.Second}).Do(r)
 	if err != nil {
 		return 0, err
 	}
