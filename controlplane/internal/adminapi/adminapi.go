@@ -97,7 +97,7 @@ type api struct {
 	fleet      Fleet
 	discoverer Discoverer
 	enrollment Enrollment
-	approvals  Approvals
+	held       Approvals
 	logger     *slog.Logger
 }
 
@@ -107,7 +107,7 @@ func New(c Config) (http.Handler, error) {
 		return nil, errors.New("admin API: Catalog, Log, Fleet, Discoverer, Approvals and Logger are required")
 	}
 	a := &api{
-		catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, approvals: c.Approvals, logger: c.Logger,
+		catalog: c.Catalog, log: c.Log, fleet: c.Fleet, discoverer: c.Discoverer, enrollment: c.Enrollment, held: c.Approvals, logger: c.Logger,
 	}
 	options, err := c.handlerOptions()
 	if err != nil {

@@ -69,7 +69,7 @@ func (s approvals) ListApprovals(ctx context.Context, req *adminv1.ListApprovals
 		}
 		q.Before = &approval.Mark{Create: time.UnixMicro(at), ID: id}
 	}
-	page, more, err := s.api.approvals.List(ctx, viewer(ctx), q)
+	page, more, err := s.held.List(ctx, viewer(ctx), q)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (s approvals) ListApprovals(ctx context.Context, req *adminv1.ListApprovals
 
 // GetApproval implements adminv1connect.ApprovalServiceHandler.
 func (s approvals) GetApproval(ctx context.Context, req *adminv1.GetApprovalRequest) (*adminv1.GetApprovalResponse, error) {
-	a, events, err := s.api.approvals.Get(ctx, viewer(ctx), req.GetId())
+	a, events, err := s.held.Get(ctx, viewer(ctx), req.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -99,10 +99,10 @@ func (s approvals) DecideApproval(ctx context.Context, req *adminv1.DecideApprov
 	if info, ok := connect.CallInfoForHandlerContext(ctx); ok && strings.HasPrefix(info.RequestHeader().Get("User-Agent"), commandLine) {
 		d.How = approval.HowCLI
 	}
-	if _, err := s.api.approvals.Decide(ctx, d, nil); err != nil {
+	if _, err := s.held.Decide(ctx, d, nil); err != nil {
 		return nil, err
 	}
-	a, events, err := s.api.approvals.Get(ctx, viewer(ctx), req.GetId())
+	a, events, err := s.held.Get(ctx, viewer(ctx), req.GetId())
 	if err != nil {
 		return nil, err
 	}

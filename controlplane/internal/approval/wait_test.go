@@ -134,7 +134,7 @@ func TestExpireDue(t *testing.T) {
 			t.Helper()
 			a, list, err := o.Get(t.Context(), approval.Viewer{Admin: true}, id)
 			o.must(err)
-			if a.State != want || len(list) != events || (len(a.Arguments) > 0) != (a.Ends.IsZero()) {
+			if a.State != want || len(list) != events || (len(a.Arguments) > 0) != a.Ends.IsZero() {
 				t.Errorf("%s with %q and events %v, want %s", a.State, a.Arguments, list, want)
 			}
 		}

@@ -216,7 +216,6 @@ type hook struct {
 	*org
 
 	url string
-	n   int
 }
 
 func newHook(o *org) *hook {

@@ -144,9 +144,10 @@ func (s *Sender) attempt(ctx context.Context, u approval.Unsent) error {
 	if a != nil { // forgotten otherwise
 		if err := s.post(ctx, u, a); err != nil {
 			if ctx.Err() != nil {
-				return nil // stopped: whoever comes next goes on when the lease is over
+				return nil //nolint:nilerr // stopped: whoever comes next goes on when the lease is over
 			}
-			s.c.Log.InfoContext(ctx, "the webhook took no message", obs.AttrReason, u.Kind, obs.AttrAttempt, u.Attempts, obs.Fault(err))
+			s.c.Log.InfoContext(ctx, "the webhook took no message",
+				slog.String(obs.AttrReason, u.Kind), slog.Int(obs.AttrAttempt, u.Attempts), obs.Fault(err))
 			next = s.c.Now().Add(pause(u.Attempts))
 		}
 	}

@@ -191,7 +191,7 @@ func (t *Table) States(ctx context.Context, ids []string) (map[string]approval.S
 			err := scan(&id, &state)
 			out[id] = approval.State(state)
 			return err
-		}, "SELECT id, state FROM approval WHERE id IN ("+strings.Join(marks, ", ")+")", args...) //nolint:gosec // numbered parameters
+		}, "SELECT id, state FROM approval WHERE id IN ("+strings.Join(marks, ", ")+")", args...)
 		if err != nil {
 			return nil, err
 		}
