@@ -45,8 +45,12 @@ func TestResultPolicyRules(t *testing.T) {
 		{name: "32 patterns", edit: func(p *catalog.ResultPolicy) { p.Mark, p.Redact = resource.MarkRedact, many(32) }},
 		{name: "33 patterns", edit: func(p *catalog.ResultPolicy) { p.Mark, p.Redact = resource.MarkRedact, many(33) }, want: bad, field: "redact"},
 		{name: "pattern twice", edit: func(p *catalog.ResultPolicy) { p.Mark, p.Redact = resource.MarkRedact, []string{"a", "a"} }, want: bad, field: "redact[1]"},
-		{name: "1,024 bytes", edit: func(p *catalog.ResultPolicy) { p.Mark, p.Redact = resource.MarkRedact, []string{strings.Repeat("x", 1024)} }},
-		{name: "1,025 bytes", edit: func(p *catalog.ResultPolicy) { p.Mark, p.Redact = resource.MarkRedact, []string{strings.Repeat("x", 1025)} }, want: bad, field: "redact[0]"},
+		{name: "1,024 bytes", edit: func(p *catalog.ResultPolicy) {
+			p.Mark, p.Redact = resource.MarkRedact, []string{strings.Repeat("x", 1024)}
+		}},
+		{name: "1,025 bytes", edit: func(p *catalog.ResultPolicy) {
+			p.Mark, p.Redact = resource.MarkRedact, []string{strings.Repeat("x", 1025)}
+		}, want: bad, field: "redact[0]"},
 		{name: "pattern that is none", edit: func(p *catalog.ResultPolicy) { p.Mark, p.Redact = resource.MarkRedact, []string{"ok", "ab[c"} }, want: pattern, field: "redact[1]", text: "column 3: missing closing ]"},
 		{name: "empty pattern", edit: func(p *catalog.ResultPolicy) { p.Mark, p.Redact = resource.MarkRedact, []string{""} }, want: pattern, field: "redact[0]", text: "empty text"},
 		{name: "pattern that matches an empty text", edit: func(p *catalog.ResultPolicy) { p.Mark, p.Redact = resource.MarkRedact, []string{"a*"} }, want: pattern, field: "redact[0]", text: "empty text"},
