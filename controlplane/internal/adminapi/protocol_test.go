@@ -199,9 +199,9 @@ func TestReflection(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"ApprovalService", "AuditService", "BearerTokenService", "ConfigurationService", "ConnectionService", "GatewayService",
-		"IdentityProviderService", "NodeService", "OAuthClientService", "PolicyService", "ResultPolicyService", "ServerService", "TeamService",
-		"ToolService", "UserService", "grpc.health.v1.Health",
+		"ApprovalService", "AuditService", "BearerTokenService", "ConfigurationService", "ConnectionService", "ExplainService",
+		"GatewayService", "IdentityProviderService", "NodeService", "OAuthClientService", "PolicyService", "ResultPolicyService",
+		"ServerService", "TeamService", "ToolService", "UserService", "grpc.health.v1.Health",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

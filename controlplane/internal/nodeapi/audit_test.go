@@ -46,7 +46,7 @@ func TestUploadAudit(t *testing.T) {
 		UpstreamUs: 3, RequestBytes: 4, ResponseBytes: 5, Revision: 6, TraceId: "t", RequestId: "r", ClientName: "c", ClientVersion: "v",
 		ProtocolVersion: "2025-11-25", DroppedBefore: 8,
 	}}}
-	want := audit.Upload{Node: "spiffe://test/eu/node/n1", Queue: "q1", First: 7, Events: []audit.Event{{
+	want := audit.Upload{Node: "spiffe://test/region/eu/node/n1", Queue: "q1", First: 7, Events: []audit.Event{{
 		Time: at, Source: audit.ToolCall, Outcome: "refused", Reason: "POLICY_BLOCKED", Revision: 6, RequestID: "r", TraceID: "t",
 		Principal: audit.Principal{Kind: "user", UID: "u1", Name: "ada@example.com", AuthMethod: "oauth", TokenID: "jti", ClientID: "cli"},
 		Call: &audit.Call{

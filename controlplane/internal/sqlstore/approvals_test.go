@@ -43,6 +43,7 @@ func TestApprovalsMigration(t *testing.T) {
 			}
 			for _, statement := range []string{
 				"DROP TABLE " + prefix + "approval", "DROP TABLE " + prefix + "approval_event", "DROP TABLE " + prefix + "approval_answer",
+				"DROP TABLE " + prefix + "audit_event", "DROP TABLE " + prefix + "audit_head", "DROP TABLE " + prefix + "audit_queue",
 				"DELETE FROM " + prefix + "goose_db_version WHERE version_id >= 6",
 			} {
 				if _, err := db.ExecContext(t.Context(), statement); err != nil {

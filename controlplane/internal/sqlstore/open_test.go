@@ -201,7 +201,8 @@ func TestUnusableSQLite(t *testing.T) {
 		{"another program's database with migrations", "it has the tables sessions", func(t *testing.T) string {
 			return spoilt(t, exec("ALTER TABLE head RENAME TO sessions; DROP TABLE change; DROP TABLE resource; DROP TABLE blob; DROP TABLE note; "+
 				"DROP TABLE revocation; DROP TABLE revocation_head; DROP TABLE replica; DROP TABLE rollout; DROP TABLE join_token; DROP TABLE workload; "+
-				"DROP TABLE approval; DROP TABLE approval_event; DROP TABLE approval_answer"))
+				"DROP TABLE approval; DROP TABLE approval_event; DROP TABLE approval_answer; "+
+				"DROP TABLE audit_event; DROP TABLE audit_head; DROP TABLE audit_queue"))
 		}},
 		{"a newer version", "schema version 99", func(t *testing.T) string {
 			return spoilt(t, exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)"))

@@ -223,7 +223,10 @@ func TestRevocationsInAnOlderDatabase(t *testing.T) {
 				t.Fatal(err)
 			}
 			queries := []string{"DELETE FROM " + schema + "goose_db_version WHERE version_id >= 2"}
-			for _, table := range []string{"revocation", "revocation_head", "join_token", "workload", "replica", "rollout"} {
+			for _, table := range []string{
+				"revocation", "revocation_head", "join_token", "workload", "replica", "rollout", "approval", "approval_event", "approval_answer",
+				"audit_event", "audit_head", "audit_queue",
+			} {
 				queries = append(queries, "DROP TABLE "+schema+table)
 			}
 			for _, query := range queries {

@@ -76,7 +76,7 @@ func TestAudit(t *testing.T) {
 			want: want{outcome: call.OutcomeRefused, reason: ReasonPolicyBlocked, policy: "no", action: "BLOCK", server: "ev", connection: "shared"},
 		},
 		{
-			name: "approval", rules: []*resourcev1.Policy{{Name: "ask", Action: approve}},
+			name: "approval", rules: []*resourcev1.Policy{{Name: "ask", Action: approve, Approvers: &resourcev1.Approvers{Caller: &resourcev1.CallerApprover{}}}},
 			want: want{outcome: call.OutcomeRefused, reason: ReasonPolicyBlocked, policy: "ask", action: "REQUIRE_APPROVAL", server: "ev", connection: "shared"},
 		},
 		{

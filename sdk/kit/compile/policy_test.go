@@ -275,7 +275,7 @@ func (t *tracer) Looked(l compile.Look) {
 func TestTrace(t *testing.T) {
 	list := []*compile.Policy{
 		policy(t, &resourcev1.Policy{Name: "other", Action: block, Tools: []string{"other__*"}}), policy(t, &resourcev1.Policy{Name: "prod", Action: block, When: `args.env == "prod"`}),
-		policy(t, &resourcev1.Policy{Name: "ask", Action: approve, When: `args.env > 1`}), policy(t, &resourcev1.Policy{Name: "open", Action: allow}),
+		policy(t, &resourcev1.Policy{Name: "ask", Action: approve, Approvers: &resourcev1.Approvers{Caller: &resourcev1.CallerApprover{}}, When: `args.env > 1`}), policy(t, &resourcev1.Policy{Name: "open", Action: allow}),
 		policy(t, &resourcev1.Policy{Name: "tried", Action: block, Mode: shadow}),
 	}
 	slices.SortFunc(list, compile.ComparePolicies)
