@@ -75,7 +75,7 @@ func TestAuditUpload(t *testing.T) {
 			for range 4 {
 				wait.Go(func() {
 					for n := 251; n <= 270; n++ {
-						u := audit.Upload{Node: "n3", Queue: "q", First: uint64(n - 250), Events: calls(n, n+2)} //nolint:gosec // small
+						u := audit.Upload{Node: "n3", Queue: "q", First: uint64(n - 250), Events: calls(n, n+2)}
 						if _, err := s.UploadAudit(t.Context(), u); err != nil {
 							t.Error(err)
 						}
@@ -161,7 +161,7 @@ func TestAuditDrop(t *testing.T) {
 			now := auditTime()
 			s := open(t, sqlstore.Config{DSN: dsn(t), Now: func() time.Time { return now }})
 			for first := 1; first <= 1201; first += 600 {
-				u := audit.Upload{Node: "n1", Queue: "q1", First: uint64(first), Events: calls(first, first+599)} //nolint:gosec // small
+				u := audit.Upload{Node: "n1", Queue: "q1", First: uint64(first), Events: calls(first, first+599)}
 				if _, err := s.UploadAudit(t.Context(), u); err != nil {
 					t.Fatal(err)
 				}
