@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -99,7 +100,7 @@ tools:
 		return p.must("token", "create", "--user", person, "--gateway", "self", "--gateway", "others", "--gateway", "track")
 	}
 	p.ada, p.carol = token("ada@penstock.test"), token("carol@penstock.test")
-	p.must("wait")
+	p.follow("node-a", "node-b")
 	return p
 }
 
@@ -114,6 +115,18 @@ func (p *pair) startFirst() {
 	p.t.Helper()
 	p.first = p.startNode("node-a", p.shared()...)
 	ready(p.t, p.ops(9080))
+}
+
+// follow waits until these nodes, and no others, follow the control plane: before that a node serves what it has on disk.
+func (p *pair) follow(names ...string) {
+	p.t.Helper()
+	eventually(p.t, startTimeout, func() error {
+		if got := connected(p.t, p.fleet); !slices.Equal(got, names) {
+			return fmt.Errorf("connected nodes: %q", got)
+		}
+		return nil
+	})
+	p.must("wait")
 }
 
 // at is a client of a gateway at node-a, and the same one at node-b.

@@ -53,7 +53,7 @@ func (c *auditCommand) Run(ctx context.Context, r *run) error {
 
 func (c *auditCommand) request(size int) *adminv1.ListAuditEventsRequest {
 	return &adminv1.ListAuditEventsRequest{
-		PageSize: int32(min(size, 1000)), Gateway: c.Gateway, Tool: c.Tool, Principal: c.User, Outcome: c.Outcome, Policy: c.Policy, //nolint:gosec // at most 1000
+		PageSize: int32(min(size, 1000)), Gateway: c.Gateway, Tool: c.Tool, Principal: c.User, Outcome: c.Outcome, Policy: c.Policy,
 		Source: c.Source,
 	}
 }
