@@ -49,6 +49,8 @@ func TestExplain(t *testing.T) {
 	const (
 		passed = "node ok, authentication ok, visibility ok, scopes ok, tool ok, state ok, policies ok, limits ok, credential ok"
 		lazily = "node ok, authentication ok, visibility ok, scopes ok, tool ok, arguments ok, state ok, policies ok, limits ok, credential ok"
+
+		askedFirst = "node ok, authentication ok, visibility ok, scopes ok, tool ok, state ok, policies ok, approval WOULD_HOLD, limits ok, credential ok"
 	)
 	hour := []compile.RateLimit{{Rule: "r", Per: compile.PerCaller, Amount: 1, Period: time.Hour, Burst: 1}}
 	for _, tc := range []struct {
@@ -164,6 +166,53 @@ func TestExplain(t *testing.T) {
 		{name: "no secret", change: func(_ *rsWorld, b *view.Builder, _ *view.Gateway) {
 			b.PutServer("srv", &view.Server{Name: "srv", URL: "http://127.0.0.1/mcp", Protocol: modernVersion, NeedsSecret: true})
 		}, want: "REFUSED credential CREDENTIAL_MISSING"},
+		{name: "held for its approvers", change: heldFor(&resourcev1.Approvers{Users: []string{"u2"}}), want: "HELD approval", steps: askedFirst, says: `outcome:STEP_OUTCOME_WOULD_HOLD sentence:"The policy \"a\" holds the call until its approvers decide."`},
+		{name: "held for the caller", change: heldFor(&resourcev1.Approvers{Caller: &resourcev1.CallerApprover{}}), want: "HELD approval", steps: askedFirst, says: `The policy \"a\" has the person who calls confirm it, in a client that offers elicitation with forms.`},
+		{name: "held, with its rule", change: heldFor(&resourcev1.Approvers{Users: []string{"u2"}}), want: "HELD approval", says: `rules:{policy:"a" covers:true evaluated:true matched:true action:"REQUIRE_APPROVAL" decided:true}`},
+		{name: "run_tool, held", change: func(w *rsWorld, b *view.Builder, g *view.Gateway) {
+			lazy(w, b, g)
+			heldFor(&resourcev1.Approvers{Users: []string{"u2"}})(w, b, g)
+		}, want: "HELD approval", steps: strings.Replace(lazily, "policies ok", "policies ok, approval WOULD_HOLD", 1)},
+		{name: "held before the limits", change: func(w *rsWorld, b *view.Builder, g *view.Gateway) {
+			g.CallLimits = hour
+			heldFor(&resourcev1.Approvers{Users: []string{"u2"}})(w, b, g)
+		}, after: func(w *rsWorld) { w.use(true) }, want: "HELD approval", steps: strings.Replace(askedFirst, "limits ok", "limits REFUSED", 1)},
+		{name: "nobody's token cannot confirm", change: heldFor(&resourcev1.Approvers{Caller: &resourcev1.CallerApprover{}}), ask: func(q *resourcev1.ExplainQuestion) {
+			q.Principal.Who = &resourcev1.ExplainPrincipal_Team{Team: "eng"}
+		}, want: "REFUSED approval APPROVAL_REQUIRES_USER", steps: strings.Replace(askedFirst, "WOULD_HOLD", "REFUSED", 1)},
+		{name: "nobody is asked about what cannot run", change: heldFor(&resourcev1.Approvers{Users: []string{"u2"}}), after: func(w *rsWorld) {
+			w.node.holder.Deny(w.revision+1, []view.Key{{Kind: "connection", Name: "srv"}})
+		}, want: "REFUSED approval CONNECTION_MISSING", steps: strings.NewReplacer("WOULD_HOLD", "REFUSED", "credential ok", "credential REFUSED").Replace(askedFirst)},
+		{name: "a node that cannot hold calls", change: heldFor(&resourcev1.Approvers{Users: []string{"u2"}}), after: func(w *rsWorld) {
+			w.node.calls.Approvals = nil
+		}, want: "REFUSED approval POLICY_BLOCKED", says: "this node cannot hold calls"},
+		{name: "not held for other arguments", change: ruledBy(&resourcev1.Policy{
+			Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_REQUIRE_APPROVAL, Approvers: &resourcev1.Approvers{Users: []string{"u2"}}, When: `args.message == "y"`,
+		}), want: "ALLOWED", steps: passed},
+		{name: "only counted", change: ruledBy(&resourcev1.Policy{
+			Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_REQUIRE_APPROVAL, Approvers: &resourcev1.Approvers{Users: []string{"u2"}}, Mode: resourcev1.PolicyMode_POLICY_MODE_SHADOW,
+		}), want: "ALLOWED", steps: passed, says: `matched:true action:"REQUIRE_APPROVAL" shadow:true`},
+		{name: "fixed arguments", change: fixes("message", `"fixed"`), want: "ALLOWED", steps: strings.Replace(passed, "tool ok", "tool ok, fixed_arguments ok", 1)},
+		{name: "policies see what is fixed", change: func(w *rsWorld, b *view.Builder, g *view.Gateway) {
+			fixes("message", `"fixed"`)(w, b, g)
+			ruledBy(&resourcev1.Policy{Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK, When: `args.message == "fixed"`})(w, b, g)
+		}, want: "REFUSED policies POLICY_BLOCKED"},
+		{name: "policies see what is fixed where no arguments are known", change: func(w *rsWorld, b *view.Builder, g *view.Gateway) {
+			fixes("message", `"fixed"`)(w, b, g)
+			ruledBy(&resourcev1.Policy{Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK, When: `args.message == "fixed"`})(w, b, g)
+		}, ask: func(q *resourcev1.ExplainQuestion) { q.Args = "" }, want: "REFUSED policies POLICY_BLOCKED"},
+		{name: "run_tool, fixed arguments", change: func(w *rsWorld, b *view.Builder, g *view.Gateway) {
+			lazy(w, b, g)
+			fixes("message", `"fixed"`)(w, b, g)
+		}, want: "ALLOWED", steps: strings.Replace(lazily, "arguments ok", "arguments ok, fixed_arguments ok", 1)},
+		{name: "result policies", change: marking(
+			&resourcev1.ResultPolicy{Name: "m", Mark: resourcev1.ResultMark_RESULT_MARK_UNTRUSTED}, &resourcev1.ResultPolicy{Name: "o", Mark: resourcev1.ResultMark_RESULT_MARK_BLOCK, Tools: []string{"other__*"}},
+		), want: "ALLOWED", steps: passed + ", result_policies ok", says: `rules:{policy:"m" covers:true evaluated:true matched:true action:"UNTRUSTED" decided:true}`},
+		{name: "fixed arguments, held, result policies", change: func(w *rsWorld, b *view.Builder, g *view.Gateway) {
+			fixes("message", `"fixed"`)(w, b, g)
+			heldFor(&resourcev1.Approvers{Users: []string{"u2"}})(w, b, g)
+			marking(&resourcev1.ResultPolicy{Name: "m", Mark: resourcev1.ResultMark_RESULT_MARK_REDACT, Redact: []string{"x"}, When: `args.message == "fixed"`})(w, b, g)
+		}, want: "HELD approval", steps: strings.Replace(askedFirst, "tool ok", "tool ok, fixed_arguments ok", 1) + ", result_policies ok", says: `matched:true action:"REDACT" decided:true`},
 		{
 			name: "what is refused first decides", change: func(_ *rsWorld, _ *view.Builder, g *view.Gateway) { g.Tools[0].Held, g.BlockUnmatched = true, true }, ask: func(q *resourcev1.ExplainQuestion) { q.Principal = asPerson("u2") }, want: "REFUSED visibility GATEWAY_ACCESS_DENIED",
 			steps: "node ok, authentication ok, visibility REFUSED, scopes ok, tool ok, state REFUSED, policies REFUSED, limits ok, credential ok",
@@ -172,7 +221,7 @@ func TestExplain(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			inRS(t, rsOptions{}, func(w *rsWorld) {
 				w.limits = limit.New(quota.NewLimiter(quota.Config{}), func(context.Context, string, string) {})
-				w.node.calls.RateLimits = w.limits
+				w.node.calls.RateLimits, w.node.calls.Approvals = w.limits, undecided{}
 				w.publish(func(b *view.Builder) { w.putEng(b, tc.change) })
 				if tc.after != nil {
 					tc.after(w)
@@ -190,7 +239,7 @@ func TestExplain(t *testing.T) {
 				if got != tc.want || tc.steps != "" && stepsOf(e) != tc.steps || !strings.Contains(text, tc.says) {
 					w.t.Errorf("got %s\nwant %s\nsteps %s\nwant  %s\nin %s\nwant %s", got, tc.want, stepsOf(e), tc.steps, text, tc.says)
 				}
-				if e.GetRevision() != w.revision || (e.GetSentence() == "") != (e.GetReason() == "") {
+				if e.GetRevision() != w.revision || (e.GetSentence() == "") != (e.GetVerdict() == resourcev1.Verdict_VERDICT_ALLOWED) {
 					w.t.Errorf("revision %d, %q", e.GetRevision(), e.GetSentence())
 				}
 				if got := w.origin.take(); len(got) > 0 {
@@ -212,6 +261,31 @@ func ruledBy(list ...*resourcev1.Policy) func(*rsWorld, *view.Builder, *view.Gat
 				w.t.Fatal(err)
 			}
 			b.PutPolicy(r.GetName(), p)
+		}
+	}
+}
+
+// heldFor holds every call.
+func heldFor(by *resourcev1.Approvers) func(*rsWorld, *view.Builder, *view.Gateway) {
+	return ruledBy(&resourcev1.Policy{Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_REQUIRE_APPROVAL, Approvers: by})
+}
+
+// fixes fixes an argument of the first tool.
+func fixes(name, value string) func(*rsWorld, *view.Builder, *view.Gateway) {
+	return func(_ *rsWorld, _ *view.Builder, g *view.Gateway) {
+		g.Tools[0].Fixed = []compile.FixedArgument{{Name: name, Value: []byte(value)}}
+	}
+}
+
+// marking puts result policies.
+func marking(list ...*resourcev1.ResultPolicy) func(*rsWorld, *view.Builder, *view.Gateway) {
+	return func(w *rsWorld, b *view.Builder, _ *view.Gateway) {
+		for _, r := range list {
+			p, err := compile.MakeResultPolicy(r)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			b.PutResultPolicy(r.GetName(), p)
 		}
 	}
 }

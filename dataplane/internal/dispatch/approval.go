@@ -81,7 +81,7 @@ func (d *Dispatcher) cleared(ctx context.Context, c *call.Caller, k *call.Call, 
 		return call.Reply{}, err
 	}
 	if dry != nil {
-		d.wouldHold(c, p, dry)
+		d.wouldHold(c, k, t, p, dry)
 		return call.Reply{}, nil
 	}
 	if t.came != nil && (t.tool == nil || t.came.Tool != t.tool.Name) {

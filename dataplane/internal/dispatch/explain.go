@@ -133,13 +133,18 @@ func judged(in *policy.Input, dry *call.Dry) (*compile.Policy, error) {
 	return nil, blocked(d)
 }
 
-// wouldHold says what becomes of a call that a policy wants approved, nil for none: who would be asked.
-func (d *Dispatcher) wouldHold(c *call.Caller, p *compile.Policy, dry *call.Dry) {
+// wouldHold says what becomes of a call that a policy wants approved, nil for none: who would be asked. Nobody is about a call that could not
+// run then.
+func (d *Dispatcher) wouldHold(c *call.Caller, k *call.Call, t *target, p *compile.Policy, dry *call.Dry) {
 	if p == nil {
 		return
 	}
 	step := dry.At(call.StepApproval)
 	if step.Err = d.holds(p); step.Err != nil {
+		return
+	}
+	if err := d.unasked(c, k, t); err != nil {
+		step.Err = d.withLink(c, k, t, err)
 		return
 	}
 	switch {
@@ -208,11 +213,7 @@ func (d *Dispatcher) bound(c *call.Caller, k *call.Call, t *target, dry *call.Dr
 	o, err := start(c, t)
 	if err != nil {
 		with.Connection = c.Snapshot.Connection(t.connection)
-		f := fault.From(err)
-		if server != nil && d.mendable(c, k, t, server, f) {
-			return fault.New(f.Kind, f.Reason, f.Public+" The call gets a link to connect it.").Because(f)
-		}
-		return err
+		return d.withLink(c, k, t, err)
 	}
 	with.Connection = o.Connection
 	switch {
@@ -225,4 +226,13 @@ func (d *Dispatcher) bound(c *call.Caller, k *call.Call, t *target, dry *call.Dr
 		step.Unknown = "The node would ask the authserver for the credential at the call."
 	}
 	return nil
+}
+
+// withLink returns why a call cannot run, and says so where the call would get a link that mends it.
+func (d *Dispatcher) withLink(c *call.Caller, k *call.Call, t *target, err error) error {
+	f := fault.From(err)
+	if server := c.Snapshot.Server(t.server); server != nil && d.mendable(c, k, t, server, f) {
+		return fault.New(f.Kind, f.Reason, f.Public+" The call gets a link to connect it.").Because(f)
+	}
+	return err
 }

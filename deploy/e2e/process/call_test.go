@@ -26,6 +26,7 @@ const (
 type caller struct {
 	url, token string
 	session    string // of the legacy era; empty calls in the modern one
+	forms      bool   // its person can be asked with forms
 }
 
 // answer is what came back.
@@ -34,6 +35,7 @@ type answer struct {
 	session string // Mcp-Session-Id
 	body    string // the last JSON-RPC message
 	text    string // of the result's first content
+	state   string // requestState, of a result that asks
 	failed  bool   // isError, or a JSON-RPC error
 
 	challenge string // WWW-Authenticate
@@ -68,7 +70,7 @@ func (c caller) echo(ctx context.Context, name string) error {
 func (c caller) initialize(ctx context.Context) (caller, error) {
 	c.session = "none"
 	a, err := c.send(ctx, "initialize", "", map[string]any{
-		"protocolVersion": legacy, "capabilities": map[string]any{}, "clientInfo": map[string]any{"name": "process", "version": "1"},
+		"protocolVersion": legacy, "capabilities": c.capabilities(), "clientInfo": map[string]any{"name": "process", "version": "1"},
 	}, nil)
 	if err != nil {
 		return c, err
@@ -80,11 +82,22 @@ func (c caller) initialize(ctx context.Context) (caller, error) {
 	return c, nil
 }
 
-func (c caller) send(ctx context.Context, method, name string, params map[string]any, event func(string)) (answer, error) {
-	header := http.Header{
+func (c caller) capabilities() map[string]any {
+	if c.forms {
+		return map[string]any{"elicitation": map[string]any{}}
+	}
+	return map[string]any{}
+}
+
+func (c caller) header() http.Header {
+	return http.Header{
 		"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"},
 		"Authorization": {"Bearer " + c.token},
 	}
+}
+
+func (c caller) send(ctx context.Context, method, name string, params map[string]any, event func(string)) (answer, error) {
+	header := c.header()
 	switch {
 	case c.session == "":
 		header.Set("MCP-Protocol-Version", modern)
@@ -98,12 +111,17 @@ func (c caller) send(ctx context.Context, method, name string, params map[string
 			params["_meta"] = meta
 		}
 		meta["io.modelcontextprotocol/protocolVersion"] = modern
-		meta["io.modelcontextprotocol/clientCapabilities"] = map[string]any{}
+		meta["io.modelcontextprotocol/clientCapabilities"] = c.capabilities()
 	case method != "initialize":
 		header.Set("MCP-Protocol-Version", legacy)
 		header.Set("Mcp-Session-Id", c.session)
 	}
-	request, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+	return c.post(ctx, header, map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, event)
+}
+
+// post sends a message of JSON-RPC.
+func (c caller) post(ctx context.Context, header http.Header, message map[string]any, event func(string)) (answer, error) {
+	request, err := json.Marshal(message)
 	if err != nil {
 		return answer{}, err
 	}
@@ -143,8 +161,9 @@ func read(body string) answer {
 	}
 	var m struct {
 		Result struct {
-			IsError bool
-			Content []struct{ Text string }
+			IsError      bool
+			Content      []struct{ Text string }
+			RequestState string
 		}
 		Error json.RawMessage
 	}
@@ -152,7 +171,7 @@ func read(body string) answer {
 		a.failed = true // the test shows the body
 		return a
 	}
-	a.failed = m.Result.IsError || m.Error != nil
+	a.failed, a.state = m.Result.IsError || m.Error != nil, m.Result.RequestState
 	if len(m.Result.Content) > 0 {
 		a.text = m.Result.Content[0].Text
 	}

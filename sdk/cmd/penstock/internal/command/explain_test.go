@@ -116,6 +116,10 @@ func TestExplainEnds(t *testing.T) {
 			}
 		}
 	}
+	w.api.Explanation = &resourcev1.Explanation{Verdict: resourcev1.Verdict_VERDICT_HELD, DecidedBy: "approval", Sentence: "The policy holds it."}
+	if got := w.run(t, "explain", "--gateway", "eng", "--tool", "x", "--as", "organization"); !strings.HasPrefix(got.out, "HELD (approval): The policy holds it.\n") {
+		t.Errorf("what holds the call is not said first: %s", got.out)
+	}
 	w.api.Explanation, w.api.Asked = &resourcev1.Explanation{Verdict: resourcev1.Verdict_VERDICT_ALLOWED}, nil
 	for _, as := range []string{"token:ci", "team:eng", "service-account:bot", "organization"} {
 		if got := w.run(t, "explain", "--gateway", "eng", "--tool", "x", "--as", as, "--trusted"); got.code != exitOK {

@@ -14,7 +14,10 @@ import (
 func Explanation(w io.Writer, e *resourcev1.Explanation) error {
 	head := strings.TrimPrefix(e.GetVerdict().String(), "VERDICT_")
 	if e.GetReason() != "" {
-		head += " " + e.GetReason() + " (" + e.GetDecidedBy() + "): " + e.GetSentence()
+		head += " " + e.GetReason()
+	}
+	if e.GetSentence() != "" { // also of what holds a call, which has no reason
+		head += " (" + e.GetDecidedBy() + "): " + e.GetSentence()
 	}
 	lines := []string{Safe(head)}
 	if c := e.GetCaller(); c != nil {
