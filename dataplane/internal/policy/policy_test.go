@@ -122,7 +122,7 @@ func TestForeseen(t *testing.T) {
 		{name: "on arguments and the caller", rules: rules{{Name: "a", Action: block, When: `args.x == 1 || caller.email != ""`}}},
 		{name: "the strictest of two", rules: rules{{Name: "a", Action: allow}, {Name: "b", Action: block}}, want: "b"},
 		{name: "another one on arguments", rules: rules{{Name: "a", Action: allow, When: `args.x == 1`}, {Name: "b", Action: block}}, want: "b"},
-		{name: "approval", rules: rules{{Name: "a", Action: approve}}},
+		{name: "approval", rules: rules{{Name: "a", Action: approve, Approvers: &resourcev1.Approvers{Caller: &resourcev1.CallerApprover{}}}}},
 		{name: "shadow", rules: rules{{Name: "a", Action: block, Mode: resourcev1.PolicyMode_POLICY_MODE_SHADOW}}},
 		{name: "another tool", rules: rules{{Name: "a", Action: block, Tools: []string{"db__other"}}}},
 		{name: "untrusted", rules: rules{{Name: "a", Action: untrusted}}, context: true, want: "a"},
