@@ -79,6 +79,10 @@ func TestAudit(t *testing.T) {
 			name: "approval", rules: []*resourcev1.Policy{{Name: "ask", Action: approve, Approvers: &resourcev1.Approvers{Caller: &resourcev1.CallerApprover{}}}},
 			want: want{outcome: call.OutcomeRefused, reason: ReasonPolicyBlocked, policy: "ask", action: "REQUIRE_APPROVAL", server: "ev", connection: "shared"},
 		},
+		{ // without a store of contexts nobody knows them
+			name: "untrusted", rules: []*resourcev1.Policy{{Name: "clean", Action: resourcev1.PolicyAction_POLICY_ACTION_BLOCK_IF_UNTRUSTED}},
+			want: want{outcome: call.OutcomeRefused, reason: ReasonPolicyBlocked, policy: "clean", action: "BLOCK_IF_UNTRUSTED", server: "ev", connection: "shared"},
+		},
 		{
 			name: "policy that allows", rules: []*resourcev1.Policy{{Name: "yes", Action: resourcev1.PolicyAction_POLICY_ACTION_ALLOW}},
 			want: want{outcome: call.OutcomeOK, policy: "yes", action: "ALLOW", server: "ev", connection: "shared"},

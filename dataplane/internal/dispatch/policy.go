@@ -62,10 +62,11 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 	w := decisions{ctx, d, c}
 	decision := d.decide(ctx, c, k, t, w)
 	name := ""
-	if decision.Policy != nil {
-		name = decision.Policy.Name
+	t.action = decision.Action.String()
+	if decision.Policy != nil { // its own word tells the audit why: BLOCK_IF_UNTRUSTED has become BLOCK
+		name, t.action = decision.Policy.Name, decision.Policy.Action.String()
 	}
-	t.policy, t.action = name, decision.Action.String()
+	t.policy = name
 	switch decision.Action {
 	case compile.ActionAllow:
 		if decision.Policy != nil {
