@@ -122,11 +122,11 @@ func wayRules() []wayRule {
 		{
 			name: "result that is blocked", mark: "BLOCK\nwhen: 'args.label == \"hush-4711\"'", check: (*ways).withheld,
 			runs: wayCall{"ada", dev}, stopped: wayCall{"ada", hush}, secret: "hush-4711", words: withheldWay,
-			audited: [2]string{auditedOK, "fault RESULT_BLOCKED  "},
+			audited: [2]string{auditedOK, "fault RESULT_BLOCKED ways BLOCK"},
 		},
 		{
 			name: "results that are all blocked", mark: "BLOCK", check: (*ways).withheld,
-			stopped: wayCall{"ada", hush}, secret: "hush-", words: withheldWay, audited: [2]string{1: "fault RESULT_BLOCKED  "},
+			stopped: wayCall{"ada", hush}, secret: "hush-", words: withheldWay, audited: [2]string{1: "fault RESULT_BLOCKED ways BLOCK"},
 		},
 		{
 			name: "result that is redacted", mark: "REDACT\nredact: ['hush-[a-z0-9]+']", check: (*ways).withheld,

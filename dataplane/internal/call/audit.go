@@ -17,7 +17,7 @@ const (
 	OutcomeInputRequired = "input_required" // the server, or a policy, asks for more before it goes on
 	OutcomeTask          = "task"           // the tool runs on as a task
 	OutcomeRefused       = "refused"        // the server was not asked
-	OutcomeFault         = "fault"          // it was, and no answer came
+	OutcomeFault         = "fault"          // it was, and no answer came or was let through
 )
 
 // AuditEvent is what the audit keeps of one tool call (G-60): that it happened, never its arguments or its result. It is a value; its

@@ -310,7 +310,11 @@ func (s *screen) instead(t *target, method string, err error) (call.Reply, error
 
 // refuse is what the client gets where open has said no.
 func (s *screen) refuse(t *target, method string, err error) (call.Reply, error) {
-	if f := fault.From(err); f.Reason == ReasonResultBlocked && t.tool == nil {
+	f := fault.From(err)
+	if f.Reason == ReasonResultBlocked {
+		t.policy, t.action = s.decision.Policy.Name, s.decision.Mark.String() // for the audit: it outdid what let the call run
+	}
+	if f.Reason == ReasonResultBlocked && t.tool == nil {
 		return withheld(s.caller.Version, t, method, f), nil
 	}
 	return call.Reply{}, err

@@ -48,7 +48,7 @@ type AuditEvent struct {
 	ClientId string `protobuf:"bytes,9,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	// What came of it. Of a tool call: "ok", "tool_error" (the tool says that it failed, or the server answered with an error),
 	// "input_required" (the server asks for more before it goes on), "task" (the tool runs on as a task), "refused" (the server was not
-	// asked) or "fault" (it was, and no answer came). Of a write: "ok", "refused" or "fault".
+	// asked) or "fault" (it was, and no answer came or was let through). Of a write: "ok", "refused" or "fault".
 	Outcome string `protobuf:"bytes,10,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// Stable word for why it was refused or came to a fault, for example "POLICY_BLOCKED".
 	Reason string `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -262,7 +262,7 @@ type ToolCallDetail struct {
 	Connection string `protobuf:"bytes,8,opt,name=connection,proto3" json:"connection,omitempty"`
 	// Whose connection, and with it credential, that is: an e-mail address, "team:<name>" or "organization".
 	ConnectionOwner string `protobuf:"bytes,9,opt,name=connection_owner,json=connectionOwner,proto3" json:"connection_owner,omitempty"`
-	// Policy that decided about the call; empty if none did.
+	// Policy that decided about the call, or result policy that withheld the result; empty if none did.
 	Policy string `protobuf:"bytes,10,opt,name=policy,proto3" json:"policy,omitempty"`
 	// What was decided by policies: "ALLOW", "BLOCK", "BLOCK_IF_UNTRUSTED" or "REQUIRE_APPROVAL"; empty if the gateway has none.
 	PolicyAction string `protobuf:"bytes,11,opt,name=policy_action,json=policyAction,proto3" json:"policy_action,omitempty"`

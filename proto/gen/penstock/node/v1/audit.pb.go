@@ -160,11 +160,12 @@ type ToolCallEvent struct {
 	// Whose connection that is: an e-mail address, "team:<name>" or "organization".
 	ConnectionOwner string `protobuf:"bytes,10,opt,name=connection_owner,json=connectionOwner,proto3" json:"connection_owner,omitempty"`
 	// What came of it: "ok", "tool_error" (the tool says that it failed, or the server answered with an error), "input_required" (the server
-	// asks for more before it goes on), "task" (the tool runs on as a task), "refused" (the server was not asked) or "fault" (it was, and no answer came).
+	// asks for more before it goes on), "task" (the tool runs on as a task), "refused" (the server was not asked) or "fault" (it was, and no
+	// answer came or was let through).
 	Outcome string `protobuf:"bytes,11,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// Stable word for why it was refused or came to a fault, for example "POLICY_BLOCKED".
 	Reason string `protobuf:"bytes,12,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Policy that decided about the call; empty if none did.
+	// Policy that decided about the call, or result policy that withheld the result; empty if none did.
 	Policy string `protobuf:"bytes,13,opt,name=policy,proto3" json:"policy,omitempty"`
 	// What was decided by policies: "ALLOW", "BLOCK", "BLOCK_IF_UNTRUSTED" or "REQUIRE_APPROVAL"; empty if the gateway has none.
 	PolicyAction string `protobuf:"bytes,14,opt,name=policy_action,json=policyAction,proto3" json:"policy_action,omitempty"`
