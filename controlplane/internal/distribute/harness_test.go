@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -356,6 +357,20 @@ func (s *sim) move(p *plane) {
 func (s *sim) at(rev catalog.Revision) {
 	s.tb.Helper()
 	s.view.await(s.tb, fmt.Sprintf("revision %d enforced", rev), func() bool { return s.view.at >= uint64(rev) })
+}
+
+// digest returns the digest of what the node has at a revision. Its client says that it has it a moment after the view does.
+func (s *sim) digest(rev catalog.Revision) []byte {
+	s.tb.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		if status := s.client.Status(); status.Revision >= uint64(rev) {
+			return status.Digest.Bytes()
+		}
+		if time.Now().After(deadline) {
+			s.tb.Fatalf("the client says nothing of revision %d", rev)
+		}
+		runtime.Gosched()
+	}
 }
 
 // equal compares what two nodes enforce.

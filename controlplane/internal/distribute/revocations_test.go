@@ -160,12 +160,12 @@ func TestRevocationsFirst(t *testing.T) {
 			t.Errorf("came in the order %v", live.view.order)
 		}
 	})
-	older := live.client.Status().Digest.Bytes()
+	older := live.digest(rev)
 	publish(t, from, grant("c"))
 	live.has("c")
 	next := p.write(feedtest.User("bob@example.com", "1"))
 	live.at(next)
-	digest, epoch := live.client.Status().Digest.Bytes(), p.feed.Head().Epoch
+	digest, epoch := live.digest(next), p.feed.Head().Epoch
 
 	for _, tt := range []struct {
 		name  string
