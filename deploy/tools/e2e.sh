@@ -11,7 +11,7 @@ if [[ -z $packages ]]; then
 fi
 # One package at a time: each starts whole products and real clients, and two cores are few.
 # shellcheck disable=SC2086 # one word per package
-go test -race -p 1 -timeout 15m $packages
+go test -race -p 1 -timeout 25m $packages
 
 # The fleet, whose table is to be seen: E2E_FLEET=long is the long form. Everything in it that is shared by goroutines is
 # tested with the race detector above; here it would only take the cores from the processes.
