@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/view"
+	"github.com/penstockhq/penstock/sdk/kit/compile"
 )
 
 const (
@@ -197,6 +198,19 @@ func TestResourceServerScopes(t *testing.T) {
 			}
 			if streamed := got.header.Get("Content-Type") == "text/event-stream"; tt.status == 403 && streamed {
 				t.Errorf("%s: a stream was begun", tt.name)
+			}
+		}
+		w.publish(func(b *view.Builder) {
+			b.PutGateway(&view.Gateway{Gateway: compile.Gateway{
+				Name: "lazy", UID: "uid-lazy", Visibility: view.Visibility{Teams: []string{"eng"}}, OAuth: true, LoadToolsWhenNeeded: true,
+			}})
+		})
+		for _, tool := range []string{"search_tools", "run_tool"} {
+			for scope, status := range map[string]int{"openid": 403, "mcp": 200} {
+				got := w.call("lazy", tool, w.token(map[string]any{"aud": rsOrigin + "/v1/mcp/lazy", "scope": scope}))
+				if got.status != status {
+					t.Errorf("%s with the scope %s: %d %s", tool, scope, got.status, got.body)
+				}
 			}
 		}
 		list := `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":{` + reserved + `}}}`

@@ -24,8 +24,8 @@ func (h *Handler) Serves(g *view.Gateway) error {
 
 // Scoped returns why the scopes of a principal do not cover a tools/call, by its name and raw arguments; nil if they do.
 func (*Handler) Scoped(s *view.Snapshot, g *view.Gateway, p ident.Principal, name string, arguments []byte) error {
-	t, _ := calledAs(s, g, name, arguments)
-	return covers(p.Scopes, t)
+	t, name := calledAs(s, g, name, arguments)
+	return covers(p.Scopes, g, t, name)
 }
 
 // Passes returns the headers of a request that its gateway hands to servers, and conditions see; h has them in canonical form.

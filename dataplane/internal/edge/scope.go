@@ -21,16 +21,21 @@ func (x *request) scoped() error {
 	if len(x.gateway.Scopes) <= 1 && compile.HasScope(x.principal.Scopes, compile.ScopeMCP) {
 		return nil // no tool needs more, whichever it is
 	}
-	t, _ := x.called()
-	return covers(x.principal.Scopes, t)
+	t, name := x.called()
+	return covers(x.principal.Scopes, x.gateway, t, name)
 }
 
-// covers returns why scopes do not cover calls of a tool, nil if they do, and if there is no such tool: dispatch says so.
-func covers(granted []string, t *view.Tool) error {
-	if t == nil {
+// covers returns why scopes do not cover calls of a tool by a name, nil if they do, and if there is no such tool: dispatch says so.
+// search_tools tells of tools, and needs what their list does.
+func covers(granted []string, g *view.Gateway, t *view.Tool, name string) error {
+	switch {
+	case t != nil:
+		return lacking(granted, t.RequiredScopes)
+	case g.LoadToolsWhenNeeded && compile.Reserved(name):
+		return lacking(granted, nil)
+	default:
 		return nil
 	}
-	return lacking(granted, t.RequiredScopes)
 }
 
 // called returns the tool of a tools/call and its name, of a run_tool those of the tool that it runs: scopes, traces and metrics
