@@ -144,8 +144,8 @@ func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink 
 		return d.inContext(ctx, &c, &k, new(trail), sink)
 	}
 	tr := trail{caller: &c, asked: &k, started: time.Now()}
-	from, to := c, k // what tr has stays as it came
-	reply, err := d.inContext(ctx, &from, &to, &tr, sink)
+	run := k // what the client asked for stays as it came
+	reply, err := d.inContext(ctx, &c, &run, &tr, sink)
 	d.record(ctx, &tr, &reply, err)
 	return reply, err
 }
