@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,9 +67,15 @@ func TestForwardAnswersInABatch(t *testing.T) {
 	got := c.do(p.a, `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-03-26","capabilities":`+declaredForms+
 		`,"clientInfo":{"name":"c","version":"1"}}}`)
 	c.session = got.header.Get("Mcp-Session-Id")
+	// Both calls end after both answers: either may take the other's, and a call that ends
+	// before its own is there takes its question back.
+	var both sync.WaitGroup
+	both.Add(2)
 	p.origin.answers(func(in *inbound) {
 		in.event(`{"jsonrpc":"2.0","id":"u3","method":"roots/list"}`)
 		<-p.origin.replies
+		both.Done()
+		both.Wait()
 		in.last(`{"content":[]}`)
 	})
 	var streams []*eventStream
