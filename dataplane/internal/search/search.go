@@ -72,23 +72,24 @@ func (s *Search) Find(c *call.Caller, arguments []byte, unavailable func(*view.T
 type seen struct {
 	c     *call.Caller
 	index *index // nil for a gateway without tools
+	taken []bool // by document: a denial takes it away; nil without denials
 }
 
 func (s *Search) seen(c *call.Caller) seen {
 	if len(c.Gateway.Tools) == 0 {
 		return seen{c: c}
 	}
-	return seen{c, s.indexOf(c.Gateway)}
+	return seen{c, s.indexOf(c.Gateway), c.Snapshot.Taken(c.Gateway)}
 }
 
 // shows reports whether the caller sees the i-th tool: one that was not taken away (RS-21), that is for models, and that tools/list
 // would not leave out for this client (M-64).
 func (f *seen) shows(i int) bool {
-	t, about := f.c.Gateway.Tools[i], f.index.about[i]
-	if f.c.Snapshot.HasDenials() && f.c.Snapshot.Tool(f.c.Gateway, t.Exposed) == nil {
+	if f.taken != nil && f.taken[i] {
 		return false
 	}
-	return !about.appOnly && (!about.badHeaders || !f.throughHeaders(t))
+	about := f.index.about[i]
+	return !about.appOnly && (!about.badHeaders || !f.throughHeaders(f.c.Gateway.Tools[i]))
 }
 
 // throughHeaders reports whether arguments of a call that are marked for headers would have to go through them, on either side.
@@ -110,7 +111,7 @@ func (f *seen) keep(server string) func(i int) bool {
 }
 
 // all reports whether the caller sees all tools of the gateway.
-func (f *seen) all() bool { return f.index.plain && !f.c.Snapshot.HasDenials() }
+func (f *seen) all() bool { return f.index.plain && f.taken == nil }
 
 // count returns how many tools of a server the caller sees, of all for an empty one.
 func (f *seen) count(server string) (n int) {

@@ -18,6 +18,7 @@ type Key struct {
 type Snapshot struct {
 	*View
 	denied  map[Key]uint64 // revision that brings the denial; nil in the normal case
+	taken   *sync.Map      // of *Gateway to []bool, made at first use: see Taken; nil without denials
 	revoked *Revocations
 }
 
@@ -91,9 +92,9 @@ func (h *Holder) Deny(revision uint64, keys []Key) {
 	if old == nil || revision <= old.Revision {
 		return
 	}
-	next := &Snapshot{View: old.View, revoked: h.revoked, denied: make(map[Key]uint64, len(old.denied)+len(keys))}
+	next := &Snapshot{View: old.View, revoked: h.revoked}
 	for k, rev := range old.denied {
-		next.denied[k] = rev
+		next.deny(k, rev)
 	}
 	for _, k := range keys {
 		next.deny(k, revision)
@@ -103,7 +104,7 @@ func (h *Holder) Deny(revision uint64, keys []Key) {
 
 func (s *Snapshot) deny(k Key, revision uint64) {
 	if s.denied == nil {
-		s.denied = make(map[Key]uint64)
+		s.denied, s.taken = make(map[Key]uint64), new(sync.Map)
 	}
 	s.denied[k] = max(s.denied[k], revision)
 }

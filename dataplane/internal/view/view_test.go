@@ -4,6 +4,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -60,6 +61,40 @@ func TestHolderDenials(t *testing.T) {
 	h.Publish(From(nil).Build("two", 1))
 	if h.Load().HasDenials() {
 		t.Error("a denial outlived its lineage")
+	}
+}
+
+// RS-21: a tool goes with its denial, wherever tools are listed or looked for, and at the gateways of the denial only.
+func TestTaken(t *testing.T) {
+	h := NewHolder()
+	b := From(nil)
+	b.PutGateway(gateway("eng", "a", "b"))
+	b.PutGateway(gateway("ops", "a", "b"))
+	h.Publish(b.Build("one", 1))
+	for _, step := range []struct {
+		deny     Key
+		eng, ops []bool
+	}{
+		{Key{"tool", "ev/zzz"}, nil, nil},
+		{Key{"assignment", "eng/ev/b"}, []bool{false, true}, nil},
+		{Key{"tool", "ev/a"}, []bool{true, true}, []bool{true, false}},
+	} {
+		h.Deny(2, []Key{step.deny})
+		for range 2 { // made, then kept
+			for name, want := range map[string][]bool{"eng": step.eng, "ops": step.ops} {
+				s := h.Load()
+				g := s.Gateway(name)
+				if got := s.Taken(g); !slices.Equal(got, want) || (got == nil) != (want == nil) {
+					t.Errorf("%v: %s: taken %v, want %v", step.deny, name, got, want)
+				}
+				left := s.Tools(g)
+				for i, tool := range g.Tools {
+					if there := s.Tool(g, tool.Exposed) != nil; there == (want != nil && want[i]) || there != slices.Contains(left, tool) {
+						t.Errorf("%v: %s: %s is there: %t, listed %v", step.deny, name, tool.Exposed, there, left)
+					}
+				}
+			}
+		}
 	}
 }
 
