@@ -32,6 +32,7 @@ func TestApprovals(t *testing.T) {
 	t.Run("command line", h.commandLine)
 	t.Run("states", h.states)
 	t.Run("server asks", h.serverAsks)
+	t.Run("limited", h.limited)
 	t.Run("node gone", h.nodeGone)
 	t.Run("control plane gone", h.planeGone)
 }
@@ -279,6 +280,41 @@ func (h *held) serverAsks(t *testing.T) {
 		}
 		h.token = token
 	}
+}
+
+// limited: an approved call that a rate limit refuses keeps its approval, and runs when there is room.
+func (h *held) limited(t *testing.T) {
+	yaml := gatewayYAML("limited", organization, "rec/echo")
+	h.Apply(t, yaml+"rate_limits:\n- {per: GATEWAY, tool_calls: 1, period: 86400s, burst: 1}\n")
+	h.Apply(t, "kind: Policy\nname: limited\ngateways: [limited]\nwhen: args.message == 'limited'\naction: REQUIRE_APPROVAL\napprovers: {users: [bob@penstock.test]}\n")
+	token := h.token
+	defer func() { h.token = token }()
+	h.token = h.Token(t, testenv.OfUser("ada@penstock.test"), "limited").Text
+	h.WaitEnforced(t)
+	h.stateless(t, 0, "limited", "limited", "")
+	id := h.pending(t).GetId()
+	if err := h.decide(t.Context(), h.bob, id, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, r := h.stateless(t, 1, "limited", "room", ""); r.text() != "room" {
+		t.Errorf("the call that takes the room: %+v", r)
+	}
+	h.ranOnce(t, "room")
+	for node := range h.Nodes {
+		if _, r := h.stateless(t, node, "limited", "limited", ""); r.Result.StructuredContent.Error.Type != "RATE_LIMITED" {
+			t.Errorf("refused: %+v", r)
+		}
+	}
+	if a, err := h.bob.Approvals.GetApproval(t.Context(), &adminv1.GetApprovalRequest{Id: id}); err != nil || a.GetApproval().GetState() != "APPROVED" {
+		t.Errorf("the approval is %v, %v", a, err)
+	}
+	h.ranNothing(t)
+	h.Apply(t, yaml+"rate_limits:\n- {per: GATEWAY, tool_calls: 100, period: 1s, burst: 100}\n")
+	h.WaitEnforced(t)
+	if _, r := h.stateless(t, 0, "limited", "limited", ""); r.text() != "limited" {
+		t.Errorf("with room: %+v", r)
+	}
+	h.ranOnce(t, "limited")
 }
 
 // nodeGone ends the node that a client was asked by.

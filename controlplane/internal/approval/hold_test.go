@@ -19,6 +19,9 @@ func arguments(text string) func(*approval.Request) {
 	return func(r *approval.Request) { r.Arguments = []byte(text) }
 }
 
+// look only looks.
+func look(r *approval.Request) { r.Look = true }
+
 // onBoth runs a test on every database.
 func onBoth(t *testing.T, test func(t *testing.T, o *org)) {
 	t.Helper()
@@ -41,6 +44,9 @@ func TestLife(t *testing.T) {
 		o.hold("PENDING", arguments(`{"a":1,"b":3}`)) // edited
 		o.hold("PENDING", func(r *approval.Request) { r.Caller.ClientID = "c2" })
 		o.hold("PENDING", func(r *approval.Request) { r.Caller.UID, r.Caller.Name = o.users[eve], eve })
+		if looked := o.hold("APPROVED", look); looked != first {
+			t.Error("a look found another approval")
+		}
 		if ran := o.hold("RUN run"); ran != first {
 			t.Error("another approval ran")
 		}
@@ -64,7 +70,7 @@ func TestLife(t *testing.T) {
 		fourth := o.hold("PENDING")
 		o.decide(fourth, ada, true, "")
 		o.clock.pass(approval.RunWithin) // nobody runs it
-		o.hold("EXPIRED")
+		o.hold("EXPIRED", look)
 		fifth := o.hold("PENDING")
 		o.decide(fifth, ada, true, "")
 		o.clock.pass(approval.RunWithin - time.Second)
