@@ -207,22 +207,22 @@ func TestApprovers(t *testing.T) {
 	eng, err := o.catalog.Get(t.Context(), catalog.Caller{System: true}, catalog.KindTeam, "eng")
 	o.must(err)
 	user := func(policy, name string) func(*approval.Request) { return by(policy, "user", o.users[name], name) }
-	const organization = "the administrators of the organisation"
+	const organization = "an administrator of the organisation"
 	for _, tc := range []struct {
 		name string
 		edit func(*approval.Request)
 		want []string
 	}{
-		{"the caller's team", user("admins", cyd), []string{"the administrators of the team eng"}},
+		{"the caller's team", user("admins", cyd), []string{"an administrator of the team eng"}},
 		{"admin of the own team", user("admins", ada), []string{organization}},
 		{"in no team", user("admins", eve), []string{organization}},
-		{"a team", by("admins", "team", eng.Metadata().UID, "eng"), []string{"the administrators of the team eng"}},
+		{"a team", by("admins", "team", eng.Metadata().UID, "eng"), []string{"an administrator of the team eng"}},
 		{"the organisation", by("admins", "organization", "", ""), []string{organization}},
 		{"a service account", by("admins", "service_account", "", "ci"), []string{organization}},
 		{"users, but not the caller", user("people", cyd), []string{ada}},
 		{"users", user("people", eve), []string{ada, cyd}},
-		{"teams, but for who is the only admin", user("ops", bob), []string{"the administrators of the team eng"}},
-		{"teams", user("ops", cyd), []string{"the administrators of the team ops", "the administrators of the team eng"}},
+		{"teams, but for who is the only admin", user("ops", bob), []string{"an administrator of the team eng"}},
+		{"teams", user("ops", cyd), []string{"an administrator of the team ops", "an administrator of the team eng"}},
 	} {
 		h, err := o.Hold(t.Context(), o.request(tc.edit))
 		o.must(err)

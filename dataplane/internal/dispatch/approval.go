@@ -254,10 +254,14 @@ func (h *hold) about(server *view.Server) string {
 	return text + ")"
 }
 
-// by says who approves a call.
+// by says who approves a call: any of them.
 func by(a *call.Approval) string {
-	if len(a.Approvers) == 0 {
-		return "its approvers"
+	n := len(a.Approvers)
+	switch n {
+	case 0:
+		return "one of its approvers"
+	case 1:
+		return confirm.Words(a.Approvers[0])
 	}
-	return confirm.Words(strings.Join(a.Approvers, ", "))
+	return confirm.Words(strings.Join(a.Approvers[:n-1], ", ") + " or " + a.Approvers[n-1])
 }

@@ -129,7 +129,7 @@ func (h *hold) queue(ctx context.Context) (call.Reply, error) {
 			return call.Reply{}, h.required(&a)
 		case h.modern() && waits:
 			waits = false
-			if err := h.wait(ctx, a.ID); err != nil {
+			if err := h.wait(ctx, &a); err != nil {
 				return call.Reply{}, err
 			}
 		case round >= confirm.Rounds:
@@ -163,7 +163,14 @@ func until(a *call.Approval) string {
 	if a.Expires.IsZero() {
 		return ""
 	}
-	return ", until " + a.Expires.UTC().Format(time.RFC3339)
+	return ", " + untilTime(a.Expires)
+}
+
+func untilTime(t time.Time) string { return "until " + t.UTC().Format(time.RFC3339) }
+
+// waits is what a client is told while it waits for an approval.
+func waits(a *call.Approval) string {
+	return "The call waits for an approval by " + by(a) + " (approval " + a.ID + until(a) + ")."
 }
 
 // outcome is what became of an approval by which the call does not run.
@@ -186,7 +193,7 @@ func (h *hold) outcome(ctx context.Context, a *call.Approval) error {
 
 // required is what a client reads of a call that waits for its approvers.
 func (h *hold) required(a *call.Approval) error {
-	text := "holds this call until " + by(a) + " approve it (approval " + a.ID + until(a) + "). Call the tool again with the same arguments once it is approved."
+	text := "holds this call until it is approved by " + by(a) + " (approval " + a.ID + until(a) + "). Call the tool again with the same arguments once it is approved."
 	return h.says(ReasonApprovalRequired, text).Because(&waitsFor{a.ID, a.Expires})
 }
 
@@ -232,7 +239,11 @@ func (h *hold) question(ctx context.Context, message string, s confirm.State) (c
 func (h *hold) ask(ctx context.Context, message string) (confirm.Answer, error) {
 	within, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	got, err := h.c.Client.Asker.Ask(within, call.Question{Method: confirm.Method, Params: confirm.Params(message)})
+	var got call.Answer
+	var err error
+	h.meanwhile("The call waits for you to confirm it in this client, "+untilTime(time.Now().Add(askTime))+".", func() {
+		got, err = h.c.Client.Asker.Ask(within, call.Question{Method: confirm.Method, Params: confirm.Params(message)})
+	})
 	switch {
 	case ctx.Err() != nil:
 		return confirm.Nothing, gone(ctx)
@@ -269,7 +280,7 @@ func (h *hold) askWhileWaiting(ctx context.Context, a *call.Approval) (goOn bool
 			cancel()
 		}
 	})
-	both.Wait()
+	h.meanwhile(waits(a), both.Wait)
 	if ctx.Err() != nil {
 		return false, gone(ctx)
 	}
@@ -277,10 +288,13 @@ func (h *hold) askWhileWaiting(ctx context.Context, a *call.Approval) (goOn bool
 }
 
 // wait waits for the decision, for as long as a client waits for an answer at least.
-func (h *hold) wait(ctx context.Context, approval string) error {
+func (h *hold) wait(ctx context.Context, a *call.Approval) error {
 	within, cancel := context.WithTimeout(ctx, graceTime)
 	defer cancel()
-	if h.d.Approvals.Wait(within, approval) != nil && ctx.Err() != nil {
+	h.meanwhile(waits(a), func() {
+		_ = h.d.Approvals.Wait(within, a.ID) // how it ended is asked anew
+	})
+	if ctx.Err() != nil {
 		return gone(ctx)
 	}
 	return nil

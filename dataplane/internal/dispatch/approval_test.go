@@ -62,7 +62,7 @@ func (w *desk) Hold(_ context.Context, h call.Held) (call.Approval, error) {
 		return call.Approval{ID: "a-1", State: call.ApprovalRun, Run: run}, nil
 	}
 	a := call.Approval{
-		ID: "a-1", State: w.state, Expires: time.Date(2026, 11, 30, 14, 0, 0, 0, time.UTC), Approvers: []string{"bob@example.com", "the administrators of the team eng"},
+		ID: "a-1", State: w.state, Expires: time.Date(2026, 11, 30, 14, 0, 0, 0, time.UTC), Approvers: []string{"bob@example.com", "an administrator of the team eng"},
 	}
 	switch w.state {
 	case call.ApprovalApproved:

@@ -180,7 +180,7 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, tr
 	if err != nil {
 		return call.Reply{}, err
 	}
-	t.came, t.said, t.params = came, said, k.Params
+	t.came, t.said, t.params, t.sink = came, said, k.Params, sink
 	defer tr.keep(&t, k)
 	if t.empty {
 		return call.Reply{Result: []byte(`{"completion":{"values":[]}}`)}, nil
@@ -293,7 +293,7 @@ func (d *Dispatcher) run(
 	}
 	ear := d.ear(c, o.Server, t.connection)
 	t.sent = true
-	reply, err := d.send(ctx, o, ear.sink(screen.sink(sink)), waited)
+	reply, err := d.send(ctx, o, ear.sink(screen.sink(t.growing(sink))), waited)
 	if err != nil {
 		return screen.instead(t, k.Method, upstreamRefused(err))
 	}

@@ -49,6 +49,9 @@ type target struct {
 	approved string         // uid of the policy that the call was approved for; empty if none asked
 	counted  bool           // against the limits of calls
 
+	sink func([]byte) error // takes what the client is told during the call
+	told uint32             // how often it was told that the call waits for a person
+
 	confirmed *confirm.State // what a client without a session brings back of a confirmation that was not used yet; nil for none
 
 	// claim uses what was approved: the last that is asked before the call leaves. The reply is a question in its place. It is nil if

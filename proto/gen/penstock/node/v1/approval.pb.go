@@ -323,7 +323,7 @@ type HoldCallResponse struct {
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// What the approver said, for the caller.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Who can approve it, for people, for example "ada@example.com" or "the administrators of the team eng"; at most 20. ADMINs of the
+	// Who can approve it, for people, for example "ada@example.com" or "an administrator of the team eng"; at most 20. ADMINs of the
 	// organisation always can, and are named if nobody else is there.
 	Approvers     []string `protobuf:"bytes,6,rep,name=approvers,proto3" json:"approvers,omitempty"`
 	unknownFields protoimpl.UnknownFields
