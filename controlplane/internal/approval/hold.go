@@ -38,7 +38,7 @@ type Held struct {
 const tries = 16
 
 // Hold asks whether a call may run (see HoldCall of penstock.node.v1). Faults: Invalid, ARGUMENTS_INVALID; NotFound,
-// APPROVAL_TARGET_NOT_FOUND; Precondition, APPROVAL_NOT_REQUIRED, APPROVAL_WITHOUT_APPROVER or CALLER_NOT_A_PERSON.
+// APPROVAL_TARGET_NOT_FOUND; Precondition, APPROVAL_NOT_REQUIRED, APPROVAL_WITHOUT_APPROVER, APPROVAL_WITHOUT_KEY or CALLER_NOT_A_PERSON.
 func (s *Service) Hold(ctx context.Context, r Request) (Held, error) {
 	sum, err := Sum(r.Arguments)
 	if err != nil {

@@ -109,7 +109,7 @@ func (r *receiver) taken() (got, ids []string) {
 func (o *org) sender(url string, arguments bool) *webhook.Sender {
 	o.t.Helper()
 	s, err := webhook.NewSender(webhook.SenderConfig{
-		URL: url, Secret: secret(o.t), Arguments: arguments, Outbox: o.store.Approvals(), Log: slog.New(slog.DiscardHandler), Now: o.clock.now,
+		URL: url, Secret: secret(o.t), Arguments: arguments, Outbox: o.store.Approvals(o.keys), Log: slog.New(slog.DiscardHandler), Now: o.clock.now,
 	})
 	o.must(err)
 	return s
@@ -221,7 +221,7 @@ type hook struct {
 func newHook(o *org) *hook {
 	o.t.Helper()
 	s := httptest.NewServer(&webhook.Receiver{
-		Secret: secret(o.t), Decider: o.Service, Answers: o.store.Approvals(), Log: slog.New(slog.DiscardHandler), Now: o.clock.now,
+		Secret: secret(o.t), Decider: o.Service, Answers: o.store.Approvals(o.keys), Log: slog.New(slog.DiscardHandler), Now: o.clock.now,
 	})
 	o.t.Cleanup(s.Close)
 	return &hook{org: o, url: s.URL}
