@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/penstockhq/penstock/controlplane/internal/approval"
@@ -22,7 +21,7 @@ import (
 // ApprovalSettings say which outside system is told of tool calls that wait for approval, and may decide.
 type ApprovalSettings struct {
 	WebhookURL        string `name:"webhook_url" help:"where each new approval, decision and expiry is posted, as Standard Webhooks; empty is off"`
-	WebhookSecretFile string `name:"webhook_secret_file" help:"file with the secret that signs these messages, and the decisions that /webhooks/approvals of the admin API takes: whsec_ and Base64, or 24 to 64 bytes; empty takes none"`
+	WebhookSecretFile string `name:"webhook_secret_file" help:"file with the secret that signs these messages, and the decisions that /webhooks/approvals of the admin API takes: whsec_ and Base64, or 24 to 64 bytes; read again when it changes; empty takes none"`
 	WebhookArguments  bool   `name:"webhook_arguments" help:"whether the arguments of calls stand in these messages"`
 	Keyset            string `name:"keyset" help:"key file that seals the arguments of held calls in the database: a Tink keyset in JSON, mode 0600, the same for all control planes; without one no call can be held for others"`
 	CreateKeyset      bool   `name:"create_keyset" help:"make the key file if it is missing"`
@@ -88,20 +87,16 @@ func (p *ControlPlane) openApprovals(ctx context.Context, r *rooms) (err error) 
 	if err != nil || s.WebhookSecretFile == "" {
 		return err
 	}
-	text, err := os.ReadFile(s.WebhookSecretFile)
+	secret, err := webhook.OpenSecretFile(s.WebhookSecretFile, log)
 	if err != nil {
 		return fmt.Errorf("read approvals.webhook_secret_file: %w", err)
 	}
-	secret, err := webhook.ParseSecret(string(text))
-	if err != nil {
-		return fmt.Errorf("read approvals.webhook_secret_file: %w", err)
-	}
-	r.decisions = &webhook.Receiver{Secret: secret, Decider: r.held, Answers: table, Log: log, Now: time.Now}
+	r.decisions = &webhook.Receiver{Secret: secret.Secret, Decider: r.held, Answers: table, Log: log, Now: time.Now}
 	if s.WebhookURL == "" {
 		return nil
 	}
 	r.told, err = webhook.NewSender(webhook.SenderConfig{
-		URL: s.WebhookURL, Secret: secret, Arguments: s.WebhookArguments, Outbox: table, Log: log, Now: time.Now,
+		URL: s.WebhookURL, Secret: secret.Secret, Arguments: s.WebhookArguments, Outbox: table, Log: log, Now: time.Now,
 	})
 	return err
 }

@@ -3,6 +3,7 @@
 package approval_test
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -28,13 +29,13 @@ import (
 
 const secretText = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-func secret(t *testing.T) webhook.Secret {
+func secret(t *testing.T) func(context.Context) webhook.Secret {
 	t.Helper()
 	s, err := webhook.ParseSecret(secretText + "\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return func(context.Context) webhook.Secret { return s }
 }
 
 // signature signs as the text of Standard Webhooks says, with nothing of the product.
