@@ -23,6 +23,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -62,7 +63,7 @@ func New(c Config) (*Server, error) {
 }
 
 // RotateKeyset adds a new primary key to the key file of the settings. Running processes take it up by themselves.
-func RotateKeyset(s Settings) error { return vault.RotateKeyFile(s.Vault.Keyset) }
+func RotateKeyset(s Settings) error { return envelope.RotateKeyFile(s.Vault.Keyset) }
 
 // Run opens the store and the key file, then serves until ctx is canceled, finishes the calls in flight, and returns nil.
 // It refuses to start, with Precondition VAULT_KEY_MISSING, when a stored secret needs a key that is not there (SE-3). It
@@ -166,7 +167,7 @@ func (s *Server) open(ctx context.Context, db *sqlstore.Store, v *vault.Vault, l
 // openVault opens the key file, or makes it where the settings allow that and no secret can depend on another one.
 func (s *Server) openVault(ctx context.Context, secrets store.Secrets) (*vault.Vault, error) {
 	path := s.c.Vault.Keyset
-	keys, err := vault.OpenKeyFile(path)
+	keys, err := envelope.OpenKeyFile(path)
 	if fault.KindOf(err) == fault.Precondition && errors.Is(err, os.ErrNotExist) {
 		keys, err = s.createKeyFile(ctx, secrets)
 	}
@@ -183,30 +184,30 @@ func (s *Server) openVault(ctx context.Context, secrets store.Secrets) (*vault.V
 	return v, nil
 }
 
-func (s *Server) createKeyFile(ctx context.Context, secrets store.Secrets) (*vault.KeyFile, error) {
+func (s *Server) createKeyFile(ctx context.Context, secrets store.Secrets) (*envelope.KeyFile, error) {
 	ids, err := secrets.SecretKeyIDs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if len(ids) > 0 {
 		// What is stored may be of another authserver that starts: it made the file before it sealed anything.
-		if keys, err := vault.OpenKeyFile(s.c.Vault.Keyset); !errors.Is(err, os.ErrNotExist) {
+		if keys, err := envelope.OpenKeyFile(s.c.Vault.Keyset); !errors.Is(err, os.ErrNotExist) {
 			return keys, err
 		}
-		return nil, fault.New(fault.Precondition, vault.ReasonKeyMissing,
+		return nil, fault.New(fault.Precondition, envelope.ReasonKeyMissing,
 			"The key file (vault.keyset) is missing, and stored secrets cannot be opened without it: put it back.")
 	}
 	if !s.c.Vault.CreateKeyset {
-		return nil, fault.New(fault.Precondition, vault.ReasonKeyMissing,
+		return nil, fault.New(fault.Precondition, envelope.ReasonKeyMissing,
 			"The key file (vault.keyset) is missing. Nothing is stored yet: set vault.create_keyset to make one.")
 	}
-	switch err := vault.CreateKeyFile(s.c.Vault.Keyset); {
+	switch err := envelope.CreateKeyFile(s.c.Vault.Keyset); {
 	case err == nil:
 		s.c.Telemetry.Log.InfoContext(ctx, "key file created", obs.AttrPath, s.c.Vault.Keyset)
 	case !errors.Is(err, os.ErrExist): // else another authserver that starts made it just now
 		return nil, err
 	}
-	return vault.OpenKeyFile(s.c.Vault.Keyset)
+	return envelope.OpenKeyFile(s.c.Vault.Keyset)
 }
 
 // listening is what the server listens on; nil is off.

@@ -28,6 +28,7 @@ import (
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/egress"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -121,8 +122,8 @@ func TestIdentityAssertionsBothWays(t *testing.T) {
 	other.must(err)
 	t.Cleanup(func() { _ = db.Close() })
 	keyset := filepath.Join(t.TempDir(), "keys.json")
-	other.must(vault.CreateKeyFile(keyset))
-	keys, err := vault.OpenKeyFile(keyset)
+	other.must(envelope.CreateKeyFile(keyset))
+	keys, err := envelope.OpenKeyFile(keyset)
 	other.must(err)
 	v, err := vault.New(vault.Config{Secrets: db, KMS: keys, Log: logger})
 	other.must(err)

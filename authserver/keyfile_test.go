@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore"
-	"github.com/penstockhq/penstock/authserver/internal/vault"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
@@ -24,7 +24,7 @@ func TestCreateKeyFileAfterAnother(t *testing.T) {
 		{"nobody was there", false, false, ""},
 		{"the other made the file", false, true, ""},
 		{"the other made the file and sealed with it", true, true, ""},
-		{"sealed, and the file is lost", true, false, vault.ReasonKeyMissing},
+		{"sealed, and the file is lost", true, false, envelope.ReasonKeyMissing},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newTown(t) // it made a key file and sealed its signing keys

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/penstockhq/penstock/authserver/internal/limit"
-	"github.com/penstockhq/penstock/authserver/internal/vault"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 )
@@ -77,14 +77,14 @@ func TestLostKeyFile(t *testing.T) {
 	path := filepath.Join(w.dir, "keyset.json")
 	w.must(os.Remove(path))
 	_, err := w.server().openVault(t.Context(), w.db)
-	if f := fault.From(err); err == nil || f.Reason != vault.ReasonKeyMissing || !strings.Contains(f.Public, "put it back") {
+	if f := fault.From(err); err == nil || f.Reason != envelope.ReasonKeyMissing || !strings.Contains(f.Public, "put it back") {
 		t.Errorf("the start goes on: %v", err)
 	}
 	if _, err := os.Stat(path); err == nil {
 		t.Error("a new key file was made")
 	}
-	w.must(vault.CreateKeyFile(path))
-	if _, err := w.server().openVault(t.Context(), w.db); fault.From(err).Reason != vault.ReasonKeyMissing {
+	w.must(envelope.CreateKeyFile(path))
+	if _, err := w.server().openVault(t.Context(), w.db); fault.From(err).Reason != envelope.ReasonKeyMissing {
 		t.Errorf("another deployment's key file: %v", err)
 	}
 }

@@ -50,7 +50,7 @@ func TestHeldCall(t *testing.T) {
 	var settings controlplane.Settings
 	p := startLocal(t, func(s *controlplane.Settings) {
 		s.Admin.Listen = freeAddress(t)
-		s.Approvals = controlplane.ApprovalSettings{WebhookURL: outside.URL, WebhookSecretFile: file, WebhookArguments: true}
+		s.Approvals = controlplane.ApprovalSettings{WebhookURL: outside.URL, WebhookSecretFile: file, WebhookArguments: true, Keyset: file + ".keyset", CreateKeyset: true}
 		settings = *s
 	})
 	token, err := os.ReadFile(settings.Bootstrap.TokenFile)
@@ -73,7 +73,7 @@ func TestHeldCall(t *testing.T) {
 	held := heldWorld(t, api, nodev1.NewNodeServiceClient(conn))
 	node := nodev1.NewApprovalServiceClient(conn)
 	first, err := node.HoldCall(t.Context(), held)
-	if err != nil || first.GetState() != nodev1.ApprovalState_APPROVAL_STATE_PENDING || fmt.Sprint(first.GetApprovers()) != "[the administrators of the organisation]" {
+	if err != nil || first.GetState() != nodev1.ApprovalState_APPROVAL_STATE_PENDING || fmt.Sprint(first.GetApprovers()) != "[an administrator of the organisation]" {
 		t.Fatalf("held: %v, %v", first, err)
 	}
 	message := receive(t, "the webhook", told)
@@ -187,6 +187,9 @@ func TestApprovalSettings(t *testing.T) {
 	}{
 		{"nothing", controlplane.ApprovalSettings{}, ""},
 		{"decisions only", controlplane.ApprovalSettings{WebhookSecretFile: "f"}, ""},
+		{"key file", controlplane.ApprovalSettings{Keyset: "f", CreateKeyset: true}, ""},
+		{"no key file to make", controlplane.ApprovalSettings{CreateKeyset: true}, "approvals.keyset"},
+		{"no key file to rotate", controlplane.ApprovalSettings{Rotate: true}, "approvals.keyset"},
 		{"whole", controlplane.ApprovalSettings{WebhookURL: "http://10.0.0.1/x", WebhookSecretFile: "f", WebhookArguments: true}, ""},
 		{"no secret", controlplane.ApprovalSettings{WebhookURL: "https://x.example.com/"}, "approvals.webhook_secret_file"},
 		{"no URL", controlplane.ApprovalSettings{WebhookURL: "x.example.com", WebhookSecretFile: "f"}, "approvals.webhook_url"},
@@ -204,5 +207,45 @@ func TestApprovalSettings(t *testing.T) {
 		if strings.Join(got, " ") != tc.want {
 			t.Errorf("%s: %v, want %s", tc.name, got, tc.want)
 		}
+	}
+}
+
+// TestApprovalKeyFile: the key file is made where that is allowed, for its owner alone, kept, and asked for where it is missing.
+func TestApprovalKeyFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "approvals.keyset")
+	with := func(create bool) func(*controlplane.Settings) {
+		return func(s *controlplane.Settings) { s.Approvals.Keyset, s.Approvals.CreateKeyset = file, create }
+	}
+	err := newLocal(t, with(false)).Run(t.Context())
+	if f := fault.From(err); f == nil || f.Reason != "VAULT_KEY_MISSING" || !strings.Contains(f.Public, "set approvals.create_keyset to make one") {
+		t.Errorf("no key file: %v", err)
+	}
+	startLocal(t, with(true))
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("the key file: %v, %v", info, err)
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	startLocal(t, with(true))
+	startLocal(t, with(false))
+	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("the key file was changed: %v", err)
+	}
+	var s controlplane.Settings
+	s.Approvals.Keyset = file
+	if err := controlplane.RotateApprovalKeyset(s); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.ReadFile(file); err != nil || bytes.Count(after, []byte("keyId")) != 2 {
+		t.Errorf("rotated: %v, %s", err, after)
+	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := newLocal(t, with(true)).Run(t.Context()); fault.From(err) == nil || !strings.Contains(fault.From(err).Public, "Set it to 0600") {
+		t.Errorf("a key file that others may read: %v", err)
 	}
 }

@@ -189,7 +189,7 @@ func (p *ControlPlane) open(ctx context.Context, closers *run.Closers) (*rooms, 
 	if err := p.openReplicas(r, fellows); err != nil {
 		return nil, err
 	}
-	if err := p.openApprovals(r); err != nil {
+	if err := p.openApprovals(ctx, r); err != nil {
 		return nil, err
 	}
 	if r.people, err = directory.New(directory.Config{Users: r.catalog, Provisioner: r.catalog, Peer: authserver, Log: log}); err != nil {

@@ -29,6 +29,27 @@ import (
 // startLocal runs a control plane that nobody outside this process can reach, but for its admin API.
 func startLocal(t *testing.T, change ...func(*controlplane.Settings)) *controlplane.ControlPlane {
 	t.Helper()
+	p := newLocal(t, change...)
+	ran := make(chan error, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { ran <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case <-p.Ready():
+	case err := <-ran:
+		t.Fatalf("the control plane ended: %v", err)
+	}
+	return p
+}
+
+// newLocal is startLocal that starts nothing.
+func newLocal(t *testing.T, change ...func(*controlplane.Settings)) *controlplane.ControlPlane {
+	t.Helper()
 	dir := t.TempDir()
 	s := controlplane.Settings{Database: obs.Secret("sqlite://" + filepath.Join(dir, "controlplane.db"))}
 	s.Admin.Listen, s.Gateways.URL, s.Authserver.URL = "127.0.0.1:0", "http://127.0.0.1:8080", "http://authserver.local"
@@ -44,20 +65,6 @@ func startLocal(t *testing.T, change ...func(*controlplane.Settings)) *controlpl
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	ran := make(chan error, 1)
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { ran <- p.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ran; err != nil {
-			t.Error(err)
-		}
-	})
-	select {
-	case <-p.Ready():
-	case err := <-ran:
-		t.Fatalf("the control plane ended: %v", err)
 	}
 	return p
 }

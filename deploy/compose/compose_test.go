@@ -41,7 +41,7 @@ func fleet() topology.Fleet {
 		Gateways: "http://localhost:8080", Issuer: "http://localhost:8083", Credential: "https://balancer:8085",
 		ControlPlanes: []string{"control-1:8082", "control-2:8082", "control-3:8082"},
 		Database:      database, Secrets: database, Redis: "redis://redis:6379",
-		SealKeyset: "${PENSTOCK_SEAL_KEYSET}", Keyset: "/vault/vault.keyset",
+		SealKeyset: "${PENSTOCK_SEAL_KEYSET}", Keyset: "/vault/vault.keyset", Approvals: "/approvals/approvals.keyset",
 	}
 }
 
@@ -103,7 +103,7 @@ type health struct {
 
 // written is what the file must say.
 func written() document {
-	d := document{Name: "penstock", Services: map[string]service{}, Volumes: map[string]any{"postgres": nil, "vault": nil}}
+	d := document{Name: "penstock", Services: map[string]service{}, Volumes: map[string]any{"postgres": nil, "vault": nil, "approvals": nil}}
 	d.Services["postgres"] = service{
 		Image: "postgres:15", Volumes: []string{"postgres:/var/lib/postgresql/data"}, Restart: "unless-stopped",
 		Environment: map[string]string{"POSTGRES_USER": "penstock", "POSTGRES_DB": "penstock", "POSTGRES_PASSWORD": "${POSTGRES_PASSWORD}"},
@@ -123,8 +123,12 @@ func written() document {
 			Grace:   "50s",
 			Volumes: []string{i.Name + ":/data", "./tls/" + i.Name + ":/tls:ro"},
 		}
-		if i.Role == topology.Authserver {
+		switch i.Role {
+		case topology.Authserver:
 			s.Volumes = append(s.Volumes, "vault:/vault")
+		case topology.ControlPlane:
+			s.Volumes = append(s.Volumes, "approvals:/approvals")
+		case topology.Node:
 		}
 		if i.Role != topology.Node {
 			s.Depends = map[string]condition{"postgres": {Condition: "service_healthy"}}

@@ -32,49 +32,9 @@ func TestApprovals(t *testing.T) {
 	t.Run("command line", h.commandLine)
 	t.Run("states", h.states)
 	t.Run("server asks", h.serverAsks)
+	t.Run("limited", h.limited)
 	t.Run("node gone", h.nodeGone)
 	t.Run("control plane gone", h.planeGone)
-}
-
-// TestApprovalClients is the same for npm's clients.
-func TestApprovalClients(t *testing.T) {
-	t.Parallel()
-	h := startHeld(t)
-	for _, era := range []string{"v1", "legacy", "modern"} {
-		for _, tc := range []struct{ gateway, answer, want, refused string }{
-			{"self", "accept", "hi", ""},
-			{"self", "decline", "was not confirmed", "1"},
-			{"self", "", "this client cannot ask", "1"},
-			{"others", "", "holds this call", "1"},
-			{"others", "accept", "hi", ""},
-		} {
-			t.Run(era+" "+tc.gateway+" "+tc.answer, func(t *testing.T) {
-				message := "hi " + era + " " + tc.gateway + " " + tc.answer
-				settings := map[string]string{
-					"MCP_URL": h.Nodes[0].Gateway(tc.gateway), "MCP_TOKEN": h.token, "MCP_ANSWER": tc.answer, "MCP_MESSAGE": message, "MCP_WANT": tc.want, "MCP_REFUSED": tc.refused,
-				}
-				var client sync.WaitGroup
-				client.Go(func() { t.Run("client", func(t *testing.T) { drive(t, "approval.mjs", era, settings) }) })
-				if tc.gateway == "others" { // while the client waits, or after it has heard what it waits for
-					var waiting []*adminv1.Approval
-					testenv.Until(t, "the call to be held", func() bool {
-						list, err := h.bob.Approvals.ListApprovals(t.Context(), &adminv1.ListApprovalsRequest{})
-						waiting = list.GetApprovals()
-						return err == nil && len(waiting) == 1
-					})
-					if err := h.decide(t.Context(), h.bob, waiting[0].GetId(), tc.refused == ""); err != nil {
-						t.Error(err)
-					}
-				}
-				client.Wait()
-				if tc.refused != "" {
-					h.ranNothing(t)
-				} else {
-					h.ranOnce(t, message)
-				}
-			})
-		}
-	}
 }
 
 // confirms is the caller as approver.
@@ -110,7 +70,7 @@ func (h *held) waits(t *testing.T, legacy bool) {
 	for _, approve := range []bool{true, false} {
 		r := h.echo(t, legacy, 0, "others", message, func(_ context.Context, text string) mcp.ElicitationResponseAction {
 			a := h.pending(t)
-			if !strings.Contains(text, "waits for an approval by bob@penstock.test, carol@penstock.test (approval "+a.GetId()) || a.GetArguments() != fmt.Sprintf(`{"message":%q}`, message) {
+			if !strings.Contains(text, "waits for an approval by bob@penstock.test or carol@penstock.test (approval "+a.GetId()) || a.GetArguments() != fmt.Sprintf(`{"message":%q}`, message) {
 				t.Errorf("asked %q about %v", text, a)
 			}
 			if err := h.decide(t.Context(), h.bob, a.GetId(), approve); err != nil { // the question may be taken back meanwhile
@@ -279,6 +239,41 @@ func (h *held) serverAsks(t *testing.T) {
 		}
 		h.token = token
 	}
+}
+
+// limited: an approved call that a rate limit refuses keeps its approval, and runs when there is room.
+func (h *held) limited(t *testing.T) {
+	yaml := gatewayYAML("limited", organization, "rec/echo")
+	h.Apply(t, yaml+"rate_limits:\n- {per: GATEWAY, tool_calls: 1, period: 86400s, burst: 1}\n")
+	h.Apply(t, "kind: Policy\nname: limited\ngateways: [limited]\nwhen: args.message == 'limited'\naction: REQUIRE_APPROVAL\napprovers: {users: [bob@penstock.test]}\n")
+	token := h.token
+	defer func() { h.token = token }()
+	h.token = h.Token(t, testenv.OfUser("ada@penstock.test"), "limited").Text
+	h.WaitEnforced(t)
+	h.stateless(t, 0, "limited", "limited", "")
+	id := h.pending(t).GetId()
+	if err := h.decide(t.Context(), h.bob, id, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, r := h.stateless(t, 1, "limited", "room", ""); r.text() != "room" {
+		t.Errorf("the call that takes the room: %+v", r)
+	}
+	h.ranOnce(t, "room")
+	for node := range h.Nodes {
+		if _, r := h.stateless(t, node, "limited", "limited", ""); r.Result.StructuredContent.Error.Type != "RATE_LIMITED" {
+			t.Errorf("refused: %+v", r)
+		}
+	}
+	if a, err := h.bob.Approvals.GetApproval(t.Context(), &adminv1.GetApprovalRequest{Id: id}); err != nil || a.GetApproval().GetState() != "APPROVED" {
+		t.Errorf("the approval is %v, %v", a, err)
+	}
+	h.ranNothing(t)
+	h.Apply(t, yaml+"rate_limits:\n- {per: GATEWAY, tool_calls: 100, period: 1s, burst: 100}\n")
+	h.WaitEnforced(t)
+	if _, r := h.stateless(t, 0, "limited", "limited", ""); r.text() != "limited" {
+		t.Errorf("with room: %+v", r)
+	}
+	h.ranOnce(t, "limited")
 }
 
 // nodeGone ends the node that a client was asked by.

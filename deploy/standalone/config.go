@@ -111,8 +111,15 @@ func (c Config) controlplane() controlplane.Config {
 	s.Admin.Listen, s.Ops.Listen = c.Admin.Listen, c.Ops.ControlPlane
 	s.Authserver.URL, s.Gateways.URL = authserver.LocalURL, c.MCP.URL
 	s.Bootstrap.Email, s.Bootstrap.TokenFile = adminEmail, c.path(adminTokenFile)
-	s.Shutdown.Drain, s.Approvals = shutdown, c.Approvals
+	if s.Shutdown.Drain, s.Approvals = shutdown, c.Approvals; s.Approvals.Keyset == "" {
+		s.Approvals.Keyset, s.Approvals.CreateKeyset = c.path("approvals.keyset"), true
+	}
 	return controlplane.Config{Settings: s, Version: c.Version, Telemetry: c.Telemetry}
+}
+
+// RotateApprovalKeyset adds a new primary key to the key file that seals the arguments of held calls.
+func RotateApprovalKeyset(s Settings) error {
+	return controlplane.RotateApprovalKeyset(Config{Settings: s}.controlplane().Settings)
 }
 
 func (c Config) node() dataplane.Config {

@@ -37,6 +37,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/egress"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
@@ -74,8 +75,8 @@ func newWorld(t *testing.T, more ...*directory.Server) *world {
 	w.must(err)
 	t.Cleanup(func() { _ = w.store.Close() })
 	keyFile := filepath.Join(t.TempDir(), "keys.json")
-	w.must(vault.CreateKeyFile(keyFile))
-	keys, err := vault.OpenKeyFile(keyFile)
+	w.must(envelope.CreateKeyFile(keyFile))
+	keys, err := envelope.OpenKeyFile(keyFile)
 	w.must(err)
 	w.vault, err = vault.New(vault.Config{Secrets: w.store, KMS: keys, Log: slog.New(slog.DiscardHandler)})
 	w.must(err)

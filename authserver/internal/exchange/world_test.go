@@ -23,6 +23,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/egress"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
@@ -64,8 +65,8 @@ func newWorldWith(t testing.TB, p *provider) *world {
 		return w.idp.ask(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
 	}
 	keyset := filepath.Join(t.TempDir(), "keys.json")
-	w.must(vault.CreateKeyFile(keyset))
-	keys, err := vault.OpenKeyFile(keyset)
+	w.must(envelope.CreateKeyFile(keyset))
+	keys, err := envelope.OpenKeyFile(keyset)
 	w.must(err)
 	w.store, err = sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "a.db"))
 	w.must(err)

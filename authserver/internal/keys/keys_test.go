@@ -29,6 +29,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
@@ -58,8 +59,8 @@ func newBench(t *testing.T, database string) *bench {
 	must(t, err)
 	t.Cleanup(func() { _ = b.store.Close() })
 	b.keyFile = filepath.Join(t.TempDir(), "keyset.json")
-	must(t, vault.CreateKeyFile(b.keyFile))
-	kms, err := vault.OpenKeyFile(b.keyFile)
+	must(t, envelope.CreateKeyFile(b.keyFile))
+	kms, err := envelope.OpenKeyFile(b.keyFile)
 	must(t, err)
 	b.vault, err = vault.New(vault.Config{Secrets: b.store, KMS: kms, Log: b.logger(), Now: b.now})
 	must(t, err)

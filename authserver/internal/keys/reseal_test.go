@@ -18,6 +18,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore/pgtest"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
@@ -39,7 +40,7 @@ func withoutOldKeys(t *testing.T, from string) string {
 // opened is a vault on a key file, as a process that starts has it.
 func opened(t *testing.T, s *sqlstore.Store, path string, log *bytes.Buffer) *vault.Vault {
 	t.Helper()
-	kms, err := vault.OpenKeyFile(path)
+	kms, err := envelope.OpenKeyFile(path)
 	must(t, err)
 	v, err := vault.New(vault.Config{Secrets: s, KMS: kms, Log: slog.New(slog.NewJSONHandler(log, nil))})
 	must(t, err)
@@ -61,7 +62,7 @@ func vaultKeyIsRetired(t *testing.T, database string) {
 	must(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	path := filepath.Join(t.TempDir(), "keyset.json")
-	must(t, vault.CreateKeyFile(path))
+	must(t, envelope.CreateKeyFile(path))
 	v := opened(t, s, path, &log)
 	start := func(v *vault.Vault) (*keys.Keys, error) {
 		k, err := keys.New(keys.Config{Store: s, Vault: v, Retain: retain, Log: slog.New(slog.NewJSONHandler(&log, nil))})
@@ -74,13 +75,13 @@ func vaultKeyIsRetired(t *testing.T, database string) {
 	must(t, v.Check(t.Context()))
 
 	stranger := filepath.Join(t.TempDir(), "keyset.json")
-	must(t, vault.CreateKeyFile(stranger))
+	must(t, envelope.CreateKeyFile(stranger))
 	err = opened(t, s, stranger, &log).Check(t.Context())
-	if f := fault.From(err); err == nil || f.Kind != fault.Precondition || f.Reason != vault.ReasonKeyMissing {
+	if f := fault.From(err); err == nil || f.Kind != fault.Precondition || f.Reason != envelope.ReasonKeyMissing {
 		t.Fatalf("no key of the vault that sealed signing keys is missed: %v", err)
 	}
 
-	must(t, vault.RotateKeyFile(path))
+	must(t, envelope.RotateKeyFile(path))
 	young := withoutOldKeys(t, path)
 	if err := opened(t, s, young, &log).Check(t.Context()); err == nil {
 		t.Fatal("the old key is not missed before the rotation is over")
@@ -132,7 +133,7 @@ func TestResealPassesOverMovedKeys(t *testing.T) {
 	if n != 0 || err != nil {
 		t.Fatalf("without a rotation: %d, %v", n, err)
 	}
-	must(t, vault.RotateKeyFile(b.keyFile))
+	must(t, envelope.RotateKeyFile(b.keyFile))
 	n, err = b.vault.Reencrypt(t.Context())
 	if n != 1 || fault.From(err).Reason != vault.ReasonUnreadable || !strings.Contains(b.log.String(), "sealed row does not open") {
 		t.Errorf("sealed %d, %v; log %s", n, err, b.log.String())

@@ -27,6 +27,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
@@ -132,10 +133,10 @@ func (w *world) serve(issuer string) http.Handler {
 func newVault(t *testing.T, s *sqlstore.Store) *vault.Vault {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "keys.json")
-	if err := vault.CreateKeyFile(path); err != nil {
+	if err := envelope.CreateKeyFile(path); err != nil {
 		t.Fatal(err)
 	}
-	keys, err := vault.OpenKeyFile(path)
+	keys, err := envelope.OpenKeyFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

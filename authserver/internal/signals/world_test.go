@@ -29,6 +29,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/egress"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
@@ -66,8 +67,8 @@ func newWorld(t *testing.T, change ...func(p *directory.Provider)) *world {
 	w.must(err)
 	t.Cleanup(func() { _ = w.store.Close() })
 	keyset := filepath.Join(t.TempDir(), "keys.json")
-	w.must(vault.CreateKeyFile(keyset))
-	keys, err := vault.OpenKeyFile(keyset)
+	w.must(envelope.CreateKeyFile(keyset))
+	keys, err := envelope.OpenKeyFile(keyset)
 	w.must(err)
 	w.vault, err = vault.New(vault.Config{Secrets: w.store, KMS: keys, Log: slog.New(slog.DiscardHandler)})
 	w.must(err)

@@ -17,6 +17,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore/pgtest"
 	"github.com/penstockhq/penstock/authserver/internal/subject"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
@@ -72,8 +73,8 @@ func TestNextLogin(t *testing.T) {
 		t.Error("the first login's token is kept")
 	}
 	// Without its key nothing can be opened: a login mends that, too.
-	w.must(vault.CreateKeyFile(w.keyset + "2"))
-	keys, err := vault.OpenKeyFile(w.keyset + "2")
+	w.must(envelope.CreateKeyFile(w.keyset + "2"))
+	keys, err := envelope.OpenKeyFile(w.keyset + "2")
 	w.must(err)
 	w.keys = keys
 	w.keeper, _, _ = w.another()

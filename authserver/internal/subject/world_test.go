@@ -21,6 +21,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/subject"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
@@ -41,7 +42,7 @@ type world struct {
 	store  *sqlstore.Store
 	vault  *vault.Vault
 	keyset string
-	keys   *vault.KeyFile
+	keys   *envelope.KeyFile
 	keeper *subject.Keeper
 	party  *federation.Party
 	log    *obstest.Log
@@ -69,9 +70,9 @@ func newWorldOn(t *testing.T, dir, database string) *world {
 	}
 	w.publish()
 	w.keyset = filepath.Join(t.TempDir(), "keys.json")
-	w.must(vault.CreateKeyFile(w.keyset))
+	w.must(envelope.CreateKeyFile(w.keyset))
 	var err error
-	w.keys, err = vault.OpenKeyFile(w.keyset)
+	w.keys, err = envelope.OpenKeyFile(w.keyset)
 	w.must(err)
 	w.party, err = federation.New(federation.Config{HTTP: &http.Client{}, Now: w.now})
 	w.must(err)

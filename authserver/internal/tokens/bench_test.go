@@ -37,6 +37,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/tokens"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/ident"
 	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
@@ -113,8 +114,8 @@ func newBenchOn(t *testing.T, database string, options ...option) *bench {
 	logger := slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 
 	keyFile := filepath.Join(t.TempDir(), "keyset.json")
-	must(t, vault.CreateKeyFile(keyFile))
-	kms, err := vault.OpenKeyFile(keyFile)
+	must(t, envelope.CreateKeyFile(keyFile))
+	kms, err := envelope.OpenKeyFile(keyFile)
 	must(t, err)
 	b.vault, err = vault.New(vault.Config{Secrets: b.store, KMS: kms, Log: logger, Now: b.Now})
 	must(t, err)

@@ -13,7 +13,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore/pgtest"
 	"github.com/penstockhq/penstock/authserver/internal/upstream"
 	"github.com/penstockhq/penstock/authserver/internal/upstream/upstreamfake"
-	"github.com/penstockhq/penstock/authserver/internal/vault"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
@@ -240,8 +240,8 @@ func TestRotationOfKeys(t *testing.T) {
 		done <- err
 	}()
 	<-asked
-	w.must(vault.RotateKeyFile(w.keyset))
-	keys, err := vault.OpenKeyFile(w.keyset)
+	w.must(envelope.RotateKeyFile(w.keyset))
+	keys, err := envelope.OpenKeyFile(w.keyset)
 	w.must(err)
 	w.keys = keys
 	_, _, rotated := w.another()

@@ -19,6 +19,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/upstream/upstreamfake"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
 	"github.com/penstockhq/penstock/sdk/kit/egress"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs/obstest"
 )
@@ -38,7 +39,7 @@ type world struct {
 	fake   *upstreamfake.Fake
 	store  *sqlstore.Store
 	vault  *vault.Vault
-	keys   *vault.KeyFile
+	keys   *envelope.KeyFile
 	keyset string // its path
 	up     *upstream.Upstream
 	egress egress.Policy
@@ -58,9 +59,9 @@ func newWorldOn(t testing.TB, dir, database string) *world {
 	t.Helper()
 	w := &world{t: t, dir: dir, url: database, fake: upstreamfake.New(t), log: &obstest.Log{}, egress: egress.Policy{AllowLoopback: true}}
 	w.keyset = filepath.Join(t.TempDir(), "keys.json")
-	w.must(vault.CreateKeyFile(w.keyset))
+	w.must(envelope.CreateKeyFile(w.keyset))
 	var err error
-	w.keys, err = vault.OpenKeyFile(w.keyset)
+	w.keys, err = envelope.OpenKeyFile(w.keyset)
 	w.must(err)
 	w.server = directory.Server{UID: "s1", Name: "github", URL: w.fake.MCP, OAuth: &directory.OAuth{}}
 	w.publish()

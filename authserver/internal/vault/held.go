@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
@@ -106,7 +107,7 @@ func (v *Vault) Replace(ctx context.Context, h Held, s Secret) (bool, error) {
 	defer clear(was)
 	for range resealTries {
 		n := h.row
-		if n.KeyID, n.Sealed, err = seal(ctx, v.kms, cellOf(n), plain); err != nil {
+		if n.KeyID, n.Sealed, err = envelope.Seal(ctx, v.kms, cellOf(n), plain); err != nil {
 			return false, err
 		}
 		if done, err := v.secrets.ReplaceSecret(ctx, n, h.row.Sealed); err != nil || done {

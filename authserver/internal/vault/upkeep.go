@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
@@ -94,8 +95,8 @@ func (v *Vault) reencryptRows(ctx context.Context, primary string, t *tally) err
 
 // resealRow does not touch n if another process did meanwhile.
 func (v *Vault) resealRow(ctx context.Context, n store.SealedRow) (bool, error) {
-	place := cell{table: n.Table, row: []string{n.Row}, col: n.Column}
-	plain, err := open(ctx, v.kms, place, n.KeyID, n.Sealed)
+	place := envelope.Cell{Table: n.Table, Row: []string{n.Row}, Column: n.Column}
+	plain, err := envelope.Open(ctx, v.kms, place, n.KeyID, n.Sealed)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -108,7 +109,7 @@ func (v *Vault) resealRow(ctx context.Context, n store.SealedRow) (bool, error) 
 	}
 	defer clear(plain)
 	old := n.KeyID
-	if n.KeyID, n.Sealed, err = seal(ctx, v.kms, place, plain); err != nil {
+	if n.KeyID, n.Sealed, err = envelope.Seal(ctx, v.kms, place, plain); err != nil {
 		return false, err
 	}
 	return v.secrets.ResealRow(ctx, n, old)
@@ -122,7 +123,7 @@ func (v *Vault) reseal(ctx context.Context, n store.Secret) (bool, error) {
 	}
 	defer clear(plain)
 	old := n.Sealed
-	if n.KeyID, n.Sealed, err = seal(ctx, v.kms, cellOf(n), plain); err != nil {
+	if n.KeyID, n.Sealed, err = envelope.Seal(ctx, v.kms, cellOf(n), plain); err != nil {
 		return false, err
 	}
 	return v.secrets.ReplaceSecret(ctx, n, old)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/penstockhq/penstock/authserver/internal/store"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
@@ -42,7 +43,7 @@ type Secret struct {
 // Config is what a Vault needs. Now may be nil, which means time.Now.
 type Config struct {
 	Secrets store.Secrets
-	KMS     KMS
+	KMS     envelope.KMS
 	Log     *slog.Logger
 	Now     func() time.Time
 }
@@ -50,7 +51,7 @@ type Config struct {
 // Vault seals and opens secrets. It is safe for concurrent use.
 type Vault struct {
 	secrets store.Secrets
-	kms     KMS
+	kms     envelope.KMS
 	log     *slog.Logger
 	now     func() time.Time
 }
@@ -81,14 +82,14 @@ func (v *Vault) Check(ctx context.Context) error {
 		_, err := v.kms.Key(ctx, id)
 		switch {
 		case err == nil:
-		case fault.From(err).Reason == ReasonKeyMissing:
+		case fault.From(err).Reason == envelope.ReasonKeyMissing:
 			missing = append(missing, id)
 		default:
 			return fmt.Errorf("find key %s: %w", id, err)
 		}
 	}
 	if len(missing) > 0 {
-		return keyMissing(missing...)
+		return envelope.Missing(missing...)
 	}
 	return nil
 }
@@ -113,7 +114,7 @@ func (v *Vault) put(ctx context.Context, connection, version string, s Secret) e
 	}
 	defer clear(plain)
 	n := store.Secret{Connection: connection, Version: version, CreateTime: v.now()}
-	if n.KeyID, n.Sealed, err = seal(ctx, v.kms, cellOf(n), plain); err != nil {
+	if n.KeyID, n.Sealed, err = envelope.Seal(ctx, v.kms, cellOf(n), plain); err != nil {
 		return err
 	}
 	return v.secrets.PutSecret(ctx, n)
@@ -168,7 +169,7 @@ func (v *Vault) open(ctx context.Context, n store.Secret) (Secret, error) {
 
 // unseal returns the plain form of a stored secret; the caller overwrites it after use.
 func (v *Vault) unseal(ctx context.Context, n store.Secret) ([]byte, error) {
-	plain, err := open(ctx, v.kms, cellOf(n), n.KeyID, n.Sealed)
+	plain, err := envelope.Open(ctx, v.kms, cellOf(n), n.KeyID, n.Sealed)
 	if err == nil {
 		return plain, nil
 	}
@@ -195,8 +196,8 @@ func (v *Vault) touch(ctx context.Context, n store.Secret) {
 	}
 }
 
-func cellOf(n store.Secret) cell {
-	return cell{table: "secrets", row: []string{n.Connection, n.Version}, col: "sealed"}
+func cellOf(n store.Secret) envelope.Cell {
+	return envelope.Cell{Table: "secrets", Row: []string{n.Connection, n.Version}, Column: "sealed"}
 }
 
 func unreadable(cause error) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/penstockhq/penstock/authserver/internal/sqlstore"
 	"github.com/penstockhq/penstock/authserver/internal/store"
 	"github.com/penstockhq/penstock/authserver/internal/vault"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 )
@@ -38,7 +39,7 @@ func newBench(t testing.TB) *bench {
 		keyFile: filepath.Join(t.TempDir(), "keyset.json"), log: new(bytes.Buffer),
 		now: time.Date(2026, 7, 28, 12, 0, 0, 0, time.UTC),
 	}
-	must(t, vault.CreateKeyFile(b.keyFile))
+	must(t, envelope.CreateKeyFile(b.keyFile))
 	s, err := sqlstore.Open(t.Context(), "sqlite://"+filepath.Join(t.TempDir(), "a.db"))
 	must(t, err)
 	t.Cleanup(func() { _ = s.Close() })
@@ -50,7 +51,7 @@ func newBench(t testing.TB) *bench {
 // open returns a vault on the same store, as another process would have it.
 func (b *bench) open(t testing.TB, keyFile string) *vault.Vault {
 	t.Helper()
-	keys, err := vault.OpenKeyFile(keyFile)
+	keys, err := envelope.OpenKeyFile(keyFile)
 	must(t, err)
 	v, err := vault.New(vault.Config{
 		Secrets: b.store, KMS: keys, Now: func() time.Time { return b.now },
@@ -203,7 +204,7 @@ func TestPutRefusals(t *testing.T) {
 func TestCheckRefusesMissingKeys(t *testing.T) {
 	b := newBench(t)
 	empty := filepath.Join(t.TempDir(), "other.json")
-	must(t, vault.CreateKeyFile(empty))
+	must(t, envelope.CreateKeyFile(empty))
 	if err := b.open(t, empty).Check(t.Context()); err != nil {
 		t.Errorf("an empty store needs no particular key: %v", err)
 	}
@@ -215,7 +216,7 @@ func TestCheckRefusesMissingKeys(t *testing.T) {
 	row, err := b.store.Secret(t.Context(), "c1", version)
 	must(t, err)
 	err = stranger.Check(t.Context())
-	wantFault(t, err, fault.Precondition, vault.ReasonKeyMissing)
+	wantFault(t, err, fault.Precondition, envelope.ReasonKeyMissing)
 	if !strings.Contains(fault.From(err).Public, row.KeyID) {
 		t.Errorf("the fault does not name the key %s: %v", row.KeyID, err)
 	}
@@ -234,7 +235,7 @@ func TestRotationSealsAnewWhileInUse(t *testing.T) {
 	before, err := b.store.SecretKeyIDs(t.Context())
 	must(t, err)
 
-	must(t, vault.RotateKeyFile(b.keyFile)) // the open vault takes it up
+	must(t, envelope.RotateKeyFile(b.keyFile)) // the open vault takes it up
 	v4, err := b.Put(t.Context(), "c4", sample())
 	must(t, err)
 	versions["c4"] = v4
@@ -265,7 +266,7 @@ func TestReencryptPassesOverWhatDoesNotOpen(t *testing.T) {
 		must(t, err)
 	}
 	must(t, b.store.PutSecret(t.Context(), store.Secret{Connection: "b", Version: "v_bad", KeyID: "local/1", Sealed: []byte("x")}))
-	must(t, vault.RotateKeyFile(b.keyFile))
+	must(t, envelope.RotateKeyFile(b.keyFile))
 	n, err := b.Reencrypt(t.Context())
 	if n != 2 {
 		t.Errorf("sealed %d anew, want 2", n)
@@ -326,7 +327,7 @@ func TestRunKeepsTheVaultInOrder(t *testing.T) {
 		if n, err := b.store.SecretsNotUnder(t.Context(), "", "", "", 10); err != nil || len(n) != 2 {
 			t.Errorf("%d versions are left after the first round (error %v), want 2", len(n), err)
 		}
-		must(t, vault.RotateKeyFile(b.keyFile))
+		must(t, envelope.RotateKeyFile(b.keyFile))
 		time.Sleep(15*time.Minute + time.Second)
 		synctest.Wait()
 		cancel()

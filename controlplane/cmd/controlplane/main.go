@@ -34,6 +34,9 @@ func main() {
 }
 
 func serve(s controlplane.Settings) (err error) {
+	if s.Approvals.Rotate {
+		return controlplane.RotateApprovalKeyset(s)
+	}
 	ctx, stop := run.UntilSignal(context.Background())
 	defer stop()
 	telemetry, flush, err := obs.Start(ctx, obs.Config{

@@ -21,6 +21,7 @@ import (
 	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 	"github.com/penstockhq/penstock/sdk/admin"
 	"github.com/penstockhq/penstock/sdk/admin/manifest"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 )
 
 // newApprovals returns held calls on a database of their own, by the policies of the world.
@@ -35,7 +36,15 @@ func newApprovals(t *testing.T, w *world) *approval.Service {
 			t.Error(err)
 		}
 	})
-	s, err := approval.New(approval.Config{Store: store.Approvals(), Resources: w.store, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	path := filepath.Join(t.TempDir(), "keyset.json")
+	if err := envelope.CreateKeyFile(path); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := envelope.OpenKeyFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := approval.New(approval.Config{Store: store.Approvals(keys), Resources: w.store, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,6 +72,10 @@ const (
 	ReasonNotApprover = "NOT_AN_APPROVER"
 	// ReasonOwnCall (Denied): who decides is the caller.
 	ReasonOwnCall = "OWN_CALL"
+	// ReasonNoKey (Precondition): there is no key to seal the arguments of a call with.
+	ReasonNoKey = "APPROVAL_WITHOUT_KEY"
+	// ReasonUnreadable (Precondition): the stored arguments of the call do not open.
+	ReasonUnreadable = "APPROVAL_UNREADABLE"
 	// ReasonBusy (Unavailable): others changed the approval again and again.
 	ReasonBusy = "APPROVAL_BUSY"
 )
@@ -131,6 +135,7 @@ type Approval struct {
 	Key           string // see [Store]; empty if it answers for no further call
 	Call          Call
 	Arguments     []byte // empty once it has ended
+	Unreadable    error  // why the arguments do not open; nil if they do
 	SHA256        [32]byte
 	Create        time.Time
 	Expire        time.Time
@@ -187,7 +192,8 @@ type Answer struct {
 // Store keeps approvals. Each transition is one conditional statement, whose outcome says whether it was this one that did it, and
 // stores its event with it. Times are the caller's.
 type Store interface {
-	// Add stores an approval with its event; false if another one has its key.
+	// Add stores an approval with its event; false if another one has its key. The fault is Precondition, APPROVAL_WITHOUT_KEY, where its
+	// arguments could only be kept in clear.
 	Add(ctx context.Context, a *Approval, e Event, send bool) (bool, error)
 	// Get returns one; nil if there is none.
 	Get(ctx context.Context, id string) (*Approval, error)

@@ -21,8 +21,8 @@ const maxReason = 512
 
 // Decide approves or denies a call. Of several decisions the first counts. Answer, if it is not nil, is stored with the decision, as
 // what a message that brought it is answered with; it is asked for once the decision is known to be allowed. Faults: NotFound,
-// APPROVAL_NOT_FOUND; Denied, NOT_AN_APPROVER or OWN_CALL; Precondition, APPROVAL_DECIDED or APPROVAL_OUTDATED; Invalid for a reason
-// that is too long or cannot be printed.
+// APPROVAL_NOT_FOUND; Denied, NOT_AN_APPROVER or OWN_CALL; Precondition, APPROVAL_DECIDED, APPROVAL_OUTDATED or, to approve,
+// APPROVAL_UNREADABLE; Invalid for a reason that is too long or cannot be printed.
 func (s *Service) Decide(ctx context.Context, d Decision, answer func(*Approval) (*Answer, error)) (*Approval, error) {
 	if err := checkReason(d.Reason); err != nil {
 		return nil, err
@@ -46,6 +46,11 @@ func (s *Service) Decide(ctx context.Context, d Decision, answer func(*Approval)
 	}
 	if a.State != Pending {
 		return nil, s.decided(ctx, d.ID)
+	}
+	if d.Approve && a.Unreadable != nil {
+		return nil, fault.New(fault.Precondition, ReasonUnreadable,
+			"The arguments of the call do not open, so that nobody can say what would run. Deny it, or have an operator put back the key file (approvals.keyset) that sealed them.").
+			Because(a.Unreadable)
 	}
 	kind, until := EventDenied, a.Expire
 	next := *a

@@ -24,6 +24,7 @@ type Request struct {
 	Node                string
 	Revision            uint64
 	TraceID             string
+	Look                bool // an approved call stays APPROVED; means nothing with a confirmation
 }
 
 // Held is what a node is told.
@@ -37,7 +38,7 @@ type Held struct {
 const tries = 16
 
 // Hold asks whether a call may run (see HoldCall of penstock.node.v1). Faults: Invalid, ARGUMENTS_INVALID; NotFound,
-// APPROVAL_TARGET_NOT_FOUND; Precondition, APPROVAL_NOT_REQUIRED, APPROVAL_WITHOUT_APPROVER or CALLER_NOT_A_PERSON.
+// APPROVAL_TARGET_NOT_FOUND; Precondition, APPROVAL_NOT_REQUIRED, APPROVAL_WITHOUT_APPROVER, APPROVAL_WITHOUT_KEY or CALLER_NOT_A_PERSON.
 func (s *Service) Hold(ctx context.Context, r Request) (Held, error) {
 	sum, err := Sum(r.Arguments)
 	if err != nil {
@@ -76,7 +77,7 @@ func (s *Service) hold(ctx context.Context, r Request, rule heldBy, key string, 
 	case a.over(now):
 		_, err := s.expire(ctx, a.ID)
 		return h, true, err
-	case a.State == Pending, a.State == Denied && now.Before(a.Expire):
+	case a.State == Pending, a.State == Approved && r.Look, a.State == Denied && now.Before(a.Expire):
 		return Held{Approval: a}, false, nil
 	case a.State == Approved:
 		ran, err := s.c.Store.Run(ctx, a.ID, s.event(a.ID, EventRun, r.Node, "", now))

@@ -18,7 +18,7 @@ import (
 const maxApprovers = 20
 
 // organizationAdmins names who can always decide.
-const organizationAdmins = "the administrators of the organisation"
+const organizationAdmins = "an administrator of the organisation"
 
 // heldBy is a call with what its policy says of its approval.
 type heldBy struct {
@@ -150,13 +150,13 @@ func name(ctx context.Context, d *desk.Desk, c *Call) error {
 				return err
 			}
 			if can {
-				c.Approvers = append(c.Approvers, "the administrators of the team "+t.Name)
+				c.Approvers = append(c.Approvers, "an administrator of the team "+t.Name)
 				break
 			}
 		}
 	}
 	if more := len(c.Approvers) - maxApprovers; more > 0 {
-		c.Approvers = append(c.Approvers[:maxApprovers-1], fmt.Sprintf("%d more", more+1))
+		c.Approvers = append(c.Approvers[:maxApprovers-1], fmt.Sprintf("one of %d more", more+1))
 	}
 	if len(c.Approvers) > 0 {
 		return nil

@@ -3,6 +3,7 @@
 package approval_test
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -28,13 +29,13 @@ import (
 
 const secretText = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-func secret(t *testing.T) webhook.Secret {
+func secret(t *testing.T) func(context.Context) webhook.Secret {
 	t.Helper()
 	s, err := webhook.ParseSecret(secretText + "\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return func(context.Context) webhook.Secret { return s }
 }
 
 // signature signs as the text of Standard Webhooks says, with nothing of the product.
@@ -109,7 +110,7 @@ func (r *receiver) taken() (got, ids []string) {
 func (o *org) sender(url string, arguments bool) *webhook.Sender {
 	o.t.Helper()
 	s, err := webhook.NewSender(webhook.SenderConfig{
-		URL: url, Secret: secret(o.t), Arguments: arguments, Outbox: o.store.Approvals(), Log: slog.New(slog.DiscardHandler), Now: o.clock.now,
+		URL: url, Secret: secret(o.t), Arguments: arguments, Outbox: o.store.Approvals(o.keys), Log: slog.New(slog.DiscardHandler), Now: o.clock.now,
 	})
 	o.must(err)
 	return s
@@ -221,7 +222,7 @@ type hook struct {
 func newHook(o *org) *hook {
 	o.t.Helper()
 	s := httptest.NewServer(&webhook.Receiver{
-		Secret: secret(o.t), Decider: o.Service, Answers: o.store.Approvals(), Log: slog.New(slog.DiscardHandler), Now: o.clock.now,
+		Secret: secret(o.t), Decider: o.Service, Answers: o.store.Approvals(o.keys), Log: slog.New(slog.DiscardHandler), Now: o.clock.now,
 	})
 	o.t.Cleanup(s.Close)
 	return &hook{org: o, url: s.URL}

@@ -16,6 +16,7 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/catalog/resource"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/pgtest"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
@@ -57,6 +58,8 @@ type org struct {
 
 	t       *testing.T
 	dsn     string
+	keyFile string
+	keys    *envelope.KeyFile
 	clock   *clock
 	store   *sqlstore.Store
 	catalog *catalog.Catalog
@@ -71,6 +74,11 @@ const (
 func newOrg(t *testing.T, dsn string) *org {
 	t.Helper()
 	o := &org{t: t, dsn: dsn, clock: &clock{at: time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)}, users: make(map[string]string)}
+	o.keyFile = filepath.Join(t.TempDir(), "keyset.json")
+	o.must(envelope.CreateKeyFile(o.keyFile))
+	var err error
+	o.keys, err = envelope.OpenKeyFile(o.keyFile)
+	o.must(err)
 	o.store, o.Service = o.replica(false)
 	o.catalog = catalog.New(catalog.Config{Store: o.store, Now: o.clock.now})
 	for _, name := range []string{ada, bob, cyd, eve, root} {
@@ -87,7 +95,7 @@ func newOrg(t *testing.T, dsn string) *org {
 	o.create(&catalog.Team{Meta: resource.Meta{Name: "ops"}, Members: []resource.TeamMember{member(bob, resource.RoleAdmin)}})
 	everybody := &resource.Visibility{Organization: &struct{}{}}
 	o.create(&catalog.Server{Meta: resource.Meta{Name: "demo"}, StreamableHTTP: &resource.StreamableHTTP{URL: "https://demo.example.com/mcp"}, Visibility: everybody})
-	_, err := o.catalog.RecordDiscovery(t.Context(), "demo", catalog.Discovery{ProtocolVersion: "2025-11-25", Tools: [][]byte{
+	_, err = o.catalog.RecordDiscovery(t.Context(), "demo", catalog.Discovery{ProtocolVersion: "2025-11-25", Tools: [][]byte{
 		[]byte(`{"name":"echo","inputSchema":{"type":"object"}}`), []byte(`{"name":"other","inputSchema":{"type":"object"}}`),
 	}})
 	o.must(err)
@@ -114,7 +122,7 @@ func (o *org) replica(tell bool) (*sqlstore.Store, *approval.Service) {
 	o.must(err)
 	o.t.Cleanup(func() { o.must(store.Close()) })
 	s, err := approval.New(approval.Config{
-		Store: store.Approvals(), Resources: store, Log: slog.New(slog.DiscardHandler), Now: o.clock.now, Tell: tell,
+		Store: store.Approvals(o.keys), Resources: store, Log: slog.New(slog.DiscardHandler), Now: o.clock.now, Tell: tell,
 	})
 	o.must(err)
 	return store, s

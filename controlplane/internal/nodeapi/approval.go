@@ -54,6 +54,7 @@ func (s *Approvals) HoldCall(ctx context.Context, r *nodev1.HoldCallRequest) (*n
 			Kind: c.GetKind(), UID: c.GetUid(), Name: c.GetName(), AuthMethod: c.GetAuthMethod(), ClientID: c.GetClientId(), TokenID: c.GetTokenId(),
 		},
 		Arguments: r.GetArguments(), Confirmation: r.GetConfirmation(), Node: node, Revision: r.GetRevision(), TraceID: r.GetTraceId(),
+		Look: r.GetLook(),
 	})
 	if err != nil {
 		return nil, s.failed(ctx, err)

@@ -81,7 +81,7 @@ func serveApprovals(t *testing.T, h nodeapi.Holder, creds credentials.TransportC
 
 func call() *nodev1.HoldCallRequest {
 	return &nodev1.HoldCallRequest{
-		Gateway: "eng", GatewayUid: "g", Tool: "demo/echo", Policy: "careful", Arguments: []byte(`{"a":1}`), Confirmation: "c", Revision: 7, TraceId: "t",
+		Gateway: "eng", GatewayUid: "g", Tool: "demo/echo", Policy: "careful", Arguments: []byte(`{"a":1}`), Confirmation: "c", Revision: 7, TraceId: "t", Look: true,
 		Caller: &nodev1.HeldCaller{Kind: "user", Uid: "u", Name: "ada@example.com", AuthMethod: "oauth", ClientId: "c1", TokenId: "k"},
 	}
 }
@@ -104,7 +104,7 @@ func TestHoldCall(t *testing.T) {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
 	asked := approval.Request{
-		Gateway: "eng", GatewayUID: "g", Tool: "demo/echo", Policy: "careful", Arguments: []byte(`{"a":1}`), Confirmation: "c", Node: "n1", Revision: 7, TraceID: "t",
+		Gateway: "eng", GatewayUID: "g", Tool: "demo/echo", Policy: "careful", Arguments: []byte(`{"a":1}`), Confirmation: "c", Node: "n1", Revision: 7, TraceID: "t", Look: true,
 		Caller: approval.Caller{Kind: "user", UID: "u", Name: "ada@example.com", AuthMethod: "oauth", ClientID: "c1", TokenID: "k"},
 	}
 	if diff := cmp.Diff(asked, h.asked); diff != "" {

@@ -7,10 +7,11 @@ import (
 
 	"github.com/penstockhq/penstock/controlplane/internal/approval"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/held"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 )
 
-// Approvals returns the tables of tool calls that wait for a person.
-func (s *Store) Approvals() *held.Table { return held.New(s.reads, s.inTx) }
+// Approvals returns the tables of tool calls that wait for a person, whose arguments a KMS seals. Without one, nil, no call can be held.
+func (s *Store) Approvals(keys envelope.KMS) *held.Table { return held.New(s.reads, s.inTx, keys) }
 
 // dropApprovals forgets approvals some time after their end, and with them what happened to them and which messages were answered.
 func (s *Store) dropApprovals(ctx context.Context) error {

@@ -4,6 +4,7 @@ package sqlstore_test
 
 import (
 	"database/sql"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/penstockhq/penstock/controlplane/internal/approval"
 	"github.com/penstockhq/penstock/controlplane/internal/catalog"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 )
 
 // TestApprovalsMigration: the database of a version that held no calls gets the tables, and keeps what it has.
@@ -57,13 +59,22 @@ func TestApprovalsMigration(t *testing.T) {
 			if h, err := again.Head(t.Context()); err != nil || h != head {
 				t.Errorf("head %+v, %v; want %+v", h, err, head)
 			}
+			path := filepath.Join(t.TempDir(), "keyset.json")
+			if err := envelope.CreateKeyFile(path); err != nil {
+				t.Fatal(err)
+			}
+			keys, err := envelope.OpenKeyFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			table := again.Approvals(keys)
 			now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 			a := &approval.Approval{ID: "a", State: approval.Pending, Key: "k", Arguments: []byte(`{}`), Create: now, Expire: now.Add(time.Hour)}
-			added, err := again.Approvals().Add(t.Context(), a, approval.Event{ID: "e", Approval: "a", Kind: approval.EventCreated, Time: now}, true)
+			added, err := table.Add(t.Context(), a, approval.Event{ID: "e", Approval: "a", Kind: approval.EventCreated, Time: now}, true)
 			if err != nil || !added {
 				t.Fatalf("added: %v, %v", added, err)
 			}
-			if got, err := again.Approvals().Live(t.Context(), "k"); err != nil || got == nil || got.ID != "a" || string(got.Arguments) != `{}` || !got.Expire.Equal(a.Expire) {
+			if got, err := table.Live(t.Context(), "k"); err != nil || got == nil || got.ID != "a" || string(got.Arguments) != `{}` || !got.Expire.Equal(a.Expire) {
 				t.Errorf("read back: %+v, %v", got, err)
 			}
 		})

@@ -45,8 +45,8 @@ type Client struct{ service Service }
 // New returns a Client.
 func New(s Service) *Client { return &Client{s} }
 
-// Hold asks whether a call may run. It is asked once: an answer that is lost may have been the one that lets the call run, and then it
-// does not.
+// Hold asks whether a call may run, or with Look whether it could. It is asked once: an answer that is lost may have been the one that lets
+// the call run, and then it does not.
 //
 // The faults are Unavailable, APPROVALS_UNAVAILABLE and CONFIGURATION_CHANGING; Precondition, APPROVAL_IMPOSSIBLE; Exhausted, if the
 // control plane takes no more; and Canceled.
@@ -62,7 +62,7 @@ func (c *Client) Hold(ctx context.Context, h call.Held) (call.Approval, error) {
 	}
 	got, err := c.service.HoldCall(within, &nodev1.HoldCallRequest{
 		Gateway: h.Gateway, GatewayUid: h.GatewayUID, Tool: h.Tool, Policy: h.Policy, Caller: caller, Arguments: h.Arguments,
-		Confirmation: h.Confirmation, Revision: h.Revision, TraceId: h.TraceID,
+		Confirmation: h.Confirmation, Revision: h.Revision, TraceId: h.TraceID, Look: h.Look,
 	})
 	if err != nil {
 		return call.Approval{}, refused(ctx, err)

@@ -58,7 +58,7 @@ func TestAsked(t *testing.T) {
 		ExpireTime: timestamppb.New(time.Unix(1_800_000_000, 0)),
 	}}
 	h := call.Held{
-		Gateway: "eng", GatewayUID: "g", Tool: "db/drop", Policy: "ask", Arguments: []byte(`{"a":1}`), Confirmation: "c", Revision: 7, TraceID: "t",
+		Gateway: "eng", GatewayUID: "g", Tool: "db/drop", Policy: "ask", Arguments: []byte(`{"a":1}`), Confirmation: "c", Revision: 7, TraceID: "t", Look: true,
 		Principal: ident.Principal{Kind: ident.KindUser, UID: "u", Name: "ada@example.com", Method: "oauth", ClientID: "cli", TokenID: "k"},
 	}
 	got, err := approval.New(p).Hold(t.Context(), h)
@@ -72,7 +72,7 @@ func TestAsked(t *testing.T) {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(&nodev1.HoldCallRequest{
-		Gateway: "eng", GatewayUid: "g", Tool: "db/drop", Policy: "ask", Arguments: []byte(`{"a":1}`), Confirmation: "c", Revision: 7, TraceId: "t",
+		Gateway: "eng", GatewayUid: "g", Tool: "db/drop", Policy: "ask", Arguments: []byte(`{"a":1}`), Confirmation: "c", Revision: 7, TraceId: "t", Look: true,
 		Caller: &nodev1.HeldCaller{Kind: "user", Uid: "u", Name: "ada@example.com", AuthMethod: "oauth", ClientId: "cli", TokenId: "k"},
 	}, p.asked, protocmp.Transform()); diff != "" {
 		t.Error(diff)

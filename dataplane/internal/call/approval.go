@@ -19,6 +19,7 @@ type Held struct {
 	Confirmation string
 	Revision     uint64
 	TraceID      string // empty for none
+	Look         bool   // nothing runs: an approved call stays approved
 }
 
 // ApprovalState is what has become of a held call.

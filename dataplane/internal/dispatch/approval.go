@@ -21,8 +21,8 @@ import (
 
 // Approvals asks the control plane about calls that a policy holds (approval room, G-34).
 type Approvals interface {
-	// Hold asks whether a call may run. A call that nobody asked about is put before its approvers. Faults are Unavailable, Precondition,
-	// where nobody could approve it, Exhausted and Canceled; then it does not run.
+	// Hold asks whether a call may run, or with Look whether it could. A call that nobody asked about is put before its approvers. Faults
+	// are Unavailable, Precondition, where nobody could approve it, Exhausted and Canceled; then it does not run.
 	Hold(ctx context.Context, h call.Held) (call.Approval, error)
 	// Wait returns nil when an approval may have been decided, and the error of ctx if that ends before.
 	Wait(ctx context.Context, approval string) error
@@ -57,7 +57,11 @@ func (d *Dispatcher) brought(c *call.Caller, k *call.Call) (came *confirm.State,
 	} else {
 		edits.Delete(p.RequestState)
 	}
-	if s.Kind != confirm.Running {
+	switch s.Kind {
+	case confirm.Running:
+	case confirm.Confirmed:
+		said = confirm.Yes
+	default:
 		said = confirm.AnswerIn(p.InputResponses.Of(k.Body))
 		edits.Delete(p.InputResponses)
 	}
@@ -74,7 +78,8 @@ func expiredState() *fault.Fault {
 }
 
 // cleared asks the policies whether a call may run, and a person where a policy wants that. The reply is a question to the client, or
-// empty if the call runs. Until it does nothing is counted against limits, and neither the authserver nor the server is asked.
+// empty if the call goes on; what was approved is used by t.claim then. Until it does nothing is counted against limits, and neither the
+// authserver nor the server is asked.
 func (d *Dispatcher) cleared(ctx context.Context, c *call.Caller, k *call.Call, t *target, dry *call.Dry) (call.Reply, error) {
 	p, err := d.allowed(ctx, c, k, t, dry)
 	if err = dry.Step(call.StepPolicies, err); err != nil {
@@ -102,7 +107,7 @@ func (d *Dispatcher) cleared(ctx context.Context, c *call.Caller, k *call.Call, 
 	if err := d.unasked(c, k, t); err != nil {
 		return call.Reply{}, err
 	}
-	if came := t.came; came != nil && (came.Policy != p.UID || (came.Kind == confirm.Confirmation) != p.Approvers.Caller) {
+	if came := t.came; came != nil && (came.Policy != p.UID || (came.Kind != confirm.Waiting) != p.Approvers.Caller) {
 		t.came, t.said = nil, confirm.Nothing // asked for another policy, or by an earlier form of it: this one asks anew
 	}
 	h := &hold{d: d, c: c, k: k, t: t, policy: p}
@@ -125,8 +130,15 @@ func (d *Dispatcher) holds(p *compile.Policy) error {
 // goOn lets an approved call go on that asked its client something. Each question is good for one retry (G-34): a client that sends it
 // twice would have the server run the call twice.
 func (d *Dispatcher) goOn(t *target, p *compile.Policy) error {
+	t.claim = func(context.Context) (call.Reply, error) {
+		if !d.tickets.Claim(t.came.ID) {
+			return call.Reply{}, expiredState()
+		}
+		t.claim = nil
+		return call.Reply{}, nil
+	}
 	switch {
-	case t.came.Node != d.Node || !d.tickets.Claim(t.came.ID):
+	case t.came.Node != d.Node || !d.tickets.Good(t.came.ID):
 		return expiredState()
 	case p != nil && p.UID != t.came.Policy:
 		return invalidState() // approved for another policy: it starts anew
@@ -157,9 +169,10 @@ func (d *Dispatcher) unasked(c *call.Caller, k *call.Call, t *target) error {
 	return nil
 }
 
-// carried wraps the state of a question that an approved call asks its client, whoever asks: the retry is part of what was approved.
+// carried wraps the state of a question that an approved call asks its client, whoever asks: the retry is part of what was approved. So it
+// is with a call that its caller has confirmed and that could not run yet.
 func (d *Dispatcher) carried(c *call.Caller, k *call.Call, t *target, reply call.Reply) (call.Reply, error) {
-	if t.approved == "" || reply.Result == nil || c.Version.Era() != wire.Modern {
+	if t.approved == "" && t.confirmed == nil || reply.Result == nil || c.Version.Era() != wire.Modern {
 		return reply, nil
 	}
 	var m wire.Message
@@ -169,13 +182,12 @@ func (d *Dispatcher) carried(c *call.Caller, k *call.Call, t *target, reply call
 	if !wire.EqualString(m.R.ResultType.Of(reply.Result), "input_required") {
 		return reply, nil
 	}
-	id, ok := d.tickets.Issue(time.Now())
-	if !ok {
-		return call.Reply{}, fault.New(fault.Exhausted, ReasonApprovalUsed, "Too many approved calls wait for answers of their clients.").After(time.Minute)
+	s, err := d.carrying(t)
+	if err != nil {
+		return call.Reply{}, err
 	}
-	sealed, err := d.sealed(c, k, t, confirm.State{
-		Kind: confirm.Running, ID: id, Policy: t.approved, Node: d.Node, Inner: bytes.Clone(m.R.RequestState.Of(reply.Result)),
-	})
+	s.Inner = bytes.Clone(m.R.RequestState.Of(reply.Result))
+	sealed, err := d.sealed(c, k, t, s)
 	if err != nil {
 		return call.Reply{}, err
 	}
@@ -183,6 +195,21 @@ func (d *Dispatcher) carried(c *call.Caller, k *call.Call, t *target, reply call
 	edits.Set(m.Result.Span, m.R.RequestState, "requestState", sealed)
 	reply.Result = edits.AppendTo(make([]byte, 0, len(reply.Result)+len(sealed)), reply.Result)
 	return reply, nil
+}
+
+// carrying is the state that a retry brings back of what was approved.
+func (d *Dispatcher) carrying(t *target) (s confirm.State, err error) {
+	switch {
+	case t.confirmed != nil:
+		return *t.confirmed, nil
+	case t.claim != nil: // it has not left since the last question, whose ticket is still good
+		return confirm.State{Kind: confirm.Running, ID: t.came.ID, Policy: t.approved, Node: d.Node}, nil
+	}
+	id, ok := d.tickets.Issue(time.Now())
+	if !ok {
+		return s, fault.New(fault.Exhausted, ReasonApprovalUsed, "Too many approved calls wait for answers of their clients.").After(time.Minute)
+	}
+	return confirm.State{Kind: confirm.Running, ID: id, Policy: t.approved, Node: d.Node}, nil
 }
 
 // sealed returns a state for this call, as a JSON string.
@@ -206,10 +233,10 @@ func (d *Dispatcher) RunBy(gatewayUID string, raw []byte) string {
 }
 
 // request returns what the control plane is asked about the call.
-func (h *hold) request(ctx context.Context, confirmation string) call.Held {
+func (h *hold) request(ctx context.Context) call.Held {
 	q := call.Held{
 		Gateway: h.c.Gateway.Name, GatewayUID: h.c.Gateway.UID, Tool: h.t.tool.Name, Policy: h.policy.Name, Principal: h.c.Principal,
-		Arguments: h.k.Message.P.Arguments.Of(h.k.Body), Confirmation: confirmation, Revision: h.c.Snapshot.Revision,
+		Arguments: h.k.Message.P.Arguments.Of(h.k.Body), Revision: h.c.Snapshot.Revision,
 	}
 	if s := trace.SpanContextFromContext(ctx); s.HasTraceID() {
 		q.TraceID = s.TraceID().String()
@@ -227,10 +254,14 @@ func (h *hold) about(server *view.Server) string {
 	return text + ")"
 }
 
-// by says who approves a call.
+// by says who approves a call: any of them.
 func by(a *call.Approval) string {
-	if len(a.Approvers) == 0 {
-		return "its approvers"
+	n := len(a.Approvers)
+	switch n {
+	case 0:
+		return "one of its approvers"
+	case 1:
+		return confirm.Words(a.Approvers[0])
 	}
-	return confirm.Words(strings.Join(a.Approvers, ", "))
+	return confirm.Words(strings.Join(a.Approvers[:n-1], ", ") + " or " + a.Approvers[n-1])
 }

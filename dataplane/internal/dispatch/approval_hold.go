@@ -3,9 +3,7 @@
 package dispatch
 
 import (
-	"bytes"
 	"context"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +30,7 @@ type hold struct {
 	k      *call.Call
 	t      *target
 	policy *compile.Policy
+	free   bool // no policy holds the call any more
 }
 
 func (h *hold) count(ctx context.Context, outcome string) {
@@ -45,7 +44,7 @@ func (h *hold) asks() bool {
 	return confirm.Shown(h.c.Version, h.c.Client.Capabilities) && (h.modern() || h.c.Client.Asker != nil)
 }
 
-// confirm asks the person who calls. The reply is a question, or empty if the call runs.
+// confirm asks the person who calls. The reply is a question, or empty if the call goes on.
 func (h *hold) confirm(ctx context.Context) (call.Reply, error) {
 	if h.c.Principal.Kind != ident.KindUser {
 		h.count(ctx, decisionDenied)
@@ -76,11 +75,15 @@ func (h *hold) confirm(ctx context.Context) (call.Reply, error) {
 	if err := h.again(ctx); err != nil {
 		return call.Reply{}, err
 	}
-	a, err := h.d.Approvals.Hold(ctx, h.request(ctx, id.String()))
-	if err != nil {
-		return call.Reply{}, err
+	h.last(id.String())
+	if h.modern() && !h.free {
+		s := confirm.State{Kind: confirm.Confirmed, ID: id, Policy: h.policy.UID}
+		if h.t.came != nil {
+			s.Round = h.t.came.Round
+		}
+		h.t.confirmed = &s
 	}
-	return call.Reply{}, h.outcome(ctx, &a)
+	return call.Reply{}, nil
 }
 
 // unaskable refuses a call whose caller would have to be asked, and cannot.
@@ -89,7 +92,7 @@ func (h *hold) unaskable(ctx context.Context) error {
 		"asks the person who calls to confirm the call, and this client cannot ask: it offers no elicitation with forms. Call the tool with a client that does.")
 }
 
-// queue puts the call before its approvers. The reply is a question, or empty if the call runs.
+// queue puts the call before its approvers. The reply is a question, or empty if the call goes on.
 func (h *hold) queue(ctx context.Context) (call.Reply, error) {
 	came := h.t.came
 	if came != nil && h.t.said == confirm.No {
@@ -100,11 +103,22 @@ func (h *hold) queue(ctx context.Context) (call.Reply, error) {
 		round = int(came.Round)
 	}
 	for first := true; ; first = false {
-		a, err := h.d.Approvals.Hold(ctx, h.request(ctx, ""))
+		q := h.request(ctx)
+		q.Look = true
+		a, err := h.d.Approvals.Hold(ctx, q)
 		if err != nil {
 			return call.Reply{}, err
 		}
-		if a.Run || a.State != call.ApprovalPending {
+		switch {
+		case a.Run: // by a control plane that does not know a look
+			return call.Reply{}, h.runs(ctx)
+		case a.State == call.ApprovalApproved:
+			if err := h.again(ctx); err != nil {
+				return call.Reply{}, err
+			}
+			h.last("")
+			return call.Reply{}, nil
+		case a.State != call.ApprovalPending:
 			return call.Reply{}, h.outcome(ctx, &a)
 		}
 		if first && came == nil {
@@ -115,7 +129,7 @@ func (h *hold) queue(ctx context.Context) (call.Reply, error) {
 			return call.Reply{}, h.required(&a)
 		case h.modern() && waits:
 			waits = false
-			if err := h.wait(ctx, a.ID); err != nil {
+			if err := h.wait(ctx, &a); err != nil {
 				return call.Reply{}, err
 			}
 		case round >= confirm.Rounds:
@@ -132,7 +146,7 @@ func (h *hold) queue(ctx context.Context) (call.Reply, error) {
 				return call.Reply{}, h.required(&a)
 			}
 		}
-		if err := h.again(ctx); err != nil {
+		if err := h.again(ctx); err != nil || h.free {
 			return call.Reply{}, err
 		}
 	}
@@ -149,19 +163,18 @@ func until(a *call.Approval) string {
 	if a.Expires.IsZero() {
 		return ""
 	}
-	return ", until " + a.Expires.UTC().Format(time.RFC3339)
+	return ", " + untilTime(a.Expires)
 }
 
-// outcome returns nil if the call runs, which is told once, and else what became of its approval.
+func untilTime(t time.Time) string { return "until " + t.UTC().Format(time.RFC3339) }
+
+// waits is what a client is told while it waits for an approval.
+func waits(a *call.Approval) string {
+	return "The call waits for an approval by " + by(a) + " (approval " + a.ID + until(a) + ")."
+}
+
+// outcome is what became of an approval by which the call does not run.
 func (h *hold) outcome(ctx context.Context, a *call.Approval) error {
-	if a.Run {
-		if err := h.again(ctx); err != nil {
-			return err
-		}
-		h.count(ctx, decisionApproved)
-		h.t.approved = h.policy.UID
-		return nil
-	}
 	switch a.State {
 	case call.ApprovalDenied:
 		text := "holds this call, and its approval was denied."
@@ -180,7 +193,7 @@ func (h *hold) outcome(ctx context.Context, a *call.Approval) error {
 
 // required is what a client reads of a call that waits for its approvers.
 func (h *hold) required(a *call.Approval) error {
-	text := "holds this call until " + by(a) + " approve it (approval " + a.ID + until(a) + "). Call the tool again with the same arguments once it is approved."
+	text := "holds this call until it is approved by " + by(a) + " (approval " + a.ID + until(a) + "). Call the tool again with the same arguments once it is approved."
 	return h.says(ReasonApprovalRequired, text).Because(&waitsFor{a.ID, a.Expires})
 }
 
@@ -226,7 +239,11 @@ func (h *hold) question(ctx context.Context, message string, s confirm.State) (c
 func (h *hold) ask(ctx context.Context, message string) (confirm.Answer, error) {
 	within, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
-	got, err := h.c.Client.Asker.Ask(within, call.Question{Method: confirm.Method, Params: confirm.Params(message)})
+	var got call.Answer
+	var err error
+	h.meanwhile("The call waits for you to confirm it in this client, "+untilTime(time.Now().Add(askTime))+".", func() {
+		got, err = h.c.Client.Asker.Ask(within, call.Question{Method: confirm.Method, Params: confirm.Params(message)})
+	})
 	switch {
 	case ctx.Err() != nil:
 		return confirm.Nothing, gone(ctx)
@@ -263,7 +280,7 @@ func (h *hold) askWhileWaiting(ctx context.Context, a *call.Approval) (goOn bool
 			cancel()
 		}
 	})
-	both.Wait()
+	h.meanwhile(waits(a), both.Wait)
 	if ctx.Err() != nil {
 		return false, gone(ctx)
 	}
@@ -271,10 +288,13 @@ func (h *hold) askWhileWaiting(ctx context.Context, a *call.Approval) (goOn bool
 }
 
 // wait waits for the decision, for as long as a client waits for an answer at least.
-func (h *hold) wait(ctx context.Context, approval string) error {
+func (h *hold) wait(ctx context.Context, a *call.Approval) error {
 	within, cancel := context.WithTimeout(ctx, graceTime)
 	defer cancel()
-	if h.d.Approvals.Wait(within, approval) != nil && ctx.Err() != nil {
+	h.meanwhile(waits(a), func() {
+		_ = h.d.Approvals.Wait(within, a.ID) // how it ended is asked anew
+	})
+	if ctx.Err() != nil {
 		return gone(ctx)
 	}
 	return nil
@@ -284,63 +304,6 @@ func (h *hold) wait(ctx context.Context, approval string) error {
 func gone(ctx context.Context) error {
 	return fault.New(fault.Canceled, fault.ReasonCanceled, "The call was given up.").Because(context.Cause(ctx))
 }
-
-// again decides about the call anew, as things are now: while a person was waited for, the configuration may have changed, the caller may
-// have lost access, and the context may have become untrusted.
-func (h *hold) again(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return gone(ctx)
-	}
-	if h.c.Again != nil {
-		now, err := h.c.Again.Again(*h.c)
-		if err != nil {
-			return err //nolint:wrapcheck // a fault with the answer
-		}
-		*h.c = now
-	}
-	now, err := h.d.find(h.c, h.k)
-	if err != nil {
-		return err
-	}
-	if now.tool.Held {
-		return held(now.tool)
-	}
-	same := slices.EqualFunc(now.tool.Fixed, h.t.tool.Fixed, func(a, b compile.FixedArgument) bool {
-		return a.Name == b.Name && bytes.Equal(a.Value, b.Value)
-	})
-	if now.tool.Name != h.t.tool.Name || !same {
-		return h.moved()
-	}
-	now.came, now.said, now.round, now.params = h.t.came, h.t.said, h.t.round, h.t.params
-	now.noted = h.t.noted
-	*h.t = now
-	switch decision := h.d.decide(ctx, h.c, h.k, h.t, quiet{}); {
-	case decision.Action == compile.ActionAllow:
-		return nil
-	case decision.Action != compile.ActionRequireApproval:
-		h.count(ctx, decisionDenied)
-		return blocked(decision)
-	case decision.Policy.UID != h.policy.UID || decision.Policy.Approvers != h.policy.Approvers:
-		return h.moved()
-	default:
-		h.policy = decision.Policy
-	}
-	return nil
-}
-
-// moved refuses a call that is not any more what was approved.
-func (h *hold) moved() error {
-	return h.says(ReasonPolicyBlocked, "held this call, and the configuration has changed since. It did not run; call again.")
-}
-
-// quiet is the watcher of a decision that was counted before.
-type quiet struct{}
-
-// Would implements compile.Watcher.
-func (quiet) Would(*compile.Policy) {}
-
-// Failed implements compile.Watcher.
-func (quiet) Failed(*compile.Policy, error) {}
 
 // waitsFor says in a fault which approval a call waits for.
 type waitsFor struct {

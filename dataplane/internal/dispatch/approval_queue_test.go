@@ -22,7 +22,7 @@ import (
 
 // Others approve: what a client gets that cannot be asked, by what has become of the call (G-34).
 func TestApproversDecide(t *testing.T) {
-	const required = `The policy "ask" holds this call until bob@example.com, the administrators of the team eng approve it (approval a-1, until 2026-11-30T14:00:00Z). Call the tool again with the same arguments once it is approved. Reason of the policy: It costs.`
+	const required = `The policy "ask" holds this call until it is approved by bob@example.com or an administrator of the team eng (approval a-1, until 2026-11-30T14:00:00Z). Call the tool again with the same arguments once it is approved. Reason of the policy: It costs.`
 	for _, tc := range []struct {
 		name      string
 		state     call.ApprovalState
@@ -140,7 +140,7 @@ func TestWaitingInSession(t *testing.T) {
 				if len(who.asked) != tc.asked || who.takenOff != tc.offered || control.waiting != 0 {
 					t.Errorf("asked %q, %d taken back, %d waiting", who.asked, who.takenOff, control.waiting)
 				}
-				want := `elicitation/create {"message":"A call of the tool \"echo\" of \"ev\" through the gateway \"eng\" (policy \"ask\": It costs.) waits for an approval by bob@example.com, the administrators of the team eng (approval a-1, until 2026-11-30T14:00:00Z). Accept to try again once it is approved. Arguments: {\"n\":9007199254740993}",`
+				want := `elicitation/create {"message":"A call of the tool \"echo\" of \"ev\" through the gateway \"eng\" (policy \"ask\": It costs.) waits for an approval by bob@example.com or an administrator of the team eng (approval a-1, until 2026-11-30T14:00:00Z). Accept to try again once it is approved. Arguments: {\"n\":9007199254740993}",`
 				for _, q := range who.asked {
 					if !strings.HasPrefix(q, want) {
 						t.Errorf("asked %s\nwant  %s", q, want)

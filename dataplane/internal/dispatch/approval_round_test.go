@@ -30,6 +30,7 @@ func TestApprovedCallAsks(t *testing.T) {
 		arguments string
 		after     time.Duration
 		twice     bool
+		limited   bool   // it comes once while a limit is used up
 		want      string // reason; empty if the server gets the retry
 		params    string // that it gets beside name, arguments and _meta
 	}{
@@ -37,6 +38,7 @@ func TestApprovedCallAsks(t *testing.T) {
 		{name: "with a state of its own in our form", asks: `"requestState":"pst1.x"`, params: `,"requestState":"pst1.x","inputResponses":` + answers},
 		{name: "without a state", asks: `"inputRequests":{"name":{"method":"elicitation/create","params":{}}}`, params: `,"inputResponses":` + answers},
 		{name: "twice", asks: `"requestState":"s-1"`, twice: true, want: invalid},
+		{name: "refused by a limit before", asks: `"requestState":"s-1"`, limited: true, params: `,"requestState":"s-1","inputResponses":` + answers},
 		{name: "at another node", asks: `"requestState":"s-1"`, change: func(_ *testing.T, d *Dispatcher, _ *call.Caller) { d.Node = "n2" }, want: invalid},
 		{name: "another person", asks: `"requestState":"s-1"`, change: func(_ *testing.T, _ *Dispatcher, c *call.Caller) { c.Principal.UID = "uid-bob" }, want: invalid},
 		{name: "edited arguments", asks: `"requestState":"s-1"`, arguments: `{"a":2}`, want: invalid},
@@ -73,9 +75,16 @@ func TestApprovedCallAsks(t *testing.T) {
 						t.Fatalf("%s %v", r.Result, err)
 					}
 				}
+				if tc.limited {
+					d.RateLimits = once{"ev/echo": true}
+					if r, err := d.Call(t.Context(), c, k, discard); reason(t, r, err) != "RATE_LIMITED" {
+						t.Fatalf("%s %v", r.Result, err)
+					}
+					d.RateLimits = nil
+				}
 				ran := len(w.calls)
 				r, err := d.Call(t.Context(), c, k, discard)
-				if got := reason(t, r, err); got != tc.want || len(control.asked) != 1 {
+				if got := reason(t, r, err); got != tc.want || len(control.asked) != 2 { // a look, and what let it run
 					t.Fatalf("got %q, want %q: %s, the control plane was asked %d times", got, tc.want, r.Result, len(control.asked))
 				}
 				if tc.want != "" {
@@ -163,7 +172,7 @@ func TestApprovedCallIsConnected(t *testing.T) {
 	if string(w.calls[0].Params) != `{"name":"echo"}` && string(w.calls[0].Params) != `{"name":"star"}` {
 		t.Errorf("the server got %s", w.calls[0].Params)
 	}
-	if r, err = send(`,"requestState":`+connect, back); reason(t, r, err) != "REQUEST_STATE_INVALID" || len(w.calls) != 1 {
+	if r, err = send(`,"requestState":`+connect, back); reason(t, r, err) != "APPROVAL_USED" || len(w.calls) != 1 {
 		t.Errorf("sent again: %s %v", r.Result, err)
 	}
 }

@@ -58,6 +58,8 @@ type Credentials interface {
 // RateLimits counts tool calls (limit room). Its fault is Exhausted with the time to wait (G-50).
 type RateLimits interface {
 	Call(ctx context.Context, s *view.Snapshot, g *view.Gateway, p ident.Principal, t *view.Tool) error
+	// Return gives back what Call counted of a call that was not made.
+	Return(ctx context.Context, s *view.Snapshot, g *view.Gateway, p ident.Principal, t *view.Tool)
 	// Look returns the limits that Call would count by, and how far they are used up. Nothing is counted.
 	Look(ctx context.Context, s *view.Snapshot, g *view.Gateway, p ident.Principal, t *view.Tool) []call.DryLimit
 }
@@ -178,7 +180,7 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, tr
 	if err != nil {
 		return call.Reply{}, err
 	}
-	t.came, t.said, t.params = came, said, k.Params
+	t.came, t.said, t.params, t.sink = came, said, k.Params, sink
 	defer tr.keep(&t, k)
 	if t.empty {
 		return call.Reply{Result: []byte(`{"completion":{"values":[]}}`)}, nil
@@ -221,7 +223,8 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, tr
 }
 
 // passes is all that a request passes before it leaves, in this order; a call that is not made passes the same
-// ([Dispatcher.Explain]): dry is not nil then, and nothing is returned. The reply is a question to the client, in place of the call.
+// ([Dispatcher.Explain]): dry is not nil then, and nothing is returned. The reply is a question to the client, in place of the call. What
+// was approved is used last, when nothing else can refuse the call.
 func (d *Dispatcher) passes(
 	ctx context.Context, c *call.Caller, k *call.Call, t *target, dry *call.Dry,
 ) (o *call.Outbound, question call.Reply, err error) {
@@ -242,7 +245,9 @@ func (d *Dispatcher) passes(
 		d.marks(c, k, t, dry)
 		return nil, question, nil
 	}
-	o, err = d.outbound(ctx, c, t)
+	if o, err = d.outbound(ctx, c, t); err == nil && t.claim != nil {
+		question, err = t.claim(ctx)
+	}
 	return o, question, err
 }
 
@@ -253,6 +258,9 @@ func (d *Dispatcher) run(
 		return call.Reply{}, err
 	}
 	o, question, err := d.passes(ctx, c, k, t, nil)
+	if t.claim != nil && (err != nil || question.Result != nil) {
+		d.uncounted(ctx, c, t)
+	}
 	if question.Result != nil {
 		t.pending = call.OutcomeInputRequired
 		return question, nil
@@ -285,7 +293,7 @@ func (d *Dispatcher) run(
 	}
 	ear := d.ear(c, o.Server, t.connection)
 	t.sent = true
-	reply, err := d.send(ctx, o, ear.sink(screen.sink(sink)), waited)
+	reply, err := d.send(ctx, o, ear.sink(screen.sink(t.growing(sink))), waited)
 	if err != nil {
 		return screen.instead(t, k.Method, upstreamRefused(err))
 	}
@@ -343,17 +351,6 @@ func state(t *view.Tool) error {
 		return held(t)
 	}
 	return nil
-}
-
-// counted counts a call of a tool against the limits of its gateway.
-func (d *Dispatcher) counted(ctx context.Context, c *call.Caller, t *target, dry *call.Dry) error {
-	switch {
-	case t.tool == nil || d.RateLimits == nil:
-		return nil
-	case dry != nil:
-		return d.looked(ctx, c, t, dry)
-	}
-	return d.RateLimits.Call(ctx, c.Snapshot, c.Gateway, c.Principal, t.tool) //nolint:wrapcheck // a fault with the answer
 }
 
 // exchanges reports whether what the caller presented at the gateway is exchanged for the server's credential.

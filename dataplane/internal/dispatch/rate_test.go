@@ -27,6 +27,10 @@ func (o once) Call(_ context.Context, _ *view.Snapshot, _ *view.Gateway, _ ident
 	return nil
 }
 
+func (o once) Return(_ context.Context, _ *view.Snapshot, _ *view.Gateway, _ ident.Principal, t *view.Tool) {
+	delete(o, t.Name)
+}
+
 func (o once) Look(_ context.Context, _ *view.Snapshot, _ *view.Gateway, _ ident.Principal, t *view.Tool) []call.DryLimit {
 	l := call.DryLimit{RateLimit: &compile.RateLimit{Amount: 1, Period: time.Minute}, Known: true, Left: 1}
 	if o[t.Name] {

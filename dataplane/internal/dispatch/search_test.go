@@ -177,6 +177,8 @@ func (*counts) Look(context.Context, *view.Snapshot, *view.Gateway, ident.Princi
 	return nil
 }
 
+func (*counts) Return(context.Context, *view.Snapshot, *view.Gateway, ident.Principal, *view.Tool) {}
+
 func (n *counts) Call(_ context.Context, _ *view.Snapshot, _ *view.Gateway, _ ident.Principal, t *view.Tool) error {
 	n.tools = append(n.tools, t.Exposed)
 	return nil

@@ -3,6 +3,7 @@
 package dispatch
 
 import (
+	"context"
 	"time"
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
@@ -46,7 +47,17 @@ type target struct {
 	said     confirm.Answer // of the person, with came
 	person   time.Duration  // that a person was waited for
 	approved string         // uid of the policy that the call was approved for; empty if none asked
-	noted                   // for the audit
+	counted  bool           // against the limits of calls
+
+	sink func([]byte) error // takes what the client is told during the call
+	told uint32             // how often it was told that the call waits for a person
+
+	confirmed *confirm.State // what a client without a session brings back of a confirmation that was not used yet; nil for none
+
+	// claim uses what was approved: the last that is asked before the call leaves. The reply is a question in its place. It is nil if
+	// nothing was to approve.
+	claim func(context.Context) (call.Reply, error)
+	noted // for the audit
 }
 
 // find returns the target of a request. What the caller does not see is the same NotFound fault as what does not exist

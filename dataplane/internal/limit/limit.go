@@ -58,6 +58,18 @@ func (r *Rates) Call(ctx context.Context, s *view.Snapshot, g *view.Gateway, p i
 		return nil
 	}
 	q := question{rates: r, snapshot: s, gateway: g, principal: p}
+	return q.call(ctx, t)
+}
+
+// Return gives back what [Rates.Call] counted of a call that then was not made, with the same arguments.
+func (r *Rates) Return(ctx context.Context, s *view.Snapshot, g *view.Gateway, p ident.Principal, t *view.Tool) {
+	q := question{rates: r, snapshot: s, gateway: g, principal: p, returns: true}
+	_ = q.call(ctx, t) // what gives back refuses nothing
+}
+
+// call asks the limits that count calls of a tool.
+func (q *question) call(ctx context.Context, t *view.Tool) error {
+	g := q.gateway
 	for i := range g.CallLimits {
 		if l := &g.CallLimits[i]; l.Counts(t.Server, t.Upstream) {
 			if err := q.ask(ctx, l, t); err != nil {
@@ -76,6 +88,8 @@ type question struct {
 	principal ident.Principal
 	room      [8]quota.Key
 	taken     []quota.Key // given back when a later limit refuses: what did not happen does not count
+
+	returns bool // what was counted is given back
 
 	team  string // that counts; for looks
 	looks bool   // nothing is counted: what is seen is kept
@@ -115,6 +129,10 @@ func (q *question) take(ctx context.Context, l *compile.RateLimit, who string) e
 		mode = quota.Closed
 	}
 	limit := quota.Limit{Amount: l.Amount, Period: l.Period, Burst: l.Burst}
+	if q.returns {
+		q.rates.counter.Return(key)
+		return nil
+	}
 	if q.looks {
 		q.look(l, q.rates.counter.Look(key, limit, mode))
 		return nil

@@ -154,6 +154,11 @@ func TestSeveral(t *testing.T) {
 		if want := fmt.Sprint(true, false, false, false, true, true, false); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
+		rates.Return(t.Context(), s, g, bob, read) // all that it counted
+		got = fmt.Sprint(passed(carl), passed(bob), passed(team))
+		if want := fmt.Sprint(false, true, false); got != want {
+			t.Errorf("after a call was given back: got %s, want %s", got, want)
+		}
 	})
 }
 

@@ -330,7 +330,7 @@ func (r *secretRun) trace() {
 // keep to start without a control plane, and settings.
 func (r *secretRun) files() {
 	err := filepath.WalkDir(r.dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() || d.Name() == "admin.token" || d.Name() == "vault.keyset" {
+		if err != nil || !d.Type().IsRegular() || d.Name() == "admin.token" || strings.HasSuffix(d.Name(), ".keyset") {
 			return err
 		}
 		text, err := os.ReadFile(path) //nolint:gosec // in a folder of the test's own

@@ -70,9 +70,12 @@ tls:
   cert: %q
   key: %q
   ca: %q
+approvals:
+  keyset: %q
+  create_keyset: true
 log:
   level: debug
-`, f.database, f.path("admin.token"), c.Cert, c.Key, c.CA)
+`, f.database, f.path("admin.token"), c.Cert, c.Key, c.CA, f.path("approvals.keyset"))
 	file := f.path("controlplane.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		f.t.Fatal(err)

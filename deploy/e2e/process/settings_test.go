@@ -141,7 +141,7 @@ func TestPortInUse(t *testing.T) {
 
 // TestInterruptedStart: Ctrl-C before everything is up is a clean stop too, and the next start finds nothing broken.
 func TestInterruptedStart(t *testing.T) {
-	for _, file := range []string{"lock", "vault.keyset", "controlplane.db", "admin.token", "endpoints.json", "demo.token", "demo.user"} {
+	for _, file := range []string{"lock", "vault.keyset", "controlplane.db", "approvals.keyset", "admin.token", "endpoints.json", "demo.token", "demo.user"} {
 		t.Run("when "+file+" is there", func(t *testing.T) {
 			a := newAlone(t)
 			p := start(t, a.options(), "penstock-standalone", "--demo")

@@ -108,7 +108,7 @@ func TestStandalone(t *testing.T) {
 	t.Run("interrupt", func(t *testing.T) { checkInterrupt(t, p, first) })
 	secrets := map[string]string{
 		"demo.token": first.token, "admin.token": readFile(t, filepath.Join(a.data, "admin.token")),
-		"vault.keyset": readFile(t, filepath.Join(a.data, "vault.keyset")), "demo.user": account(t, a).Password,
+		"vault.keyset": readFile(t, filepath.Join(a.data, "vault.keyset")), "approvals.keyset": readFile(t, filepath.Join(a.data, "approvals.keyset")), "demo.user": account(t, a).Password,
 	}
 
 	began = time.Now()
@@ -153,7 +153,7 @@ func checkFeatures(t *testing.T, c caller) {
 // checkFiles: what holds a secret is its owner's alone, and so is everything else but the list of addresses.
 func checkFiles(t *testing.T, data string) {
 	want := map[string]fs.FileMode{
-		".": 0o700, "admin.token": 0o600, "demo.token": 0o600, "demo.user": 0o600, "vault.keyset": 0o600, "controlplane.db": 0o600, "authserver.db": 0o600,
+		".": 0o700, "admin.token": 0o600, "demo.token": 0o600, "demo.user": 0o600, "vault.keyset": 0o600, "approvals.keyset": 0o600, "controlplane.db": 0o600, "authserver.db": 0o600,
 		"endpoints.json": 0o644,
 	}
 	err := filepath.WalkDir(data, func(path string, d fs.DirEntry, err error) error {

@@ -85,6 +85,7 @@ func (e *Env) startControlPlane(t testing.TB, p *Part) (server, <-chan struct{})
 	c.Gateways.URL = e.Nodes[0].URL
 	c.Bootstrap.Email, c.Bootstrap.TokenFile = AdminEmail, e.path("admin.token")
 	c.Shutdown.Drain = drain
+	c.Approvals.Keyset, c.Approvals.CreateKeyset = e.path("approvals.keyset"), true
 	if e.c.TLS {
 		f := e.issue(t, ident.RoleControlPlane, "controlplane")
 		c.Nodes.Listen, c.Authserver.URL = e.ports.nodeStream, "https://"+e.ports.credential

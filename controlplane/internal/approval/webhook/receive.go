@@ -53,7 +53,7 @@ type Answers interface {
 // Receiver takes decisions at [Path]. A message is answered once: the same again gets the same answer, whatever has happened since.
 // It is safe for concurrent use.
 type Receiver struct {
-	Secret  Secret
+	Secret  func(context.Context) Secret // that counts now
 	Decider Decider
 	Answers Answers
 	Log     *slog.Logger
@@ -102,7 +102,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // answer answers a message. An error is an answer that is not kept.
 func (r *Receiver) answer(req *http.Request, body []byte) (*approval.Answer, error) {
 	ctx := req.Context()
-	id, ok := r.Secret.verify(req.Header, r.Now(), body)
+	id, ok := r.Secret(ctx).verify(req.Header, r.Now(), body)
 	if !ok {
 		return nil, fault.New(fault.Unauthenticated, ReasonSignature, "The message is not signed with the secret of the webhook, or not just now.")
 	}

@@ -51,8 +51,8 @@ type Outbox interface {
 // SenderConfig is what a Sender needs.
 type SenderConfig struct {
 	URL       string
-	Secret    Secret
-	Arguments bool // of calls stand in the messages
+	Secret    func(context.Context) Secret // that counts now
+	Arguments bool                         // of calls stand in the messages
 	Outbox    Outbox
 	Log       *slog.Logger
 	Now       func() time.Time
@@ -208,7 +208,7 @@ func (s *Sender) post(ctx context.Context, u approval.Unsent, a *approval.Approv
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "penstock")
-	s.c.Secret.sign(req.Header, u.ID, s.c.Now(), body)
+	s.c.Secret(ctx).sign(req.Header, u.ID, s.c.Now(), body)
 	res, err := s.client.Do(req)
 	if err != nil {
 		return err

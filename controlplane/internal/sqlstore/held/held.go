@@ -14,19 +14,21 @@ import (
 
 	"github.com/penstockhq/penstock/controlplane/internal/approval"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/sqlfault"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 )
 
 // Table is the tables of approvals. It implements approval.Store and is safe for concurrent use.
 type Table struct {
 	reads *sql.DB
 	inTx  func(context.Context, func(*sql.Tx) error) error
+	keys  envelope.KMS // nil: there is none
 }
 
 var _ approval.Store = (*Table)(nil)
 
-// New returns the tables of a database, of which inTx runs writing transactions.
-func New(reads *sql.DB, inTx func(context.Context, func(*sql.Tx) error) error) *Table {
-	return &Table{reads: reads, inTx: inTx}
+// New returns the tables of a database, of which inTx runs writing transactions, and whose arguments keys seal; nil for none.
+func New(reads *sql.DB, inTx func(context.Context, func(*sql.Tx) error) error, keys envelope.KMS) *Table {
+	return &Table{reads: reads, inTx: inTx, keys: keys}
 }
 
 // unsent is an event that nobody is told.
@@ -38,10 +40,14 @@ func (t *Table) Add(ctx context.Context, a *approval.Approval, e approval.Event,
 	if err != nil {
 		return false, fmt.Errorf("encode call: %w", err)
 	}
+	keyID, arguments, err := t.seal(ctx, a)
+	if err != nil {
+		return false, err
+	}
 	return t.change(ctx, e, send, "INSERT INTO approval (id, state, live_key, call, arguments, arguments_sha256, created_at, expires_at, decided_by, "+
-		"decided_at, reason, run_node, run_at, ended_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING",
-		a.ID, string(a.State), a.Key, call, nonNil(a.Arguments), a.SHA256[:], micros(a.Create), micros(a.Expire), a.DecidedBy,
-		micros(a.DecideTime), a.Reason, a.RunNode, micros(a.RunTime), micros(a.Ends))
+		"decided_at, reason, run_node, run_at, ended_at, key_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+		a.ID, string(a.State), a.Key, call, arguments, a.SHA256[:], micros(a.Create), micros(a.Expire), a.DecidedBy,
+		micros(a.DecideTime), a.Reason, a.RunNode, micros(a.RunTime), micros(a.Ends), keyID)
 }
 
 // change runs the statement of a transition, and stores its event if it changed a row.
@@ -122,14 +128,14 @@ func (t *Table) Release(ctx context.Context, id string) (done bool, err error) {
 }
 
 const selectApproval = "SELECT id, state, live_key, call, arguments, arguments_sha256, created_at, expires_at, decided_by, decided_at, reason, " +
-	"run_node, run_at, ended_at FROM approval "
+	"run_node, run_at, ended_at, key_id FROM approval "
 
-func scanApproval(scan func(...any) error) (*approval.Approval, error) {
+func (t *Table) scanApproval(ctx context.Context, scan func(...any) error) (*approval.Approval, error) {
 	a := &approval.Approval{}
-	var state string
+	var state, keyID string
 	var call, sum []byte
 	var created, expires, decided, ran, ended int64
-	err := scan(&a.ID, &state, &a.Key, &call, &a.Arguments, &sum, &created, &expires, &a.DecidedBy, &decided, &a.Reason, &a.RunNode, &ran, &ended)
+	err := scan(&a.ID, &state, &a.Key, &call, &a.Arguments, &sum, &created, &expires, &a.DecidedBy, &decided, &a.Reason, &a.RunNode, &ran, &ended, &keyID)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +147,7 @@ func scanApproval(scan func(...any) error) (*approval.Approval, error) {
 	}
 	a.State, a.SHA256 = approval.State(state), [32]byte(sum)
 	a.Create, a.Expire, a.DecideTime, a.RunTime, a.Ends = instant(created), instant(expires), instant(decided), instant(ran), instant(ended)
+	t.open(ctx, a, keyID)
 	return a, nil
 }
 
@@ -155,7 +162,7 @@ func (t *Table) Live(ctx context.Context, key string) (*approval.Approval, error
 }
 
 func (t *Table) one(ctx context.Context, query string, arg any) (*approval.Approval, error) {
-	a, err := scanApproval(t.reads.QueryRowContext(ctx, query, arg).Scan)
+	a, err := t.scanApproval(ctx, t.reads.QueryRowContext(ctx, query, arg).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -216,7 +223,7 @@ func (t *Table) List(ctx context.Context, q approval.Query) (list []*approval.Ap
 		add("(created_at, id) < (?, ?)", micros(q.Before.Create), q.Before.ID)
 	}
 	err = t.each(ctx, func(scan func(...any) error) error {
-		a, err := scanApproval(scan)
+		a, err := t.scanApproval(ctx, scan)
 		list = append(list, a)
 		return err
 	}, selectApproval+"WHERE "+strings.Join(where, " AND ")+" ORDER BY created_at DESC, id DESC LIMIT $1", args...)

@@ -60,7 +60,7 @@ func tables() map[string]string {
 		"replica": "id, address, streams, seen_at",
 
 		"approval": "id, state, live_key, call, arguments, arguments_sha256, created_at, expires_at, decided_by, decided_at, reason, " +
-			"run_node, run_at, ended_at",
+			"run_node, run_at, ended_at, key_id",
 		"approval_event":  "id, approval, kind, at, actor, how, send_at, attempts",
 		"approval_answer": "id, body_sha256, status, answer, at",
 	}

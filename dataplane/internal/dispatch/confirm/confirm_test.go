@@ -40,6 +40,7 @@ func TestState(t *testing.T) {
 		{Kind: confirm.Waiting, Round: 3, Approval: "a-1", Principal: "team:eng"},
 		{Kind: confirm.Running, ID: confirm.NewID(), Node: "n1", Inner: []byte(`"pst1.x"`), Digest: wire.Digest{1, 2, 3}},
 		{Kind: confirm.Running},
+		{Kind: confirm.Confirmed, Round: 2, ID: confirm.NewID(), Inner: []byte(`"pst1.x"`)},
 	} {
 		raw := s.Seal(open{}, "g", now)
 		got, ok := confirm.Open(open{}, "g", raw)
@@ -93,6 +94,9 @@ func TestTickets(t *testing.T) {
 	if !ok {
 		t.Fatal("none issued")
 	}
+	if !tickets.Good(id) || !tickets.Good(id) {
+		t.Error("to look at it used it")
+	}
 	var claimed atomic.Int32
 	var all sync.WaitGroup
 	for range 32 {
@@ -106,7 +110,7 @@ func TestTickets(t *testing.T) {
 	if claimed.Load() != 1 {
 		t.Errorf("claimed %d times", claimed.Load())
 	}
-	if tickets.Claim(confirm.NewID()) {
+	if tickets.Good(id) || tickets.Claim(confirm.NewID()) {
 		t.Error("a made-up ticket is good")
 	}
 	n := 1

@@ -25,6 +25,8 @@ const (
 	// Running is a call that was approved, and in which its client was then asked by the server, or to connect it. It is good for one
 	// retry, at the node that runs the call.
 	Running
+	// Confirmed is a call that its caller has confirmed, and that could not run before its client was asked for something else.
+	Confirmed
 )
 
 // The errors of [State.Check].
@@ -52,7 +54,7 @@ type Sealer interface {
 type State struct {
 	Kind      Kind
 	Round     uint8  // of the question, from 1
-	ID        ID     // of a Confirmation or a Running
+	ID        ID     // of a Confirmation, a Running or a Confirmed
 	Principal string // ident.Principal.Key
 	Client    string // OAuth client id, empty for none
 	Digest    wire.Digest
@@ -60,7 +62,7 @@ type State struct {
 	Policy    string // uid
 	Approval  string // identifier, of a Waiting
 	Node      string // of a Running
-	Inner     []byte // raw JSON string: the requestState that a Running stands for; nil for none
+	Inner     []byte // raw JSON string: the requestState that a Running or a Confirmed stands for; nil for none
 
 	expires time.Time // to the second
 }
@@ -104,7 +106,7 @@ func Open(by Sealer, gatewayUID string, raw []byte) (s *State, ok bool) {
 	if len(rest) > 0 {
 		s.Inner = rest
 	}
-	return s, s.Kind >= Confirmation && s.Kind <= Running
+	return s, s.Kind >= Confirmation && s.Kind <= Confirmed
 }
 
 // Check compares the state with the request that brought it.

@@ -50,6 +50,14 @@ func (t *Tickets) Issue(now time.Time) (id ID, ok bool) {
 	return id, true
 }
 
+// Good reports whether a ticket can be used.
+func (t *Tickets) Good(id ID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.live[id]
+	return ok
+}
+
 // Claim uses a ticket, and reports whether it was good.
 func (t *Tickets) Claim(id ID) bool {
 	t.mu.Lock()

@@ -82,7 +82,7 @@ func New(tb testing.TB, c Config) *Plant {
 	_, _ = rand.Read(seal[:]) // never fails
 	p.fleet = topology.Fleet{
 		Database: p.Postgres.URL, Secrets: p.Postgres.URL, SealKeyset: base64.StdEncoding.EncodeToString(seal[:]),
-		Keyset: filepath.Join(p.Dir, "vault.keyset"), Loopback: true,
+		Keyset: filepath.Join(p.Dir, "vault.keyset"), Approvals: filepath.Join(p.Dir, "approvals.keyset"), Loopback: true,
 	}
 	var admin, public, credential []string
 	for i := range c.ControlPlanes {

@@ -29,6 +29,7 @@ type Fleet struct {
 	Redis         string   // URL; empty is none
 	SealKeyset    string   // keys of session ids, in base64
 	Keyset        string   // file with the authservers' keys
+	Approvals     string   // file with the control planes' keys of held calls
 	Loopback      bool     // MCP servers and documents may be on this machine
 }
 
@@ -67,6 +68,8 @@ func Settings(f Fleet, i Instance) []Setting {
 		flag("authserver.url", f.Credential)
 		flag("gateways.url", f.Gateways)
 		flag("bootstrap.token_file", i.Data+"/admin.token")
+		flag("approvals.keyset", f.Approvals)
+		flag("approvals.create_keyset", "true")
 	case Authserver:
 		secret("database", f.Secrets)
 		secret("redis.url", f.Redis)

@@ -35,6 +35,9 @@ func main() {
 }
 
 func serve(s standalone.Settings) (err error) {
+	if s.Approvals.Rotate {
+		return standalone.RotateApprovalKeyset(s)
+	}
 	ctx, stop := run.UntilSignal(context.Background())
 	defer stop()
 	telemetry, flush, err := obs.Start(ctx, obs.Config{

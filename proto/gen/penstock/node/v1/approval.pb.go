@@ -111,7 +111,10 @@ type HoldCallRequest struct {
 	// Revision that the node decided by.
 	Revision uint64 `protobuf:"varint,8,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Trace id of the call, 32 hexadecimal digits; empty if there is none.
-	TraceId       string `protobuf:"bytes,9,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	TraceId string `protobuf:"bytes,9,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	// The answer runs nothing: an approved call stays APPROVED. A node asks so until nothing else can refuse the call, and then without.
+	// It means nothing with a confirmation.
+	Look          bool `protobuf:"varint,10,opt,name=look,proto3" json:"look,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -207,6 +210,13 @@ func (x *HoldCallRequest) GetTraceId() string {
 		return x.TraceId
 	}
 	return ""
+}
+
+func (x *HoldCallRequest) GetLook() bool {
+	if x != nil {
+		return x.Look
+	}
+	return false
 }
 
 // HeldCaller is who makes a held call.
@@ -313,7 +323,7 @@ type HoldCallResponse struct {
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// What the approver said, for the caller.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Who can approve it, for people, for example "ada@example.com" or "the administrators of the team eng"; at most 20. ADMINs of the
+	// Who can approve it, for people, for example "ada@example.com" or "an administrator of the team eng"; at most 20. ADMINs of the
 	// organisation always can, and are named if nobody else is there.
 	Approvers     []string `protobuf:"bytes,6,rep,name=approvers,proto3" json:"approvers,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -488,7 +498,7 @@ var File_penstock_node_v1_approval_proto protoreflect.FileDescriptor
 
 const file_penstock_node_v1_approval_proto_rawDesc = "" +
 	"\n" +
-	"\x1fpenstock/node/v1/approval.proto\x12\x10penstock.node.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf8\x02\n" +
+	"\x1fpenstock/node/v1/approval.proto\x12\x10penstock.node.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x03\n" +
 	"\x0fHoldCallRequest\x12#\n" +
 	"\agateway\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18?R\agateway\x12(\n" +
 	"\vgateway_uid\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +
@@ -501,7 +511,9 @@ const file_penstock_node_v1_approval_proto_rawDesc = "" +
 	"\xbaH\az\x05\x18\x80\x80\x80\x02R\targuments\x12+\n" +
 	"\fconfirmation\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\fconfirmation\x12\x1a\n" +
 	"\brevision\x18\b \x01(\x04R\brevision\x12\"\n" +
-	"\btrace_id\x18\t \x01(\tB\a\xbaH\x04r\x02\x18 R\atraceId\"\xda\x01\n" +
+	"\btrace_id\x18\t \x01(\tB\a\xbaH\x04r\x02\x18 R\atraceId\x12\x12\n" +
+	"\x04look\x18\n" +
+	" \x01(\bR\x04look\"\xda\x01\n" +
 	"\n" +
 	"HeldCaller\x12\x1d\n" +
 	"\x04kind\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 R\x04kind\x12\x19\n" +

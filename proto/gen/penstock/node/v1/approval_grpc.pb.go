@@ -33,9 +33,10 @@ const (
 type ApprovalServiceClient interface {
 	// HoldCall asks whether a call may run. A call that nobody asked about yet is put before its approvers; one that is the same as
 	// an earlier one, by gateway, policy, principal, tool and arguments, gets what has become of that. Of all that ask about an approved
-	// call exactly one is told to run it, within 10 minutes of the decision; the next that asks begins anew. So does who asks again about a
-	// call that was denied, once its time is over, or that expired, once that was told. The arguments are the same if they are the
-	// same JSON value, whatever the order of members. An approval is of the version of the policy that asked for it: every edit ends it.
+	// call exactly one is told to run it, within 10 minutes of the decision, and none that only looks; the next that asks begins anew. So
+	// does who asks again about a call that was denied, once its time is over, or that expired, once that was told. The arguments are the
+	// same if they are the same JSON value, whatever the order of members. An approval is of the version of the policy that asked for it:
+	// every edit ends it.
 	// Fails with invalid_argument for arguments that are no JSON object, or in which a name stands twice; with not_found for a gateway, a
 	// tool, a policy or an active user that there is not; with failed_precondition if the policy asks for no approval of this kind or
 	// nobody could give it.
@@ -81,9 +82,10 @@ func (c *approvalServiceClient) WaitApproval(ctx context.Context, in *WaitApprov
 type ApprovalServiceServer interface {
 	// HoldCall asks whether a call may run. A call that nobody asked about yet is put before its approvers; one that is the same as
 	// an earlier one, by gateway, policy, principal, tool and arguments, gets what has become of that. Of all that ask about an approved
-	// call exactly one is told to run it, within 10 minutes of the decision; the next that asks begins anew. So does who asks again about a
-	// call that was denied, once its time is over, or that expired, once that was told. The arguments are the same if they are the
-	// same JSON value, whatever the order of members. An approval is of the version of the policy that asked for it: every edit ends it.
+	// call exactly one is told to run it, within 10 minutes of the decision, and none that only looks; the next that asks begins anew. So
+	// does who asks again about a call that was denied, once its time is over, or that expired, once that was told. The arguments are the
+	// same if they are the same JSON value, whatever the order of members. An approval is of the version of the policy that asked for it:
+	// every edit ends it.
 	// Fails with invalid_argument for arguments that are no JSON object, or in which a name stands twice; with not_found for a gateway, a
 	// tool, a policy or an active user that there is not; with failed_precondition if the policy asks for no approval of this kind or
 	// nobody could give it.

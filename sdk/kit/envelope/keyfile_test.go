@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vault_test
+package envelope_test
 
 import (
 	"encoding/json"
@@ -9,13 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/penstockhq/penstock/authserver/internal/vault"
+	"github.com/penstockhq/penstock/sdk/kit/envelope"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
 func TestCreateKeyFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keyset.json")
-	must(t, vault.CreateKeyFile(path))
+	must(t, envelope.CreateKeyFile(path))
 	info, err := os.Stat(path)
 	must(t, err)
 	if info.Mode().Perm() != 0o600 {
@@ -23,7 +23,7 @@ func TestCreateKeyFile(t *testing.T) {
 	}
 	before, err := os.ReadFile(path)
 	must(t, err)
-	wantFault(t, vault.CreateKeyFile(path), fault.Precondition, vault.ReasonKeyFile) // never overwritten
+	wantFault(t, envelope.CreateKeyFile(path), fault.Precondition, envelope.ReasonKeyFile) // never overwritten
 	after, err := os.ReadFile(path)
 	must(t, err)
 	same(t, string(after), string(before))
@@ -36,12 +36,12 @@ func TestCreateKeyFile(t *testing.T) {
 
 func TestRotateKeyFileKeepsTheOldKeys(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keyset.json")
-	must(t, vault.CreateKeyFile(path))
-	keys, err := vault.OpenKeyFile(path)
+	must(t, envelope.CreateKeyFile(path))
+	keys, err := envelope.OpenKeyFile(path)
 	must(t, err)
 	first, err := keys.Primary(t.Context())
 	must(t, err)
-	must(t, vault.RotateKeyFile(path))
+	must(t, envelope.RotateKeyFile(path))
 	second, err := keys.Primary(t.Context())
 	must(t, err)
 	if first == second {
@@ -61,14 +61,14 @@ func TestRotateKeyFileKeepsTheOldKeys(t *testing.T) {
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("mode is %o", info.Mode().Perm())
 	}
-	wantFault(t, vault.RotateKeyFile(filepath.Join(t.TempDir(), "none")), fault.Precondition, vault.ReasonKeyMissing)
+	wantFault(t, envelope.RotateKeyFile(filepath.Join(t.TempDir(), "none")), fault.Precondition, envelope.ReasonKeyMissing)
 }
 
 // A file that goes bad under a running process does not take its keys away.
 func TestKeyFileThatGoesBadIsNotTakenUp(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keyset.json")
-	must(t, vault.CreateKeyFile(path))
-	keys, err := vault.OpenKeyFile(path)
+	must(t, envelope.CreateKeyFile(path))
+	keys, err := envelope.OpenKeyFile(path)
 	must(t, err)
 	id, err := keys.Primary(t.Context())
 	must(t, err)
@@ -77,7 +77,7 @@ func TestKeyFileThatGoesBadIsNotTakenUp(t *testing.T) {
 		t.Errorf("the key in use is gone: %v", err)
 	}
 	_, err = keys.Key(t.Context(), "local/1")
-	wantFault(t, err, fault.Precondition, vault.ReasonKeyMissing)
+	wantFault(t, err, fault.Precondition, envelope.ReasonKeyMissing)
 	if !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("the error does not tell why: %v", err)
 	}
@@ -86,7 +86,7 @@ func TestKeyFileThatGoesBadIsNotTakenUp(t *testing.T) {
 func TestOpenKeyFileRefusals(t *testing.T) {
 	dir := t.TempDir()
 	good := filepath.Join(dir, "good")
-	must(t, vault.CreateKeyFile(good))
+	must(t, envelope.CreateKeyFile(good))
 	raw, err := os.ReadFile(good)
 	must(t, err)
 	var set map[string]any
@@ -98,19 +98,19 @@ func TestOpenKeyFileRefusals(t *testing.T) {
 		name, content, reason, says string
 		mode                        os.FileMode
 	}{
-		{"group may read", string(raw), vault.ReasonKeyFile, "0600", 0o640},
-		{"all may read", string(raw), vault.ReasonKeyFile, "0600", 0o604},
-		{"empty", "", vault.ReasonKeyFile, "no Tink keyset", 0o600},
-		{"cut", string(raw[:len(raw)/2]), vault.ReasonKeyFile, "no Tink keyset", 0o600},
-		{"no keyset", `{"a":1}`, vault.ReasonKeyFile, "no Tink keyset", 0o600},
-		{"no keys", `{"primaryKeyId":1,"key":[]}`, vault.ReasonKeyFile, "no Tink keyset", 0o600},
-		{"primary key missing", string(noPrimary), vault.ReasonKeyFile, "no Tink keyset", 0o600},
+		{"group may read", string(raw), envelope.ReasonKeyFile, "0600", 0o640},
+		{"all may read", string(raw), envelope.ReasonKeyFile, "0600", 0o604},
+		{"empty", "", envelope.ReasonKeyFile, "no Tink keyset", 0o600},
+		{"cut", string(raw[:len(raw)/2]), envelope.ReasonKeyFile, "no Tink keyset", 0o600},
+		{"no keyset", `{"a":1}`, envelope.ReasonKeyFile, "no Tink keyset", 0o600},
+		{"no keys", `{"primaryKeyId":1,"key":[]}`, envelope.ReasonKeyFile, "no Tink keyset", 0o600},
+		{"primary key missing", string(noPrimary), envelope.ReasonKeyFile, "no Tink keyset", 0o600},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(dir, "bad")
 			must(t, os.WriteFile(path, []byte(c.content), 0o600))
 			must(t, os.Chmod(path, c.mode))
-			_, err := vault.OpenKeyFile(path)
+			_, err := envelope.OpenKeyFile(path)
 			wantFault(t, err, fault.Precondition, c.reason)
 			if !strings.Contains(fault.From(err).Public, c.says) {
 				t.Errorf("public text is %q, want …%s…", fault.From(err).Public, c.says)
@@ -122,14 +122,14 @@ func TestOpenKeyFileRefusals(t *testing.T) {
 		})
 	}
 	t.Run("missing", func(t *testing.T) {
-		_, err := vault.OpenKeyFile(filepath.Join(dir, "none"))
-		wantFault(t, err, fault.Precondition, vault.ReasonKeyMissing)
+		_, err := envelope.OpenKeyFile(filepath.Join(dir, "none"))
+		wantFault(t, err, fault.Precondition, envelope.ReasonKeyMissing)
 	})
 	t.Run("a directory", func(t *testing.T) {
 		sub := filepath.Join(dir, "sub")
 		must(t, os.Mkdir(sub, 0o700))
-		_, err := vault.OpenKeyFile(sub)
-		wantFault(t, err, fault.Precondition, vault.ReasonKeyFile)
+		_, err := envelope.OpenKeyFile(sub)
+		wantFault(t, err, fault.Precondition, envelope.ReasonKeyFile)
 	})
 }
 
@@ -142,4 +142,25 @@ func keyValue(t *testing.T, raw []byte) string {
 	}
 	must(t, json.Unmarshal(raw, &set))
 	return set.Key[0].KeyData.Value
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func same(t *testing.T, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func wantFault(t *testing.T, err error, kind fault.Kind, reason string) {
+	t.Helper()
+	if f := fault.From(err); f == nil || f.Kind != kind || f.Reason != reason {
+		t.Errorf("error is %v, want %v %s", err, kind, reason)
+	}
 }

@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vault
+package envelope
 
 import (
 	"context"
+	"strings"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
-// Reasons of the faults of this room.
+// Reasons of the faults of this package.
 const (
-	// ReasonMissing: the connection has no such secret (Precondition).
-	ReasonMissing = "CREDENTIAL_MISSING"
-	// ReasonUnreadable: the stored secret does not open; somebody must act (Precondition).
-	ReasonUnreadable = "CREDENTIAL_UNREADABLE"
-	// ReasonInvalid: the secret cannot be one (Invalid).
-	ReasonInvalid = "CREDENTIAL_INVALID"
 	// ReasonKeyMissing: a key that stored secrets need is not there (Precondition).
 	ReasonKeyMissing = "VAULT_KEY_MISSING"
 	// ReasonKeyFile: the key file cannot be used as it is (Precondition).
@@ -29,4 +26,10 @@ type KMS interface {
 	Primary(ctx context.Context) (string, error)
 	// Key returns the key with an id, Precondition VAULT_KEY_MISSING if there is none. It may be one that only opens.
 	Key(ctx context.Context, id string) (tink.AEADWithContext, error)
+}
+
+// Missing is Precondition VAULT_KEY_MISSING about keys that something stored needs.
+func Missing(ids ...string) *fault.Fault {
+	return fault.Newf(fault.Precondition, ReasonKeyMissing,
+		"Stored secrets need keys that are not there: %s. Put the right key file back; without it they cannot be read.", strings.Join(ids, ", "))
 }

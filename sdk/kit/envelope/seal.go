@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vault
+package envelope
 
 import (
 	"context"
@@ -10,26 +10,26 @@ import (
 	"github.com/tink-crypto/tink-go/v2/aead"
 )
 
-// cell is the place in the database that a ciphertext belongs to.
-type cell struct {
-	table string
-	row   []string // the primary key
-	col   string
+// Cell is the place in the database that a ciphertext belongs to.
+type Cell struct {
+	Table  string
+	Row    []string // the primary key
+	Column string
 }
 
 // associated returns the associated data of a cell. Each part stands with its length, so that no two cells have the same
 // text, whatever their parts say.
-func (c cell) associated() []byte {
+func (c Cell) associated() []byte {
 	var b []byte
-	for _, part := range append(append([]string{c.table}, c.row...), c.col) {
+	for _, part := range append(append([]string{c.Table}, c.Row...), c.Column) {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
 		b = append(b, part...)
 	}
 	return b
 }
 
-// seal encrypts plain for a cell under the KMS's primary key and returns that key's id.
-func seal(ctx context.Context, kms KMS, c cell, plain []byte) (keyID string, sealed []byte, err error) {
+// Seal encrypts plain for a cell under the KMS's primary key and returns that key's id.
+func Seal(ctx context.Context, kms KMS, c Cell, plain []byte) (keyID string, sealed []byte, err error) {
 	keyID, err = kms.Primary(ctx)
 	if err != nil {
 		return "", nil, fmt.Errorf("find the primary key: %w", err)
@@ -45,8 +45,8 @@ func seal(ctx context.Context, kms KMS, c cell, plain []byte) (keyID string, sea
 	return keyID, sealed, nil
 }
 
-// open decrypts what seal made for the same cell. It fails for every other cell.
-func open(ctx context.Context, kms KMS, c cell, keyID string, sealed []byte) ([]byte, error) {
+// Open decrypts what Seal made for the same cell. It fails for every other cell.
+func Open(ctx context.Context, kms KMS, c Cell, keyID string, sealed []byte) ([]byte, error) {
 	e, err := envelope(ctx, kms, keyID)
 	if err != nil {
 		return nil, err

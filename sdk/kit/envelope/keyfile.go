@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package vault
+package envelope
 
 import (
 	"bytes"
@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -71,7 +70,7 @@ func CreateKeyFile(path string) error {
 }
 
 // RotateKeyFile adds a new key to a key file and makes it the primary one. The old keys stay, because they open what they
-// sealed; [Vault.Reencrypt] seals that anew.
+// sealed.
 func RotateKeyFile(path string) error {
 	handle, _, err := loadHandle(path)
 	if err != nil {
@@ -99,7 +98,7 @@ func (f *KeyFile) Key(_ context.Context, id string) (tink.AEADWithContext, error
 	f.refresh()
 	key, ok := f.keys.byID[id]
 	if !ok {
-		return nil, keyMissing(id).Because(f.failed)
+		return nil, Missing(id).Because(f.failed)
 	}
 	return localKey{key}, nil
 }
@@ -252,9 +251,4 @@ func localID(id uint32) string { return localPrefix + strconv.FormatUint(uint64(
 
 func badKeyFile(public string, cause error) error {
 	return fault.New(fault.Precondition, ReasonKeyFile, public).Because(cause)
-}
-
-func keyMissing(ids ...string) *fault.Fault {
-	return fault.Newf(fault.Precondition, ReasonKeyMissing,
-		"Stored secrets need keys that are not there: %s. Put the right key file back; without it they cannot be read.", strings.Join(ids, ", "))
 }
