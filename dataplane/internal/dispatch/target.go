@@ -47,6 +47,10 @@ type target struct {
 	person   time.Duration  // that a person was waited for
 	approved string         // uid of the policy that the call was approved for; empty if none asked
 	noted                   // for the audit
+
+	// Memory of the passage that the target belongs to; nil: it has none.
+	out  *call.Outbound
+	scan *wire.Message
 }
 
 // find returns the target of a request. What the caller does not see is the same NotFound fault as what does not exist
