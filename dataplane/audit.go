@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/penstockhq/penstock/dataplane/internal/audit"
 	nodev1 "github.com/penstockhq/penstock/proto/gen/penstock/node/v1"
@@ -86,13 +86,9 @@ type auditSender struct{ follower *node.Client }
 // SendAudit implements audit.Sender.
 func (s auditSender) SendAudit(ctx context.Context, b audit.Batch) error {
 	m := &nodev1.UploadAuditRequest{Queue: b.Queue, FirstSequence: b.First}
-	for _, raw := range b.Events {
-		e := &nodev1.ToolCallEvent{}
-		if err := proto.Unmarshal(raw, e); err != nil {
-			return fault.New(fault.Invalid, "AUDIT_EVENT_UNREADABLE", "An event of the audit queue cannot be read.").Because(err)
-		}
-		m.Events = append(m.Events, e)
-	}
+	// The queue has the events in the form of the wire already, with a checksum each: they go out as they are, in the place of the
+	// field that they are of.
+	m.ProtoReflect().SetUnknown(eventsOf(b.Events))
 	_, err := s.follower.AuditService().UploadAudit(ctx, m)
 	if status.Code(err) == codes.InvalidArgument {
 		return fault.New(fault.Invalid, "AUDIT_EVENT_REFUSED", "The control plane does not take these events.").Because(err)
@@ -101,4 +97,18 @@ func (s auditSender) SendAudit(ctx context.Context, b audit.Batch) error {
 		return fmt.Errorf("hand in audit events: %w", err)
 	}
 	return nil
+}
+
+// eventsOf returns the field events of an UploadAuditRequest as it is on the wire.
+func eventsOf(events [][]byte) []byte {
+	field := (*nodev1.UploadAuditRequest)(nil).ProtoReflect().Descriptor().Fields().ByName("events").Number()
+	size := 0
+	for _, e := range events {
+		size += protowire.SizeTag(field) + protowire.SizeBytes(len(e))
+	}
+	raw := make([]byte, 0, size)
+	for _, e := range events {
+		raw = protowire.AppendBytes(protowire.AppendTag(raw, field, protowire.BytesType), e)
+	}
+	return raw
 }

@@ -253,9 +253,17 @@ func (r router) List(ctx context.Context, s *view.Server, c *view.Connection) (d
 func target(s *view.Server, c *view.Connection, k call.Credential, p ident.Principal) upstream.Target {
 	return upstream.Target{
 		Server: s.Name, Connection: c.Name, URL: s.URL, Version: wire.Version(s.Protocol), Header: headers(s, k), SSE: s.SSE,
-		Key: c.UID + "|" + k.Key, PrincipalKey: p.Key(), Stateless: s.Stateless,
+		Key: keyOf(c, k), PrincipalKey: p.Key(), Stateless: s.Stateless,
 		CallTimeout: s.CallTimeout, MaxResponse: s.MaxResponse, MaxConcurrent: s.MaxConcurrency,
 	}
+}
+
+// keyOf tells connections apart, and the credentials of one. No uid of a connection has a bar in it.
+func keyOf(c *view.Connection, k call.Credential) string {
+	if k.Key == "" {
+		return c.UID
+	}
+	return c.UID + "|" + k.Key
 }
 
 // headers joins the server's fixed headers with the credential's, which win.
@@ -276,7 +284,7 @@ func headers(s *view.Server, k call.Credential) http.Header {
 func process(s *view.Server, c *view.Connection, k call.Credential, p ident.Principal) stdio.Target {
 	return stdio.Target{
 		Server: s.Name, Connection: c.Name, Command: s.Command, Args: s.Args, Env: s.Env, SecretEnv: k.Env,
-		Version: wire.Version(s.Protocol), Key: c.UID + "|" + k.Key, PrincipalKey: p.Key(), Stateless: s.Stateless,
+		Version: wire.Version(s.Protocol), Key: keyOf(c, k), PrincipalKey: p.Key(), Stateless: s.Stateless,
 		CallTimeout: s.CallTimeout, MaxResponse: s.MaxResponse, MaxConcurrent: s.MaxConcurrency,
 	}
 }

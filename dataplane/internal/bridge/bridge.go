@@ -177,18 +177,21 @@ func (b *Bridge) EndSession(session string) {
 
 // hears returns whether a log message, given by its raw params, is severe enough for a client (M-52).
 func hears(level string) func(params []byte) bool {
+	return func(params []byte) bool { return isHeard(level, params) }
+}
+
+// isHeard is hears for one message.
+func isHeard(level string, params []byte) bool {
 	least := wire.LogLevel(level)
-	return func(params []byte) bool {
-		if least < 0 {
-			return false
-		}
-		var m wire.Message
-		if wire.ScanParams(params, &m) != nil {
-			return false
-		}
-		text, _ := wire.DecodeString(m.P.Level.Of(params))
-		return wire.LogLevel(text) >= least
+	if least < 0 {
+		return false
 	}
+	var m wire.Message
+	if wire.ScanParams(params, &m) != nil {
+		return false
+	}
+	text, _ := wire.DecodeString(m.P.Level.Of(params))
+	return wire.LogLevel(text) >= least
 }
 
 // refuse answers a question that nobody is there for.

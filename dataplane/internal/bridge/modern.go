@@ -56,12 +56,11 @@ func (b *Bridge) modern(ctx context.Context, o *call.Outbound, upstream wire.Era
 	if upstream != wire.Modern && asksInput(o.Method) && question.CanAsk(o.Offer) {
 		return b.start(ctx, o, round, sink)
 	}
-	heard := hears(o.Client.LogLevel)
 	reply, err := b.perform(ctx, o, func(e call.Event) error {
 		switch {
 		case e.ID != nil:
 			refuse(e)
-		case e.Method == "notifications/progress", e.Method == "notifications/message" && heard(e.Params):
+		case e.Method == "notifications/progress", e.Method == "notifications/message" && isHeard(o.Client.LogLevel, e.Params):
 			return sink(e.Raw)
 		case isOfSession(e.Method):
 			b.aside(o, e)

@@ -39,12 +39,9 @@ type trail struct {
 	target  target
 	fault   *fault.Fault // before it was made an answer; nil if there was none
 	started time.Time
-}
 
-func (tr *trail) keep(t *target, k *call.Call) {
-	if tr.caller != nil { // somebody wants it
-		tr.target, tr.run = *t, k
-	}
+	out  call.Outbound // memory of the request that leaves
+	scan wire.Message  // memory of the scan of its result
 }
 
 // recordable refuses a call of a tool that could not be recorded.

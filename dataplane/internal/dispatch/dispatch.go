@@ -101,7 +101,8 @@ type Dispatcher struct {
 	Config
 	overhead metric.Float64Histogram
 	upstream metric.Float64Histogram
-	outcomes map[string]metric.MeasurementOption
+	outcomes map[string][]metric.RecordOption // made once, as are asks: a slice for each call would be made anew
+	asks     []trace.SpanStartOption
 	hub      hub
 	shadowed shadows
 	failed   shadows // policies whose conditions failed
@@ -119,9 +120,9 @@ const (
 
 // New returns a Dispatcher. It fails only if the meter refuses an instrument.
 func New(cfg Config) (*Dispatcher, error) {
-	d := &Dispatcher{Config: cfg, outcomes: make(map[string]metric.MeasurementOption)}
+	d := &Dispatcher{Config: cfg, outcomes: make(map[string][]metric.RecordOption), asks: []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient)}}
 	for _, o := range []string{outcomeOK, outcomeToolError, outcomeFault} {
-		d.outcomes[o] = metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", o)))
+		d.outcomes[o] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", o)))}
 	}
 	var err error
 	d.overhead, err = cfg.Meter.Float64Histogram(obs.MetricDispatchOverhead, metric.WithUnit("s"),
@@ -142,14 +143,22 @@ func New(cfg Config) (*Dispatcher, error) {
 // because the model should read it (style.md §5); for other methods it is a fault. sink gets the upstream's notifications
 // in order, on this goroutine, before Call returns.
 func (d *Dispatcher) Call(ctx context.Context, c call.Caller, k call.Call, sink func([]byte) error) (call.Reply, error) {
+	p := &passage{from: c, came: k, goes: k} // what the client asked for stays as it came
 	if d.Audit == nil || k.Method != methodCallTool {
-		return d.inContext(ctx, &c, &k, new(trail), sink)
+		return d.inContext(ctx, &p.from, &p.goes, &p.trail, sink)
 	}
-	tr := trail{caller: &c, asked: &k, started: time.Now()}
-	run := k // what the client asked for stays as it came
-	reply, err := d.inContext(ctx, &c, &run, &tr, sink)
-	d.record(ctx, &tr, &reply, err)
+	p.caller, p.asked, p.started = &p.from, &p.came, time.Now()
+	reply, err := d.inContext(ctx, &p.from, &p.goes, &p.trail, sink)
+	d.record(ctx, &p.trail, &reply, err)
 	return reply, err
+}
+
+// passage is what is known of a call while it runs, in one piece of memory.
+type passage struct {
+	trail
+
+	from       call.Caller
+	came, goes call.Call
 }
 
 // inContext is Call in the context that the client names, and leaves in tr what the audit keeps of it.
@@ -176,16 +185,16 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, tr
 	if err != nil {
 		return call.Reply{}, err
 	}
-	t, err := d.find(c, k)
-	if err != nil {
+	t := &tr.target
+	if *t, err = d.find(c, k); err != nil {
 		return call.Reply{}, err
 	}
-	t.came, t.said, t.params, t.sink = came, said, k.Params, sink
-	defer tr.keep(&t, k)
+	t.came, t.said, t.params, t.sink, tr.run = came, said, k.Params, sink, k
+	t.out, t.scan = &tr.out, &tr.scan
 	if t.empty {
 		return call.Reply{Result: []byte(`{"completion":{"values":[]}}`)}, nil
 	}
-	if err := withFixed(k, &t); err != nil {
+	if err := withFixed(k, t); err != nil {
 		return call.Reply{}, err
 	}
 	ctx, span := d.Tracer.Start(ctx, "dispatch")
@@ -199,8 +208,8 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, tr
 		}
 	}
 
-	d.used(ctx, c, k, &t)
-	reply, err := d.run(ctx, c, k, &t, sink, &t.waited)
+	d.used(ctx, c, k, t)
+	reply, err := d.run(ctx, c, k, t, sink, &t.waited)
 	waited := t.waited
 	outcome := outcomeOK
 	if err != nil {
@@ -210,15 +219,15 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, tr
 		if span.IsRecording() {
 			span.SetAttributes(attribute.String(obs.ErrorType, f.Reason))
 		}
-		reply, err = d.refused(ctx, c, k, &t, f) // edge logs what is left
+		reply, err = d.refused(ctx, c, k, t, f) // edge logs what is left
 	} else if reply.Error != nil || reply.IsError {
 		outcome = outcomeToolError
 	}
 	if err == nil {
-		reply, err = d.carried(c, k, &t, reply)
+		reply, err = d.carried(c, k, t, reply)
 	}
-	d.upstream.Record(ctx, waited.Seconds(), d.outcomes[outcome])
-	d.overhead.Record(ctx, (time.Since(start) - waited - t.person).Seconds(), d.outcomes[outcome])
+	d.upstream.Record(ctx, waited.Seconds(), d.outcomes[outcome]...)
+	d.overhead.Record(ctx, (time.Since(start) - waited - t.person).Seconds(), d.outcomes[outcome]...)
 	return reply, err
 }
 
@@ -285,11 +294,14 @@ func (d *Dispatcher) run(
 	} else {
 		o.State, o.Responses = k.Message.P.RequestState.Of(k.Body), k.Message.P.InputResponses.Of(k.Body)
 	}
-	if t.at.Present() {
-		edits.Replace(t.at, wire.Quote(t.value))
-	}
-	if edits.Len() > 0 {
+	switch {
+	case edits.Len() > 0:
+		if t.at.Present() {
+			edits.Replace(t.at, wire.Quote(t.value))
+		}
 		o.Params = edits.AppendSpan(make([]byte, 0, len(k.Params)+len(t.value)), k.Body, k.Message.Params.Span)
+	case t.at.Present():
+		o.Params = renamed(k, t)
 	}
 	ear := d.ear(c, o.Server, t.connection)
 	t.sent = true
@@ -301,6 +313,13 @@ func (d *Dispatcher) run(
 		return call.Reply{}, err
 	}
 	return screen.reply(t, k.Method, reply)
+}
+
+// renamed returns the params of a request with the one value that differs on the two sides.
+func renamed(k *call.Call, t *target) []byte {
+	p := k.Message.Params
+	b := append(make([]byte, 0, p.End-p.Start+len(t.value)), k.Body[p.Start:t.at.Start]...)
+	return append(wire.AppendString(b, t.value), k.Body[t.at.End:p.End]...)
 }
 
 // mirrored returns the input schema of a tool with arguments that are repeated in headers, nil for all others (M-63).
@@ -330,7 +349,11 @@ func start(c *call.Caller, t *target) (*call.Outbound, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &call.Outbound{
+	o := t.out
+	if t.out = nil; o == nil { // each request has its own
+		o = new(call.Outbound)
+	}
+	*o = call.Outbound{
 		Gateway: c.Gateway, Server: server, Connection: connection, Principal: c.Principal, Client: c.Client, Version: c.Version,
 	}
 	if !server.NeedsSecret {
@@ -371,14 +394,20 @@ func (d *Dispatcher) lasting(ctx context.Context, c *call.Caller, t *target) (*c
 func (d *Dispatcher) send(
 	ctx context.Context, u *call.Outbound, sink func([]byte) error, waited *time.Duration,
 ) (call.Reply, error) {
-	ctx, span := d.Tracer.Start(ctx, "upstream "+u.Method, trace.WithSpanKind(trace.SpanKindClient))
+	name := "upstream tools/call"
+	if u.Method != methodCallTool {
+		name = "upstream " + u.Method
+	}
+	ctx, span := d.Tracer.Start(ctx, name, d.asks...)
 	defer span.End()
 	if span.IsRecording() {
 		span.SetAttributes(attribute.String(obs.MCPMethodName, u.Method), attribute.String(obs.PenstockServer, u.Server.Name))
 	}
-	var carrier traceHeaders
-	propagation.TraceContext{}.Inject(ctx, &carrier)
-	u.Traceparent, u.Tracestate = carrier.parent, carrier.state
+	if span.SpanContext().IsValid() {
+		var carrier traceHeaders
+		propagation.TraceContext{}.Inject(ctx, &carrier)
+		u.Traceparent, u.Tracestate = carrier.parent, carrier.state
+	}
 	sent := time.Now()
 	reply, err := d.Upstream.Call(ctx, u, sink)
 	*waited = time.Since(sent)

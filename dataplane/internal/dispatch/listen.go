@@ -282,7 +282,7 @@ func (d *Dispatcher) ear(c *call.Caller, server *view.Server, connection string)
 }
 
 // sink maps the notifications of a call.
-func (e *ear) sink(next func([]byte) error) func([]byte) error {
+func (e ear) sink(next func([]byte) error) func([]byte) error {
 	return func(message []byte) error {
 		if message = e.hear(message); message == nil {
 			return nil
@@ -293,7 +293,7 @@ func (e *ear) sink(next func([]byte) error) func([]byte) error {
 
 // hear returns the message as the client gets it, nil if it does not: changes of lists lead to a discovery, and reach
 // clients by way of the view.
-func (e *ear) hear(message []byte) []byte {
+func (e ear) hear(message []byte) []byte {
 	if e.server == nil {
 		return nil
 	}

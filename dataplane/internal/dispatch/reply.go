@@ -149,7 +149,7 @@ func (d *Dispatcher) receive(c *call.Caller, t *target, server *view.Server, met
 		return call.Reply{}, unreadable(err)
 	}
 	var edits wire.Edits
-	seen, err := convert.Result(&edits, r.Result, convert.Options{To: c.Version, Prompt: method == methodGetPrompt, Task: method == methodTask})
+	seen, err := convert.Result(&edits, r.Result, convert.Options{To: c.Version, Prompt: method == methodGetPrompt, Task: method == methodTask, Scan: t.scan})
 	if err != nil {
 		return call.Reply{}, err
 	}

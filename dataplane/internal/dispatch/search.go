@@ -44,7 +44,7 @@ func (d *Dispatcher) ownTool(ctx context.Context, c *call.Caller, k *call.Call) 
 	case compile.SearchTools:
 		start := time.Now()
 		found, err := d.Search.Find(c, arguments, func(t *view.Tool) string { return d.unavailable(c, t) })
-		d.overhead.Record(ctx, time.Since(start).Seconds(), d.outcomes[outcomeOf(err)])
+		d.overhead.Record(ctx, time.Since(start).Seconds(), d.outcomes[outcomeOf(err)]...)
 		return call.Reply{Result: found}, true, err //nolint:wrapcheck // a fault with the answer
 	case compile.RunTool:
 		run, err := d.Search.Open(c, arguments)

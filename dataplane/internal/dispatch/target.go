@@ -58,6 +58,10 @@ type target struct {
 	// nothing was to approve.
 	claim func(context.Context) (call.Reply, error)
 	noted // for the audit
+
+	// Memory of the passage that the target belongs to; nil: it has none.
+	out  *call.Outbound
+	scan *wire.Message
 }
 
 // find returns the target of a request. What the caller does not see is the same NotFound fault as what does not exist

@@ -16,6 +16,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/edge/crowd"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/intake"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/method"
+	"github.com/penstockhq/penstock/dataplane/internal/edge/mirror"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/problem"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/rpcerror"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
@@ -290,7 +291,7 @@ func (x *request) list(ctx context.Context) (outcome, error) {
 }
 
 func (x *request) call(ctx context.Context, sink func([]byte) error) (outcome, error) {
-	name, _ := wire.DecodeString(x.msg.P.Name.Of(x.body))
+	name, _ := mirror.Text(x.r.Header["Mcp-Name"], x.msg.P.Name.Of(x.body))
 	if x.method == method.CallTool {
 		x.tool = name
 		if x.gateway.LoadToolsWhenNeeded {

@@ -33,8 +33,16 @@ import (
 // [ReasonTimeout], Precondition with [ReasonUnauthorized], [ReasonScope] or [ReasonTarget],
 // Exhausted with [ReasonBusy], Canceled when ctx or sink ended the call, and
 // Invalid for params that are no object.
-func (p *Pool) Call(ctx context.Context, t Target, r Request, sink func(Event) error) (Result, error) {
-	s, err := p.site(&t)
+func (p *Pool) Call(ctx context.Context, to Target, request Request, sink func(Event) error) (Result, error) {
+	both := &struct { // one piece of memory
+		t Target
+		r Request
+	}{to, request}
+	return p.call(ctx, &both.t, &both.r, sink)
+}
+
+func (p *Pool) call(ctx context.Context, t *Target, r *Request, sink func(Event) error) (Result, error) {
+	s, err := p.site(t)
 	if err != nil {
 		return Result{}, err
 	}
@@ -46,11 +54,11 @@ func (p *Pool) Call(ctx context.Context, t Target, r Request, sink func(Event) e
 		return Result{}, t.Busy()
 	}
 	defer s.calls.Leave()
-	pass, err := p.enter(ctx, s, &t)
+	pass, err := p.enter(ctx, s, t)
 	if err != nil {
 		return Result{}, err
 	}
-	c := call{p: p, s: s, t: &t, r: &r, sink: sink}
+	c := call{p: p, s: s, t: t, r: r, sink: sink}
 	a, v, err := c.run(ctx)
 	s.circuit.Leave(pass, outcome(ctx, err), err)
 	if err != nil {

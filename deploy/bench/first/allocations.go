@@ -6,35 +6,63 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
-	"time"
+
+	"github.com/penstockhq/penstock/deploy/bench/proc"
 )
 
-// allocation is what one steady call allocates in the whole process: a node, and what a control plane and an authserver do meanwhile.
+// allocation is what one steady call allocates in the process that runs it. The caller and the MCP server are elsewhere.
 type allocation struct {
-	Name  string  `json:"name"`
-	Count float64 `json:"count"` // per call
+	Name    string  `json:"name"`
+	Process string  `json:"process"` // which is counted
+	Count   float64 `json:"count"`   // per call
 
 	gateway string
-	goal    float64
+	goal    float64 // zero is none
 }
 
-func allocations() []allocation {
-	return []allocation{
-		{Name: "P-13 allocations per tools/call in the whole process, without a policy", gateway: plain, goal: 45},
-		{Name: "P-13 allocations per tools/call in the whole process, with a policy on arguments", gateway: ruled, goal: 65},
+// Processes whose allocations are counted. The goal is about a node alone; standalone does the work of a control plane meanwhile, which
+// stores an event of each call.
+const (
+	nodeAlone  = "dataplane"
+	standalone = "penstock-standalone"
+)
+
+func allocations(process string) []allocation {
+	without := allocation{Name: "P-13 allocations per tools/call in the " + process + " process, without a policy", Process: process, gateway: plain}
+	with := allocation{Name: "P-13 allocations per tools/call in the " + process + " process, with a policy on arguments", Process: process, gateway: ruled}
+	if process == nodeAlone {
+		without.goal, with.goal = 45, 65
 	}
+	return []allocation{without, with}
+}
+
+// measureNode starts a node with a control plane and an authserver beside it, counts what its calls allocate, and ends all three.
+func measureNode(ctx context.Context, s settings, upstream string) (_ []allocation, err error) {
+	dir, err := os.MkdirTemp("", "bench-first-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	name := clientName(0, 0)
+	n, err := startApart(ctx, s, dir, upstream, []string{name})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, n.Stop()) }()
+	return n.measureAllocations(ctx, s, name, nodeAlone)
 }
 
 // callArguments are those of the calls whose allocations are counted.
 const callArguments = `{"environment":"dev","text":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}`
 
 // measureAllocations counts what steady calls of one caller allocate, of each gateway in turn.
-func (n *node) measureAllocations(ctx context.Context, s settings, client string) ([]allocation, error) {
-	measured := allocations()
+func (n *node) measureAllocations(ctx context.Context, s settings, client, process string) ([]allocation, error) {
+	measured := allocations(process)
 	for i := range measured {
 		a := &measured[i]
 		token, err := n.token(ctx, client, a.gateway)
@@ -45,7 +73,8 @@ func (n *node) measureAllocations(ctx context.Context, s settings, client string
 			url: n.url(a.gateway), token: token, modern: true, tool: plain + "__" + n.tool, arguments: callArguments,
 			http: &http.Client{Transport: &http.Transport{}},
 		}
-		if a.Count, err = n.allocated(ctx, c, s.Counted); err != nil {
+		keep := func(moment string) error { return n.profile(ctx, s.Profiles, process+"-"+a.gateway+"-"+moment) }
+		if a.Count, err = n.allocated(ctx, c, s.Counted, keep); err != nil {
 			return nil, fmt.Errorf("%s: %w", a.Name, err)
 		}
 		c.http.CloseIdleConnections()
@@ -53,8 +82,8 @@ func (n *node) measureAllocations(ctx context.Context, s settings, client string
 	return measured, nil
 }
 
-// allocated returns the allocations of each of some calls, without those of asking for the number.
-func (n *node) allocated(ctx context.Context, c *caller, calls int) (float64, error) {
+// allocated returns the allocations of each of some calls, without those of asking for the number. keep is called before and after.
+func (n *node) allocated(ctx context.Context, c *caller, calls int, keep func(moment string) error) (float64, error) {
 	run := func() error {
 		for range calls {
 			if _, err := c.call(ctx); err != nil {
@@ -64,6 +93,9 @@ func (n *node) allocated(ctx context.Context, c *caller, calls int) (float64, er
 		return nil
 	}
 	if err := run(); err != nil { // pools and caches fill
+		return 0, err
+	}
+	if err := keep("before"); err != nil {
 		return 0, err
 	}
 	var at [3]float64
@@ -78,21 +110,25 @@ func (n *node) allocated(ctx context.Context, c *caller, calls int) (float64, er
 			return 0, err
 		}
 	}
-	return (at[2] - at[1] - (at[1] - at[0])) / float64(calls), nil
+	return (at[2] - at[1] - (at[1] - at[0])) / float64(calls), keep("after")
+}
+
+// profile keeps what the node has allocated so far, if a folder is given.
+func (n *node) profile(ctx context.Context, dir, name string) error {
+	if dir == "" {
+		return nil
+	}
+	page, err := proc.Fetch(ctx, "http://"+n.ops+"/debug/pprof/allocs?gc=1")
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.MkdirAll(dir, 0o750), os.WriteFile(filepath.Join(dir, name+".pprof"), page, 0o600))
 }
 
 // mallocs asks the node how much it has allocated so far.
 func (n *node) mallocs(ctx context.Context) (float64, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.ops+"/metrics", nil)
+	page, err := proc.Fetch(ctx, "http://"+n.ops+"/metrics")
 	if err != nil {
-		return 0, err
-	}
-	answer, err := (&http.Client{Timeout: 10 * time.Second}).Do(r)
-	if err != nil {
-		return 0, err
-	}
-	page, err := io.ReadAll(answer.Body)
-	if err = errors.Join(err, answer.Body.Close()); err != nil {
 		return 0, err
 	}
 	m := regexp.MustCompile(`(?m)^go_memstats_mallocs_total(?:\{[^}]*\})? (\S+)$`).FindSubmatch(page)

@@ -77,8 +77,12 @@ func measureCalls(ctx context.Context, s settings) (_ []kind, counted []allocati
 		}
 		kinds[k].FirstMS, kinds[k].SteadyMS, kinds[k].AddedMS = median(first), median(steady), median(added)
 	}
-	counted, err = n.measureAllocations(ctx, s, clientName(0, 0))
-	return kinds, counted, err
+	all, err := n.measureAllocations(ctx, s, clientName(0, 0), standalone)
+	if err != nil {
+		return nil, nil, err
+	}
+	alone, err := measureNode(ctx, s, upstream)
+	return kinds, append(alone, all...), err
 }
 
 func clientName(kind, i int) string { return fmt.Sprintf("caller-%d-%d", kind, i) }

@@ -25,13 +25,14 @@ func TestSettings(t *testing.T) {
 func TestTable(t *testing.T) {
 	r := result{
 		Callers: enough, Kinds: []kind{{Name: "a", gateway: plain, AddedMS: 2.9}, {Name: "b", gateway: plain, AddedMS: 3.1}, {Name: "c", gateway: keyed, AddedMS: 9}},
-		Rooms: []room{{Name: "d", NS: 1999, goalNS: 2000, goal: "≤ 2 µs"}, {Name: "e", NS: 2001, goalNS: 2000, goal: "≤ 2 µs"}, {Name: "f", NS: 5}},
+		Rooms:       []room{{Name: "d", NS: 1999, goalNS: 2000, goal: "≤ 2 µs"}, {Name: "e", NS: 2001, goalNS: 2000, goal: "≤ 2 µs"}, {Name: "f", NS: 5}},
+		Allocations: []allocation{{Name: "g", Count: 45, goal: 45}, {Name: "h", Count: 45.1, goal: 45}, {Name: "i", Count: 90}},
 	}
 	var printed bytes.Buffer
 	if err := r.writeTable(&printed); err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []string{"figure", "met", "MISSED", "", "met", "MISSED", ""} {
+	for i, want := range []string{"figure", "met", "MISSED", "", "met", "MISSED", "", "met", "MISSED", ""} {
 		line := strings.Split(printed.String(), "\n")[i]
 		if fields := strings.Fields(line); want != "" && i > 0 && fields[len(fields)-1] != want || want == "" && strings.Contains(line, "≤") {
 			t.Errorf("line %d is %q, want %q at its end", i, line, want)

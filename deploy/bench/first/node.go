@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,14 +33,25 @@ const (
 	ruled = "ruled"
 )
 
-// node is a running penstock-standalone.
+// node is a running node, with what it needs: all in one process (see [startNode]), or each in its own (see [startApart]).
 type node struct {
-	*proc.Process
+	processes []*proc.Process // in the order in which they were started
 
 	mcp, admin, ops, auth string // host:port
 	tool                  string // as both gateways call it, without the server
 	secrets               map[string]string
 }
+
+// Stop ends its processes, the last one first.
+func (n *node) Stop() (err error) {
+	for _, p := range slices.Backward(n.processes) {
+		err = errors.Join(err, p.Stop())
+	}
+	return err
+}
+
+// failed stops what has started of it.
+func (n *node) failed(err error) (*node, error) { return nil, errors.Join(err, n.Stop()) }
 
 // url is the endpoint of a gateway.
 func (n *node) url(gateway string) string { return "http://" + n.mcp + "/v1/mcp/" + gateway }
@@ -78,18 +90,18 @@ func startNode(ctx context.Context, s settings, dir, upstream string, clients []
 		return nil, err
 	}
 	data := filepath.Join(dir, "data")
-	n.Process, err = proc.Start(dir, "penstock", program, "--data_dir", data, "--mcp.listen", n.mcp, "--mcp.url", "http://"+n.mcp,
+	one, err := proc.Start(dir, "penstock", program, "--data_dir", data, "--mcp.listen", n.mcp, "--mcp.url", "http://"+n.mcp,
 		"--auth.listen", n.auth, "--auth.url", "http://"+n.auth,
 		"--admin.listen", n.admin, "--ops.dataplane", n.ops, "--ops.controlplane", controlplane, "--ops.authserver", authserver)
 	if err != nil {
 		return nil, err
 	}
-	err = n.Ready(ctx, n.ops)
-	if err == nil {
-		err = n.configure(ctx, filepath.Join(data, "admin.token"), upstream, clients)
+	n.processes = append(n.processes, one)
+	if err := one.Ready(ctx, n.ops); err != nil {
+		return n.failed(err)
 	}
-	if err != nil {
-		return nil, errors.Join(err, n.Stop())
+	if err := n.configure(ctx, filepath.Join(data, "admin.token"), upstream, clients); err != nil {
+		return n.failed(err)
 	}
 	return n, nil
 }

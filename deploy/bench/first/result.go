@@ -48,7 +48,11 @@ func (r *result) writeTable(w io.Writer) error {
 		row(one.Name, microseconds(one.NS), one.goal, one.NS <= one.goalNS)
 	}
 	for _, a := range r.Allocations {
-		row(a.Name, fmt.Sprintf("%.1f", a.Count), fmt.Sprintf("≤ %.0f", a.goal), a.Count <= a.goal)
+		goal := ""
+		if a.goal > 0 {
+			goal = fmt.Sprintf("≤ %.0f", a.goal)
+		}
+		row(a.Name, fmt.Sprintf("%.1f", a.Count), goal, a.Count <= a.goal)
 	}
 	return t.Flush()
 }

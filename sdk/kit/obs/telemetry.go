@@ -24,7 +24,6 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
@@ -127,7 +126,7 @@ func startTracer(
 	ctx context.Context, t endpoint, res *resource.Resource, ratio float64,
 ) (trace.TracerProvider, func(context.Context) error, error) {
 	if t.off() {
-		return noop.NewTracerProvider(), func(context.Context) error { return nil }, nil
+		return silent{}, func(context.Context) error { return nil }, nil
 	}
 	exporter, err := t.traces(ctx)
 	if err != nil {

@@ -52,6 +52,7 @@ func readAll(r *http.Request, b []byte, limit int64) ([]byte, error) {
 		case int64(len(b)) > limit:
 			return nil, tooLarge(limit)
 		case err == io.EOF:
+			_ = r.Body.Close() // it was read to its end: what answers the request need not look for that again
 			return b, nil
 		case err != nil:
 			return nil, Refuse(http.StatusRequestTimeout, "The body did not come.")

@@ -31,6 +31,14 @@ var (
 	ErrTwice = errors.New("a key stands twice in one object")
 )
 
+// Text returns the text of a JSON string, without a copy where a header repeats it.
+func Text(header []string, raw []byte) (string, bool) {
+	if len(header) == 1 && wire.EqualString(raw, header[0]) {
+		return header[0], true
+	}
+	return wire.DecodeString(raw)
+}
+
 // Value compares a header, as net/http holds it, with a raw JSON value: strings as text, true and false as words,
 // numbers as safe integers. The header must be there exactly if the value is, null counting as absent.
 func Value(header []string, raw []byte) error {

@@ -115,7 +115,7 @@ func (c *Checker) mirrored(r *Request, m method.Method) error {
 	if r.Method != method.CallTool {
 		return nil
 	}
-	name, _ := wire.DecodeString(named)
+	name, _ := mirror.Text(r.Header[headerName], named)
 	t := r.Snapshot.Tool(r.Gateway, name)
 	if t == nil {
 		return nil // dispatch says so

@@ -26,6 +26,8 @@ type Options struct {
 	Prompt bool
 	// Task says that the result is of tasks/get, which may hold the result of the call.
 	Task bool
+	// Scan is memory for the scan of the result; nil: it is made anew.
+	Scan *wire.Message
 }
 
 // Seen is what a result says of itself.
@@ -47,11 +49,14 @@ type Seen struct {
 // resultType other than "complete" where the client is a legacy one. What types a
 // modern client may get depends on its request: the caller looks at Seen.Type.
 func Result(e *wire.Edits, raw []byte, o Options) (Seen, error) {
-	var m wire.Message
-	if err := wire.ScanResult(raw, &m); err != nil {
+	m := o.Scan
+	if m == nil {
+		m = new(wire.Message)
+	}
+	if err := wire.ScanResult(raw, m); err != nil {
 		return Seen{}, fmt.Errorf("read result: %w", err)
 	}
-	if err := checkType(raw, &m, o); err != nil {
+	if err := checkType(raw, m, o); err != nil {
 		return Seen{}, err
 	}
 	seen := Seen{IsError: string(m.R.IsError.Of(raw)) == "true", Type: m.R.ResultType.Of(raw)}
@@ -62,9 +67,9 @@ func Result(e *wire.Edits, raw []byte, o Options) (Seen, error) {
 		}
 	}
 	if o.To.Era() == wire.Modern {
-		return seen, toModern(e, raw, &m)
+		return seen, toModern(e, raw, m)
 	}
-	return seen, toLegacy(e, raw, &m, o)
+	return seen, toLegacy(e, raw, m, o)
 }
 
 // strip removes penstock_error from the result of a call that the result of tasks/get holds (G-13).

@@ -19,7 +19,7 @@ func decodeObject(raw []byte) (map[string]any, error) {
 	if !json.Valid(raw) {
 		return nil, errNotOne
 	}
-	d := decoder{rest: raw}
+	d := decoder{rest: string(raw)} // one copy: names and texts are parts of it
 	v, err := d.value()
 	m, ok := v.(map[string]any)
 	if err == nil && !ok {
@@ -29,7 +29,7 @@ func decodeObject(raw []byte) (map[string]any, error) {
 }
 
 // decoder reads JSON that is known to be valid, so that it need not look for errors of the grammar.
-type decoder struct{ rest []byte }
+type decoder struct{ rest string }
 
 // next skips white space and what separates values, and returns the first byte after it.
 func (d *decoder) next() byte {
@@ -97,7 +97,7 @@ func (d *decoder) elements() (any, error) {
 }
 
 // text reads a string; encoding/json reads those with escapes, or with characters that may be no valid UTF-8.
-func (d *decoder) text() (s string, err error) {
+func (d *decoder) text() (string, error) {
 	plain := true
 	i := 1
 	for ; d.rest[i] != '"'; i++ {
@@ -108,12 +108,13 @@ func (d *decoder) text() (s string, err error) {
 			plain = false
 		}
 	}
-	if plain {
-		s = string(d.rest[1:i])
-	} else {
-		err = json.Unmarshal(d.rest[:i+1], &s)
-	}
+	quoted := d.rest[:i+1]
 	d.rest = d.rest[i+1:]
+	if plain {
+		return quoted[1:i], nil
+	}
+	var s string
+	err := json.Unmarshal([]byte(quoted), &s)
 	return s, err //nolint:wrapcheck // nobody is told what it says
 }
 
@@ -127,7 +128,7 @@ func (d *decoder) number() (any, error) {
 			break
 		}
 	}
-	text := string(d.rest[:i])
+	text := d.rest[:i]
 	d.rest = d.rest[i:]
 	if whole {
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
