@@ -202,21 +202,13 @@ func TestQueryGivenUp(t *testing.T) {
 	})
 }
 
-// TestRefusedText: a text that the endpoint does not take keeps no other from its vector, and no search waiting for ever; what nobody may
-// see keeps none waiting at all.
+// TestRefusedText: a text that the endpoint does not take keeps no other from its vector, and no search waiting for ever.
 func TestRefusedText(t *testing.T) {
 	for _, code := range []int{400, 413, 422, 500} {
 		synctest.Test(t, func(t *testing.T) {
 			w, end := start(t, &endpoint{refuses: "odd", refusal: &embedding.StatusError{Code: code}})
 			defer end()
 			s := w.Want([]string{"a cat", "an odd dog", "a bird"})
-			synctest.Wait()
-			if w.Near(t.Context(), s, nil, "cats") != nil {
-				t.Errorf("%d: a text that waits is taken for one without a vector", code)
-			}
-			if w.Near(t.Context(), s, func(i int) bool { return i != 1 }, "cats") == nil {
-				t.Errorf("%d: a text that is not kept is waited for", code)
-			}
 			time.Sleep(10 * time.Minute)
 			synctest.Wait()
 			if diff := cmp.Diff([]float32{1, -2, 0}, w.near(t, s, 3, "cats")); diff != "" {
@@ -224,6 +216,26 @@ func TestRefusedText(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHiddenText: a vector that is not there yet keeps only those waiting who may see its text.
+func TestHiddenText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, end := start(t, &endpoint{})
+		defer end()
+		w.Want([]string{"a cat", "a dog"})
+		synctest.Wait()
+		w.endpoint.set(func(e *endpoint) { e.slow = time.Minute })
+		s := w.Want([]string{"a cat", "a bird", "a dog"})
+		synctest.Wait() // the bird is on its way
+		w.endpoint.set(func(e *endpoint) { e.slow = 0 })
+		if w.Near(t.Context(), s, nil, "cats") != nil {
+			t.Error("a vector that is not there was not waited for")
+		}
+		if w.Near(t.Context(), s, func(i int) bool { return i != 1 }, "cats") == nil {
+			t.Error("a text that is not kept is waited for")
+		}
+	})
 }
 
 // TestBatches: requests are bounded, in texts and in bytes.

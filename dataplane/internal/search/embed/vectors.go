@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,6 +59,7 @@ type Vectors struct {
 	texts   map[[sha256.Size]byte]*text
 	sets    map[weak.Pointer[Set]]struct{}
 	waiting []*text // first come, first served
+	refused []*text // failed alone, and are tried again when nothing else waits
 }
 
 // New returns an empty Vectors, whose Run makes the vectors that are wanted.
@@ -173,14 +175,10 @@ func (v *Vectors) sweep(now time.Time) {
 			delete(v.texts, key)
 		}
 	}
-	kept := v.waiting[:0]
-	for _, t := range v.waiting {
-		if now.Sub(t.wanted) < unused {
-			kept = append(kept, t)
-		}
+	used := func(list []*text) []*text {
+		return slices.DeleteFunc(list, func(t *text) bool { return now.Sub(t.wanted) >= unused })
 	}
-	clear(v.waiting[len(kept):])
-	v.waiting = kept
+	v.waiting, v.refused = used(v.waiting), used(v.refused)
 }
 
 // states counts the texts with a vector, those that wait for one, and those that the endpoint does not take.

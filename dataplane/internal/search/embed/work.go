@@ -88,6 +88,11 @@ func (v *Vectors) embed(ctx context.Context) error {
 func (v *Vectors) take() (batch []*text) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if len(v.waiting) == 0 && len(v.refused) > 0 {
+		t := v.refused[0]
+		v.refused = v.refused[1:]
+		return []*text{t}
+	}
 	size := 0
 	for len(v.waiting) > 0 && len(batch) < batchTexts {
 		t := v.waiting[0]
@@ -98,7 +103,7 @@ func (v *Vectors) take() (batch []*text) {
 		v.waiting = v.waiting[1:]
 		batch, size = append(batch, t), size+len(t.content)
 	}
-	if len(v.waiting) > 0 {
+	if len(v.waiting)+len(v.refused) > 0 {
 		v.wake() // the other task
 	}
 	return batch
@@ -135,22 +140,27 @@ func (v *Vectors) make(ctx context.Context, batch []*text) error {
 }
 
 // putBack has a batch sent again that failed, and reports whether that may be at once: one text among several may be what the endpoint
-// does not take, and goes alone from now on. A text that fails alone stays last in line; searches soon no longer wait for it.
+// does not take, and goes alone from now on. For one that fails alone searches no longer wait: at once if the endpoint has answered
+// others, and if not soon.
 func (v *Vectors) putBack(batch []*text, err error) (atOnce bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if aboutTexts(err) {
-		atOnce = len(batch) > 1
-		for _, t := range batch {
-			if t.alone {
-				t.failed++
-				t.without.Store(t.failed >= triesAlone)
-			}
-			t.alone = true
-		}
+	if !aboutTexts(err) {
+		v.waiting = append(v.waiting, batch...)
+		return false
 	}
-	v.waiting = append(v.waiting, batch...)
-	return atOnce
+	for _, t := range batch {
+		if !t.alone {
+			t.alone = true
+			v.waiting = append(v.waiting, t)
+			continue
+		}
+		t.failed++
+		t.without.Store(t.failed >= triesAlone || v.numbers.Load() != 0)
+		v.refused = append(v.refused, t)
+	}
+	v.wake()
+	return len(batch) > 1
 }
 
 // aboutTexts reports whether a failure may be the fault of a text: its length, most likely, for which servers have several answers.
