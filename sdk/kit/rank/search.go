@@ -52,7 +52,7 @@ func (x *Index) Search(query string, o Options) Result {
 			r.Unmatched = append(r.Unmatched, s.slots[i].typed)
 		}
 	}
-	var m *meaning
+	var m meaning
 	if o.Near != nil {
 		m = x.meanings(s, o.Near)
 	}
@@ -277,11 +277,12 @@ func (x *Index) say(s *scratch, says []say) float32 {
 }
 
 // best are the highest scores, as far as they are near the highest, and the number of documents that match.
-func (x *Index) best(s *scratch, limit int, m *meaning) (hits []Hit, matches int) {
+func (x *Index) best(s *scratch, limit int, m meaning) (hits []Hit, matches int) {
 	matches = len(s.touched)
 	if m == nil {
 		for _, d := range s.touched {
-			hits = top(hits, x.hit(s, d), limit)
+			h, _ := x.hit(s, d)
+			hits = top(hits, h, limit)
 		}
 	} else {
 		var guesses int
@@ -294,11 +295,12 @@ func (x *Index) best(s *scratch, limit int, m *meaning) (hits []Hit, matches int
 	return hits, matches
 }
 
-// hit is a document with a word of the query, and how well its words answer it.
-func (x *Index) hit(s *scratch, d int32) Hit {
+// hit is a document with a word of the query, and how sure it is by its words, 0…1.
+func (x *Index) hit(s *scratch, d int32) (h Hit, sure float32) {
 	answered, named := s.cover[d]/max(s.total, 1e-3), min(1, s.name[d]/max(1, x.names[d]))
 	score := s.score[d] * (x.tuning.floor + (1-x.tuning.floor)*answered) * (1 + x.tuning.bonus*named)
-	return Hit{Doc: int(d), Score: float64(score), Low: (1-x.tuning.sure)*answered+x.tuning.sure*named < x.tuning.low}
+	sure = (1-x.tuning.sure)*answered + x.tuning.sure*named
+	return Hit{Doc: int(d), Score: float64(score), Low: sure < x.tuning.low}, sure
 }
 
 // top puts a hit where it belongs among those with the highest scores, of which there are at most limit.
