@@ -56,6 +56,7 @@ type Settings struct {
 	} `name:"upstream"`
 	Egress   EgressSettings `name:"egress"`
 	Audit    AuditSettings  `name:"audit"`
+	Search   SearchSettings `name:"search"`
 	Shutdown struct {
 		Grace time.Duration `name:"grace" default:"3s" help:"how long open connections are still served, after the node has stopped accepting new ones"`
 		Drain time.Duration `name:"drain" default:"30s" help:"how long calls in flight may take to finish"`
@@ -69,11 +70,11 @@ type Settings struct {
 	} `name:"telemetry"`
 }
 
-// EgressSettings open addresses that the guard on requests to identity providers would refuse.
+// EgressSettings open addresses that the guard on requests to identity providers, and to an embeddings endpoint, would refuse.
 type EgressSettings struct {
 	Allow         []string `name:"allow" help:"exceptions, host=network: idp.internal=10.1.0.0/16"`
-	AllowLoopback bool     `name:"allow_loopback" help:"let identity providers be on this machine"`
-	AllowPrivate  bool     `name:"allow_private" help:"let identity providers be in private networks"`
+	AllowLoopback bool     `name:"allow_loopback" help:"let identity providers and the embeddings endpoint be on this machine"`
+	AllowPrivate  bool     `name:"allow_private" help:"let identity providers and the embeddings endpoint be in private networks"`
 }
 
 // policy reads the exceptions; problem says which one cannot be read.
@@ -135,6 +136,7 @@ func (c Config) validate() error {
 		f = f.At("egress.allow", "has "+problem+", which is not host=network, such as idp.internal=10.1.0.0/16")
 	}
 	f = c.Audit.problems(f)
+	f = c.Search.problems(f, c.Egress)
 	if c.Revocation.MaxStale < 0 {
 		f = f.At("revocation.max_stale", "is negative")
 	}

@@ -4,8 +4,12 @@ package dataplane
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
@@ -70,5 +74,67 @@ func TestAuditSettings(t *testing.T) {
 	}
 	if a := (AuditSettings{}).orDefault(); a.Full != "drop" || a.MaxBytes != 256<<20 {
 		t.Errorf("by default: %+v", a)
+	}
+}
+
+// What an embeddings endpoint can be told, and what is refused at start, by its setting and with what mends it.
+func TestEmbeddingSettings(t *testing.T) {
+	const url, second = "http://127.0.0.1:11434/v1/embeddings", time.Second
+	for name, tt := range map[string]struct {
+		s      EmbeddingSettings
+		egress EgressSettings
+		want   []string // path: problem
+	}{
+		"off":             {s: EmbeddingSettings{}},
+		"on":              {s: EmbeddingSettings{URL: url, Model: "m", Timeout: second}, egress: EgressSettings{AllowLoopback: true}},
+		"by an exception": {s: EmbeddingSettings{URL: "http://10.1.2.3/v1/embeddings", Model: "m", Timeout: second}, egress: EgressSettings{Allow: []string{"10.1.2.3=10.1.0.0/16"}}},
+		"closed": {
+			s:    EmbeddingSettings{URL: url, Model: "m", Timeout: second},
+			want: []string{"search.embeddings.url: Connections to 127.0.0.1 are not allowed by the egress policy. Set egress.allow_loopback, egress.allow_private or egress.allow"},
+		},
+		"no endpoint": {
+			s:    EmbeddingSettings{URL: "https://api.example.com/v1", Timeout: 11 * second},
+			want: []string{"search.embeddings.url: has a path that does not end in /embeddings", "search.embeddings.model: is empty", "search.embeddings.timeout: is 11s: want more than 0 and at most 10s"},
+		},
+		"no URL at all": {s: EmbeddingSettings{URL: "embeddings", Model: "m", Timeout: second}, want: []string{"search.embeddings.url: The URL is not an absolute http or https URL"}},
+		"no wait":       {s: EmbeddingSettings{URL: "https://api.example.com/v1/embeddings", Model: "m"}, want: []string{"search.embeddings.timeout: is 0s"}},
+		"no URL":        {s: EmbeddingSettings{Model: "m", KeyFile: "x"}, want: []string{"search.embeddings.model: is set without search.embeddings.url", "search.embeddings.key_file: is set without"}},
+	} {
+		var got []string
+		c := Config{Settings: Settings{Egress: tt.egress, Search: SearchSettings{tt.s}}, Telemetry: &obs.Telemetry{}}
+		for _, field := range fault.From(c.validate()).Fields {
+			if strings.HasPrefix(field.Path, "search.") {
+				got = append(got, field.Path+": "+field.Problem)
+			}
+		}
+		if !slices.EqualFunc(got, tt.want, strings.HasPrefix) {
+			t.Errorf("%s: got %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// The key of an embeddings endpoint comes from a file, and neither it nor what else is in there is told.
+func TestEmbeddingKey(t *testing.T) {
+	for name, tt := range map[string]struct{ text, want, problem string }{
+		"a line":    {"sk-1\n", "sk-1", ""},
+		"empty":     {" \n", "", "holds no key"},
+		"two words": {"sk 1", "", "holds no key"},
+		"two lines": {"sk-1\nsk-2", "", "holds no key"},
+		"too long":  {strings.Repeat("k", 9000), "", "holds no key"},
+	} {
+		file := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		key, err := EmbeddingSettings{KeyFile: file}.key()
+		if key.Reveal() != tt.want || (err == nil) != (tt.problem == "") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err != nil && (!strings.Contains(fault.From(err).Fields[0].Problem, tt.problem) || strings.Contains(err.Error(), "sk")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := (EmbeddingSettings{KeyFile: filepath.Join(t.TempDir(), "none")}).key(); err == nil || fault.From(err).Fields[0].Path != "search.embeddings.key_file" {
+		t.Errorf("no file: %v", err)
 	}
 }

@@ -29,7 +29,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/follow"
 	"github.com/penstockhq/penstock/dataplane/internal/issuer"
 	"github.com/penstockhq/penstock/dataplane/internal/providers"
-	"github.com/penstockhq/penstock/dataplane/internal/search"
+	"github.com/penstockhq/penstock/dataplane/internal/search/embed"
 	"github.com/penstockhq/penstock/dataplane/internal/session"
 	"github.com/penstockhq/penstock/dataplane/internal/taint"
 	"github.com/penstockhq/penstock/dataplane/internal/upstream"
@@ -91,6 +91,7 @@ type rooms struct {
 	jobs       *tasks
 	usage      *usage.Recorder
 	audit      *audit.Recorder
+	vectors    *embed.Vectors // nil: tools are searched by words alone
 	edge       *edge.Handler
 }
 
@@ -155,7 +156,7 @@ func (n *Node) run(ctx context.Context, r *rooms, mcp, ops net.Listener) error {
 		{Name: "audit", Run: r.audit.Run},
 		run.Memory(func() bool { return r.holder.Load() != nil }),
 	}
-	tasks = append(tasks, r.forwarding.tasks()...)
+	tasks = append(append(tasks, r.forwarding.tasks()...), r.embeds()...)
 	if ops != nil {
 		tasks = append(tasks, run.HTTPServer("ops", ops, &http.Server{Handler: n.opsHandler(r), ReadHeaderTimeout: 10 * time.Second}, opsDrain))
 	}
@@ -219,7 +220,7 @@ func (n *Node) open(closers *run.Closers) (*rooms, error) {
 		Upstream: route, Sealer: states{keys.seal}, Node: name, Changed: r.discoverer.Changed, Schema: route.Schema, Log: t.Log,
 	})
 	closers.Add("bridge", func(context.Context) error { return between.Close() })
-	finder, err := search.New(search.Config{})
+	finder, err := n.openSearch(r, closers)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type Settings struct {
 	} `name:"auth"`
 	OAuth  authserver.OAuthSettings  `name:"oauth"`
 	Egress authserver.EgressSettings `name:"egress"`
+	Search dataplane.SearchSettings  `name:"search"`
 
 	Approvals controlplane.ApprovalSettings `name:"approvals"`
 	Ops       struct {
@@ -131,6 +132,7 @@ func (c Config) node() dataplane.Config {
 	s.Data.Dir = c.path("dataplane")
 	s.Upstream.AllowLoopback, s.Upstream.AllowPrivate = c.Upstream.AllowLoopback, c.Upstream.AllowPrivate
 	s.Egress = dataplane.EgressSettings(c.Egress)
+	s.Search = c.Search
 	s.Upstream.MaxProcesses = maxProcesses
 	s.Revocation.MaxStale = maxStale
 	s.Shutdown.Drain = shutdown

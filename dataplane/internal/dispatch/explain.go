@@ -9,7 +9,6 @@ import (
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/policy"
-	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -19,7 +18,7 @@ import (
 // Explain takes a tools/call as far as [Dispatcher.Call] does before it asks the server, and tells dry what becomes of it (G-36): by the
 // same code, but that nothing is counted, no credential is fetched and no refusal ends it.
 func (d *Dispatcher) Explain(ctx context.Context, c call.Caller, k call.Call, dry *call.Dry) {
-	if d.searches(c.Gateway) && compile.Reserved(k.Name) && d.door(&c, &k, dry) {
+	if d.searches(c.Gateway) && compile.Reserved(k.Name) && d.door(ctx, &c, &k, dry) {
 		return
 	}
 	t, err := d.find(&c, &k)
@@ -42,7 +41,7 @@ func (d *Dispatcher) Explain(ctx context.Context, c call.Caller, k call.Call, dr
 }
 
 // door is ownTool for a call that is not made. It is done if nothing is left to explain.
-func (d *Dispatcher) door(c *call.Caller, k *call.Call, dry *call.Dry) (done bool) {
+func (d *Dispatcher) door(ctx context.Context, c *call.Caller, k *call.Call, dry *call.Dry) (done bool) {
 	arguments := k.Message.P.Arguments.Of(k.Body)
 	if k.Name == compile.SearchTools {
 		dry.At(call.StepTool)
@@ -51,7 +50,7 @@ func (d *Dispatcher) door(c *call.Caller, k *call.Call, dry *call.Dry) (done boo
 			step.Unknown = argumentsUnknown
 			return true
 		}
-		_, step.Err = d.Search.Find(c, arguments, func(*view.Tool) string { return "" })
+		_, step.Err = d.Search.Find(ctx, c, arguments, nil)
 		return true
 	}
 	run, err := d.Search.Open(c, arguments)

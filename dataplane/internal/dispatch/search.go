@@ -22,8 +22,9 @@ type Search interface {
 	Names() []string
 	// Definition is what is listed of one of them, raw, in the form of the newest version.
 	Definition(name string) []byte
-	// Find answers search_tools with a raw result. unavailable says why a tool cannot be called as things are, empty if it can.
-	Find(c *call.Caller, arguments []byte, unavailable func(*view.Tool) string) ([]byte, error)
+	// Find answers search_tools with a raw result. unavailable says why a tool cannot be called as things are, empty if it can; nil only
+	// checks the arguments.
+	Find(ctx context.Context, c *call.Caller, arguments []byte, unavailable func(*view.Tool) string) ([]byte, error)
 	// Open says what a run_tool is to run.
 	Open(c *call.Caller, arguments []byte) (call.ToRun, error)
 	// Near returns the names of tools that the caller sees and may have meant, at most five.
@@ -43,7 +44,7 @@ func (d *Dispatcher) ownTool(ctx context.Context, c *call.Caller, k *call.Call) 
 	switch k.Name {
 	case compile.SearchTools:
 		start := time.Now()
-		found, err := d.Search.Find(c, arguments, func(t *view.Tool) string { return d.unavailable(c, t) })
+		found, err := d.Search.Find(ctx, c, arguments, func(t *view.Tool) string { return d.unavailable(c, t) })
 		d.overhead.Record(ctx, time.Since(start).Seconds(), d.outcomes[outcomeOf(err)]...)
 		return call.Reply{Result: found}, true, err //nolint:wrapcheck // a fault with the answer
 	case compile.RunTool:

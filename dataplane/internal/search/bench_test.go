@@ -35,7 +35,7 @@ func BenchmarkFind(b *testing.B) {
 			var times []time.Duration
 			for b.Loop() {
 				began := time.Now()
-				if _, err := s.Find(c, []byte(`{"query":"close the invoice of an account"}`), available); err != nil {
+				if _, err := s.Find(b.Context(), c, []byte(`{"query":"close the invoice of an account"}`), available); err != nil {
 					b.Fatal(err)
 				}
 				times = append(times, time.Since(began))

@@ -54,7 +54,7 @@ func TestDefinitions(t *testing.T) {
 		`{"query":"issue"}`, `{"query":"issue","limit":1,"detail":"schema"}`, `{"query":"qqqqzz","server":"jira"}`, `{"query":""}`, `{"query":"x","limit":21}`,
 		`{"limit":1}`, `{"query":"x","more":1}`, `{"query":"x","detail":"all"}`, `{"query":"x","limit":1.5}`, `{"query":"x","limit":2.0}`, `{"query":"x","server":""}`,
 	} {
-		out, err := s.Find(c, []byte(raw), available)
+		out, err := s.Find(t.Context(), c, []byte(raw), available)
 		if fit := fits(t, input, []byte(raw)); (fit == nil) != (err == nil) {
 			t.Errorf("%s: the schema says %v, the tool %v", raw, fit, err)
 		}

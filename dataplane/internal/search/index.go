@@ -8,6 +8,7 @@ import (
 	"sync"
 	"weak"
 
+	"github.com/penstockhq/penstock/dataplane/internal/search/embed"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/dataplane/internal/wire/headerschema"
@@ -37,9 +38,10 @@ func (o *once[K, V]) of(key *K, build func() V) V {
 
 // index is what the tools of one gateway are found by. Its documents are the gateway's tools, in their order.
 type index struct {
-	ranks *rank.Index
-	about []about // by document
-	plain bool    // nothing in about hides a tool
+	ranks    *rank.Index
+	meanings *embed.Set // vectors of the documents; nil without an endpoint for them
+	about    []about    // by document
+	plain    bool       // nothing in about hides a tool
 }
 
 // about is what is known of a tool for good.
@@ -65,6 +67,13 @@ func (s *Search) build(tools []*view.Tool) *index {
 		x.plain = x.plain && x.about[i] == about{}
 	}
 	x.ranks = rank.New(documents, s.Lexicon)
+	if s.Vectors != nil {
+		texts := make([]string, len(documents))
+		for i := range documents {
+			texts[i] = documents[i].Text()
+		}
+		x.meanings = s.Vectors.Want(texts)
+	}
 	if s.Built != nil {
 		s.Built(len(tools))
 	}

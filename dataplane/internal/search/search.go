@@ -3,12 +3,14 @@
 package search
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
+	"github.com/penstockhq/penstock/dataplane/internal/search/embed"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/compile/inputschema"
@@ -22,6 +24,8 @@ const maxServers = 10
 type Config struct {
 	// Lexicon is the words that mean the same in the domain of tools; nil for the one that comes with kit/rank.
 	Lexicon *rank.Lexicon
+	// Vectors re-rank what words find; nil for words alone.
+	Vectors *embed.Vectors
 	// Built is told that an index was made, and of how many tools; nil for nobody.
 	Built func(tools int)
 }
@@ -46,21 +50,27 @@ func New(c Config) (*Search, error) {
 }
 
 // Find answers search_tools (G-20 to G-22) with a raw result. arguments is the raw object, nil if the client sent none;
-// unavailable says why a tool cannot be run by the caller as things are, empty if it can. The fault is Invalid (-32602) for
-// arguments that search_tools does not have.
-func (s *Search) Find(c *call.Caller, arguments []byte, unavailable func(*view.Tool) string) ([]byte, error) {
+// unavailable says why a tool cannot be run by the caller as things are, empty if it can; nil only checks the arguments, and the result
+// is nil. It takes no time to speak of but for the vector of the query, where there is an endpoint for it. The fault is Invalid (-32602)
+// for arguments that search_tools does not have.
+func (s *Search) Find(ctx context.Context, c *call.Caller, arguments []byte, unavailable func(*view.Tool) string) ([]byte, error) {
 	q, err := readQuery(arguments)
-	if err != nil {
+	if err != nil || unavailable == nil {
 		return nil, err
 	}
 	f := s.seen(c)
 	a := answer{schema: q.schema, unavailable: unavailable, version: c.Version}
 	if f.index != nil {
 		a.total = f.count(q.server)
-		found := f.index.ranks.Search(q.text, rank.Options{Limit: q.limit, Keep: f.keep(q.server)})
-		a.matches = found.Matches
+		o := rank.Options{Limit: q.limit, Keep: f.keep(q.server)}
+		if s.Vectors != nil && a.total > 0 {
+			o.Near = s.Vectors.Near(ctx, f.index.meanings, o.Keep, q.text)
+		}
+		found := f.index.ranks.Search(q.text, o)
+		a.matches, a.guessed = found.Matches, len(found.Hits) > 0
 		for _, h := range found.Hits {
 			a.tools = append(a.tools, hit{c.Gateway.Tools[h.Doc], h.Low})
+			a.guessed = a.guessed && h.Guess
 		}
 		a.unmatched = found.Unmatched
 	}
@@ -150,19 +160,25 @@ func (s *Search) hint(f seen, q *query, a *answer) string {
 	case a.total == 0:
 		return "There are no tools here for you."
 	case len(a.tools) == 0:
-		text := "No tool matches."
-		if len(a.unmatched) > 0 {
-			quoted := make([]string, len(a.unmatched))
-			for i, term := range a.unmatched {
-				quoted[i] = string(wire.Quote(term))
-			}
-			text += " No tool has these words: " + strings.Join(quoted, ", ") + "."
-		}
-		return text + f.serverHint()
+		return "No tool matches." + a.missing() + f.serverHint()
+	case a.guessed:
+		return "No tool matches by its words; these may be near in meaning." + a.missing() + f.serverHint()
 	case a.matches > len(a.tools):
 		return fmt.Sprintf("%d more tools match: say more closely what you want to do, name a server, or set limit (at most %d).", a.matches-len(a.tools), maxLimit)
 	}
 	return ""
+}
+
+// missing names the words of the query that no tool has.
+func (a *answer) missing() string {
+	if len(a.unmatched) == 0 {
+		return ""
+	}
+	quoted := make([]string, len(a.unmatched))
+	for i, term := range a.unmatched {
+		quoted[i] = string(wire.Quote(term))
+	}
+	return " No tool has these words: " + strings.Join(quoted, ", ") + "."
 }
 
 func (f *seen) serverHint() string {
@@ -187,6 +203,7 @@ type hit struct {
 type answer struct {
 	total, matches int
 	tools          []hit
+	guessed        bool // none of the tools was found by a word
 	unmatched      []string
 	hint           string
 	schema         bool

@@ -66,7 +66,7 @@ func TestFindAnswer(t *testing.T) {
 func TestFindVersions(t *testing.T) {
 	h := publish(github()...)
 	for _, v := range wire.Supported() {
-		out, err := open(t, search.Config{}).Find(caller(h, v), []byte(`{"query":"branches"}`), available)
+		out, err := open(t, search.Config{}).Find(t.Context(), caller(h, v), []byte(`{"query":"branches"}`), available)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestArguments(t *testing.T) {
 	)
 	c := caller(publish(github()...), wire.Latest)
 	s := open(t, search.Config{})
-	searched := func(raw []byte) error { _, err := s.Find(c, raw, available); return err }
+	searched := func(raw []byte) error { _, err := s.Find(t.Context(), c, raw, available); return err }
 	run := func(raw []byte) error { _, err := s.Open(c, raw); return err }
 	for _, tt := range []struct {
 		name string
@@ -288,7 +288,7 @@ func TestIndexIsBuiltOnce(t *testing.T) {
 // issues searches from any goroutine.
 func issues(t *testing.T, s *search.Search, c *call.Caller) {
 	t.Helper()
-	if out, err := s.Find(c, []byte(`{"query":"issue"}`), available); err != nil || !bytes.Contains(out, []byte("github__create_issue")) {
+	if out, err := s.Find(t.Context(), c, []byte(`{"query":"issue"}`), available); err != nil || !bytes.Contains(out, []byte("github__create_issue")) {
 		t.Errorf("got %s, %v", out, err)
 	}
 }

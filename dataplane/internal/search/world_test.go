@@ -3,6 +3,7 @@
 package search_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -19,6 +20,7 @@ type failer interface {
 	Helper()
 	Fatal(args ...any)
 	Fatalf(format string, args ...any)
+	Context() context.Context
 }
 
 // definition is kept as it is.
@@ -102,7 +104,7 @@ func read(t failer, raw []byte) (r result) {
 // find searches, and checks that the text is the structured content.
 func find(t failer, s *search.Search, c *call.Caller, arguments string, why func(*view.Tool) string) (f found, raw string) {
 	t.Helper()
-	out, err := s.Find(c, []byte(arguments), why)
+	out, err := s.Find(t.Context(), c, []byte(arguments), why)
 	if err != nil {
 		t.Fatalf("%s: %v", arguments, err)
 	}

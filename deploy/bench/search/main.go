@@ -16,11 +16,13 @@ import (
 
 // settings of one measurement.
 type settings struct {
-	Corpus  string // folder of the recorded lists
-	Queries string // file of the labelled queries
-	Out     string // folder for the JSON; empty prints the table only
-	Misses  bool   // print what the tuning half did not find
-	Check   bool   // fail if a goal is missed
+	Corpus   string // folder of the recorded lists
+	Queries  string // file of the labelled queries
+	Out      string // folder for the JSON; empty prints the table only
+	Misses   bool   // print what the tuning half did not find
+	Endpoint string // URL of an embeddings endpoint, for rows with re-ranking beside those without; empty for none
+	Model    string // what the endpoint calls its model
+	Check    bool   // fail if a goal is missed
 }
 
 func main() {
@@ -43,6 +45,8 @@ func parseSettings(args []string) (settings, error) {
 	f.StringVar(&s.Queries, "queries", "deploy/bench/search/queries.jsonl", "`file` of the labelled queries")
 	f.StringVar(&s.Out, "out", "", "write search.json into this `folder`")
 	f.BoolVar(&s.Misses, "misses", false, "print each query of the tuning half whose tool was not among the first five")
+	f.StringVar(&s.Endpoint, "embeddings", "", "`URL` of an OpenAI-compatible embeddings endpoint: adds rows with re-ranking, and what it costs")
+	f.StringVar(&s.Model, "model", "", "what the endpoint calls its `model`")
 	f.BoolVar(&s.Check, "check", false, "fail if a goal is missed on the test half")
 	if err := f.Parse(args); err != nil {
 		return settings{}, err
@@ -68,7 +72,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	queries, missing := answerable(queries, tools)
-	r, misses, err := measure(ctx, tools, queries)
+	var near *meanings
+	if s.Endpoint != "" {
+		if near, err = openMeanings(ctx, s.Endpoint, s.Model, tools, queries); err != nil {
+			return err
+		}
+	}
+	r, misses, err := measure(ctx, tools, queries, near)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 const many = 10_000
 
 // measure asks every system every query, and lists what the ranking did not find among five of the tuning half.
-func measure(ctx context.Context, tools []tool, queries []query) (*result, []string, error) {
+func measure(ctx context.Context, tools []tool, queries []query, near *meanings) (*result, []string, error) {
 	lexicon, err := rank.Standard()
 	if err != nil {
 		return nil, nil, err
@@ -26,7 +26,12 @@ func measure(ctx context.Context, tools []tool, queries []query) (*result, []str
 	index, bare := rank.New(documents(tools), lexicon), rank.New(documents(tools), nil)
 	r := &result{Time: time.Now().UTC().Format(time.RFC3339), CPUs: runtime.NumCPU(), Tools: len(tools), Servers: servers(tools), Queries: len(queries)}
 	var misses []string
-	for _, s := range systems(tools, index, bare) {
+	asked := systems(tools, index, bare)
+	if near != nil {
+		r.Embeddings = near.figures()
+		asked = append(asked, system{reranked, near.search(index)}, system{rerankedBare, near.search(bare)})
+	}
+	for _, s := range asked {
 		f := figures{System: s.Name, Halves: map[string]map[string]*score{tuning: {}, test: {}}}
 		for _, q := range queries {
 			if ctx.Err() != nil {
@@ -42,7 +47,7 @@ func measure(ctx context.Context, tools []tool, queries []query) (*result, []str
 		r.Systems = append(r.Systems, f)
 	}
 	r.saved(tools, queries, index)
-	if err := r.times(ctx, tools, queries, lexicon); err != nil {
+	if err := r.times(ctx, tools, queries, lexicon, near); err != nil {
 		return nil, nil, err
 	}
 	return r, misses, nil
@@ -107,8 +112,8 @@ func (r *result) saved(tools []tool, queries []query, index *rank.Index) {
 	r.SearchTokens = (twoTools + answers/max(1, len(queries))) / perToken
 }
 
-// times measures the index of 10,000 tools: the corpus over and over, each time as other servers.
-func (r *result) times(ctx context.Context, tools []tool, queries []query, lexicon *rank.Lexicon) error {
+// times measures the index of 10,000 tools: the corpus over and over, each time as other servers. With vectors it measures that, too.
+func (r *result) times(ctx context.Context, tools []tool, queries []query, lexicon *rank.Lexicon, near *meanings) error {
 	docs := make([]rank.Document, 0, many)
 	for n := 0; len(docs) < many; n++ {
 		for _, t := range tools {
@@ -123,26 +128,44 @@ func (r *result) times(ctx context.Context, tools []tool, queries []query, lexic
 	start := time.Now()
 	index := rank.New(docs, lexicon)
 	r.BuildSeconds = time.Since(start).Seconds()
+	var err error
+	if r.P50Micros, r.P99Micros, err = took(ctx, index, queries, func(string) func(int) (float32, bool) { return nil }); err != nil || near == nil {
+		return err
+	}
+	e := r.Embeddings
+	e.P50Micros, e.P99Micros, err = took(ctx, index, queries, near.of)
+	return err
+}
+
+// took is the median and the 99th percentile, in microseconds, of the times of all queries: of each the median of some rounds, because
+// what other work on the machine adds is not the index's. near says what re-ranks a query, nil for words alone.
+func took(ctx context.Context, index *rank.Index, queries []query, near func(text string) func(int) (float32, bool)) (p50, p99 float64, err error) {
 	const rounds = 5
-	took := make([]time.Duration, 0, len(queries)) // by query, the median of the rounds: what other work on the machine adds is not the index's
+	all := make([]time.Duration, 0, len(queries))
 	for _, q := range queries {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return 0, 0, ctx.Err()
 		}
+		o := rank.Options{Limit: deepest, Keep: func(int) bool { return true }, Near: near(q.Query)}
 		var times [rounds]time.Duration
 		for i := range times {
 			start := time.Now()
-			index.Search(q.Query, rank.Options{Limit: deepest, Keep: func(int) bool { return true }})
+			index.Search(q.Query, o)
 			times[i] = time.Since(start)
 		}
 		slices.Sort(times[:])
-		took = append(took, times[rounds/2])
+		all = append(all, times[rounds/2])
 	}
-	if len(took) == 0 {
-		return errors.New("no query can be answered by the recorded tools")
+	if len(all) == 0 {
+		return 0, 0, errors.New("no query can be answered by the recorded tools")
 	}
-	slices.Sort(took)
-	r.P50Micros = float64(took[len(took)/2].Nanoseconds()) / 1e3
-	r.P99Micros = float64(took[len(took)*99/100].Nanoseconds()) / 1e3
-	return nil
+	p50, p99 = percentiles(all, time.Microsecond)
+	return p50, p99, nil
+}
+
+// percentiles are the median and the 99th percentile in a unit. It sorts what it is given.
+func percentiles(times []time.Duration, unit time.Duration) (p50, p99 float64) {
+	slices.Sort(times)
+	in := func(d time.Duration) float64 { return float64(d) / float64(unit) }
+	return in(times[len(times)/2]), in(times[len(times)*99/100])
 }

@@ -60,6 +60,8 @@ type result struct {
 	BuildSeconds float64   `json:"build_seconds"` // of an index of 10,000 tools
 	P50Micros    float64   `json:"p50_micros"`    // of a search over 10,000 tools, without other load
 	P99Micros    float64   `json:"p99_micros"`
+
+	Embeddings *embeddings `json:"embeddings,omitempty"` // nil without an endpoint
 }
 
 // count adds a query to its rows. Sums become means as they go.
@@ -189,5 +191,11 @@ func (r *result) writeTable(w io.Writer) error {
 		p("tokens saved\t%.1f%%\t\t\n", 100*(1-float64(r.SearchTokens)/float64(r.ListTokens)))
 	}
 	p("µs of a search over 10,000 tools, median\t%.0f\t\t\n", r.P50Micros)
+	if e := r.Embeddings; e != nil {
+		p("\nre-ranked by %s\t\t\t\ns for the vectors of all tools\t%.1f\t\t\n", e.Model, e.IndexSeconds)
+		p("ms a search waits for its vector, median\t%.1f\t\t\nms a search waits for its vector, p99\t%.1f\t\t\n", e.WaitP50, e.WaitP99)
+		p("µs of a search over 10,000 tools with vectors, median\t%.0f\t\t\n", e.P50Micros)
+		p("µs of a search over 10,000 tools with vectors, p99\t%.0f\t\t\n", e.P99Micros)
+	}
 	return t.Flush()
 }

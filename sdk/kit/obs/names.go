@@ -128,6 +128,9 @@ const (
 	MetricApprovals           = "penstock_approvals_total"                    // {event} of held calls, by event
 	MetricCredentialLookups   = "penstock_credential_lookups_total"           // {lookup}, by outcome hit, miss, error
 	MetricCredentialResolve   = "penstock_credential_resolve_seconds"         // s
+	MetricSearchReranks       = "penstock_search_reranks_total"               // {search} of tools where an embeddings endpoint is set, by outcome
+	MetricSearchEmbed         = "penstock_search_embed_seconds"               // s: that a search waited for the vector of its query
+	MetricSearchVectors       = "penstock_search_vectors"                     // {text} of tools, by state of the vector: ready, waiting, refused
 	MetricFollowRevision      = "penstock_follow_revision"                    // 1: the enforced revision
 	MetricFollowLag           = "penstock_follow_lag_seconds"                 // s: from a commit to its enforcement
 	MetricFollowStale         = "penstock_follow_stale_seconds"               // s: since the last news of a control plane

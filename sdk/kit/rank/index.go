@@ -39,18 +39,20 @@ const (
 
 // tuning is the constants of the ranking. They were chosen on the tuning half of deploy/bench/search.
 type tuning struct {
-	k1     float32         // how soon repetition stops counting
-	weight [fields]float32 // of one occurrence in a field
-	length [fields]float32 // 0…1: how much a long field is held against it
-	usual  [fields]float32 // words of a field of usual length: of the tools of deploy/bench/search, never of the documents at hand
-	means  float32         // worth of a word that the lexicon gives for one of the query
-	joined float32         // worth of two words of the query written as one
-	typo   float32         // worth of a correction, once for each letter
-	floor  float32         // share of the score that does not depend on how much of the query was answered
-	bonus  float32         // added for a name that the query says wholly
-	sure   float32         // share that the name has in how sure a hit is; the rest is how much of the query was answered
-	trim   float32         // share of the best score below which nothing is a hit: results are not padded
-	low    float32         // how sure a hit is at least that is not Low
+	k1      float32         // how soon repetition stops counting
+	weight  [fields]float32 // of one occurrence in a field
+	length  [fields]float32 // 0…1: how much a long field is held against it
+	usual   [fields]float32 // words of a field of usual length: of the tools of deploy/bench/search, never of the documents at hand
+	means   float32         // worth of a word that the lexicon gives for one of the query
+	joined  float32         // worth of two words of the query written as one
+	typo    float32         // worth of a correction, once for each letter
+	floor   float32         // share of the score that does not depend on how much of the query was answered
+	bonus   float32         // added for a name that the query says wholly
+	sure    float32         // share that the name has in how sure a hit is; the rest is how much of the query was answered
+	trim    float32         // share of the best score below which nothing is a hit: results are not padded
+	low     float32         // how sure a hit is at least that is not Low
+	meaning float32         // share that nearness in meaning has in a score, where it is known…
+	trust   float32         // …and how much of it goes where the best hit by words is sure
 }
 
 func tuned() tuning {
@@ -59,7 +61,7 @@ func tuned() tuning {
 		weight: [fields]float32{inName: 3.2, inServer: 5, inTitle: 3, inDescription: 1.5, inArgument: 1.5, inArgumentDescription: 0.4, inGloss: 1.25},
 		length: [fields]float32{inName: 0.8, inServer: 0, inTitle: 0.3, inDescription: 0.6, inArgument: 0.5, inArgumentDescription: 0.2, inGloss: 0.2},
 		usual:  [fields]float32{inName: 3, inServer: 1, inTitle: 2, inDescription: 34, inArgument: 6, inArgumentDescription: 28, inGloss: 13},
-		means:  0.75, joined: 0.9, typo: 0.8, floor: 0.2, bonus: 0.9, sure: 0.3, trim: 0.25, low: 0.34,
+		means:  0.75, joined: 0.9, typo: 0.8, floor: 0.2, bonus: 0.9, sure: 0.3, trim: 0.25, low: 0.34, meaning: 0.4, trust: 0.5,
 	}
 }
 

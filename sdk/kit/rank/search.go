@@ -11,13 +11,17 @@ import (
 type Options struct {
 	Limit int              // hits at most; below 1: 8 (G-20)
 	Keep  func(i int) bool // whether this caller may see document i; nil keeps all. It is asked once for each
+	// Near is how near the meaning of document i is to that of the query, a cosine of −1 to 1, and false where that is not known; it is
+	// asked for kept documents only. nil ranks by words alone.
+	Near func(i int) (cosine float32, known bool)
 }
 
 // Hit is a document that was found.
 type Hit struct {
 	Doc   int     // its place in what New was given
 	Score float64 // above 0; comparable within one result only
-	Low   bool    // the document answers little of the query: take it for a guess
+	Low   bool    // the document answers little of the query by its words: take it for a guess
+	Guess bool    // it has no word of the query and is near in meaning alone; it is Low, too
 }
 
 // Result is the answer to a query.
@@ -48,7 +52,11 @@ func (x *Index) Search(query string, o Options) Result {
 			r.Unmatched = append(r.Unmatched, s.slots[i].typed)
 		}
 	}
-	r.Hits, r.Matches = x.best(s, o.Limit)
+	var m meaning
+	if o.Near != nil {
+		m = x.meanings(s, o.Near)
+	}
+	r.Hits, r.Matches = x.best(s, o.Limit, m)
 	s.reset()
 	return r
 }
@@ -73,7 +81,7 @@ type scratch struct {
 	values []string
 	stems  []string
 	slots  []slot
-	near   []string
+	likely []string // what a typing error may stand for
 
 	kept    []bool    // by document: the caller may see it
 	size    int       // kept documents
@@ -84,7 +92,8 @@ type scratch struct {
 	now     []float32 // by document: the best of the present slot…
 	nowName []bool    // …and whether that is in the name
 	nowDocs []int32
-	total   float32 // what the query would be worth if wholly answered, in idf
+	near    []float32 // by document: how near it is in meaning; nil until a search asks
+	total   float32   // what the query would be worth if wholly answered, in idf
 }
 
 func newScratch(size int) *scratch {
@@ -182,7 +191,7 @@ func (x *Index) slot(s *scratch, q *slot) bool {
 	most := x.say(s, q.says)
 	if len(s.nowDocs) == 0 && !q.extra {
 		near, letters := x.corrections(s, q.typed)
-		s.near = near
+		s.likely = near
 		worth := float32(1)
 		for range letters {
 			worth *= x.tuning.typo
@@ -267,28 +276,43 @@ func (x *Index) say(s *scratch, says []say) float32 {
 	return most
 }
 
-// best are the highest scores, as far as they are near the highest, and the number of documents that have a score.
-func (x *Index) best(s *scratch, limit int) ([]Hit, int) {
-	if len(s.touched) == 0 {
-		return nil, 0
-	}
-	hits := make([]Hit, 0, min(limit, len(s.touched))+1)
-	for _, d := range s.touched {
-		answered, named := s.cover[d]/max(s.total, 1e-3), min(1, s.name[d]/max(1, x.names[d]))
-		score := s.score[d] * (x.tuning.floor + (1-x.tuning.floor)*answered) * (1 + x.tuning.bonus*named)
-		if len(hits) == limit && float64(score) < hits[limit-1].Score {
-			continue
+// best are the highest scores, as far as they are near the highest, and the number of documents that match.
+func (x *Index) best(s *scratch, limit int, m meaning) (hits []Hit, matches int) {
+	matches = len(s.touched)
+	if m == nil {
+		for _, d := range s.touched {
+			h, _ := x.hit(s, d)
+			hits = top(hits, h, limit)
 		}
-		h := Hit{Doc: int(d), Score: float64(score), Low: (1-x.tuning.sure)*answered+x.tuning.sure*named < x.tuning.low}
-		at, _ := slices.BinarySearchFunc(hits, h, func(a, b Hit) int {
-			return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Doc, b.Doc))
-		})
-		if hits = slices.Insert(hits, at, h); len(hits) > limit {
-			hits = hits[:limit]
-		}
+	} else {
+		var guesses int
+		hits, guesses = x.blend(s, limit, m)
+		matches += guesses
 	}
 	for len(hits) > 1 && hits[len(hits)-1].Score < float64(x.tuning.trim)*hits[0].Score {
 		hits = hits[:len(hits)-1]
 	}
-	return hits, len(s.touched)
+	return hits, matches
+}
+
+// hit is a document with a word of the query, and how sure it is by its words, 0…1.
+func (x *Index) hit(s *scratch, d int32) (h Hit, sure float32) {
+	answered, named := s.cover[d]/max(s.total, 1e-3), min(1, s.name[d]/max(1, x.names[d]))
+	score := s.score[d] * (x.tuning.floor + (1-x.tuning.floor)*answered) * (1 + x.tuning.bonus*named)
+	sure = (1-x.tuning.sure)*answered + x.tuning.sure*named
+	return Hit{Doc: int(d), Score: float64(score), Low: sure < x.tuning.low}, sure
+}
+
+// top puts a hit where it belongs among those with the highest scores, of which there are at most limit.
+func top(hits []Hit, h Hit, limit int) []Hit {
+	if len(hits) == limit && h.Score < hits[limit-1].Score {
+		return hits
+	}
+	at, _ := slices.BinarySearchFunc(hits, h, func(a, b Hit) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.Doc, b.Doc))
+	})
+	if hits = slices.Insert(hits, at, h); len(hits) > limit {
+		hits = hits[:limit]
+	}
+	return hits
 }

@@ -58,7 +58,7 @@ func letters(text string) uint64 {
 // corrections are the stems of the words that are nearest to what was typed, and their distance; none if nothing is near. Words that
 // only documents have that are not kept do not count.
 func (x *Index) corrections(s *scratch, typed string) ([]string, int) {
-	near := s.near[:0]
+	near := s.likely[:0]
 	if len(typed) < shortest || strings.ContainsAny(typed, "0123456789") {
 		return near, 0
 	}
