@@ -5,6 +5,7 @@ package follow
 import (
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -201,6 +202,7 @@ func rejectNames(rejects []node.Reject) []string {
 	for _, r := range rejects {
 		out = append(out, r.Key.Kind+" "+r.Key.Name+" "+r.Reason)
 	}
+	slices.Sort(out) // a full state has no order
 	return out
 }
 

@@ -33,10 +33,15 @@ type script struct {
 	mu     sync.Mutex
 	asked  map[string]int // bodies
 	hellos map[string][]*distributionv1.Hello
+	away   int           // nodes that have not come back yet, but the odd one
+	back   chan struct{} // closed when there are none
 }
 
-func newScript(odd, how string) *script {
-	return &script{odd: odd, how: how, asked: map[string]int{}, hellos: map[string][]*distributionv1.Hello{}}
+func newScript(odd, how string, nodes int) *script {
+	if odd != "" {
+		nodes--
+	}
+	return &script{odd: odd, how: how, asked: map[string]int{}, hellos: map[string][]*distributionv1.Hello{}, away: nodes, back: make(chan struct{})}
 }
 
 const bodiesAtFirst = 1100 // more than one FetchBlobs asks for
@@ -80,6 +85,11 @@ func (p *script) Follow(s distributionv1.DistributionService_FollowServer) error
 	}
 	p.mu.Lock()
 	p.hellos[name] = append(p.hellos[name], first.GetHello())
+	if name != p.odd && len(p.hellos[name]) == 2 {
+		if p.away--; p.away == 0 {
+			close(p.back)
+		}
+	}
 	p.mu.Unlock()
 	if first.GetHello().GetRevision() == 13 {
 		err := s.Send(&distributionv1.FollowResponse{Kind: &distributionv1.FollowResponse_Heartbeat{Heartbeat: &distributionv1.Heartbeat{
@@ -154,15 +164,25 @@ func TestSharedNodes(t *testing.T) {
 		{"one is told a wrong digest", "sim-00005", "digest"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := newScript(tt.odd, tt.how)
+			const nodes = 8
+			p := newScript(tt.odd, tt.how, nodes)
 			c := sim.Config{
-				Endpoints: []string{serve(t, p, server)}, CACert: cert, CAKey: key, TrustDomain: domain, Nodes: 8, Regions: []string{"eu"},
-				Real: 2, For: 2 * time.Second, Settle: 30 * time.Second,
+				Endpoints: []string{serve(t, p, server)}, CACert: cert, CAKey: key, TrustDomain: domain, Nodes: nodes, Regions: []string{"eu"},
+				Real: 2, For: time.Minute, Settle: 30 * time.Second,
 			}
 			if tt.odd != "" {
-				c.For, c.Settle = 3*time.Second, 100*time.Millisecond
+				c.Settle = 100 * time.Millisecond
 			}
-			r, err := sim.Run(t.Context(), c)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go func() {
+				select {
+				case <-p.back:
+					cancel()
+				case <-ctx.Done():
+				}
+			}()
+			r, err := sim.Run(ctx, c)
 			if err != nil {
 				t.Fatal(err)
 			}
