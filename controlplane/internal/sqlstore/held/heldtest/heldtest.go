@@ -51,7 +51,7 @@ func (d *Database) Stored(id string) (keyID string, sealed []byte) {
 // Put changes what [Database.Stored] returns.
 func (d *Database) Put(id, keyID string, sealed []byte) {
 	d.t.Helper()
-	_, err := d.db.ExecContext(d.t.Context(), "UPDATE "+d.prefix+"approval SET key_id = $1, arguments = $2 WHERE id = $3", keyID, sealed, id)
+	_, err := d.db.ExecContext(d.t.Context(), "UPDATE "+d.prefix+"approval SET key_id = $1, arguments = $2 WHERE id = $3", keyID, sealed, id) //nolint:gosec // its table is a constant
 	d.must(err)
 }
 
@@ -73,7 +73,7 @@ func (d *Database) Dump() string {
 }
 
 func (d *Database) dump(out *strings.Builder, table string) (err error) {
-	rows, err := d.db.QueryContext(d.t.Context(), "SELECT * FROM "+d.prefix+table)
+	rows, err := d.db.QueryContext(d.t.Context(), "SELECT * FROM "+d.prefix+table) //nolint:gosec // its table is a constant
 	if err != nil {
 		return err
 	}
