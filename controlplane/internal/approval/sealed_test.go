@@ -3,109 +3,31 @@
 package approval_test
 
 import (
-	"database/sql"
-	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/penstockhq/penstock/controlplane/internal/approval"
 	"github.com/penstockhq/penstock/controlplane/internal/sqlstore"
+	"github.com/penstockhq/penstock/controlplane/internal/sqlstore/held/heldtest"
 	"github.com/penstockhq/penstock/sdk/kit/envelope"
 )
 
 const secretArguments = `{"password":"correct-horse-battery"}`
 
-// database is what lies in a database, for who has it but no key.
-type database struct {
-	*sql.DB
-
-	t      *testing.T
-	prefix string
-	file   string // of SQLite
-}
-
-func (o *org) open() database {
-	o.t.Helper()
-	driver, source := "pgx", o.dsn
-	d := database{t: o.t, prefix: "controlplane."}
-	if path, ok := strings.CutPrefix(o.dsn, "sqlite://"); ok {
-		driver, source, d.prefix, d.file = "sqlite", path, "", path
-	}
-	var err error
-	d.DB, err = sql.Open(driver, source)
-	o.must(err)
-	o.t.Cleanup(func() { o.must(d.Close()) })
-	return d
-}
-
-func (d database) exec(query string, args ...any) {
-	d.t.Helper()
-	if _, err := d.ExecContext(d.t.Context(), strings.ReplaceAll(query, "approval ", d.prefix+"approval "), args...); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-// dump returns all that the tables of approvals hold and, of SQLite, the files.
-func (d database) dump() string {
-	d.t.Helper()
-	var out strings.Builder
-	for _, table := range []string{"approval", "approval_event", "approval_answer"} {
-		rows, err := d.QueryContext(d.t.Context(), "SELECT * FROM "+d.prefix+table)
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		columns, err := rows.Columns()
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		for rows.Next() {
-			values, into := make([]any, len(columns)), make([]any, len(columns))
-			for i := range values {
-				into[i] = &values[i]
-			}
-			if err := rows.Scan(into...); err != nil {
-				d.t.Fatal(err)
-			}
-			for i, v := range values {
-				fmt.Fprintf(&out, "%s.%s=%s\n", table, columns[i], v)
-			}
-		}
-		if err := rows.Err(); err != nil {
-			d.t.Fatal(err)
-		}
-	}
-	if d.file != "" {
-		for _, suffix := range []string{"", "-wal"} {
-			text, err := os.ReadFile(d.file + suffix)
-			if err != nil {
-				d.t.Fatal(err)
-			}
-			out.Write(text)
-		}
-	}
-	return out.String()
-}
-
 // TestSealed: who has the database has no argument of a held call, nor can they pass one off as another's; with the key file everything opens,
 // also after a rotation (SE-2).
 func TestSealed(t *testing.T) {
 	onBoth(t, func(t *testing.T, o *org) {
-		db := o.open()
+		db := heldtest.Open(t, o.dsn)
 		first := o.hold("PENDING", arguments(secretArguments))
-		if got := db.dump(); strings.Contains(got, "correct-horse") || strings.Contains(got, "password") || !strings.Contains(got, first) {
+		if got := db.Dump(); strings.Contains(got, "correct-horse") || strings.Contains(got, "password") || !strings.Contains(got, first) {
 			t.Errorf("the database holds %q", got)
 		}
 		o.must(envelope.RotateKeyFile(o.keyFile))
 		second := o.hold("PENDING", arguments(`{"a":"under the new key"}`))
-		stored := func(id string) (keyID string, sealed []byte) {
-			row := db.QueryRowContext(t.Context(), "SELECT key_id, arguments FROM "+db.prefix+"approval WHERE id = $1", id)
-			o.must(row.Scan(&keyID, &sealed))
-			return keyID, sealed
-		}
-		oldKey, sealed := stored(first)
-		if newKey, _ := stored(second); oldKey == newKey || !strings.HasPrefix(newKey, "local/") {
+		oldKey, sealed := db.Stored(first)
+		if newKey, _ := db.Stored(second); oldKey == newKey || !strings.HasPrefix(newKey, "local/") {
 			t.Errorf("the keys are %q, and %q after a rotation", oldKey, newKey)
 		}
 		seen := func(id string) *approval.Approval {
@@ -120,7 +42,7 @@ func TestSealed(t *testing.T) {
 			t.Errorf("under the new key: %s, %v", got.Arguments, got.Unreadable)
 		}
 
-		db.exec("UPDATE approval SET key_id = $1, arguments = $2 WHERE id = $3", oldKey, sealed, second)
+		db.Put(second, oldKey, sealed)
 		if got := seen(second); got.Unreadable == nil || len(got.Arguments) != 0 {
 			t.Errorf("the arguments of another approval open: %s", got.Arguments)
 		}
@@ -128,15 +50,15 @@ func TestSealed(t *testing.T) {
 		o.decide(second, ada, false, "")
 		o.hold("DENIED", arguments(`{"a":"under the new key"}`))
 
-		db.exec("UPDATE approval SET key_id = 'local/1' WHERE id = $1", first)
+		db.Put(first, "local/1", sealed)
 		if list, _, err := o.List(t.Context(), approval.Viewer{Admin: true}, approval.Query{Limit: 10}); err != nil || len(list) != 2 {
 			t.Errorf("a key that is missing hides approvals: %d, %v", len(list), err)
 		}
 		o.decide(first, ada, true, approval.ReasonUnreadable)
-		db.exec("UPDATE approval SET key_id = $1 WHERE id = $2", oldKey, first)
+		db.Put(first, oldKey, sealed)
 		o.decide(first, ada, true, "")
 		o.hold("RUN run", arguments(secretArguments))
-		if _, sealed := stored(first); len(sealed) != 0 {
+		if _, sealed := db.Stored(first); len(sealed) != 0 {
 			t.Errorf("after its end: %d bytes", len(sealed))
 		}
 	})
@@ -145,10 +67,10 @@ func TestSealed(t *testing.T) {
 // TestHeldInClear: a call that was held before there were keys is decided about and runs as ever.
 func TestHeldInClear(t *testing.T) {
 	onBoth(t, func(t *testing.T, o *org) {
-		db := o.open()
+		db := heldtest.Open(t, o.dsn)
 		id := o.hold("PENDING", arguments(secretArguments))
-		db.exec("UPDATE approval SET key_id = '', arguments = $1 WHERE id = $2", []byte(secretArguments), id)
-		if !strings.Contains(db.dump(), "correct-horse") {
+		db.Put(id, "", []byte(secretArguments))
+		if !strings.Contains(db.Dump(), "correct-horse") {
 			t.Error("the dump does not show what lies in clear")
 		}
 		if a, _, err := o.Get(t.Context(), approval.Viewer{Admin: true}, id); err != nil || string(a.Arguments) != secretArguments {
