@@ -48,6 +48,8 @@ type target struct {
 	approved string         // uid of the policy that the call was approved for; empty if none asked
 	noted                   // for the audit
 
+	told decisions // what policies decide
+
 	// Memory of the passage that the target belongs to; nil: it has none.
 	out  *call.Outbound
 	scan *wire.Message
