@@ -253,7 +253,7 @@ func (r router) List(ctx context.Context, s *view.Server, c *view.Connection) (d
 func target(s *view.Server, c *view.Connection, k call.Credential, p ident.Principal) upstream.Target {
 	return upstream.Target{
 		Server: s.Name, Connection: c.Name, URL: s.URL, Version: wire.Version(s.Protocol), Header: headers(s, k), SSE: s.SSE,
-		Key: keyOf(c, k), PrincipalKey: p.Key(), Stateless: s.Stateless,
+		Key: keyOf(c, k), PrincipalKind: string(p.Kind), PrincipalKey: p.UID, Stateless: s.Stateless,
 		CallTimeout: s.CallTimeout, MaxResponse: s.MaxResponse, MaxConcurrent: s.MaxConcurrency,
 	}
 }

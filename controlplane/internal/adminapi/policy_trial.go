@@ -3,6 +3,7 @@
 package adminapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -83,7 +84,7 @@ func (s policies) try(ctx context.Context, all []*compile.Policy, c *adminv1.Pol
 		labels = s.GetLabels()
 	}
 	f := &condition.Facts{
-		Server: server, Tool: name, Definition: tool.GetDefinition, Arguments: arguments,
+		Server: server, Tool: name, Definition: bytes.NewBuffer(tool.GetDefinition()), Arguments: arguments,
 		ToolLabels: labels, Claims: []byte(c.GetClaims()), Region: c.GetRegion(),
 		User: c.GetCaller().GetUser(), Email: c.GetCaller().GetEmail(), Teams: c.GetCaller().GetTeams(), Roles: c.GetCaller().GetRoles(),
 		AuthMethod: c.GetCaller().GetAuthMethod(), Client: c.GetCaller().GetClientId(), Token: c.GetCaller().GetTokenId(),

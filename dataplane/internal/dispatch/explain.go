@@ -109,7 +109,7 @@ func (d *Dispatcher) dryInput(c *call.Caller, k *call.Call, t *target, dry *call
 	if !dry.Time.IsZero() {
 		in.Time = dry.Time
 	}
-	return in
+	return &in
 }
 
 // judged is allowed for a call that is not made.

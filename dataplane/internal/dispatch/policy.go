@@ -39,12 +39,12 @@ func newDecided(m metric.Meter) (metric.Int64Counter, error) {
 func (d *Dispatcher) decide(ctx context.Context, c *call.Caller, k *call.Call, t *target, w compile.Watcher) compile.Decision {
 	in := d.asked(c, t, d.trust(ctx, c, k, c.Gateway.AsksContext(t.tool)))
 	in.Arguments, in.Headers = k.Message.P.Arguments.Of(k.Body), c.Passed
-	return policy.Decide(in, w)
+	return policy.Decide(&in, w)
 }
 
 // asked is what policies see of a call whose arguments and headers are not known.
-func (d *Dispatcher) asked(c *call.Caller, t *target, trust call.Trust) *policy.Input {
-	return &policy.Input{
+func (d *Dispatcher) asked(c *call.Caller, t *target, trust call.Trust) policy.Input {
+	return policy.Input{
 		Snapshot: c.Snapshot, Gateway: c.Gateway, Tool: t.tool, Caller: c.Principal,
 		Untrusted: trust.Untrusted, Sources: trust.Sources, SourcesUnknown: trust.Unknown, Time: time.Now(), Region: d.Region,
 	}
@@ -59,7 +59,8 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 	if dry != nil {
 		return judged(d.dryInput(c, k, t, dry), dry)
 	}
-	w := decisions{ctx, d, c}
+	w := &t.told
+	*w = decisions{ctx, d, c}
 	decision := d.decide(ctx, c, k, t, w)
 	name := ""
 	t.action = decision.Action.String()
@@ -88,7 +89,7 @@ func (d *Dispatcher) foreseen(c *call.Caller, t *view.Tool) error {
 		return nil
 	}
 	in := d.asked(c, &target{tool: t}, d.assumed(c, new(call.Dry)))
-	if decision, refused := policy.Foreseen(in); refused {
+	if decision, refused := policy.Foreseen(&in); refused {
 		return blocked(decision)
 	}
 	return nil

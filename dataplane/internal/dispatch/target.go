@@ -59,6 +59,8 @@ type target struct {
 	claim func(context.Context) (call.Reply, error)
 	noted // for the audit
 
+	told decisions // what policies decide
+
 	// Memory of the passage that the target belongs to; nil: it has none.
 	out  *call.Outbound
 	scan *wire.Message

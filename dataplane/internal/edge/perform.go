@@ -15,6 +15,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/edge/answer"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/crowd"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/intake"
+	"github.com/penstockhq/penstock/dataplane/internal/edge/lifetime"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/method"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/mirror"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/problem"
@@ -121,8 +122,9 @@ func (x *request) lifetime() (context.Context, context.CancelCauseFunc) {
 	if x.session != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	ctx, x.cancel = context.WithCancelCause(ctx)
-	return ctx, x.cancel
+	l := lifetime.New(ctx)
+	x.cancel = l.Cancel
+	return l, x.cancel
 }
 
 // errRevoked is the cause of a call whose caller lost access while it ran.

@@ -76,7 +76,7 @@ func (in *Input) facts() *condition.Facts {
 		Claims: in.Caller.Claims, Headers: in.Headers, Time: in.Time, Region: in.Region,
 	}
 	if in.Tool != nil {
-		f.Server, f.Tool, f.Definition, f.Arguments = in.Tool.Server, in.Tool.Upstream, in.Tool.Body.Bytes, in.Arguments
+		f.Server, f.Tool, f.Definition, f.Arguments = in.Tool.Server, in.Tool.Upstream, in.Tool.Body, in.Arguments
 	} else {
 		f.Server, f.Partial = in.Server, true
 	}

@@ -54,8 +54,12 @@ const (
 // It is a digest because it stands in the clear: what it holds are names and versions, no secrets.
 func placeOf(t *Target) string {
 	k := keyOf(t)
+	owner := k.Principal
+	if k.Kind != "" {
+		owner = k.Kind + ":" + owner
+	}
 	sum := sha256.New()
-	for _, part := range []string{t.Key, t.URL, k.Principal, k.Capabilities} {
+	for _, part := range []string{t.Key, t.URL, owner, k.Capabilities} {
 		length := []byte{byte(len(part) >> 24), byte(len(part) >> 16), byte(len(part) >> 8), byte(len(part))}
 		_, _ = sum.Write(length) // a hash never fails
 		_, _ = sum.Write([]byte(part))

@@ -77,9 +77,9 @@ func (s *site) slot(t *Target) *lease.Slot[*link.Session] { return s.shelf.Enter
 
 // keyOf says who may use the sessions of a target.
 func keyOf(t *Target) lease.Key {
-	k := lease.Key{Principal: t.PrincipalKey, Session: t.Session, Capabilities: string(t.Capabilities)}
+	k := lease.Key{Kind: t.PrincipalKind, Principal: t.PrincipalKey, Session: t.Session, Capabilities: string(t.Capabilities)}
 	if t.Stateless && !t.Streams() {
-		k.Principal = ""
+		k.Kind, k.Principal = "", ""
 	}
 	return k
 }

@@ -21,8 +21,25 @@ type allocation struct {
 	Process string  `json:"process"` // which is counted
 	Count   float64 `json:"count"`   // per call
 
+	// Baseline is what the count was when it was last looked at, zero for none: more than a tenth above it is a regression.
+	Baseline float64 `json:"baseline,omitzero"`
+
 	gateway string
 	goal    float64 // zero is none
+}
+
+// fewest calls are counted where a count is compared: what a node does beside calls counts little then.
+const fewest = 1000
+
+// regressed returns an error for counts that are above their baseline.
+func regressed(counted []allocation, calls int) error {
+	var err error
+	for _, a := range counted {
+		if calls >= fewest && a.Baseline > 0 && a.Count > 1.1*a.Baseline {
+			err = errors.Join(err, fmt.Errorf("%s: %.1f, and the baseline is %.1f: find what allocates with -profiles, or change the baseline", a.Name, a.Count, a.Baseline))
+		}
+	}
+	return err
 }
 
 // Processes whose allocations are counted. The goal is about a node alone; standalone does the work of a control plane meanwhile, which
@@ -37,6 +54,7 @@ func allocations(process string) []allocation {
 	with := allocation{Name: "P-13 allocations per tools/call in the " + process + " process, with a policy on arguments", Process: process, gateway: ruled}
 	if process == nodeAlone {
 		without.goal, with.goal = 45, 65
+		without.Baseline, with.Baseline = 55.2, 62.6
 	}
 	return []allocation{without, with}
 }

@@ -52,6 +52,19 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestRegressed: a tenth above the baseline is noise, more is not, and few calls say nothing.
+func TestRegressed(t *testing.T) {
+	for _, tc := range []struct {
+		count, baseline float64
+		calls           int
+		want            bool
+	}{{109, 100, fewest, false}, {111, 100, fewest, true}, {111, 0, fewest, false}, {111, 100, fewest - 1, false}} {
+		if err := regressed([]allocation{{Name: "a", Count: 1, Baseline: 1}, {Name: "b", Count: tc.count, Baseline: tc.baseline}}, tc.calls); (err != nil) != tc.want {
+			t.Errorf("%+v: %v", tc, err)
+		}
+	}
+}
+
 func TestNanoseconds(t *testing.T) {
 	const printed = "goos: linux\nBenchmarkAccessToken/cached-2 \t 1000\t 850.5 ns/op\t 0 B/op\nBenchmarkHit \t 5\t 900 ns/op\nBenchmarkHit \t 5\t 100 ns/op\nBenchmarkHit \t 5\t 200 ns/op\nPASS\n"
 	for name, want := range map[string]float64{"AccessToken/cached": 850.5, "Hit": 200} {

@@ -5,7 +5,8 @@
 // parts of which that is made, as the benchmarks of their rooms measure them (P-8), and what a steady call allocates (P-13).
 //
 // It starts penstock-standalone and an MCP server to put behind it, makes callers, each a client with a token of its own, and ends all.
-// For P-13 it then does the same with a node, a control plane and an authserver in processes of their own, and counts in the node.
+// For P-13 it then does the same with a node, a control plane and an authserver in processes of their own, and counts in the node;
+// it fails if that is more than it was.
 // `make bench` runs it.
 package main
 
@@ -67,7 +68,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 	}
-	return r.writeTable(out)
+	return errors.Join(r.writeTable(out), regressed(r.Allocations, s.Counted))
 }
 
 func parseSettings(args []string) (settings, error) {
@@ -82,12 +83,12 @@ func parseSettings(args []string) (settings, error) {
 	f.StringVar(&s.Root, "root", ".", "the repository `directory`")
 	f.StringVar(&s.Out, "out", "", "write first.json into this `folder`")
 	f.StringVar(&s.Profiles, "profiles", "", "write profiles of what the node allocates into this `folder`, for go tool pprof -sample_index=alloc_objects -base NAME-before.pprof NAME-after.pprof")
-	smoke := f.Bool("smoke", false, "a few callers and a moment of each benchmark: checks that all answer, measures nothing")
+	smoke := f.Bool("smoke", false, "a few callers and a moment of each benchmark: checks that all answer and that allocations are no more than they were, measures nothing else")
 	if err := f.Parse(args); err != nil {
 		return settings{}, err
 	}
 	if *smoke {
-		s.Callers, s.Steady, s.Counted, s.Rooms, s.Rounds = 3, 3, 20, "5x", 1
+		s.Callers, s.Steady, s.Counted, s.Rooms, s.Rounds = 3, 3, fewest, "5x", 1
 	}
 	switch {
 	case f.NArg() > 0:

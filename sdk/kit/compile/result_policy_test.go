@@ -3,6 +3,7 @@
 package compile_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -95,7 +96,7 @@ func TestDecideResult(t *testing.T) {
 			}
 			slices.SortFunc(list, compile.CompareResultPolicies)
 			f := condition.Facts{
-				Server: "db", Tool: "query", Definition: func() []byte { return []byte(`{"annotations":{}}`) },
+				Server: "db", Tool: "query", Definition: bytes.NewBufferString(`{"annotations":{}}`),
 				Arguments: []byte(`{"n":1}`), Teams: []string{"eng"}, Partial: tc.partial,
 			}
 			var failed []string

@@ -240,8 +240,9 @@ func (c *Client) dial(ctx context.Context, p *pool, r *Request) (*conn, error) {
 // exchange writes the request and reads the head of the answer.
 func (c *Client) exchange(ctx context.Context, cn *conn, r *Request) (resp *Response, sent bool, err error) {
 	resp = &Response{c: cn, ctx: ctx}
-	if ctx.Done() != nil {
-		resp.stop = context.AfterFunc(ctx, cn.abort)
+	cn.early, cn.deadline = resp, r.Deadline
+	if !r.short() {
+		resp.watch()
 	}
 	if sent, err = cn.send(r); err != nil {
 		err = failure(ctx, "write", sent, err)
@@ -249,6 +250,7 @@ func (c *Client) exchange(ctx context.Context, cn *conn, r *Request) (resp *Resp
 		err = failure(ctx, "head", true, err)
 	}
 	if err != nil {
+		cn.early = nil
 		if resp.stop != nil {
 			resp.stop()
 		}

@@ -4,9 +4,11 @@ package httpclient
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 )
 
@@ -33,6 +35,9 @@ type conn struct {
 	keep  int // buf[:keep] is the head of the present answer
 	since time.Time
 	tail  *Response // the answer whose end has not been read yet
+
+	early    *Response // the answer whose context is not watched yet
+	deadline time.Time // of the present exchange
 }
 
 func newConn(nc net.Conn, raw net.Conn, p *pool, secure bool) *conn {
@@ -96,6 +101,30 @@ func (c *conn) send(r *Request) (sent bool, err error) {
 	return err == nil || n > 0 || c.secure, err
 }
 
+// atOnce is how long a server is waited for before anybody looks whether the answer is still wanted.
+const atOnce = 10 * time.Millisecond
+
+// read reads what the server sends. Most answers come at once, and to watch a context costs more memory than the rest of an exchange:
+// it begins when a read has waited for atOnce.
+func (c *conn) read(p []byte) (int, error) {
+	if c.early == nil {
+		return c.nc.Read(p)
+	}
+	if soon := time.Now().Add(atOnce); c.deadline.IsZero() || soon.Before(c.deadline) {
+		if err := c.nc.SetReadDeadline(soon); err != nil {
+			return 0, err
+		}
+		if n, err := c.nc.Read(p); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+	}
+	c.early.watch()
+	if err := c.nc.SetReadDeadline(c.deadline); err != nil {
+		return 0, err
+	}
+	return c.nc.Read(p)
+}
+
 // fill reads at least one byte more. Consumed bytes make room; the buffer
 // grows only while it is below limit.
 func (c *conn) fill(limit int) error {
@@ -114,7 +143,7 @@ func (c *conn) fill(limit int) error {
 			c.buf = grown
 		}
 	}
-	n, err := c.nc.Read(c.buf[c.w:])
+	n, err := c.read(c.buf[c.w:])
 	c.w += n
 	if n > 0 {
 		return nil
@@ -185,7 +214,7 @@ func (c *conn) fillHead() error {
 		copy(grown, c.buf[:c.w])
 		c.buf = grown
 	}
-	n, err := c.nc.Read(c.buf[c.w:])
+	n, err := c.read(c.buf[c.w:])
 	c.w += n
 	if n > 0 {
 		return nil

@@ -151,6 +151,9 @@ func (r *Request) bytes() (first, rest []byte) {
 	return first, rest
 }
 
+// short reports whether the request is taken by the connection at once, whatever the server does: connections have room for more.
+func (r *Request) short() bool { return len(r.buf)+len(r.Body) <= 4<<10 }
+
 // ours reports whether the client alone writes the field.
 func ours(name string) bool {
 	for _, n := range [...]string{

@@ -42,6 +42,14 @@ type Response struct {
 	err    error
 }
 
+// watch closes the connection as soon as the context ends.
+func (r *Response) watch() {
+	r.c.early = nil
+	if r.ctx.Done() != nil {
+		r.stop = context.AfterFunc(r.ctx, r.c.abort)
+	}
+}
+
 // Header returns the value of the first field called name without surrounding
 // white space, nil if there is none. Names compare case-insensitively. The
 // result is valid until Close.
@@ -72,6 +80,7 @@ func (r *Response) Length() int64 {
 // SetDeadline moves the deadline of the exchange; zero means none.
 func (r *Response) SetDeadline(t time.Time) {
 	if !r.closed {
+		r.c.deadline = t
 		_ = r.c.nc.SetDeadline(t) // fails only on a closed connection, which the next read reports
 	}
 }
@@ -139,6 +148,7 @@ func (r *Response) end(soon bool) {
 	}
 	r.closed = true
 	c, healthy := r.c, r.err == nil || errors.Is(r.err, io.EOF)
+	c.early = nil
 	stopped := r.stop == nil || r.stop()
 	r.stop, r.ctx, r.head = nil, nil, nil
 	switch {
@@ -221,7 +231,7 @@ func (r *Response) some(p []byte) (int, error) {
 		c.r += n
 	case len(p) >= len(c.buf)-c.keep:
 		var err error
-		if n, err = c.nc.Read(p); n == 0 && err != nil {
+		if n, err = c.read(p); n == 0 && err != nil {
 			return 0, r.closing(err)
 		}
 	default:

@@ -21,6 +21,7 @@ import (
 
 // Key says who may use a session.
 type Key struct {
+	Kind         string // of the principal, if there are several
 	Principal    string // empty for a stateless server
 	Session      string // of the client; empty for a client without
 	Capabilities string // raw object declared upstream; empty for none

@@ -32,8 +32,9 @@ type Target struct {
 	Header http.Header
 	// Key is the identity of connection and credential: it separates pools.
 	Key string
-	// PrincipalKey owns upstream sessions, unless Stateless (M-59).
-	PrincipalKey string
+	// PrincipalKey owns upstream sessions, unless Stateless (M-59), together with PrincipalKind where there are principals of several
+	// kinds.
+	PrincipalKind, PrincipalKey string
 	// Session is the uid of the client's legacy session, which has an upstream
 	// session of its own with every upstream (mcp.md §4). Empty for a modern
 	// client: its calls lease sessions from a pool, one at a time, or share one

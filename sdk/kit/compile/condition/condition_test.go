@@ -3,6 +3,7 @@
 package condition_test
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"testing"
@@ -15,7 +16,7 @@ import (
 func TestHolds(t *testing.T) {
 	facts := func(args string) *condition.Facts {
 		return &condition.Facts{
-			Server: "db", Tool: "query", Definition: func() []byte { return []byte(`{"name":"query","annotations":{"readOnlyHint":true}}`) }, Arguments: []byte(args),
+			Server: "db", Tool: "query", Definition: bytes.NewBufferString(`{"name":"query","annotations":{"readOnlyHint":true}}`), Arguments: []byte(args),
 			User: "u1", Email: "ada@example.com", Teams: []string{"eng", "sre"}, Roles: []string{"ADMIN"},
 			AuthMethod: "oauth", Client: "cli", Token: "t1", ToolLabels: map[string]string{"tier": "1"}, Region: "eu",
 			Claims:  []byte(`{"tenant":"acme","acr":2,"realm_access":{"roles":["ops"]}}`),

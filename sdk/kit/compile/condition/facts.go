@@ -12,8 +12,8 @@ import (
 
 // Facts are what conditions look at: one call of a tool. They are for one goroutine, and read only what a condition names.
 type Facts struct {
-	Server, Tool string        // name that the server knows
-	Definition   func() []byte // of the tool, a JSON object; its annotations are read from it
+	Server, Tool string     // name that the server knows
+	Definition   Definition // of the tool; its annotations are read from it
 	ToolLabels   map[string]string
 	Arguments    []byte // a JSON object; nil for none
 
@@ -42,6 +42,9 @@ type Facts struct {
 	arguments, annotations, claims any // decoded
 }
 
+// Definition is a tool's definition, a JSON object, wherever its bytes are kept.
+type Definition interface{ Bytes() []byte }
+
 // ResolveName implements cel.Activation.
 func (f *Facts) ResolveName(name string) (any, bool) {
 	if f.Partial && (name == NameArguments || name == NameAnnotations || name == NameTool) {
@@ -55,7 +58,7 @@ func (f *Facts) ResolveName(name string) (any, bool) {
 		return f.arguments, true
 	case NameAnnotations:
 		if f.annotations == nil {
-			f.annotations = member(f.Definition(), "annotations")
+			f.annotations = member(f.Definition.Bytes(), "annotations")
 		}
 		return f.annotations, true
 	case NameClaims:
