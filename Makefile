@@ -130,6 +130,11 @@ bench-search: ## Find tools of real MCP servers by labelled queries: recall besi
 	go run ./deploy/bench/search/record
 	go run ./deploy/bench/search -out deploy/bench/out
 
+.PHONY: bench-search-embeddings
+bench-search-embeddings: clients ## The same over what bench-search has recorded, with rows re-ranked by a small real model
+	exec 3< <(exec node $(CLIENTS)/embeddings/server.mjs); server=$$!; trap 'kill $$server' EXIT; read -r url <&3; \
+	go run ./deploy/bench/search -out deploy/bench/out -embeddings "$$url" -model universal-sentence-encoder-lite
+
 .PHONY: bench-scale
 bench-scale: ## Load 10,000 gateways and 100,000 tools into a node: memory and times, in deploy/bench/out
 	go run ./deploy/bench/scale -out deploy/bench/out/scale.json

@@ -8,5 +8,6 @@
 // caller nothing but the tools of the gateway that this caller sees: no name, count or hint of others (G-21).
 //
 // search.go answers search_tools, run.go opens run_tool; arguments.go reads what clients send for both, definition.go is what they
-// read of them; index.go finds tools with kit/rank; signature.go reads input schemas and kit/compile/inputschema checks arguments against them.
+// read of them; index.go finds tools with kit/rank, and package embed keeps the vectors that may re-rank them; signature.go reads input
+// schemas and kit/compile/inputschema checks arguments against them.
 package search

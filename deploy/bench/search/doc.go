@@ -15,6 +15,8 @@
 //	vague       one or two words
 //	nothing     no tool fits
 //
+// With -embeddings an endpoint re-ranks, in rows beside those without it in the same run, with what it costs.
+//
 // Queries are split into halves by a hash of their id. The ranking and its lexicon are tuned on the tuning half, whose misses -misses
 // prints; the misses of the test half are never printed, so that nobody tunes on them by accident. The figures that count are the
 // test half's.

@@ -9,6 +9,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -247,6 +249,68 @@ func TestPlace(t *testing.T) {
 	} {
 		if got := place(row.query, tools, row.hits); got != row.want {
 			t.Errorf("%s: got %d, want %d", name, got, row.want)
+		}
+	}
+}
+
+// TestReranked: with an endpoint there are rows with re-ranking, for queries that words do not answer, and what it costs; without a
+// model's name, or with an endpoint that says no, there is an error and no figure.
+func TestReranked(t *testing.T) {
+	corpus, queries := small(t)
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked struct {
+			Model string
+			Input []string
+		}
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || asked.Model != "letters" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		type vector struct {
+			Embedding []float64 `json:"embedding"`
+		}
+		answer := struct {
+			Data []vector `json:"data"`
+		}{}
+		for _, text := range asked.Input { // a ticket is an issue to it
+			v := vector{[]float64{0.1, 1}}
+			if strings.Contains(text, "ticket") || strings.Contains(text, "issue") {
+				v.Embedding = []float64{1, 0.1}
+			}
+			answer.Data = append(answer.Data, v)
+		}
+		if err := json.NewEncoder(w).Encode(answer); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer endpoint.Close()
+	url, out := endpoint.URL+"/v1/embeddings", t.TempDir()
+	var table bytes.Buffer
+	if err := run(t.Context(), []string{"-corpus", corpus, "-queries", queries, "-out", out, "-embeddings", url, "-model", "letters"}, &table); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(out, "search.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r result
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	for _, half := range []string{tuning, test} {
+		for system, want := range map[string]float64{unlearned: 0, rerankedBare: 1, reranked: 1} {
+			if s := r.of(system, half, "paraphrase"); s.Queries == 0 || s.At1 != want {
+				t.Errorf("%s, %s half: got %+v, want recall %v", system, half, s, want)
+			}
+		}
+	}
+	if e := r.Embeddings; e == nil || e.Model != "letters" || e.IndexSeconds <= 0 || e.WaitP99 < e.WaitP50 || e.P50Micros <= 0 || !strings.Contains(table.String(), "re-ranked by letters") {
+		t.Errorf("costs: %+v", e)
+	}
+	for _, args := range [][]string{{"-embeddings", url}, {"-embeddings", url, "-model", "other"}, {"-embeddings", endpoint.URL, "-model", "letters"}} {
+		table.Reset()
+		if err := run(t.Context(), append(args, "-corpus", corpus, "-queries", queries), &table); err == nil || table.Len() > 0 {
+			t.Errorf("%q: got %v and %d bytes of figures", args, err, table.Len())
 		}
 	}
 }

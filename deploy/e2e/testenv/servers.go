@@ -117,6 +117,7 @@ func (e *Env) startNode(i int) func(testing.TB, *Part) (server, <-chan struct{})
 			c.Forward.Listen = "127.0.0.1:0"
 		}
 		c.Upstream.AllowLoopback, c.Upstream.MaxProcesses = true, 64
+		c.Search.Embeddings, c.Egress.AllowLoopback = e.c.Embeddings, e.c.Embeddings.URL != ""
 		c.Revocation.MaxStale = maxStale
 		if e.c.TLS {
 			f := e.issue(t, ident.RoleNode, nodeName(i))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstockhq/penstock/authserver"
 	"github.com/penstockhq/penstock/controlplane"
+	"github.com/penstockhq/penstock/dataplane"
 	"github.com/penstockhq/penstock/sdk/admin"
 	"github.com/penstockhq/penstock/sdk/kit/obs"
 	"github.com/penstockhq/penstock/sdk/kit/tlsx/tlsxtest"
@@ -40,6 +41,8 @@ type Config struct {
 	Redis obs.Secret
 	// Forward has the nodes forward requests to each other (mcp.md M-93). It needs TLS and Redis.
 	Forward bool
+	// Embeddings is the endpoint that re-ranks search_tools, on this machine; the zero value is off.
+	Embeddings dataplane.EmbeddingSettings
 }
 
 // Env is a running Penstock. Its parts are stopped when the test ends.

@@ -8,6 +8,9 @@
 // lexicon.txt), a gloss in plain words that every document gets from its verbs and objects, and corrections of typing errors. Which
 // of these earn their place is measured by deploy/bench/search; what does not raise its figures is not here.
 //
+// Where the caller knows how near documents are in meaning ([Options].Near), that is part of the score; what it may count for is measured
+// in the same place.
+//
 // An [Index] is immutable, is shared by all callers, and is filtered for each of them by [Options].Keep: nothing that is not kept
 // appears among hits, counts or unmatched words. The package is pure: no clock, no I/O, no language but English. It knows nothing of
 // gateways, servers or callers.

@@ -69,30 +69,32 @@ func TestRevision(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, end := start(t, &endpoint{})
 		defer end()
-		first := w.Want([]string{"a", "b", "c"})
-		synctest.Wait()
-		if got, _ := w.endpoint.took(); !cmp.Equal(got, []string{"a", "b", "c"}) {
-			t.Fatalf("embedded %q", got)
-		}
-		runtime.KeepAlive(first)
-		first = nil
+		func() { // an index that goes when a revision comes
+			first := w.Want([]string{"a", "b", "c"})
+			synctest.Wait()
+			if got, _ := w.endpoint.took(); !cmp.Equal(got, []string{"a", "b", "c"}) {
+				t.Fatalf("embedded %q", got)
+			}
+			runtime.KeepAlive(first)
+		}()
 		runtime.GC()
 		time.Sleep(50 * time.Minute) // sweeps
-		second := w.Want([]string{"a", "b changed", "c"})
-		synctest.Wait()
-		if got, _ := w.endpoint.took(); !cmp.Equal(got, []string{"b changed"}) {
-			t.Errorf("the next revision embedded %q", got)
-		}
-		time.Sleep(3 * time.Hour)
-		synctest.Wait()
-		if diff := cmp.Diff(map[string]int64{"ready": 3, "waiting": 0, "refused": 0}, w.points(t, obs.MetricSearchVectors, "state")); diff != "" {
-			t.Errorf("vectors while they are used (-want +got):\n%s", diff)
-		}
-		if w.near(t, second, 3, "cats") == nil {
-			t.Error("a set that is kept lost its vectors")
-		}
-		runtime.KeepAlive(second)
-		second = nil
+		func() {
+			second := w.Want([]string{"a", "b changed", "c"})
+			synctest.Wait()
+			if got, _ := w.endpoint.took(); !cmp.Equal(got, []string{"b changed"}) {
+				t.Errorf("the next revision embedded %q", got)
+			}
+			time.Sleep(3 * time.Hour)
+			synctest.Wait()
+			if diff := cmp.Diff(map[string]int64{"ready": 3, "waiting": 0, "refused": 0}, w.points(t, obs.MetricSearchVectors, "state")); diff != "" {
+				t.Errorf("vectors while they are used (-want +got):\n%s", diff)
+			}
+			if w.near(t, second, 3, "cats") == nil {
+				t.Error("a set that is kept lost its vectors")
+			}
+			runtime.KeepAlive(second)
+		}()
 		runtime.GC()
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()

@@ -52,8 +52,8 @@ func (v *Vectors) Near(ctx context.Context, s *Set, keep func(i int) bool, query
 		v.meters.asked.Record(ctx, time.Since(began).Seconds())
 	}
 	if err != nil {
-		if outcome == failed || outcome == late {
-			v.told.problem(v.c.Log, "a query has no vector: it is searched by words alone", err)
+		if (outcome == failed || outcome == late) && v.told.due() {
+			v.c.Log.WarnContext(ctx, "a query has no vector: it is searched by words alone", slog.Any(obs.AttrError, err))
 		}
 		return nil
 	}
@@ -111,13 +111,10 @@ func (v *Vectors) newGate() *gobreaker.CircuitBreaker[[]float32] {
 // telling keeps the log from being told of every search.
 type telling struct{ last atomic.Int64 }
 
-// problem tells the log, unless it was told of one lately.
-func (t *telling) problem(log *slog.Logger, what string, err error) {
+// due reports whether the log is to be told of a problem now: it was not told of one lately.
+func (t *telling) due() bool {
 	now, last := time.Now().UnixNano(), t.last.Load()
-	if last != 0 && now-last < int64(tellEvery) || !t.last.CompareAndSwap(last, now) {
-		return
-	}
-	log.Warn(what, obs.AttrError, err)
+	return (last == 0 || now-last >= int64(tellEvery)) && t.last.CompareAndSwap(last, now)
 }
 
 // meters are the instruments of the room.

@@ -121,7 +121,9 @@ func (v *Vectors) Want(contents []string) *Set {
 	}
 	if len(v.texts)+len(fresh) > maxTexts {
 		v.waiting = v.waiting[:len(v.waiting)-len(fresh)]
-		v.told.problem(v.c.Log, "too many tools for vectors: a gateway is searched by words alone", errTooMany)
+		if v.told.due() {
+			v.c.Log.Warn("too many tools for vectors: a gateway is searched by words alone")
+		}
 		return nil
 	}
 	maps.Copy(v.texts, fresh)
@@ -129,8 +131,6 @@ func (v *Vectors) Want(contents []string) *Set {
 	v.wake()
 	return s
 }
-
-var errTooMany = fmt.Errorf("more than %d texts", maxTexts)
 
 // ready reports whether every text that is kept is settled; nil keeps all. Others do not count: that their vectors are missing must not show.
 func (s *Set) ready(keep func(i int) bool) bool {

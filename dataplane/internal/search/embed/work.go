@@ -5,12 +5,14 @@ package embed
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/penstockhq/penstock/sdk/kit/embedding"
+	"github.com/penstockhq/penstock/sdk/kit/obs"
 	"github.com/penstockhq/penstock/sdk/kit/run"
 )
 
@@ -52,36 +54,34 @@ func (v *Vectors) Run(ctx context.Context) error {
 func (v *Vectors) embed(ctx context.Context) error {
 	pauses := backoff.NewExponentialBackOff()
 	pauses.InitialInterval, pauses.MaxInterval = firstPause, longestPause
-	for {
+	for ctx.Err() == nil {
 		batch := v.take()
 		if len(batch) == 0 {
 			select {
 			case <-ctx.Done():
-				return nil
 			case <-v.work:
 			}
 			continue
 		}
 		err := v.make(ctx, batch)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err == nil {
 			pauses.Reset()
 			continue
 		}
-		v.told.problem(v.c.Log, "vectors of tools are not made: gateways are searched by words alone until they are", err)
+		if ctx.Err() == nil && v.told.due() {
+			v.c.Log.WarnContext(ctx, "vectors of tools are not made: gateways are searched by words alone until they are", slog.Any(obs.AttrError, err))
+		}
 		if v.putBack(batch, err) {
 			continue // the same texts one by one, at once
 		}
 		pause := time.NewTimer(pauses.NextBackOff())
 		select {
 		case <-ctx.Done():
-			pause.Stop()
-			return nil
 		case <-pause.C:
 		}
+		pause.Stop()
 	}
+	return nil
 }
 
 // take returns what to send next: several texts within the bounds of a request, or one that goes alone.
