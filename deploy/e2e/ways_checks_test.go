@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
+	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 )
 
 // wayAnswer is what became of a call.
@@ -90,6 +91,26 @@ func (w *ways) cell(t *testing.T, r wayRule, e wayEntry, c talk) {
 	}
 	a = w.call(t, e, c, r.stopped.arguments, r.audited[1])
 	a.stops(t, e, r.words)
+}
+
+// trial checks that the policies' test decides the two calls of a rule as a node does, as far as policies do.
+func (w *ways) trial(t *testing.T, r wayRule) {
+	t.Helper()
+	for arguments, runs := range map[string]bool{r.runs.arguments: true, r.stopped.arguments: false} {
+		if arguments == "" {
+			continue
+		}
+		res, err := w.env.Admin.Policies.TestPolicies(t.Context(), &adminv1.TestPoliciesRequest{Cases: []*adminv1.PolicyCase{
+			{Gateway: waysPrefixed, Tool: "up/act", Args: arguments},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := res.GetResults()[0]
+		if runs != (got.GetAction() == resourcev1.PolicyAction_POLICY_ACTION_ALLOW) || got.GetRefusal() != "" && !strings.Contains(got.GetRefusal(), r.words) {
+			t.Errorf("%s is tried as %v", arguments, got)
+		}
+	}
 }
 
 // held is a cell of a rule that holds calls for bob: nothing runs until he approves, then the same call runs once.

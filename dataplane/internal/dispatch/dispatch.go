@@ -228,6 +228,9 @@ func (d *Dispatcher) passes(
 	if err = dry.Step(call.StepState, state(t.tool)); err != nil {
 		return nil, question, err
 	}
+	if err = spelled(c, k, t, dry); err != nil {
+		return nil, question, err
+	}
 	if question, err = d.cleared(ctx, c, k, t, dry); err != nil || question.Result != nil {
 		return nil, question, err
 	}
