@@ -208,8 +208,16 @@ func (w *ways) reads(t *testing.T, r wayRule, e wayEntry, c talk) {
 	a.stops(t, e, r.words)
 }
 
-// before is about tasks that were made before their results were blocked: nothing of those is delivered when they are asked for.
+// before is about tasks that were made before their results were blocked: nothing of those is delivered when they are asked for, also
+// where a task does not say whether the policy means it.
 func (w *ways) before(t *testing.T) {
+	for _, mark := range []string{"BLOCK", "BLOCK\nwhen: 'args.label == \"hush-4711\"'", "BLOCK\ntools: [up__work, jobs__slow_compute]"} {
+		w.blockedSince(t, wayRule{mark: mark})
+	}
+}
+
+func (w *ways) blockedSince(t *testing.T, blocked wayRule) {
+	t.Helper()
 	defer w.end()
 	w.set(t, wayRule{})
 	later := map[string]func() string{}
@@ -222,12 +230,11 @@ func (w *ways) before(t *testing.T) {
 		called := w.call(t, e, c, `{"label":"hush-4711"}`, auditedOK)
 		later[e.name] = func() string { return then(t, c, called.raw) }
 	}
-	blocked := wayRule{mark: "BLOCK"}
 	w.set(t, blocked)
 	for name, ask := range later {
 		w.delivered.Reset()
 		if ask(); strings.Contains(w.delivered.String(), "hush-") || !strings.Contains(w.delivered.String(), "withholds this result") {
-			t.Errorf("%s: delivered %s", name, w.delivered.String())
+			t.Errorf("%s, %s: delivered %s", blocked.mark, name, w.delivered.String())
 		}
 	}
 	w.audited(t)

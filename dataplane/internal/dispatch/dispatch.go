@@ -268,7 +268,7 @@ func (d *Dispatcher) run(
 	d.pass(ctx, c, o)
 	screen := d.screen(ctx, c, k, t)
 	if o.Client.Asker != nil {
-		o.Client.Asker = d.names(c, o.Server, t.connection).Asker(screen.asker(o.Client.Asker))
+		o.Client.Asker = d.namesOf(c, o.Server, t).Asker(screen.asker(o.Client.Asker))
 	}
 	if t.tool != nil && wire.Version(o.Server.Protocol).Era() == wire.Modern {
 		o.Schema = d.mirrored(t.tool)
@@ -287,6 +287,7 @@ func (d *Dispatcher) run(
 		o.Params = edits.AppendSpan(make([]byte, 0, len(k.Params)+len(t.value)), k.Body, k.Message.Params.Span)
 	}
 	ear := d.ear(c, o.Server, t.connection)
+	ear.of = t
 	t.sent = true
 	reply, err := d.send(ctx, o, ear.sink(screen.sink(sink)), waited)
 	if err != nil {

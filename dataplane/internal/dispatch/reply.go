@@ -167,7 +167,7 @@ func (d *Dispatcher) receive(c *call.Caller, t *target, server *view.Server, met
 		return r, nil
 	}
 	var err error
-	if r.Result, err = d.names(c, server, t.connection).Result(method, r.Result); err != nil {
+	if r.Result, err = d.namesOf(c, server, t).Result(method, r.Result); err != nil {
 		return call.Reply{}, unreadable(err)
 	}
 	var edits wire.Edits
