@@ -188,7 +188,11 @@ func TestExplain(t *testing.T) {
 		}, want: "REFUSED approval POLICY_BLOCKED", says: "this node cannot hold calls"},
 		{name: "not held for other arguments", change: ruledBy(&resourcev1.Policy{
 			Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_REQUIRE_APPROVAL, Approvers: &resourcev1.Approvers{Users: []string{"u2"}}, When: `args.message == "y"`,
-		}), want: "ALLOWED", steps: passed},
+		}), want: "ALLOWED", steps: strings.Replace(passed, "state ok", "state ok, argument_names ok", 1)},
+		{name: "an argument that may be taken for one that a policy reads", change: ruledBy(&resourcev1.Policy{
+			Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_REQUIRE_APPROVAL, Approvers: &resourcev1.Approvers{Users: []string{"u2"}}, When: `args.message == "y"`,
+		}), ask: func(q *resourcev1.ExplainQuestion) { q.Args = `{"Message":"y"}` }, want: "REFUSED argument_names TOOL_ARGUMENTS_INVALID",
+			steps: strings.Replace(passed, "state ok", "state ok, argument_names REFUSED", 1)},
 		{name: "only counted", change: ruledBy(&resourcev1.Policy{
 			Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_REQUIRE_APPROVAL, Approvers: &resourcev1.Approvers{Users: []string{"u2"}}, Mode: resourcev1.PolicyMode_POLICY_MODE_SHADOW,
 		}), want: "ALLOWED", steps: passed, says: `matched:true action:"REQUIRE_APPROVAL" shadow:true`},
@@ -212,7 +216,7 @@ func TestExplain(t *testing.T) {
 			fixes("message", `"fixed"`)(w, b, g)
 			heldFor(&resourcev1.Approvers{Users: []string{"u2"}})(w, b, g)
 			marking(&resourcev1.ResultPolicy{Name: "m", Mark: resourcev1.ResultMark_RESULT_MARK_REDACT, Redact: []string{"x"}, When: `args.message == "fixed"`})(w, b, g)
-		}, want: "HELD approval", steps: strings.Replace(askedFirst, "tool ok", "tool ok, fixed_arguments ok", 1) + ", result_policies ok", says: `matched:true action:"REDACT" decided:true`},
+		}, want: "HELD approval", steps: strings.Replace(askedFirst, "tool ok, state ok", "tool ok, fixed_arguments ok, state ok, argument_names ok", 1) + ", result_policies ok", says: `matched:true action:"REDACT" decided:true`},
 		{
 			name: "what is refused first decides", change: func(_ *rsWorld, _ *view.Builder, g *view.Gateway) { g.Tools[0].Held, g.BlockUnmatched = true, true }, ask: func(q *resourcev1.ExplainQuestion) { q.Principal = asPerson("u2") }, want: "REFUSED visibility GATEWAY_ACCESS_DENIED",
 			steps: "node ok, authentication ok, visibility REFUSED, scopes ok, tool ok, state REFUSED, policies REFUSED, limits ok, credential ok",

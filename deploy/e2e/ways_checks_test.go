@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	adminv1 "github.com/penstockhq/penstock/proto/gen/penstock/admin/v1"
+	resourcev1 "github.com/penstockhq/penstock/proto/gen/penstock/resource/v1"
 )
 
 // wayAnswer is what became of a call.
@@ -90,6 +91,26 @@ func (w *ways) cell(t *testing.T, r wayRule, e wayEntry, c talk) {
 	}
 	a = w.call(t, e, c, r.stopped.arguments, r.audited[1])
 	a.stops(t, e, r.words)
+}
+
+// trial checks that the policies' test decides the two calls of a rule as a node does, as far as policies do.
+func (w *ways) trial(t *testing.T, r wayRule) {
+	t.Helper()
+	for arguments, runs := range map[string]bool{r.runs.arguments: true, r.stopped.arguments: false} {
+		if arguments == "" {
+			continue
+		}
+		res, err := w.env.Admin.Policies.TestPolicies(t.Context(), &adminv1.TestPoliciesRequest{Cases: []*adminv1.PolicyCase{
+			{Gateway: waysPrefixed, Tool: "up/act", Args: arguments},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := res.GetResults()[0]
+		if runs != (got.GetAction() == resourcev1.PolicyAction_POLICY_ACTION_ALLOW) || got.GetRefusal() != "" && !strings.Contains(got.GetRefusal(), r.words) {
+			t.Errorf("%s is tried as %v", arguments, got)
+		}
+	}
 }
 
 // held is a cell of a rule that holds calls for bob: nothing runs until he approves, then the same call runs once.
@@ -187,8 +208,16 @@ func (w *ways) reads(t *testing.T, r wayRule, e wayEntry, c talk) {
 	a.stops(t, e, r.words)
 }
 
-// before is about tasks that were made before their results were blocked: nothing of those is delivered when they are asked for.
+// before is about tasks that were made before their results were blocked: nothing of those is delivered when they are asked for, also
+// where a task does not say whether the policy means it.
 func (w *ways) before(t *testing.T) {
+	for _, mark := range []string{"BLOCK", "BLOCK\nwhen: 'args.label == \"hush-4711\"'", "BLOCK\ntools: [up__work, jobs__slow_compute]"} {
+		w.blockedSince(t, wayRule{mark: mark})
+	}
+}
+
+func (w *ways) blockedSince(t *testing.T, blocked wayRule) {
+	t.Helper()
 	defer w.end()
 	w.set(t, wayRule{})
 	later := map[string]func() string{}
@@ -201,12 +230,11 @@ func (w *ways) before(t *testing.T) {
 		called := w.call(t, e, c, `{"label":"hush-4711"}`, auditedOK)
 		later[e.name] = func() string { return then(t, c, called.raw) }
 	}
-	blocked := wayRule{mark: "BLOCK"}
 	w.set(t, blocked)
 	for name, ask := range later {
 		w.delivered.Reset()
 		if ask(); strings.Contains(w.delivered.String(), "hush-") || !strings.Contains(w.delivered.String(), "withholds this result") {
-			t.Errorf("%s: delivered %s", name, w.delivered.String())
+			t.Errorf("%s, %s: delivered %s", blocked.mark, name, w.delivered.String())
 		}
 	}
 	w.audited(t)

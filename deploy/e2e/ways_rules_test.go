@@ -24,13 +24,18 @@ type wayRule struct {
 	// audited is what the audit has of the call that runs and of the one that is stopped: outcome, reason, policy, action.
 	audited [2]string
 
+	// tried says that the policies' test decides the two calls as a node does: the rule depends on arguments only.
+	tried bool
+
 	// check is a cell, if not [ways.cell].
 	check func(w *ways, t *testing.T, r wayRule, e wayEntry, c talk)
 }
 
 const (
-	refusedWay  = `The policy "ways" refuses this call: Not this way.`
-	withheldWay = `The policy "ways" withholds this result: Not this way.`
+	refusedWay   = `The policy "ways" refuses this call: Not this way.`
+	withheldWay  = `The policy "ways" withholds this result: Not this way.`
+	otherNameWay = `it has "Label", which a server may take for "label"; write "label"`
+
 	noOneAllows = "This gateway refuses calls that no policy allows."
 )
 
@@ -41,31 +46,62 @@ const (
 	auditedByWays  = "ok  ways ALLOW"
 	auditedBlocked = "refused POLICY_BLOCKED ways BLOCK"
 	auditedNoOne   = "refused POLICY_BLOCKED  BLOCK"
+
+	auditedMisspelt = "refused TOOL_ARGUMENTS_INVALID  "
 )
 
 func wayRules() []wayRule {
 	const dev, prod, hush = `{"label":"dev"}`, `{"label":"prod"}`, `{"label":"hush-4711"}`
-	blocked := [2]string{auditedAllowed, auditedBlocked}
+	blocked, misspelt := [2]string{auditedAllowed, auditedBlocked}, [2]string{auditedAllowed, auditedMisspelt}
 	return []wayRule{
 		{
-			name: "scalar", when: `args.label == "prod"`, action: "BLOCK", audited: blocked,
+			name: "scalar", tried: true, when: `args.label == "prod"`, action: "BLOCK", audited: blocked,
 			runs: wayCall{"ada", dev}, stopped: wayCall{"ada", prod}, words: refusedWay,
 		},
 		{
-			name: "array element", when: `args.items.exists(i, i.env == "prod")`, action: "BLOCK", audited: blocked,
+			name: "array element", tried: true, when: `args.items.exists(i, i.env == "prod")`, action: "BLOCK", audited: blocked,
 			runs: wayCall{"ada", `{"label":"a","items":[{"env":"dev"},{}]}`}, stopped: wayCall{"ada", `{"label":"a","items":[{"env":"dev"},{"env":"prod"}]}`}, words: refusedWay,
 		},
 		{
-			name: "missing argument", when: `args.label != "prod"`, action: "ALLOW", gateway: "default_action: BLOCK\n", audited: [2]string{auditedByWays, auditedNoOne},
+			name: "missing argument", tried: true, when: `args.label != "prod"`, action: "ALLOW", gateway: "default_action: BLOCK\n", audited: [2]string{auditedByWays, auditedNoOne},
 			runs: wayCall{"ada", dev}, stopped: wayCall{"ada", `{}`}, words: noOneAllows,
 		},
 		{
-			name: "regular expression", when: `args.label.matches("^p(ro|re)d$")`, action: "BLOCK", audited: blocked,
+			name: "regular expression", tried: true, when: `args.label.matches("^p(ro|re)d$")`, action: "BLOCK", audited: blocked,
 			runs: wayCall{"ada", `{"label":"prods"}`}, stopped: wayCall{"ada", prod}, words: refusedWay,
 		},
 		{
-			name: "name that stands twice", when: `args.label == "prod"`, action: "BLOCK", audited: blocked,
+			name: "name that stands twice", tried: true, when: `args.label == "prod"`, action: "BLOCK", audited: blocked,
 			runs: wayCall{"ada", dev}, stopped: wayCall{"ada", `{"label":"dev","label":"prod"}`}, words: refusedWay,
+		},
+		{
+			name: "name that stands twice below", tried: true, when: `args.items.exists(i, i.env == "prod")`, action: "BLOCK", audited: blocked,
+			runs: wayCall{"ada", `{"label":"a","items":[{"env":"dev"}]}`}, stopped: wayCall{"ada", `{"label":"a","items":[{"env":"dev","env":"prod"}]}`}, words: refusedWay,
+		},
+		{
+			name: "name in another letter case", tried: true, when: `args.label == "prod"`, action: "BLOCK", audited: misspelt,
+			runs: wayCall{"ada", `{"label":"dev","items":[{"Label":"prod"}]}`}, stopped: wayCall{"ada", `{"Label":"prod"}`}, words: otherNameWay,
+		},
+		{
+			name: "name in two letter cases", tried: true, when: `args.label != "dev"`, action: "BLOCK", audited: misspelt,
+			runs: wayCall{"ada", dev}, stopped: wayCall{"ada", `{"label":"dev","\u004cABEL":"prod"}`}, words: `it has "LABEL", which a server may take for "label"; write "label"`,
+		},
+		{
+			name: "name in another letter case, allowed by default", tried: true, when: `args.label != "prod"`, action: "ALLOW", gateway: "default_action: BLOCK\n",
+			runs: wayCall{"ada", dev}, stopped: wayCall{"ada", `{"label":"dev","Label":"prod"}`}, words: otherNameWay, audited: [2]string{auditedByWays, auditedMisspelt},
+		},
+		{
+			name: "name in another letter case below", tried: true, when: `args.items.exists(i, i.env == "prod")`, action: "BLOCK", audited: misspelt,
+			runs: wayCall{"ada", `{"label":"a","items":[{"env":"dev"}]}`}, stopped: wayCall{"ada", `{"label":"a","items":[{"env":"dev"},{"ENV":"prod"}]}`},
+			words: `$.items[1]: it has "ENV", which a server may take for "env"; write "env"`,
+		},
+		{
+			name: "name in another letter case, held", tried: true, when: `args.label == "prod"`, action: "REQUIRE_APPROVAL\napprovers: {users: [bob@penstock.test]}",
+			runs: wayCall{"ada", dev}, stopped: wayCall{"ada", `{"Label":"prod"}`}, words: otherNameWay, audited: misspelt,
+		},
+		{
+			name: "name in another letter case, of a result", tried: true, mark: "BLOCK\nwhen: 'args.label == \"hush-4711\"'",
+			runs: wayCall{"ada", dev}, stopped: wayCall{"ada", `{"Label":"hush-4711"}`}, words: otherNameWay, audited: [2]string{auditedOK, auditedMisspelt},
 		},
 		{
 			name: "team", when: `!("wayfarers" in caller.teams)`, action: "BLOCK", audited: blocked,
@@ -111,13 +147,13 @@ func wayRules() []wayRule {
 			runs: wayCall{"ada", dev}, stopped: wayCall{"ada", dev}, words: "is used up. Try again in", audited: [2]string{auditedOK, "refused RATE_LIMITED  "},
 		},
 		{
-			name: "fixed arguments", assignment: "fixed_arguments: {label: dev}, ",
-			runs: wayCall{"ada", `{"label":"prod","\u006cabel":"prod"}`}, fixed: dev, audited: [2]string{auditedOK},
+			name: "fixed arguments", tried: true, assignment: "fixed_arguments: {label: dev}, ",
+			runs: wayCall{"ada", `{"label":"prod","\u006cabel":"prod","Label":"prod","LA_BEL":"prod"}`}, fixed: dev, audited: [2]string{auditedOK},
 		},
 		{
-			name: "fixed arguments under a policy", assignment: "fixed_arguments: {label: dev}, ",
+			name: "fixed arguments under a policy", tried: true, assignment: "fixed_arguments: {label: dev}, ",
 			when: `args.label != "dev" || args.items[0] == 1`, action: "BLOCK", audited: blocked,
-			runs: wayCall{"ada", prod}, fixed: dev, stopped: wayCall{"ada", `{"items":[1]}`}, words: refusedWay,
+			runs: wayCall{"ada", `{"Label":"prod"}`}, fixed: dev, stopped: wayCall{"ada", `{"items":[1]}`}, words: refusedWay,
 		},
 		{
 			name: "result that is blocked", mark: "BLOCK\nwhen: 'args.label == \"hush-4711\"'", check: (*ways).withheld,

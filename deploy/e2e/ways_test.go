@@ -39,6 +39,9 @@ func TestEveryWayToATool(t *testing.T) {
 				t.Run(e.name, func(t *testing.T) { w.check(t, r, e) })
 			}
 			w.audited(t)
+			if r.tried {
+				w.trial(t, r)
+			}
 			w.unset(t, r)
 		})
 	}

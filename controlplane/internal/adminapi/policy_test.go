@@ -122,6 +122,45 @@ func TestTestPolicies(t *testing.T) {
 	}
 }
 
+// TestTestPoliciesByNames: names that a server may take for those that policies read are refused as a node refuses them (G-31), and
+// fixed arguments are what a node makes of them.
+func TestTestPoliciesByNames(t *testing.T) {
+	w := newWorld(t)
+	c, root, ctx := w.client(t, editorUser), w.client(t, adminUser), t.Context()
+	if _, err := c.Policies.DeletePolicy(ctx, &adminv1.DeletePolicyRequest{Name: "no-writes"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Policies.CreatePolicy(ctx, &adminv1.CreatePolicyRequest{Policy: rule("prod", `args.env == "prod"`)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := root.ResultPolicies.CreateResultPolicy(ctx, &adminv1.CreateResultPolicyRequest{ResultPolicy: &resourcev1.ResultPolicy{
+		Name: "secret", Mark: resourcev1.ResultMark_RESULT_MARK_BLOCK, When: `args.items.exists(i, i.key == "secret")`,
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	const refusal = "The names of the arguments leave open what is meant, and nothing was run: "
+	for _, tc := range []struct{ args, want, refusal string }{
+		{`{"env":"prod"}`, "BLOCK prod", ""},
+		{`{"env":"dev"}`, "ALLOW ", ""},
+		{`{"Env":"prod"}`, "BLOCK ", refusal + `$: it has "Env", which a server may take for "env"; write "env".`},
+		{`{"env":"dev","ENV":"dev"}`, "BLOCK ", refusal + `$: it has "ENV", which a server may take for "env"; write "env".`},
+		{`{"items":[{"Key":"a"}]}`, "BLOCK ", refusal + `$.items[0]: it has "Key", which a server may take for "key"; write "key".`},
+		{`{"env":"dev","env":"dev"}`, "BLOCK prod", ""},
+	} {
+		res, err := c.Policies.TestPolicies(ctx, &adminv1.TestPoliciesRequest{Cases: []*adminv1.PolicyCase{{
+			Gateway: "robots", Tool: "everything/echo", Args: tc.args, ExpectAction: resourcev1.PolicyAction_POLICY_ACTION_BLOCK,
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := res.GetResults()[0]
+		got := strings.TrimPrefix(r.GetAction().String(), "POLICY_ACTION_") + " " + r.GetPolicy()
+		if got != tc.want || r.GetRefusal() != tc.refusal || r.GetPassed() != strings.HasPrefix(got, "BLOCK") {
+			t.Errorf("%s: %s %t %q, want %s %q", tc.args, got, r.GetPassed(), r.GetRefusal(), tc.want, tc.refusal)
+		}
+	}
+}
+
 // TestPolicies: policies are written, listed, changed, exported, pruned and rolled back as every resource is.
 func TestPolicies(t *testing.T) {
 	w := newWorld(t)

@@ -15,6 +15,7 @@ const (
 	StepTool       = "tool"
 	StepArguments  = "arguments"
 	StepFixed      = "fixed_arguments"
+	StepNames      = "argument_names"
 	StepState      = "state"
 	StepPolicies   = "policies"
 	StepApproval   = "approval"

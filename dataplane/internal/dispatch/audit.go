@@ -121,9 +121,6 @@ func (d *Dispatcher) owner(c *call.Caller, e *call.AuditEvent) {
 // reasonPeerLost is edge's word for a call that another node had, which has not answered: it may have run.
 const reasonPeerLost = "PEER_LOST"
 
-// reasonArguments is a run_tool whose arguments do not fit the input schema of its tool.
-const reasonArguments = "TOOL_ARGUMENTS_INVALID" // search's word, too
-
 // outcomeOfCall says what a call came to. known says that there is such a tool for the caller.
 func outcomeOfCall(tr *trail, known bool, reply *call.Reply, err error) (outcome, reason string) {
 	f := tr.fault
@@ -140,7 +137,7 @@ func outcomeOfCall(tr *trail, known bool, reply *call.Reply, err error) (outcome
 	case tr.target.tool != nil && startedTask(tr, reply):
 		return call.OutcomeTask, ""
 	case tr.target.tool == nil && reply.IsError && known: // run_tool
-		return call.OutcomeRefused, reasonArguments
+		return call.OutcomeRefused, ReasonArguments
 	case tr.target.tool == nil && reply.IsError:
 		return call.OutcomeRefused, ReasonUnknownTool
 	case reply.Error != nil || reply.IsError:

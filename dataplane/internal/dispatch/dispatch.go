@@ -240,6 +240,9 @@ func (d *Dispatcher) passes(
 	if err = dry.Step(call.StepState, state(t.tool)); err != nil {
 		return nil, question, err
 	}
+	if err = spelled(c, k, t, dry); err != nil {
+		return nil, question, err
+	}
 	if question, err = d.cleared(ctx, c, k, t, dry); err != nil || question.Result != nil {
 		return nil, question, err
 	}
@@ -282,7 +285,7 @@ func (d *Dispatcher) run(
 	d.pass(ctx, c, o)
 	screen := d.screen(ctx, c, k, t)
 	if o.Client.Asker != nil {
-		o.Client.Asker = d.names(c, o.Server, t.connection).Asker(screen.asker(o.Client.Asker))
+		o.Client.Asker = d.namesOf(c, o.Server, t).Asker(screen.asker(o.Client.Asker))
 	}
 	if t.tool != nil && wire.Version(o.Server.Protocol).Era() == wire.Modern {
 		o.Schema = d.mirrored(t.tool)
@@ -304,6 +307,7 @@ func (d *Dispatcher) run(
 		o.Params = renamed(k, t)
 	}
 	ear := d.ear(c, o.Server, t.connection)
+	ear.of = t
 	t.sent = true
 	reply, err := d.send(ctx, o, ear.sink(screen.sink(t.growing(sink))), waited)
 	if err != nil {

@@ -14,7 +14,7 @@ func withFixed(k *call.Call, t *target) error {
 	if t.tool == nil || len(t.tool.Fixed) == 0 {
 		return nil
 	}
-	body, err := fixed.Request(k.Body, k.Message, t.tool.Fixed)
+	body, err := fixed.Request(k.Body, k.Message, t.tool)
 	if err != nil {
 		return err //nolint:wrapcheck // a fault with the answer
 	}

@@ -49,6 +49,7 @@ func TestFixedArguments(t *testing.T) {
 		{"none sent", `{"text":"a"}`, `{"text":"a","env":"dev"}`, ""},
 		{"sent", `{"env":"prod","text":"a"}`, `{"text":"a","env":"dev"}`, ""},
 		{"sent twice, escaped", `{"\u0065nv":"prod","text":"a","env":"prod"}`, `{"text":"a","env":"dev"}`, ""},
+		{"sent in another letter case", `{"Env":"prod","text":"a","e_nv":"prod"}`, `{"text":"a","env":"dev"}`, ""},
 		{"a policy on another argument", `{"text":"secret","env":"prod"}`, "", `The policy \"no-secret\" refuses this call.`},
 	} {
 		for entry, params := range map[string]string{

@@ -275,6 +275,7 @@ type ear struct {
 	server     *view.Server // nil if it is gone
 	connection string
 	listener   *listener // for changes of lists; nil during a call, on whose stream they have no place (M-91)
+	of         *target   // of the call; nil for none
 }
 
 func (d *Dispatcher) ear(c *call.Caller, server *view.Server, connection string) ear {
@@ -308,7 +309,11 @@ func (e ear) hear(message []byte) []byte {
 		}
 		return nil
 	}
-	exposed, err := e.d.names(e.caller, e.server, e.connection).Message(message)
+	names := e.d.names(e.caller, e.server, e.connection)
+	if e.of != nil {
+		names = e.d.namesOf(e.caller, e.server, e.of)
+	}
+	exposed, err := names.Message(message)
 	if err != nil {
 		return nil // what cannot be read, no client can either
 	}

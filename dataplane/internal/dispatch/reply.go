@@ -54,6 +54,8 @@ const (
 	ReasonApprovalUnasked = "APPROVAL_CANNOT_ASK"
 	// ReasonApprovalUser: the caller would have to approve the call and is no person.
 	ReasonApprovalUser = "APPROVAL_REQUIRES_USER"
+	// ReasonArguments is search's word, too: the names of arguments leave open what a policy would read.
+	ReasonArguments = compile.ReasonArguments
 	// ReasonState is bridge's word, too: the requestState is not one that this client was given for this request (EL-7).
 	ReasonState = "REQUEST_STATE_INVALID"
 )
@@ -79,6 +81,10 @@ func answer(v wire.Version, t *target, f *fault.Fault, url string) (call.Reply, 
 		}
 	case fault.Denied:
 		if f.Reason != ReasonPolicyBlocked && (f.Reason != ReasonResultBlocked || t.tool == nil) {
+			return call.Reply{}, f
+		}
+	case fault.Invalid:
+		if f.Reason != ReasonArguments {
 			return call.Reply{}, f
 		}
 	case fault.Unavailable, fault.Timeout, fault.Exhausted, fault.MissingCapability:
@@ -109,6 +115,9 @@ func toolError(v wire.Version, t *target, f *fault.Fault, url string) []byte {
 		if errors.As(f, &waits) {
 			b = waits.append(b)
 		}
+		if f.Reason == ReasonArguments {
+			b = appendProblems(b, f.Fields)
+		}
 		b = append(b, `,"retryable":`...)
 		b = strconv.AppendBool(b, url != "" || waits != nil || retryable(t, f))
 		if f.Retry > 0 {
@@ -122,6 +131,19 @@ func toolError(v wire.Version, t *target, f *fault.Fault, url string) []byte {
 	return append(b, '}')
 }
 
+// appendProblems says what is wrong with arguments, as run_tool says it.
+func appendProblems(b []byte, fields []fault.Field) []byte {
+	b = append(b, `,"problems":[`...)
+	for i, f := range fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(wire.AppendString(append(b, `{"path":`...), f.Path), `,"problem":`...)
+		b = append(wire.AppendString(b, f.Problem), '}')
+	}
+	return append(b, ']')
+}
+
 // reasonOutcomeUnknown is the fault reason of a call that may have run (G-53): a client must not repeat it unasked.
 const reasonOutcomeUnknown = "OUTCOME_UNKNOWN"
 
@@ -133,7 +155,7 @@ func retryable(t *target, f *fault.Fault) bool {
 	if f.Kind == fault.Timeout { // so has this one
 		return t.retryable
 	}
-	return f.Kind != fault.Precondition && f.Kind != fault.Denied
+	return f.Kind != fault.Precondition && f.Kind != fault.Denied && f.Kind != fault.Invalid
 }
 
 // receive brings the upstream's answer into the client's form.
@@ -145,7 +167,7 @@ func (d *Dispatcher) receive(c *call.Caller, t *target, server *view.Server, met
 		return r, nil
 	}
 	var err error
-	if r.Result, err = d.names(c, server, t.connection).Result(method, r.Result); err != nil {
+	if r.Result, err = d.namesOf(c, server, t).Result(method, r.Result); err != nil {
 		return call.Reply{}, unreadable(err)
 	}
 	var edits wire.Edits

@@ -62,6 +62,7 @@ func (d *Dispatcher) screen(ctx context.Context, c *call.Caller, k *call.Call, t
 		in.Tool, in.Arguments = t.tool, k.Message.P.Arguments.Of(k.Body)
 		return d.screenFor(ctx, k, c, in, policy.FromCall, nil)
 	case t.what == "task":
+		in.Judged = t.judged
 		return d.screenFor(ctx, k, c, in, policy.FromTask, taskTools(c, t.server))
 	case k.Method == methodRead, t.what == whatMethod:
 		return d.screenFor(ctx, k, c, in, policy.FromResource, toolsOf(c, t.server))

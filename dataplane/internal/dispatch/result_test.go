@@ -217,26 +217,27 @@ func TestResultPoliciesSelect(t *testing.T) {
 		plainTool = `tools/call {"name":"old__plain","arguments":{"n":1}}`
 		taskTool  = `tools/call {"name":"old__task","arguments":{"n":1}}`
 		task      = `tasks/result {"taskId":"@"}`
+		late      = `tasks/result {"taskId":"^"}` // of a call that the policy has not judged
 		resource  = `resources/read {"uri":"file:///a"}`
 	)
 	for _, tc := range []struct {
 		name string
 		rule *rule
-		hits string // which of the four it is for
+		hits string // which of the five it is for
 	}{
 		{"redact one tool", &rule{Mark: markRedact, Tools: []string{"old__plain"}}, "plain resource"},
-		{"redact one tool that may be a task", &rule{Mark: markRedact, Tools: []string{"old__task"}}, "tool task resource"},
-		{"redact all tools", &rule{Mark: markRedact, Tools: []string{"old__*"}}, "plain tool task resource"},
-		{"redact by arguments", &rule{Mark: markRedact, When: "args.n == 2"}, "task resource"},
-		{"redact by arguments that match", &rule{Mark: markRedact, When: "args.n == 1"}, "plain tool task resource"},
-		{"redact by annotations", &rule{Mark: markRedact, When: "tool.annotations.readOnlyHint == true"}, "task resource"},
+		{"redact one tool that may be a task", &rule{Mark: markRedact, Tools: []string{"old__task"}}, "tool task late resource"},
+		{"redact all tools", &rule{Mark: markRedact, Tools: []string{"old__*"}}, "plain tool task late resource"},
+		{"redact by arguments", &rule{Mark: markRedact, When: "args.n == 2"}, "task late resource"},
+		{"redact by arguments that match", &rule{Mark: markRedact, When: "args.n == 1"}, "plain tool task late resource"},
+		{"redact by annotations", &rule{Mark: markRedact, When: "tool.annotations.readOnlyHint == true"}, "task late resource"},
 		{"redact by server", &rule{Mark: markRedact, When: `tool.server == "new"`}, ""},
 		{"block one tool", &rule{Mark: markBlock, Tools: []string{"old__plain"}}, "plain"},
-		{"block the tool that may be a task", &rule{Mark: markBlock, Tools: []string{"old__task"}}, "tool task"},
-		{"block all tools", &rule{Mark: markBlock, Tools: []string{"old__*"}}, "plain tool task"},
-		{"block the server", &rule{Mark: markBlock, Servers: []string{"old"}}, "plain tool task resource"},
-		{"block by arguments", &rule{Mark: markBlock, When: "args.n == 1"}, "plain tool"},
-		{"block by name", &rule{Mark: markBlock, When: `tool.name == "plain"`}, "plain"},
+		{"block the tool that may be a task", &rule{Mark: markBlock, Tools: []string{"old__task"}}, "tool task late"},
+		{"block all tools", &rule{Mark: markBlock, Tools: []string{"old__*"}}, "plain tool task late"},
+		{"block the server", &rule{Mark: markBlock, Servers: []string{"old"}}, "plain tool task late resource"},
+		{"block by arguments", &rule{Mark: markBlock, When: "args.n == 1"}, "plain tool late"},
+		{"block by name", &rule{Mark: markBlock, When: `tool.name == "plain"`}, "plain late"},
 		{"block other tools", &rule{Mark: markBlock, Tools: []string{"new__*"}}, ""},
 		{"block other gateways", &rule{Mark: markBlock, Gateways: []string{"ops"}}, ""},
 		{"disabled", &rule{Mark: markBlock, Disabled: true}, ""},
@@ -245,11 +246,12 @@ func TestResultPoliciesSelect(t *testing.T) {
 			tc.rule.Name = "p"
 			s := screened(t, tc.rule)
 			var hits []string
-			for name, what := range map[string]string{"plain": plainTool, "tool": taskTool, "task": task, "resource": resource} {
+			for name, what := range map[string]string{"plain": plainTool, "tool": taskTool, "task": task, "late": late, "resource": resource} {
 				w := &world{reply: call.Reply{Result: []byte(`{"content":[{"type":"text","text":"sk-1"}]}`)}}
 				d, c := newDispatcher(t, w), caller(s, wire.V20251125)
 				method, params, _ := strings.Cut(what, " ")
-				reply, err := d.Call(t.Context(), c, request(t, method, strings.ReplaceAll(params, "@", taskIDOf(d, c, "old", "t"))), discard)
+				reply, err := d.Call(t.Context(), c, request(t, method, strings.NewReplacer(
+					"@", judgedTask(d, c, "old", "t"), "^", taskIDOf(d, c, "old", "t")).Replace(params)), discard)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -257,7 +259,7 @@ func TestResultPoliciesSelect(t *testing.T) {
 					hits = append(hits, name)
 				}
 			}
-			for _, name := range []string{"plain", "tool", "task", "resource"} {
+			for _, name := range []string{"plain", "tool", "task", "late", "resource"} {
 				is := strings.Contains(strings.Join(hits, " "), name)
 				if want := strings.Contains(" "+tc.hits+" ", " "+name+" "); is != want {
 					t.Errorf("%s: %t, want %t", name, is, want)

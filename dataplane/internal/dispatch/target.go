@@ -39,8 +39,9 @@ type target struct {
 	at                 wire.Span  // of the value that is replaced; absent for none
 	value              string     // what it is replaced with
 	retryable          bool
-	round              uint8 // how often the person was asked to connect the server
-	empty              bool  // the server cannot answer, and an empty answer says so
+	round              uint8  // how often the person was asked to connect the server
+	judged             string // of a task: what its id says of its call
+	empty              bool   // the server cannot answer, and an empty answer says so
 
 	params   []byte         // of the request as its client has them: what states that it brings back are bound to
 	came     *confirm.State // that the retry brought of an approval; nil for none

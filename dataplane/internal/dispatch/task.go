@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstockhq/penstock/dataplane/internal/call"
 	"github.com/penstockhq/penstock/dataplane/internal/dispatch/exposed"
+	"github.com/penstockhq/penstock/dataplane/internal/policy"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
@@ -42,7 +43,7 @@ func (d *Dispatcher) findTask(c *call.Caller, k *call.Call) (target, error) {
 	}
 	return target{
 		what: "task", exposed: id, server: t.Server, connection: t.Connection, at: at, value: t.ID,
-		retryable: k.Method == methodTask,
+		retryable: k.Method == methodTask, judged: t.Judged,
 	}, nil
 }
 
@@ -113,4 +114,15 @@ func (a sessionAsker) Ask(ctx context.Context, q call.Question) (call.Answer, er
 // names are what the caller calls the things of a server.
 func (d *Dispatcher) names(c *call.Caller, server *view.Server, connection string) *exposed.Names {
 	return exposed.New(d.Sealer, c, server, connection)
+}
+
+// namesOf are names for what a request is answered with. The id of a task that a call makes says which result policies judged the call:
+// those that are written later have not, and a task does not say what they would have to know (G-33). About a task, its own id comes back.
+func (d *Dispatcher) namesOf(c *call.Caller, server *view.Server, t *target) *exposed.Names {
+	return d.names(c, server, t.connection).Judged(func() string {
+		if t.tool != nil {
+			return policy.Judged(c.Gateway, t.server)
+		}
+		return t.judged
+	})
 }

@@ -44,6 +44,11 @@ func taskIDOf(d *Dispatcher, c call.Caller, server, id string) string {
 	return d.names(&c, c.Snapshot.Server(server), "con-"+server).SealTask(id)
 }
 
+// judgedTask is the id of a task that a call has made by the view of the caller.
+func judgedTask(d *Dispatcher, c call.Caller, server, id string) string {
+	return d.namesOf(&c, c.Snapshot.Server(server), &target{server: server, connection: "con-" + server, tool: &view.Tool{}}).SealTask(id)
+}
+
 // M-55: the ids of tasks that clients see are the node's, the same in every message, and lead back to the server.
 func TestTaskIDs(t *testing.T) {
 	tests := []struct {

@@ -36,14 +36,14 @@ func TestListChanged(t *testing.T) {
 				publish(append([]*view.Tool{tool("echo2", `{"type":"object","title":"x"}`)}, same[1:]...)...)
 			}, true},
 			{"held, still listed (G-16)", func() {
-				held := *same[2]
+				held := tool(same[2].Exposed, anyObject)
 				held.Held = true
-				publish(append([]*view.Tool{tool("echo2", `{"type":"object","title":"x"}`), same[1], &held}, same[3:]...)...)
+				publish(append([]*view.Tool{tool("echo2", `{"type":"object","title":"x"}`), same[1], held}, same[3:]...)...)
 			}, false},
 			{"another description", func() {
-				described := *same[2]
+				described := tool(same[2].Exposed, anyObject)
 				described.Description = "better"
-				publish(append([]*view.Tool{tool("echo2", `{"type":"object","title":"x"}`), same[1], &described}, same[3:]...)...)
+				publish(append([]*view.Tool{tool("echo2", `{"type":"object","title":"x"}`), same[1], described}, same[3:]...)...)
 			}, true},
 			{"a denial ahead of its revision", func() {
 				l.holder.Deny(revision+1, []view.Key{{Kind: "tool", Name: "srv/fail"}})

@@ -17,6 +17,7 @@ type Input struct {
 	Gateway   *view.Gateway // of Snapshot
 	Tool      *view.Tool    // of Gateway; nil for results that may stem from several of them
 	Server    string        // where Tool is nil
+	Judged    string        // of a task: Judged of its call
 	Caller    ident.Principal
 	Arguments []byte // a JSON object; nil for none
 

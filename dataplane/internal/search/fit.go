@@ -4,7 +4,6 @@ package search
 
 import (
 	"github.com/penstockhq/penstock/dataplane/internal/view"
-	"github.com/penstockhq/penstock/dataplane/internal/wire"
 	"github.com/penstockhq/penstock/dataplane/internal/wire/fixed"
 	"github.com/penstockhq/penstock/sdk/kit/compile/inputschema"
 )
@@ -12,11 +11,11 @@ import (
 // fit checks the arguments that the server of a call would get against the tool's input schema (G-23): those of the caller, and those
 // that every call gets.
 func (s *Search) fit(t *view.Tool, arguments []byte) []inputschema.Problem {
-	schema := s.schemas.of(t, func() *inputschema.Schema { return inputschema.Compile(wire.Get(t.Whole(), "inputSchema")) })
+	schema := t.Schema()
 	if schema == nil {
 		return nil
 	}
-	arguments, err := fixed.In(arguments, t.Fixed)
+	arguments, err := fixed.In(arguments, t)
 	if err != nil {
 		return []inputschema.Problem{{Path: "$", Text: "it is not JSON"}} // not reached: the request was scanned
 	}

@@ -20,7 +20,7 @@ const maxClose = 5
 // Types of penstock_error in results of run_tool that come from here (G-13).
 const (
 	typeUnknown   = "UNKNOWN_TOOL"
-	typeArguments = "TOOL_ARGUMENTS_INVALID"
+	typeArguments = compile.ReasonArguments
 	typeItself    = "TOOL_NOT_RUNNABLE"
 )
 

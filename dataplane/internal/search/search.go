@@ -13,7 +13,6 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/search/embed"
 	"github.com/penstockhq/penstock/dataplane/internal/view"
 	"github.com/penstockhq/penstock/dataplane/internal/wire"
-	"github.com/penstockhq/penstock/sdk/kit/compile/inputschema"
 	"github.com/penstockhq/penstock/sdk/kit/rank"
 )
 
@@ -34,7 +33,6 @@ type Config struct {
 type Search struct {
 	Config
 	indexes once[*view.Tool, *index] // by where the tools of a gateway begin
-	schemas once[view.Tool, *inputschema.Schema]
 }
 
 // New returns a Search. It has no index yet. It fails only if the lexicon of kit/rank is broken.

@@ -2,7 +2,12 @@
 
 package compile
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/penstockhq/penstock/sdk/kit/compile/inputschema"
+)
 
 // Gateway is a gateway without its tools.
 type Gateway struct {
@@ -113,6 +118,8 @@ type Tool struct {
 	RequiredScopes []string // that a caller needs beside ScopeMCP, sorted (RS-19)
 
 	Fixed []FixedArgument // that every call gets, whatever the caller sends, sorted by name
+
+	schema atomic.Pointer[*inputschema.Schema] // of Schema; nil before its first use
 }
 
 // Whole returns the accepted definition with all arguments, byte for byte, which must not be changed.

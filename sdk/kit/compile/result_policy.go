@@ -4,6 +4,8 @@ package compile
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"fmt"
 	"regexp"
 	"strings"
 
@@ -37,7 +39,8 @@ type ResultPolicy struct {
 	Shadow    bool   // it is counted, and decides nothing
 	Patterns  []*regexp.Regexp
 
-	rule Policy // what it covers, and when
+	rule  Policy // what it covers, and when
+	print string // of Print
 }
 
 // MakeResultPolicy reads a result policy. A condition that does not compile is Invalid with reason POLICY_CONDITION_INVALID, a pattern
@@ -88,8 +91,12 @@ func MakeResultPolicy(r *resourcev1.ResultPolicy) (*ResultPolicy, error) {
 }
 
 func newResultPolicy(r *resourcev1.ResultPolicy) *ResultPolicy {
+	h := sha256.New()
+	for _, list := range [][]string{{r.GetUid(), r.GetWhen()}, r.GetTools(), r.GetServers()} {
+		_, _ = fmt.Fprintf(h, "%d%q", len(list), list) // a hash takes all
+	}
 	return &ResultPolicy{
-		Name: r.GetName(), UID: r.GetUid(), Reason: r.GetReason(),
+		print: string(h.Sum(nil)[:PrintSize]), Name: r.GetName(), UID: r.GetUid(), Reason: r.GetReason(),
 		rule: Policy{
 			Disabled: r.GetDisabled(), tools: r.GetTools(), servers: r.GetServers(), gateways: r.GetGateways(), labels: r.GetGatewayLabels(),
 		},
@@ -121,6 +128,22 @@ func (p *ResultPolicy) CoversServer(server string) bool {
 	return p.rule.tools == nil && p.rule.Covers(server, "")
 }
 
+// PrintSize is the length of a [ResultPolicy.Print] in bytes.
+const PrintSize = 8
+
+// Print tells a policy from all others and from its own earlier forms, as far as they differ in what they match: PrintSize bytes.
+func (p *ResultPolicy) Print() string { return p.print }
+
+// Unsure reports whether it depends on the call whether the policy blocks what a server answers: on its tool or its arguments.
+func (p *ResultPolicy) Unsure(server string) bool {
+	return p.Mark == MarkBlock && !p.Shadow && (!p.CoversServer(server) || p.readsCall())
+}
+
+// readsCall reports whether the condition reads what only the call knows.
+func (p *ResultPolicy) readsCall() bool {
+	return p.rule.Names(condition.NameArguments) || p.rule.Names(condition.NameTool) || p.rule.Names(condition.NameAnnotations)
+}
+
 // Names reports whether the condition reads something, for example "caller.claims".
 func (p *ResultPolicy) Names(name string) bool { return p.rule.when != nil && p.rule.when.Names(name) }
 
@@ -133,7 +156,7 @@ func (p *ResultPolicy) matches(f *condition.Facts) (ok, open bool, err error) {
 	if ok, err = p.rule.when.Holds(f); err == nil {
 		return ok, false, nil
 	}
-	if f.Partial && (p.rule.Names(condition.NameArguments) || p.rule.Names(condition.NameTool) || p.rule.Names(condition.NameAnnotations)) {
+	if f.Partial && p.readsCall() {
 		return p.Mark != MarkTrusted, true, nil
 	}
 	return p.Mark != MarkTrusted, false, err
@@ -168,9 +191,9 @@ func (d *ResultDecision) Idle() bool {
 type ResultScope struct {
 	// Covers says whether a policy concerns it.
 	Covers func(p *ResultPolicy) bool
-	// BlockOpen says that a policy blocks also where its condition depends on what is not known. It is false for what a call has
-	// handed out whose own result was judged with everything known.
-	BlockOpen bool
+	// BlockOpen says whether a policy blocks also where its condition depends on what is not known. It is false for what a call has
+	// handed out whose own result the policy has judged with everything known.
+	BlockOpen func(p *ResultPolicy) bool
 }
 
 // DecideResult decides what happens to the results of a call, from what is known before it is made. The policies are sorted by
@@ -186,7 +209,7 @@ func DecideResult(list []*ResultPolicy, f *condition.Facts, scope ResultScope, f
 			failed(p, err)
 		}
 		switch {
-		case !ok, open && p.Mark == MarkBlock && !scope.BlockOpen:
+		case !ok, open && p.Mark == MarkBlock && !scope.BlockOpen(p):
 		case p.Shadow:
 			d.Would = append(d.Would, p)
 		case p.Mark == MarkRedact:

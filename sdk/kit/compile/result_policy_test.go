@@ -101,7 +101,7 @@ func TestDecideResult(t *testing.T) {
 			}
 			var failed []string
 			d := compile.DecideResult(list, &f, compile.ResultScope{
-				Covers: func(p *compile.ResultPolicy) bool { return p.Covers("db", "query") }, BlockOpen: tc.open,
+				Covers: func(p *compile.ResultPolicy) bool { return p.Covers("db", "query") }, BlockOpen: func(*compile.ResultPolicy) bool { return tc.open },
 			}, func(p *compile.ResultPolicy, err error) {
 				if !errors.Is(err, condition.ErrFailed) {
 					t.Error(err)

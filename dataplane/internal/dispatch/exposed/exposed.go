@@ -18,6 +18,7 @@ type Names struct {
 	server      *view.Server
 	connection  string
 	uris, tasks bool // may differ
+	judged      string
 }
 
 // New returns the names of a server's things at the caller's gateway; nil, which costs nothing, if they are the server's
@@ -28,6 +29,15 @@ func New(s Sealer, c *call.Caller, server *view.Server, connection string) *Name
 		return nil
 	}
 	return &Names{sealer: s, caller: c, server: server, connection: connection, uris: uris, tasks: tasks}
+}
+
+// Judged has the ids of tasks say what has judged their call: what of returns is asked for only if there are tasks. Without it the ids
+// say that nothing did.
+func (n *Names) Judged(of func() string) *Names {
+	if n != nil && n.tasks {
+		n.judged = of()
+	}
+	return n
 }
 
 // relatedTask is the key of _meta that names the task of a message (2025-11-25).

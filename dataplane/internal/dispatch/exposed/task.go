@@ -28,14 +28,26 @@ type Task struct {
 	principal          string
 	Server, Connection string
 	ID                 string // as the server calls it
+	// Judged is what the caller of Names.Judged gave, of the call that made the task; empty where the id is not of its result.
+	Judged string
 }
 
+// Bits of the first byte. Without isJudged there is no Judged, and the id is the same on nodes of every version.
+const (
+	isModern = 1 << iota
+	isJudged
+)
+
 func (t *Task) plain() []byte {
-	b := []byte{0}
+	b, texts := []byte{0}, []string{t.principal, t.Server, t.Connection}
 	if t.modern {
-		b[0] = 1
+		b[0] |= isModern
 	}
-	for _, text := range [...]string{t.principal, t.Server, t.Connection} {
+	if t.Judged != "" {
+		b[0] |= isJudged
+		texts = append([]string{t.Judged}, texts...)
+	}
+	for _, text := range texts {
 		b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
 	}
 	return append(b, t.ID...)
@@ -45,9 +57,13 @@ func read(plain []byte) (t Task, ok bool) {
 	if len(plain) == 0 {
 		return t, false
 	}
-	t.modern = plain[0] == 1
+	t.modern = plain[0]&isModern > 0
+	texts := []*string{&t.principal, &t.Server, &t.Connection}
+	if plain[0]&isJudged > 0 {
+		texts = append([]*string{&t.Judged}, texts...)
+	}
 	plain = plain[1:]
-	for _, into := range [...]*string{&t.principal, &t.Server, &t.Connection} {
+	for _, into := range texts {
 		n, used := binary.Uvarint(plain)
 		if used <= 0 || n > uint64(len(plain)-used) {
 			return t, false
@@ -62,7 +78,7 @@ func read(plain []byte) (t Task, ok bool) {
 func (n *Names) SealTask(id string) string {
 	t := Task{
 		modern: n.caller.Version.Era() == wire.Modern, principal: n.caller.Principal.Key(),
-		Server: n.server.Name, Connection: n.connection, ID: id,
+		Server: n.server.Name, Connection: n.connection, ID: id, Judged: n.judged,
 	}
 	return n.sealer.SealTask(n.caller.Gateway.UID, t.plain())
 }

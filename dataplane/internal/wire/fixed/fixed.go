@@ -10,38 +10,38 @@ import (
 	"github.com/penstockhq/penstock/sdk/kit/compile"
 )
 
-// In returns arguments, a raw object or nil, with the fixed ones in them: nil if there are neither. It returns a fault of Kind Invalid
-// if arguments is no JSON object.
-func In(arguments []byte, list []compile.FixedArgument) ([]byte, error) {
-	if len(list) == 0 {
+// In returns arguments of a tool, a raw object or nil, with the fixed ones in them: nil if there are neither. It returns a fault of Kind
+// Invalid if arguments is no JSON object.
+func In(arguments []byte, t *compile.Tool) ([]byte, error) {
+	if len(t.Fixed) == 0 {
 		return arguments, nil
 	}
 	if arguments == nil {
-		return object(list), nil
+		return object(t.Fixed), nil
 	}
 	var edits wire.Edits
-	if err := edit(&edits, arguments, wire.Span{End: len(arguments)}, list); err != nil {
+	if err := edit(&edits, arguments, wire.Span{End: len(arguments)}, t); err != nil {
 		return nil, err
 	}
-	return edits.AppendTo(make([]byte, 0, len(arguments)+size(list)), arguments), nil
+	return edits.AppendTo(make([]byte, 0, len(arguments)+size(t.Fixed)), arguments), nil
 }
 
-// Request returns body, the raw request of a call that m is the scan of, with the fixed arguments in it; every other byte is as it
-// came.
-func Request(body []byte, m *wire.Message, list []compile.FixedArgument) ([]byte, error) {
+// Request returns body, the raw request of a call of a tool that m is the scan of, with the fixed arguments in it; every other byte is as
+// it came.
+func Request(body []byte, m *wire.Message, t *compile.Tool) ([]byte, error) {
 	var edits wire.Edits
 	if at := m.P.Arguments; !at.Present() {
-		edits.Insert(m.Params.Span, "arguments", object(list))
-	} else if err := edit(&edits, body, at.Span, list); err != nil {
+		edits.Insert(m.Params.Span, "arguments", object(t.Fixed))
+	} else if err := edit(&edits, body, at.Span, t); err != nil {
 		return nil, err
 	}
-	return edits.AppendTo(make([]byte, 0, len(body)+size(list)+len(`"arguments":{},`)), body), nil
+	return edits.AppendTo(make([]byte, 0, len(body)+size(t.Fixed)+len(`"arguments":{},`)), body), nil
 }
 
 // edit takes out of the object at a span of text whatever has the name of a fixed argument, however it is written and how often it
-// stands there, and puts the fixed ones at its end. There they also count for a server that takes the last of several values, or does
-// not tell upper from lower case: encoding/json does both.
-func edit(e *wire.Edits, text []byte, at wire.Span, list []compile.FixedArgument) error {
+// stands there, and whatever a server may take for one: encoding/json does not tell "Env" from "env". Then it puts the fixed ones at
+// its end. What is taken out is not told of: definitions are shown without these names.
+func edit(e *wire.Edits, text []byte, at wire.Span, t *compile.Tool) error {
 	var room [16]wire.Field
 	members, err := wire.Members(room[:0], at.Of(text))
 	if err != nil {
@@ -50,18 +50,18 @@ func edit(e *wire.Edits, text []byte, at wire.Span, list []compile.FixedArgument
 	stay := false
 	for i := range members {
 		m := members[i].Member
-		if !isFixed(list, members[i].Name) {
+		if !t.Fixes(members[i].Name) {
 			stay = true
 			continue
 		}
 		m.Key, m.Start, m.End = m.Key+at.Start, m.Start+at.Start, m.End+at.Start
 		e.Delete(m)
 	}
-	end := append(make([]byte, 0, size(list)), ',')
+	end := append(make([]byte, 0, size(t.Fixed)), ',')
 	if !stay {
 		end = end[:0]
 	}
-	end = append(appendMembers(end, list), '}')
+	end = append(appendMembers(end, t.Fixed), '}')
 	e.Replace(wire.Span{Start: at.End - 1, End: at.End}, end)
 	return nil
 }

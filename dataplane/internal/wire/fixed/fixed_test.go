@@ -5,6 +5,7 @@ package fixed_test
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
@@ -17,6 +18,17 @@ import (
 func list() []compile.FixedArgument {
 	return []compile.FixedArgument{{Name: "a", Value: []byte(`"dev"`)}, {Name: "ö", Value: []byte(`{"x":[1]}`)}}
 }
+
+// tool has these, and an argument that its server tells from one of them.
+func tool() *compile.Tool {
+	return &compile.Tool{Fixed: list(), Body: definition(`{"inputSchema":{"properties":{"a":{},"-A":{},"b":{}}}}`)}
+}
+
+type definition string
+
+func (d definition) Bytes() []byte { return []byte(d) }
+
+func (d definition) Len() int { return len(d) }
 
 const both = `"a":"dev","ö":{"x":[1]}`
 
@@ -35,7 +47,9 @@ func TestRequest(t *testing.T) {
 		{"escaped", `"arguments":{"\u0061":1,"\u00f6":2,"b":1,"\u00F6":3},`, `"arguments":{"b":1,` + both + `},`},
 		{"all of them", `"arguments":{"a":1,"ö":2},`, `"arguments":{` + both + `},`},
 		{"a name inside of another argument stays", `"arguments":{"b":{"a":"prod"}},`, `"arguments":{"b":{"a":"prod"},` + both + `},`},
-		{"another letter case is another argument, and comes first", `"arguments":{"A":"prod"},`, `"arguments":{"A":"prod",` + both + `},`},
+		{"another letter case", `"arguments":{"A":"prod","b":1,"\u00d6":2,"_a_":3},`, `"arguments":{"b":1,` + both + `},`},
+		{"all in another letter case", `"arguments":{"A":"prod"},`, `"arguments":{` + both + `},`},
+		{"an argument of the server's own stays", `"arguments":{"-A":"prod","-a":1},`, `"arguments":{"-A":"prod",` + both + `},`},
 		{"others twice stay as they are", `"arguments":{"b":1,"b":2},`, `"arguments":{"b":1,"b":2,` + both + `},`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -45,14 +59,14 @@ func TestRequest(t *testing.T) {
 			if err := wire.Scan(body, m); err != nil {
 				t.Fatal(err)
 			}
-			got, err := fixed.Request(body, m, list())
+			got, err := fixed.Request(body, m, tool())
 			if err != nil || string(got) != head+tc.want+tail {
 				t.Errorf("got  %s, %v\nwant %s", got, err, head+tc.want+tail)
 			}
 			if err := wire.Scan(got, m); err != nil {
 				t.Errorf("what comes out is no request: %v", err)
 			}
-			again, err := fixed.Request(got, m, list())
+			again, err := fixed.Request(got, m, tool())
 			if err != nil || !bytes.Equal(again, got) {
 				t.Errorf("done twice: %s, %v", again, err)
 			}
@@ -94,7 +108,7 @@ func FuzzIn(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, arguments []byte) {
-		got, err := fixed.In(bytes.TrimSpace(arguments), list())
+		got, err := fixed.In(bytes.TrimSpace(arguments), tool())
 		if err != nil {
 			if _, broken := wire.Members(nil, arguments); broken == nil {
 				t.Fatalf("%q is refused: %v", arguments, err)
@@ -121,6 +135,7 @@ func FuzzIn(f *testing.F) {
 			delete(before, one.Name)
 			delete(after, one.Name)
 		}
+		maps.DeleteFunc(before, func(name string, _ any) bool { return tool().Fixes([]byte(name)) })
 		if len(before)+len(after) > 0 && !reflect.DeepEqual(before, after) {
 			t.Fatalf("%q became %q", arguments, got)
 		}

@@ -12,6 +12,7 @@ import (
 	"cel.dev/cel-go/common/overloads"
 	"cel.dev/cel-go/common/types"
 
+	"github.com/penstockhq/penstock/sdk/kit/compile/spelling"
 	"github.com/penstockhq/penstock/sdk/kit/fault"
 )
 
@@ -37,8 +38,9 @@ var (
 
 // Condition is a compiled condition. It is safe for concurrent use.
 type Condition struct {
-	program cel.Program
-	names   map[string]struct{}
+	program   cel.Program
+	names     map[string]struct{}
+	arguments *spelling.Names
 }
 
 // Compile compiles the text of a condition. What is wrong with it is an Invalid fault, POLICY_CONDITION_INVALID, with line and
@@ -63,7 +65,7 @@ func Compile(text string) (*Condition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plan condition: %w", err)
 	}
-	c := &Condition{program: program, names: make(map[string]struct{})}
+	c := &Condition{program: program, names: make(map[string]struct{}), arguments: argumentsOf(checked.NativeRep())}
 	for _, ref := range checked.NativeRep().ReferenceMap() {
 		if ref.Name != "" {
 			c.names[ref.Name] = struct{}{}

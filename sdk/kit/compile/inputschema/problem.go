@@ -98,13 +98,18 @@ func path(root any, location []string) string {
 		if object, ok := at.(map[string]any); ok {
 			at = object[step]
 		}
-		if plain.MatchString(step) {
-			b.WriteString("." + step)
-		} else {
-			b.WriteString("[" + quote(clip(step)) + "]")
-		}
+		writeName(&b, step)
 	}
 	return b.String()
+}
+
+// writeName writes a step of a path that is a name.
+func writeName(b *strings.Builder, name string) {
+	if plain.MatchString(name) {
+		b.WriteString("." + name)
+	} else {
+		b.WriteString("[" + Quote(name) + "]")
+	}
 }
 
 // quote writes a text as a JSON string.

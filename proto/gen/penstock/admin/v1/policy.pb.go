@@ -957,7 +957,10 @@ type PolicyResult struct {
 	// Shadows that match.
 	Shadows []string `protobuf:"bytes,5,rep,name=shadows,proto3" json:"shadows,omitempty"`
 	// Policies whose conditions could not be evaluated on the call; unless they allow, they match.
-	Failed        []string `protobuf:"bytes,6,rep,name=failed,proto3" json:"failed,omitempty"`
+	Failed []string `protobuf:"bytes,6,rep,name=failed,proto3" json:"failed,omitempty"`
+	// Why the call is refused, whatever policies say, in the words that its caller would read: a name of an argument that policies on
+	// calls or results read is spelled otherwise. The action is BLOCK then, and there is no policy. Empty for all other calls.
+	Refusal       string `protobuf:"bytes,7,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1032,6 +1035,13 @@ func (x *PolicyResult) GetFailed() []string {
 		return x.Failed
 	}
 	return nil
+}
+
+func (x *PolicyResult) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
 }
 
 var File_penstock_admin_v1_policy_proto protoreflect.FileDescriptor
@@ -1112,14 +1122,15 @@ const file_penstock_admin_v1_policy_proto_rawDesc = "" +
 	"\tclient_id\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\bclientId\x12#\n" +
 	"\btoken_id\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\atokenId\"Q\n" +
 	"\x14TestPoliciesResponse\x129\n" +
-	"\aresults\x18\x01 \x03(\v2\x1f.penstock.admin.v1.PolicyResultR\aresults\"\xc0\x01\n" +
+	"\aresults\x18\x01 \x03(\v2\x1f.penstock.admin.v1.PolicyResultR\aresults\"\xda\x01\n" +
 	"\fPolicyResult\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06passed\x18\x02 \x01(\bR\x06passed\x12:\n" +
 	"\x06action\x18\x03 \x01(\x0e2\".penstock.resource.v1.PolicyActionR\x06action\x12\x16\n" +
 	"\x06policy\x18\x04 \x01(\tR\x06policy\x12\x18\n" +
 	"\ashadows\x18\x05 \x03(\tR\ashadows\x12\x16\n" +
-	"\x06failed\x18\x06 \x03(\tR\x06failed2\xdb\x04\n" +
+	"\x06failed\x18\x06 \x03(\tR\x06failed\x12\x18\n" +
+	"\arefusal\x18\a \x01(\tR\arefusal2\xdb\x04\n" +
 	"\rPolicyService\x12_\n" +
 	"\fCreatePolicy\x12&.penstock.admin.v1.CreatePolicyRequest\x1a'.penstock.admin.v1.CreatePolicyResponse\x12[\n" +
 	"\tGetPolicy\x12#.penstock.admin.v1.GetPolicyRequest\x1a$.penstock.admin.v1.GetPolicyResponse\"\x03\x90\x02\x01\x12d\n" +

@@ -687,8 +687,8 @@ func (x *ExplainedCaller) GetScopes() []string {
 // ExplainedStep is one thing that is done with the call.
 type ExplainedStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "node", "authentication", "visibility", "scopes", "request_limits", "tool", "arguments", "state", "fixed_arguments", "policies",
-	// "approval", "limits", "credential" or "result_policies".
+	// "node", "authentication", "visibility", "scopes", "request_limits", "tool", "arguments", "state", "fixed_arguments",
+	// "argument_names", "policies", "approval", "limits", "credential" or "result_policies".
 	Step string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
 	// How it ends.
 	Outcome StepOutcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=penstock.resource.v1.StepOutcome" json:"outcome,omitempty"`

@@ -1366,9 +1366,10 @@ type ToolAssignment struct {
 	ExposedName string `protobuf:"bytes,4,opt,name=exposed_name,json=exposedName,proto3" json:"exposed_name,omitempty"`
 	// Description shown in place of the upstream's. Empty means the upstream's.
 	Description string `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
-	// Arguments that every call gets, whatever the caller sends under their names, at most 64 and 16 KiB as JSON. Each is a property of
-	// the input schema of the tool and fits it. Clients see the tool without them. Who may read the gateway reads them: they are no place
-	// for secrets.
+	// Arguments that every call gets, whatever the caller sends under their names, at most 64 and 16 KiB as JSON. What it sends under a
+	// name that differs from one of these in letter case, "_" and "-" only is left out, unless the input schema of the tool has both.
+	// Each is a property of that schema and fits it. Clients see the tool without them. Who may read the gateway reads them: they are no
+	// place for secrets.
 	FixedArguments *structpb.Struct `protobuf:"bytes,6,opt,name=fixed_arguments,json=fixedArguments,proto3" json:"fixed_arguments,omitempty"`
 	// OAuth scopes a caller needs beyond "mcp", each "mcp:<word>", for example "mcp:write".
 	RequiredScopes []string `protobuf:"bytes,7,rep,name=required_scopes,json=requiredScopes,proto3" json:"required_scopes,omitempty"`

@@ -115,8 +115,8 @@ type ResultPolicy struct {
 	// Labels that a gateway must have to be covered. Empty asks for none.
 	GatewayLabels map[string]string `protobuf:"bytes,11,rep,name=gateway_labels,json=gatewayLabels,proto3" json:"gateway_labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Condition in CEL, at most 8,192 bytes, that is true where the policy matches; empty matches always. It may name what the
-	// condition of a Policy may, and looks at the call that the result is of, its arguments too. A condition that fails at the call
-	// counts as true, except for TRUSTED.
+	// condition of a Policy may, and looks at the call that the result is of, its arguments too; of their names, that of a Policy holds.
+	// A condition that fails at the call counts as true, except for TRUSTED.
 	When string `protobuf:"bytes,12,opt,name=when,proto3" json:"when,omitempty"`
 	// What a matching result counts as. Required.
 	Mark ResultMark `protobuf:"varint,13,opt,name=mark,proto3,enum=penstock.resource.v1.ResultMark" json:"mark,omitempty"`

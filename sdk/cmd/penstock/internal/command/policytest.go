@@ -96,7 +96,11 @@ func (c *policyTestCommand) Run(ctx context.Context, r *run) error {
 			continue
 		}
 		failed++
-		if err := r.print("FAIL %s: %s; expected %s", one.GetName(), decided(one.GetAction(), one.GetPolicy()),
+		got := decided(one.GetAction(), one.GetPolicy())
+		if one.GetRefusal() != "" {
+			got = "refused before policies: " + strings.TrimSuffix(one.GetRefusal(), ".")
+		}
+		if err := r.print("FAIL %s: %s; expected %s", one.GetName(), got,
 			decided(req.GetCases()[i].GetExpectAction(), req.GetCases()[i].GetExpectPolicy())); err != nil {
 			return err
 		}
