@@ -87,7 +87,7 @@ func (h *hold) again(ctx context.Context) error {
 		return h.moved()
 	}
 	now.came, now.said, now.round, now.params = h.t.came, h.t.said, h.t.round, h.t.params
-	now.noted, now.sink, now.told = h.t.noted, h.t.sink, h.t.told
+	now.noted, now.sink, now.reminded = h.t.noted, h.t.sink, h.t.reminded
 	*h.t = now
 	switch decision := h.d.decide(ctx, h.c, h.k, h.t, quiet{}); {
 	case decision.Action == compile.ActionAllow:

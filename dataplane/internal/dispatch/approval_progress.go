@@ -38,8 +38,8 @@ func (h *hold) meanwhile(waits string, do func()) {
 			return
 		case <-tick.C:
 		}
-		h.t.told++
-		if h.t.sink(progressNotice(h.k.ProgressToken, h.t.told, waits)) != nil {
+		h.t.reminded++
+		if h.t.sink(progressNotice(h.k.ProgressToken, h.t.reminded, waits)) != nil {
 			<-done // the client is gone, and what waits ends with its context
 			return
 		}
@@ -59,7 +59,7 @@ func waited(n uint32) float64 { return float64(n) / 1e6 }
 // growing passes the notifications of a call on that waited before, but for progress that is not more than what was told of the wait: a
 // client gets greater and greater numbers only (M-50).
 func (t *target) growing(next func([]byte) error) func([]byte) error {
-	if t.told == 0 {
+	if t.reminded == 0 {
 		return next
 	}
 	above := false
@@ -69,7 +69,7 @@ func (t *target) growing(next func([]byte) error) func([]byte) error {
 			return next(message)
 		}
 		n, err := strconv.ParseFloat(string(wire.Get(m.Params.Of(message), "progress")), 64)
-		if err == nil && n <= waited(t.told) {
+		if err == nil && n <= waited(t.reminded) {
 			return nil
 		}
 		above = true

@@ -50,8 +50,8 @@ type target struct {
 	approved string         // uid of the policy that the call was approved for; empty if none asked
 	counted  bool           // against the limits of calls
 
-	sink func([]byte) error // takes what the client is told during the call
-	told uint32             // how often it was told that the call waits for a person
+	sink     func([]byte) error // takes what the client is told during the call
+	reminded uint32             // how often it was told that the call waits for a person
 
 	confirmed *confirm.State // what a client without a session brings back of a confirmation that was not used yet; nil for none
 
