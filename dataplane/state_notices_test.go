@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/penstockhq/penstock/dataplane/internal/seal"
 	"github.com/penstockhq/penstock/sdk/kit/redisx/redistest"
 )
 
@@ -137,6 +138,33 @@ func (f *fleet) owned(node string, want int) {
 	})
 }
 
+// reached returns the last event of the one upstream session that the store knows was heard; empty for none.
+func (f *fleet) reached() string {
+	f.t.Helper()
+	keys, err := f.redis.Keys(f.t.Context(), "pst:*:at:*").Result()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if len(keys) != 1 {
+		return ""
+	}
+	value, err := f.redis.Get(f.t.Context(), keys[0]).Bytes()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	client, place, _ := strings.Cut(strings.TrimPrefix(keys[0], "pst:{"), "}:at:")
+	n := &f.server.notices
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for session := range n.streams {
+		if event, err := f.keys.OpenBytes(nil, seal.Upstream, client+"/"+place+"/"+session, value); err == nil {
+			return string(event)
+		}
+	}
+	f.t.Fatal("what the store knows is of no session of the server")
+	return ""
+}
+
 // TestNoticesReachTheStream is M-91: what an upstream says outside of a call that runs on one node arrives once on the stream
 // that is on another, whichever was first, and wherever the stream goes.
 func TestNoticesReachTheStream(t *testing.T) {
@@ -256,10 +284,7 @@ func TestNoticesWhileAway(t *testing.T) {
 			call(f.a)
 			id := stream.want("notice-1.")
 			if tt.dies {
-				f.until("the store knows how far the server was heard", func() bool {
-					keys, err := f.redis.Keys(t.Context(), "pst:*:at:*").Result()
-					return err == nil && len(keys) == 1
-				})
+				f.until("the store knows that the notice was heard", func() bool { return f.reached() == "1" })
 				_ = f.own[0].Close()
 				_ = f.nodes[0].pool.Close(t.Context())
 				f.a.CloseClientConnections()

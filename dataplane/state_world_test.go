@@ -139,6 +139,7 @@ type fleet struct {
 	a, b   *httptest.Server
 	nodes  []*relayed
 	own    []*redisx.Client                   // of each node
+	keys   *seal.Keyset                       // of all nodes
 	join   func(name string) *httptest.Server // starts another node
 }
 
@@ -159,7 +160,7 @@ func newFleet(t *testing.T, server *redistest.Server) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fleet{t: t, redis: client(), server: newMemory(t)}
+	f := &fleet{t: t, redis: client(), server: newMemory(t), keys: keys}
 	start := func(name string) *httptest.Server {
 		f.own = append(f.own, client())
 		n := &relayed{name: name, keys: keys, shared: redisstate.NewSessions(f.own[len(f.own)-1])}

@@ -160,7 +160,7 @@ func pidOf(t *testing.T, text string) int {
 }
 
 func TestRealServer(t *testing.T) {
-	p := newPool(t, nil)
+	p := newPool(t, func(c *Config) { c.StartTimeout, c.ProbeTimeout = 2*time.Minute, time.Minute }) // on a busy machine a server begins late
 	to := target(t, "good")
 	if got := call(t, p, to, "echo", "größer"); got != "größer" {
 		t.Errorf("echo says %q", got)
