@@ -32,9 +32,11 @@ func (c *encoder) fill(e *taken) *nodev1.ToolCallEvent {
 	p.AuthMethod, p.TokenId, p.ClientId = e.Principal.Method, clip(e.Principal.TokenID, 256), clip(e.Principal.ClientID, 2048)
 	m := &c.message
 	m.Time, m.Principal, m.Gateway, m.GatewayUid = &c.time, p, e.Gateway, e.GatewayUID
-	m.Tool = e.Upstream
-	if e.Server != "" {
-		m.Tool = e.Server + "/" + e.Upstream
+	if m.Tool = e.Tool; m.Tool == "" {
+		m.Tool = e.Upstream
+		if e.Server != "" {
+			m.Tool = e.Server + "/" + e.Upstream
+		}
 	}
 	m.RequestedName, m.Door = clip(e.Requested, 256), "direct"
 	if e.RunTool {

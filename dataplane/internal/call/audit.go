@@ -28,6 +28,7 @@ type AuditEvent struct {
 
 	Gateway, GatewayUID string
 	Server, Upstream    string // of the tool, however it was reached; Server is empty if the caller sees no such tool
+	Tool                string // "<server>/<upstream name>"; empty: those two say it
 	Requested           string // the name as the client wrote it, at most [MaxRequested] bytes
 	RunTool             bool   // reached through run_tool
 	Connection          string // empty if none was chosen

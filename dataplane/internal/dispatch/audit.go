@@ -42,6 +42,7 @@ type trail struct {
 
 	out  call.Outbound // memory of the request that leaves
 	scan wire.Message  // memory of the scan of its result
+	room [512]byte     // memory of its params, if they are no longer
 }
 
 // recordable refuses a call of a tool that could not be recorded.
@@ -95,7 +96,7 @@ func (d *Dispatcher) record(ctx context.Context, tr *trail, reply *call.Reply, e
 		e.RequestBytes = int64(len(tr.run.Body))
 	}
 	if tool != nil {
-		e.Server, e.Upstream, e.Connection = tool.Server, tool.Upstream, tool.Connection
+		e.Server, e.Upstream, e.Tool, e.Connection = tool.Server, tool.Upstream, tool.Name, tool.Connection
 	}
 	if t.tool != nil { // chosen, where it is chosen at the call
 		e.Connection = t.connection

@@ -190,7 +190,7 @@ func (d *Dispatcher) serve(ctx context.Context, c *call.Caller, k *call.Call, tr
 		return call.Reply{}, err
 	}
 	t.came, t.said, t.params, t.sink, tr.run = came, said, k.Params, sink, k
-	t.out, t.scan = &tr.out, &tr.scan
+	t.out, t.scan, t.room = &tr.out, &tr.scan, tr.room[:0]
 	if t.empty {
 		return call.Reply{Result: []byte(`{"completion":{"values":[]}}`)}, nil
 	}
@@ -322,7 +322,11 @@ func (d *Dispatcher) run(
 // renamed returns the params of a request with the one value that differs on the two sides.
 func renamed(k *call.Call, t *target) []byte {
 	p := k.Message.Params
-	b := append(make([]byte, 0, p.End-p.Start+len(t.value)), k.Body[p.Start:t.at.Start]...)
+	b, most := t.room, p.End-p.Start+len(t.value)
+	if t.room = nil; most > cap(b) {
+		b = make([]byte, 0, most)
+	}
+	b = append(b, k.Body[p.Start:t.at.Start]...)
 	return append(wire.AppendString(b, t.value), k.Body[t.at.End:p.End]...)
 }
 

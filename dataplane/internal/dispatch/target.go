@@ -65,6 +65,7 @@ type target struct {
 	// Memory of the passage that the target belongs to; nil: it has none.
 	out  *call.Outbound
 	scan *wire.Message
+	room []byte
 }
 
 // find returns the target of a request. What the caller does not see is the same NotFound fault as what does not exist

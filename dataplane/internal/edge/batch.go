@@ -109,8 +109,8 @@ func kinds(members []*request) (asks, answers bool) {
 
 func (x *request) runBatch(members []*request) {
 	x.status = http.StatusOK
-	ctx, cancel := x.lifetime()
-	defer cancel(nil)
+	ctx := x.lifetime()
+	defer ctx.Cancel(nil)
 	x.promised = make([]replay.Asked, 0, len(members))
 	for _, m := range members {
 		if m.broken == nil && m.msg.Kind == wire.Request {

@@ -145,7 +145,7 @@ func (x *request) watch(ctx context.Context, long bool) {
 		case <-ctx.Done():
 			return
 		case <-draining:
-			x.cancel(errDraining)
+			x.stop(errDraining)
 			return
 		case <-tick.C:
 			if !x.MayGoOn() {

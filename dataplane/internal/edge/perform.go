@@ -73,8 +73,8 @@ func (x *request) failed(err error) outcome {
 
 // respond runs the one request of a POST and answers it.
 func (x *request) respond() {
-	ctx, cancel := x.lifetime()
-	defer cancel(nil)
+	ctx := x.lifetime()
+	defer ctx.Cancel(nil)
 	a := x.h.answers.Start(x.w, x.form, x)
 	var o outcome
 	if x.session == nil {
@@ -117,14 +117,24 @@ func (x *request) relayedStatus(o *outcome) int {
 
 // lifetime makes the context of what the request sets off. A modern request ends with its connection (M-31); a legacy
 // client that disconnects has not canceled anything (M-41), and a call ends by itself (M-49).
-func (x *request) lifetime() (context.Context, context.CancelCauseFunc) {
+func (x *request) lifetime() *lifetime.Lifetime {
 	ctx := x.r.Context()
 	if x.session != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
 	l := lifetime.New(ctx)
-	x.cancel = l.Cancel
-	return l, x.cancel
+	x.life, x.cancel = l, nil
+	return l
+}
+
+// stop ends what the request set off.
+func (x *request) stop(cause error) { x.stopping()(cause) }
+
+func (x *request) stopping() context.CancelCauseFunc {
+	if x.cancel == nil {
+		return x.life.Cancel
+	}
+	return x.cancel
 }
 
 // errRevoked is the cause of a call whose caller lost access while it ran.
@@ -139,7 +149,7 @@ var errLost = errors.New("the client is gone or too slow")
 // Lost cancels a modern call: without its stream nobody gets the answer (M-31). A legacy one goes on (M-41).
 func (x *request) Lost() {
 	if x.session == nil {
-		x.cancel(errLost)
+		x.stop(errLost)
 	}
 }
 
@@ -165,7 +175,7 @@ func (x *request) MayGoOn() bool {
 			return true // nobody could tell
 		}
 	}
-	x.cancel(errRevoked)
+	x.stop(errRevoked)
 	return false
 }
 
@@ -195,7 +205,7 @@ func (x *request) admit() error {
 		return rpcerror.Flood("Too many requests are in flight at this gateway.")
 	}
 	if x.session != nil {
-		if err := x.session.Begin(x.msg.ID.Of(x.body), x.cancel); err != nil {
+		if err := x.session.Begin(x.msg.ID.Of(x.body), x.stopping()); err != nil {
 			x.h.crowd.Leave(x.seat(), crowd.Count{Requests: 1})
 			return err //nolint:wrapcheck // a fault with the answer
 		}

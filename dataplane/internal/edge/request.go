@@ -16,6 +16,7 @@ import (
 	"github.com/penstockhq/penstock/dataplane/internal/edge/answer"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/crowd"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/intake"
+	"github.com/penstockhq/penstock/dataplane/internal/edge/lifetime"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/measure"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/passed"
 	"github.com/penstockhq/penstock/dataplane/internal/edge/result"
@@ -63,7 +64,8 @@ type request struct {
 	room   []byte                  // memory of body
 	out    []byte                  // memory of what is sent
 	info   []byte                  // memory of inserted members
-	cancel context.CancelCauseFunc // ends what the request set off
+	life   *lifetime.Lifetime      // of what the request set off
+	cancel context.CancelCauseFunc // ends it, where it is another's
 
 	client call.Client // what upstreams may ask of the client
 }

@@ -14,7 +14,7 @@ import (
 // Lifetime is a context that Cancel ends, and its parent. Everything of package context works with it as with one of
 // [context.WithCancelCause].
 type Lifetime struct {
-	context.Context // the parent
+	context.Context //nolint:containedctx // the parent: this is a context
 
 	mu    sync.Mutex
 	over  bool            // Cancel has ended it, before the parent could

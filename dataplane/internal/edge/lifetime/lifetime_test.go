@@ -31,14 +31,14 @@ func TestLikeTheLibrary(t *testing.T) {
 	} {
 		for _, early := range []bool{true, false} {
 			see := func(ctx context.Context, cancel, parent context.CancelCauseFunc) (got [6]any) {
-				var under context.Context
-				if early {
-					_ = ctx.Done()
-					under, _ = context.WithCancel(ctx) //nolint:govet // ends with ctx
-				}
-				end(cancel, parent)
 				if !early {
-					under, _ = context.WithCancel(ctx) //nolint:govet // ends with ctx
+					end(cancel, parent)
+				}
+				_ = ctx.Done()
+				under, stop := context.WithCancel(ctx)
+				defer stop()
+				if early {
+					end(cancel, parent)
 				}
 				got[0], got[1], got[2], got[3] = ctx.Err(), context.Cause(ctx), under.Err(), context.Cause(under)
 				select {

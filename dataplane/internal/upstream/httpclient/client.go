@@ -240,7 +240,7 @@ func (c *Client) dial(ctx context.Context, p *pool, r *Request) (*conn, error) {
 // exchange writes the request and reads the head of the answer.
 func (c *Client) exchange(ctx context.Context, cn *conn, r *Request) (resp *Response, sent bool, err error) {
 	resp = &Response{c: cn, ctx: ctx}
-	cn.early, cn.deadline = resp, r.Deadline
+	cn.early, cn.soon, cn.deadline = resp, time.Now().Add(atOnce), r.Deadline
 	if !r.short() {
 		resp.watch()
 	}

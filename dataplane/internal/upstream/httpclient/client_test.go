@@ -153,6 +153,27 @@ func TestDialFails(t *testing.T) {
 	}
 }
 
+// TestCancelTalker: a server that never pauses does not keep a cancelled exchange.
+func TestCancelTalker(t *testing.T) {
+	to := script(t, func(_ int, c net.Conn, r *bufio.Reader) {
+		take(r)
+		_, err := io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		for err == nil {
+			_, err = io.WriteString(c, "more")
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	resp, err := newClient(t, nil).Do(ctx, post(to, "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Close()
+	cancel()
+	if _, err := io.Copy(io.Discard, resp); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	for _, stage := range []string{"head", "body"} {
 		t.Run(stage, func(t *testing.T) {

@@ -37,6 +37,7 @@ type conn struct {
 	tail  *Response // the answer whose end has not been read yet
 
 	early    *Response // the answer whose context is not watched yet
+	soon     time.Time // until when it need not be
 	deadline time.Time // of the present exchange
 }
 
@@ -101,17 +102,17 @@ func (c *conn) send(r *Request) (sent bool, err error) {
 	return err == nil || n > 0 || c.secure, err
 }
 
-// atOnce is how long a server is waited for before anybody looks whether the answer is still wanted.
+// atOnce is how long an exchange takes before anybody looks whether its answer is still wanted.
 const atOnce = 10 * time.Millisecond
 
 // read reads what the server sends. Most answers come at once, and to watch a context costs more memory than the rest of an exchange:
-// it begins when a read has waited for atOnce.
+// it begins when the exchange takes longer than atOnce.
 func (c *conn) read(p []byte) (int, error) {
 	if c.early == nil {
 		return c.nc.Read(p)
 	}
-	if soon := time.Now().Add(atOnce); c.deadline.IsZero() || soon.Before(c.deadline) {
-		if err := c.nc.SetReadDeadline(soon); err != nil {
+	if c.deadline.IsZero() || c.soon.Before(c.deadline) {
+		if err := c.nc.SetReadDeadline(c.soon); err != nil {
 			return 0, err
 		}
 		if n, err := c.nc.Read(p); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -14,7 +14,8 @@
 //   - A body that ends early is [ErrTruncated], never io.EOF. A connection goes
 //     back to the pool only when the answer was read to its end and nothing
 //     follows it.
-//   - Cancelling the context closes the connection.
+//   - Cancelling the context closes the connection, in the first 10 ms of an
+//     exchange at their end.
 //   - No redirects, no proxies, no cookies, no compression. Header fields that
 //     could change the framing or split the message are refused.
 //   - Every size and every wait has a limit.
