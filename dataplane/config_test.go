@@ -90,13 +90,13 @@ func TestEmbeddingSettings(t *testing.T) {
 		"by an exception": {s: EmbeddingSettings{URL: "http://10.1.2.3/v1/embeddings", Model: "m", Timeout: second}, egress: EgressSettings{Allow: []string{"10.1.2.3=10.1.0.0/16"}}},
 		"closed": {
 			s:    EmbeddingSettings{URL: url, Model: "m", Timeout: second},
-			want: []string{"search.embeddings.url: Connections to 127.0.0.1 are not allowed by the egress policy. Set egress.allow_loopback, egress.allow_private or egress.allow"},
+			want: []string{"search.embeddings.url: is refused by the guard on outgoing connections: set egress.allow_loopback, egress.allow_private or egress.allow to open it"},
 		},
 		"no endpoint": {
 			s:    EmbeddingSettings{URL: "https://api.example.com/v1", Timeout: 11 * second},
 			want: []string{"search.embeddings.url: has a path that does not end in /embeddings", "search.embeddings.model: is empty", "search.embeddings.timeout: is 11s: want more than 0 and at most 10s"},
 		},
-		"no URL at all": {s: EmbeddingSettings{URL: "embeddings", Model: "m", Timeout: second}, want: []string{"search.embeddings.url: The URL is not an absolute http or https URL"}},
+		"no URL at all": {s: EmbeddingSettings{URL: "embeddings", Model: "m", Timeout: second}, want: []string{"search.embeddings.url: is not an absolute http or https URL"}},
 		"no wait":       {s: EmbeddingSettings{URL: "https://api.example.com/v1/embeddings", Model: "m"}, want: []string{"search.embeddings.timeout: is 0s"}},
 		"no URL":        {s: EmbeddingSettings{Model: "m", KeyFile: "x"}, want: []string{"search.embeddings.model: is set without search.embeddings.url", "search.embeddings.key_file: is set without"}},
 	} {

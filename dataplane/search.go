@@ -65,11 +65,11 @@ func (s SearchSettings) problems(f *fault.Fault, e EgressSettings) *fault.Fault 
 // embeddingProblem says what is wrong with the URL of an endpoint, and what opens an address that is refused.
 func embeddingProblem(err error) string {
 	f := fault.From(err)
-	switch f.Kind {
-	case fault.Precondition:
-		return f.Public + " Set egress.allow_loopback, egress.allow_private or egress.allow"
-	case fault.Invalid:
-		return f.Public
+	switch {
+	case f.Kind == fault.Precondition:
+		return "is refused by the guard on outgoing connections: set egress.allow_loopback, egress.allow_private or egress.allow to open it"
+	case f.Kind == fault.Invalid && len(f.Fields) > 0:
+		return f.Fields[0].Problem
 	default:
 		return err.Error()
 	}

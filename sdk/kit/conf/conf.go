@@ -158,6 +158,11 @@ func (r Result) Finish(stdout, stderr io.Writer, err error) (code int, exit bool
 	if f.Kind == fault.Bug {
 		text = err.Error()
 	}
+	for _, field := range f.Fields { // of what a server says of its settings; Load has them in its text
+		if !strings.Contains(text, field.Problem) {
+			text += "\n  " + field.Path + " " + field.Problem
+		}
+	}
 	_, _ = fmt.Fprintln(stderr, text) // the exit code tells too
 	if f.Kind == fault.Invalid {
 		return exitUsage, true

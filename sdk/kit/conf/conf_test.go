@@ -5,6 +5,8 @@ package conf_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -291,5 +293,17 @@ func TestStructsThatCannotBeDescribed(t *testing.T) {
 		N uint8 `default:"x"`
 	}{}); err == nil {
 		t.Error("a default that cannot be read is accepted")
+	}
+}
+
+// TestFinishFields: what a server says of its own settings names each of them, with what is wrong.
+func TestFinishFields(t *testing.T) {
+	f := fault.New(fault.Invalid, "X_CONFIG_INVALID", "The settings of the server cannot be used.").
+		At("mcp.url", "is no origin: set it to something like https://gw.example.com").At("data.dir", "is empty")
+	var errOut bytes.Buffer
+	code, exit := (conf.Result{}).Finish(io.Discard, &errOut, fmt.Errorf("start: %w", f))
+	want := "The settings of the server cannot be used.\n  mcp.url is no origin: set it to something like https://gw.example.com\n  data.dir is empty\n"
+	if code != 2 || !exit || errOut.String() != want {
+		t.Errorf("code %d, got %q, want %q", code, errOut.String(), want)
 	}
 }
