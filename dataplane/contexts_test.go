@@ -60,7 +60,7 @@ func (f *wary) join(name string, keys *seal.Keyset) *httptest.Server {
 	f.t.Helper()
 	client := newFleetClient(f.t, f.server)
 	n := &relayed{name: name, keys: keys, shared: redisstate.NewSessions(client), marks: redisstate.NewContexts(client)}
-	if err := n.marks.Watch(f.t.Context()); err != nil { // as the node does when it starts
+	if _, err := n.marks.Watch(f.t.Context()); err != nil { // as the node does when it starts
 		f.t.Fatal(err)
 	}
 	n.start(f.t, (&net.Dialer{}).DialContext, func(_ *relayed, c *edge.Config) { c.Authenticator = named{} })
@@ -310,7 +310,7 @@ func TestContextsWithoutRedis(t *testing.T) {
 	for _, c := range all {
 		c.stopped("after its data was lost", f.a, "pay", refusedByClean)
 	}
-	if err := redisstate.NewContexts(f.redis).Watch(t.Context()); err != nil { // as nodes do all the time
+	if _, err := redisstate.NewContexts(f.redis).Watch(t.Context()); err != nil { // as nodes do all the time
 		t.Fatal(err)
 	}
 	since := f.client().since("a session since", f.a, "pay")

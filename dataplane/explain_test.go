@@ -189,10 +189,12 @@ func TestExplain(t *testing.T) {
 		{name: "not held for other arguments", change: ruledBy(&resourcev1.Policy{
 			Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_REQUIRE_APPROVAL, Approvers: &resourcev1.Approvers{Users: []string{"u2"}}, When: `args.message == "y"`,
 		}), want: "ALLOWED", steps: strings.Replace(passed, "state ok", "state ok, argument_names ok", 1)},
-		{name: "an argument that may be taken for one that a policy reads", change: ruledBy(&resourcev1.Policy{
-			Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_REQUIRE_APPROVAL, Approvers: &resourcev1.Approvers{Users: []string{"u2"}}, When: `args.message == "y"`,
-		}), ask: func(q *resourcev1.ExplainQuestion) { q.Args = `{"Message":"y"}` }, want: "REFUSED argument_names TOOL_ARGUMENTS_INVALID",
-			steps: strings.Replace(passed, "state ok", "state ok, argument_names REFUSED", 1)},
+		{
+			name: "an argument that may be taken for one that a policy reads", change: ruledBy(&resourcev1.Policy{
+				Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_REQUIRE_APPROVAL, Approvers: &resourcev1.Approvers{Users: []string{"u2"}}, When: `args.message == "y"`,
+			}), ask: func(q *resourcev1.ExplainQuestion) { q.Args = `{"Message":"y"}` }, want: "REFUSED argument_names TOOL_ARGUMENTS_INVALID",
+			steps: strings.Replace(passed, "state ok", "state ok, argument_names REFUSED", 1),
+		},
 		{name: "only counted", change: ruledBy(&resourcev1.Policy{
 			Name: "a", Action: resourcev1.PolicyAction_POLICY_ACTION_REQUIRE_APPROVAL, Approvers: &resourcev1.Approvers{Users: []string{"u2"}}, Mode: resourcev1.PolicyMode_POLICY_MODE_SHADOW,
 		}), want: "ALLOWED", steps: passed, says: `matched:true action:"REQUIRE_APPROVAL" shadow:true`},

@@ -130,12 +130,13 @@ func (w *ways) token(t *testing.T, e wayEntry, who string) string {
 // before.
 func settle(t *testing.T, redis *redistest.Server) {
 	t.Helper()
-	const field = "at"
+	const field, groups = "at", 8 // of marks, each with a generation
 	c := redis.Client(t)
-	generations := c.Keys(t.Context(), "pst:{ctx:*}:generation").Val()
-	if len(generations) == 0 {
-		t.Fatal("the store of contexts has not begun")
-	}
+	var generations []string
+	testenv.Until(t, "the store of contexts to begin", func() bool {
+		generations = c.Keys(t.Context(), "pst:{ctx:*}:generation").Val()
+		return len(generations) == groups
+	})
 	for _, key := range generations {
 		if err := c.HIncrBy(t.Context(), key, field, -time.Hour.Milliseconds()).Err(); err != nil {
 			t.Fatal(err)

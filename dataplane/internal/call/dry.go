@@ -17,6 +17,7 @@ const (
 	StepFixed      = "fixed_arguments"
 	StepNames      = "argument_names"
 	StepState      = "state"
+	StepContext    = "context"
 	StepPolicies   = "policies"
 	StepApproval   = "approval"
 	StepLimits     = "limits"
@@ -43,6 +44,7 @@ type Dry struct {
 type DryStep struct {
 	Name       string
 	Err        error  // the refusal, as the call would get it; nil if the call passes
+	Says       string // to people, of a call that passes; empty for nothing
 	Unknown    string // why only the call itself could tell; empty if it is known
 	Rules      []DryRule
 	Limits     []DryLimit

@@ -102,9 +102,32 @@ func (d *Dispatcher) assumed(c *call.Caller, dry *call.Dry) call.Trust {
 	return call.Trust{}
 }
 
+// doubt says why the context of a call that is not made counts as untrusted, as that of a caller without a session would now although
+// nothing is known of it; empty if it does not, or the question says what it is.
+func (d *Dispatcher) doubt(c *call.Caller, dry *call.Dry) string {
+	if dry.Untrusted != nil || c.Gateway.Contexts != compile.ContextsTracked || d.Contexts == nil {
+		return ""
+	}
+	return d.Contexts.Doubt()
+}
+
+// explainContext says so where a policy has to know.
+func (d *Dispatcher) explainContext(c *call.Caller, t *target, dry *call.Dry) {
+	if !c.Gateway.AsksContext(t.tool) && !c.Gateway.ResultsAskContext() {
+		return
+	}
+	if why := d.doubt(c, dry); why != "" {
+		dry.At(call.StepContext).Says = "A caller without a session counts as untrusted now: " + why + "."
+	}
+}
+
 // dryInput is what policies see of a call that is not made.
 func (d *Dispatcher) dryInput(c *call.Caller, k *call.Call, t *target, dry *call.Dry) *policy.Input {
-	in := d.asked(c, t, d.assumed(c, dry))
+	trust := d.assumed(c, dry)
+	if d.doubt(c, dry) != "" {
+		trust = call.Trust{Untrusted: true, Unknown: true}
+	}
+	in := d.asked(c, t, trust)
 	in.Arguments, in.Headers = k.Message.P.Arguments.Of(k.Body), c.Passed
 	if !dry.Time.IsZero() {
 		in.Time = dry.Time
@@ -162,6 +185,9 @@ func (d *Dispatcher) marks(c *call.Caller, k *call.Call, t *target, dry *call.Dr
 		return
 	}
 	in := d.dryInput(c, k, t, dry)
+	if len(c.Gateway.Policies) == 0 && !c.Gateway.BlockUnmatched { // else it was said before those
+		d.explainContext(c, t, dry)
+	}
 	step := dry.At(call.StepResults)
 	failed := map[*compile.ResultPolicy]error{}
 	decision := policy.DecideResult(in, policy.FromCall, nil, func(p *compile.ResultPolicy, err error) { failed[p] = err })

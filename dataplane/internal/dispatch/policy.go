@@ -57,6 +57,7 @@ func (d *Dispatcher) allowed(ctx context.Context, c *call.Caller, k *call.Call, 
 		return nil, nil //nolint:nilnil // nothing was asked, nothing is wrong
 	}
 	if dry != nil {
+		d.explainContext(c, t, dry)
 		return judged(d.dryInput(c, k, t, dry), dry)
 	}
 	w := &t.told

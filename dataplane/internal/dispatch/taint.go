@@ -21,6 +21,8 @@ type Contexts interface {
 	Find(ctx context.Context, c *call.Caller, sent []byte) (*call.Context, error)
 	// Trust says what is known of a context at this moment, on all nodes. It does not wait for long: what cannot be told is untrusted.
 	Trust(ctx context.Context, x *call.Context) call.Trust
+	// Doubt says why a caller without a session counts as untrusted now, whatever it has seen; empty if it does not. It asks nobody.
+	Doubt() string
 	// Used notes, without waiting, that a context is in use although nobody has to know what it is.
 	Used(x *call.Context)
 	// Mark makes a context untrusted because of a server, for all nodes, before it returns. The fault is Unavailable: they may not see it.

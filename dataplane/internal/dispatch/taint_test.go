@@ -18,6 +18,7 @@ import (
 // contexts knows one context for each session, and remembers what it was asked.
 type contexts struct {
 	trust call.Trust
+	doubt string
 	err   error // of Find
 	away  error // of Mark
 	asked []string
@@ -38,6 +39,8 @@ func (c *contexts) Trust(_ context.Context, x *call.Context) call.Trust {
 	c.note("trust", x)
 	return c.trust
 }
+
+func (c *contexts) Doubt() string { return c.doubt }
 
 func (c *contexts) Used(x *call.Context) { c.note("used", x) }
 

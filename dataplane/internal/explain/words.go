@@ -21,6 +21,9 @@ func (x *explanation) dry(d *call.Dry) {
 	for i := range d.Steps {
 		one := &d.Steps[i]
 		s := x.step(one.Name, one.Err)
+		if one.Err == nil && one.Says != "" {
+			s.Sentence = one.Says
+		}
 		if one.Err == nil && one.Unknown != "" {
 			s.Outcome, s.Sentence = resourcev1.StepOutcome_STEP_OUTCOME_UNKNOWN, one.Unknown
 		}

@@ -115,4 +115,6 @@ func (s *Contexts) Touch(_ context.Context, uses []taint.Use) error {
 }
 
 // Watch implements [taint.Store]: nothing is lost without it.
-func (*Contexts) Watch(context.Context) error { return nil }
+func (s *Contexts) Watch(context.Context) (reach time.Duration, err error) {
+	return time.Since(s.since), nil
+}

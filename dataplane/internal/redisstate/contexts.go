@@ -183,12 +183,21 @@ func (s *Contexts) Touch(ctx context.Context, uses []taint.Use) error {
 }
 
 // Watch implements [taint.Store]. A group gets its generation before anybody asks for it.
-func (s *Contexts) Watch(ctx context.Context) error {
-	_, err := s.run(ctx, s.watch, contextGroups, func(i int) ([]string, []any) { return []string{generationKey(i)}, nil })
+func (s *Contexts) Watch(ctx context.Context) (reach time.Duration, err error) {
+	asked, err := s.run(ctx, s.watch, contextGroups, func(i int) ([]string, []any) { return []string{generationKey(i)}, nil })
 	if err != nil {
-		return contextsAway("look for lost data", err)
+		return 0, contextsAway("look for lost data", err)
 	}
-	return nil
+	for i, c := range asked {
+		age, err := c.Int64()
+		if err != nil {
+			return 0, contextsAway("look for lost data", err)
+		}
+		if of := time.Duration(age) * time.Millisecond; i == 0 || of < reach {
+			reach = of
+		}
+	}
+	return reach, nil
 }
 
 func contextsAway(what string, err error) error {

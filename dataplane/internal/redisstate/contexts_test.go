@@ -27,8 +27,9 @@ func TestContexts(t *testing.T) {
 	server.Stop()
 	key := []taint.Key{{ID: "s-1"}}
 	_, read := s.Read(t.Context(), key)
+	_, watched := s.Watch(t.Context())
 	for _, err := range []error{
-		read, s.Mark(t.Context(), key, "web"), s.Touch(t.Context(), []taint.Use{{ID: "c-1"}}), s.Watch(t.Context()),
+		read, s.Mark(t.Context(), key, "web"), s.Touch(t.Context(), []taint.Use{{ID: "c-1"}}), watched,
 	} {
 		if fault.KindOf(err) != fault.Unavailable {
 			t.Errorf("without Redis: %v", err)
@@ -81,8 +82,18 @@ func TestContextsAreLost(t *testing.T) {
 	}
 	watch := func() {
 		t.Helper()
-		if err := s.Watch(ctx); err != nil {
+		least, err := s.Watch(ctx)
+		if err != nil {
 			t.Fatal(err)
+		}
+		got, err := s.Read(ctx, keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, m := range got {
+			if least > m.Reach {
+				t.Errorf("%s reaches back %s, and the least is %s", keys[i].ID, m.Reach, least)
+			}
 		}
 	}
 	watch()

@@ -39,7 +39,11 @@ func Contexts(t *testing.T, s taint.Store) {
 			t.Errorf("%s (-want +got):\n%s", step, d)
 		}
 	}
-	must(s.Watch(ctx))
+	reach, err := s.Watch(ctx)
+	must(err)
+	if reach < 0 || reach > time.Minute {
+		t.Errorf("the store was empty a moment ago, and reaches back %s", reach)
+	}
 	none := taint.Mark{}
 	of := func(servers ...string) taint.Mark { return taint.Mark{Untrusted: true, Sources: servers} }
 	keys := []taint.Key{session("s-1"), caller("c-1"), caller("c-1~"), session("h-{x}")}
@@ -111,7 +115,8 @@ func ContextsInTime(t *testing.T, s taint.Store, pass func(time.Duration)) {
 		}
 	}
 	const most = taint.Window - time.Minute
-	must(s.Watch(ctx))
+	_, err := s.Watch(ctx)
+	must(err)
 	must(s.Mark(ctx, keys, "web"))
 	for range 3 {
 		pass(most)

@@ -55,5 +55,6 @@ type Store interface {
 	// Touch notes uses. What is not marked stays so.
 	Touch(ctx context.Context, uses []Use) error
 	// Watch looks whether data was lost; it is called all the time, so that Reach begins soon after a loss and not with the next call.
-	Watch(ctx context.Context) error
+	// It returns the least Reach of all keys.
+	Watch(ctx context.Context) (reach time.Duration, err error)
 }

@@ -5,6 +5,7 @@ package taint
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -58,10 +59,12 @@ type Tracker struct {
 	unknown metric.Int64Counter
 	causes  map[string]metric.MeasurementOption
 
-	mu     sync.Mutex
-	away   time.Time // since when the store does not answer; zero if it does
-	paused time.Time // until when it is not asked
-	uses   map[string]span
+	mu   sync.Mutex
+	away time.Time // since when the store does not answer; zero if it does
+	// complete is since when the store has lost nothing; zero before it was asked.
+	complete time.Time
+	paused   time.Time // until when it is not asked
+	uses     map[string]span
 }
 
 // New returns a tracker. It starts nothing: see [Tracker.Run]. It fails only if the meter refuses an instrument.
@@ -184,6 +187,22 @@ func (t *Tracker) ask(ctx context.Context, keys []Key) (marks []Mark, ok bool) {
 		t.heard(ctx, err)
 	}
 	return marks, err == nil && len(marks) == len(keys)
+}
+
+// Doubt says why a caller without a session counts as untrusted now, whatever it has seen; empty if it does not. It asks nobody, and is
+// by what the store answered last.
+func (t *Tracker) Doubt() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	left := time.Until(t.complete.Add(Window))
+	switch {
+	case !t.away.IsZero() || t.complete.IsZero():
+		return "the store of contexts does not answer this node"
+	case left > 0:
+		return fmt.Sprintf("the store of contexts is empty, or may have lost data, since less than half an hour, as after a start; "+
+			"this ends in %s unless it happens again", (left + time.Second).Truncate(time.Second))
+	}
+	return ""
 }
 
 // Mark notes that an untrusted result of a server is about to be delivered in a context. When it returns nil, every node sees that. The

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -175,7 +176,7 @@ func TestDataLost(t *testing.T) {
 		w.wants("before, session", s, "", "trusted")
 		w.wants("before, handle", c, h, "trusted")
 		time.Sleep(time.Hour)
-		w.store.Store = memstate.NewContexts()
+		w.store.kept.Store(memstate.NewContexts())
 		began := inSession(at("eng", ada("cli")), "2")
 		w.wants("after", c, "", "unknown")
 		w.wants("after, session", s, "", "unknown")
@@ -191,6 +192,35 @@ func TestDataLost(t *testing.T) {
 		w.wants("31 minutes after, handle", c, h, "unknown")
 		w.mark(s, "", "web")
 		w.wants("marked", s, "", "unknown web")
+	})
+}
+
+// What counts as untrusted for all callers without a session is said, with why and for how long, and nobody is asked for it.
+func TestDoubt(t *testing.T) {
+	inTime(t, func(w *world) {
+		says := func(step, want string) {
+			t.Helper()
+			before := w.store.reads.Load()
+			if got := w.node.Doubt(); want == "" && got != "" || !strings.Contains(got, want) || w.store.reads.Load() != before {
+				t.Errorf("%s: %q, want %q", step, got, want)
+			}
+		}
+		synctest.Wait()
+		says("in order", "")
+		w.store.gone.Store(true)
+		time.Sleep(time.Minute)
+		says("away", "does not answer")
+		w.store.gone.Store(false)
+		time.Sleep(time.Minute)
+		says("back", "")
+		w.store.kept.Store(memstate.NewContexts())
+		time.Sleep(10*time.Minute + time.Second)
+		says("lost", "may have lost data, since less than half an hour, as after a start; this ends in 20m")
+		c := at("eng", ada("cli"))
+		w.wants("lost", c, "", "unknown")
+		time.Sleep(21 * time.Minute)
+		says("found", "")
+		w.wants("found", c, "", "trusted")
 	})
 }
 

@@ -58,8 +58,14 @@ func (t *Tracker) Run(ctx context.Context) error {
 func (t *Tracker) watch(ctx context.Context) {
 	within, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	if err := t.store.Watch(within); err == nil || ctx.Err() == nil {
+	reach, err := t.store.Watch(within)
+	if err == nil || ctx.Err() == nil {
 		t.heard(ctx, err)
+	}
+	if err == nil {
+		t.mu.Lock()
+		t.complete = time.Now().Add(-reach)
+		t.mu.Unlock()
 	}
 }
 

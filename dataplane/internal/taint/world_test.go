@@ -31,8 +31,7 @@ var errAway = errors.New("away")
 
 // ledger is a store that can be taken away, or be slow, and counts what it is asked.
 type ledger struct {
-	taint.Store
-
+	kept       atomic.Pointer[memstate.Contexts]
 	gone, slow atomic.Bool
 	reads      atomic.Int64
 }
@@ -53,24 +52,29 @@ func (l *ledger) Read(ctx context.Context, keys []taint.Key) ([]taint.Mark, erro
 	if err := l.wait(ctx); err != nil {
 		return nil, err
 	}
-	return l.Store.Read(ctx, keys) //nolint:wrapcheck // a store's
+	return l.kept.Load().Read(ctx, keys) //nolint:wrapcheck // a store's
 }
 
 func (l *ledger) Mark(ctx context.Context, keys []taint.Key, server string) error {
 	if err := l.wait(ctx); err != nil {
 		return err
 	}
-	return l.Store.Mark(ctx, keys, server) //nolint:wrapcheck // a store's
+	return l.kept.Load().Mark(ctx, keys, server) //nolint:wrapcheck // a store's
 }
 
 func (l *ledger) Touch(ctx context.Context, uses []taint.Use) error {
 	if err := l.wait(ctx); err != nil {
 		return err
 	}
-	return l.Store.Touch(ctx, uses) //nolint:wrapcheck // a store's
+	return l.kept.Load().Touch(ctx, uses) //nolint:wrapcheck // a store's
 }
 
-func (l *ledger) Watch(ctx context.Context) error { return l.wait(ctx) }
+func (l *ledger) Watch(ctx context.Context) (time.Duration, error) {
+	if err := l.wait(ctx); err != nil {
+		return 0, err
+	}
+	return l.kept.Load().Watch(ctx) //nolint:wrapcheck // a store's
+}
 
 // world is a fleet of trackers on one store, in fake time.
 type world struct {
@@ -89,7 +93,8 @@ func inTime(t *testing.T, test func(w *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &world{t: t, store: &ledger{Store: memstate.NewContexts()}, keys: keys}
+		w := &world{t: t, store: &ledger{}, keys: keys}
+		w.store.kept.Store(memstate.NewContexts())
 		time.Sleep(24 * time.Hour)
 		w.node = w.join()
 		test(w)

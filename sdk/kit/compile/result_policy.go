@@ -39,8 +39,8 @@ type ResultPolicy struct {
 	Shadow    bool   // it is counted, and decides nothing
 	Patterns  []*regexp.Regexp
 
-	rule  Policy // what it covers, and when
-	print string // of Print
+	rule   Policy // what it covers, and when
+	digest string // of Print
 }
 
 // MakeResultPolicy reads a result policy. A condition that does not compile is Invalid with reason POLICY_CONDITION_INVALID, a pattern
@@ -96,7 +96,7 @@ func newResultPolicy(r *resourcev1.ResultPolicy) *ResultPolicy {
 		_, _ = fmt.Fprintf(h, "%d%q", len(list), list) // a hash takes all
 	}
 	return &ResultPolicy{
-		print: string(h.Sum(nil)[:PrintSize]), Name: r.GetName(), UID: r.GetUid(), Reason: r.GetReason(),
+		digest: string(h.Sum(nil)[:PrintSize]), Name: r.GetName(), UID: r.GetUid(), Reason: r.GetReason(),
 		rule: Policy{
 			Disabled: r.GetDisabled(), tools: r.GetTools(), servers: r.GetServers(), gateways: r.GetGateways(), labels: r.GetGatewayLabels(),
 		},
@@ -132,7 +132,7 @@ func (p *ResultPolicy) CoversServer(server string) bool {
 const PrintSize = 8
 
 // Print tells a policy from all others and from its own earlier forms, as far as they differ in what they match: PrintSize bytes.
-func (p *ResultPolicy) Print() string { return p.print }
+func (p *ResultPolicy) Print() string { return p.digest }
 
 // Unsure reports whether it depends on the call whether the policy blocks what a server answers: on its tool or its arguments.
 func (p *ResultPolicy) Unsure(server string) bool {

@@ -165,7 +165,8 @@ type ExplainQuestion struct {
 	Scopes []string `protobuf:"bytes,7,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// Headers of the request, by name. Those that the gateway does not pass through are left out.
 	Headers map[string]string `protobuf:"bytes,8,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// Whether the context is untrusted; unset means as the gateway takes a context that nothing is known of.
+	// Whether the context is untrusted; unset means as the gateway takes, at that node now, a call without a session of which nothing is
+	// known.
 	Untrusted *bool `protobuf:"varint,9,opt,name=untrusted,proto3,oneof" json:"untrusted,omitempty"`
 	// Servers whose results made it untrusted.
 	Sources []string `protobuf:"bytes,10,rep,name=sources,proto3" json:"sources,omitempty"`
@@ -688,7 +689,8 @@ func (x *ExplainedCaller) GetScopes() []string {
 type ExplainedStep struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "node", "authentication", "visibility", "scopes", "request_limits", "tool", "arguments", "state", "fixed_arguments",
-	// "argument_names", "policies", "approval", "limits", "credential" or "result_policies".
+	// "argument_names", "context", "policies", "approval", "limits", "credential" or "result_policies". "context" is there only where it
+	// counts as untrusted although the question does not say so, and a policy has to know.
 	Step string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
 	// How it ends.
 	Outcome StepOutcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=penstock.resource.v1.StepOutcome" json:"outcome,omitempty"`
