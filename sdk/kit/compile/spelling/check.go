@@ -12,8 +12,9 @@ import (
 )
 
 // Check returns the first member of the arguments, a raw JSON object, that a server may take for one that is read and is not it; found
-// is false if there is none. Two names are told apart where the schema, which may be nil, has both of them in that place: then the
-// server has arguments of either name. What is no JSON has no names: conditions on it fail.
+// is false if there is none. A name that the schema, which may be nil, has in that place is the server's own word for it, and no other
+// spelling: a policy that covers many tools and reads user_id does not stop one whose argument is userId. What is no JSON has no names:
+// conditions on it fail.
 func (n *Names) Check(arguments []byte, schema *inputschema.Schema) (p inputschema.Problem, found bool) {
 	if n == nil || !isObject(arguments) || !json.Valid(arguments) {
 		return p, false
@@ -70,12 +71,8 @@ func (c *check) members(at inputschema.Place) {
 
 // member looks at a name, with those before it in its object.
 func (c *check) member(at inputschema.Place, name string, before []string) {
-	if read, ok := c.names.meant(name, len(c.path) == 0); ok && !at.Has(name, read) {
-		if at.Has(name) {
-			c.say("it has %s, which a server may take for %s; the policies of this gateway know only that. Ask an administrator of the gateway", name, read)
-		} else {
-			c.say("it has %s, which a server may take for %s; write %s", name, read, read)
-		}
+	if read, ok := c.names.meant(name, len(c.path) == 0); ok && !at.Has(name) {
+		c.say("it has %s, which a server may take for %s; write %s", name, read, read)
 		return
 	}
 	if !c.names.All {
