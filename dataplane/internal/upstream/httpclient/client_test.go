@@ -315,6 +315,32 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestSlowTLS: to begin to watch an exchange is to have a read run out of time, by which a TLS connection loses nothing.
+func TestSlowTLS(t *testing.T) {
+	const piece, pieces = 40_000, 4
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-time.After(2 * atOnce)
+		for range pieces {
+			_, _ = io.WriteString(w, strings.Repeat("x", piece))
+			_ = http.NewResponseController(w).Flush()
+			<-time.After(atOnce / 2)
+		}
+	}))
+	defer s.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	c := newClient(t, func(cfg *Config) { cfg.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13} })
+	for range 5 {
+		if status, body, err := talk(t.Context(), c, post(endpoint(t, s.URL), "x")); err != nil || status != 200 || len(body) != piece*pieces {
+			t.Fatal(status, len(body), err)
+		}
+	}
+	if n := c.Stats().Dials; n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
 func TestNew(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"no dialer": {},
