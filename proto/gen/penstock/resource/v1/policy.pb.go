@@ -175,7 +175,7 @@ type Policy struct {
 	// exp; none otherwise), gateway.name, gateway.labels, context.untrusted, context.sources, request.headers, request.time and
 	// request.region (of the node). A comparison with an argument, a claim or a label that is missing is false. A condition that fails
 	// at the call counts as true, except for ALLOW. A call is refused that has, in place of an argument that the condition names or
-	// beside it, one whose name differs from that in letter case, "_" and "-" only, unless the input schema of the tool has both.
+	// beside it, one whose name differs from that in letter case, "_" and "-" only, unless the input schema of the tool has that name too.
 	When string `protobuf:"bytes,12,opt,name=when,proto3" json:"when,omitempty"`
 	// What happens to a call that matches. Required.
 	Action PolicyAction `protobuf:"varint,13,opt,name=action,proto3,enum=penstock.resource.v1.PolicyAction" json:"action,omitempty"`
