@@ -83,6 +83,7 @@ type Recorder struct {
 
 	mu      sync.Mutex
 	pending []taken
+	writing bool   // the writer has events that the queue has not
 	dropped uint64 // since the last event that was taken
 
 	spare   []taken // the writer's
@@ -239,6 +240,7 @@ func (r *Recorder) drain(ctx context.Context) bool {
 	if len(r.buffer) == 0 {
 		r.mu.Lock()
 		r.pending, r.spare = r.spare[:0], r.pending
+		r.writing = true
 		r.mu.Unlock()
 		r.encode(ctx)
 	}
@@ -252,6 +254,9 @@ func (r *Recorder) drain(ctx context.Context) bool {
 		}
 		r.buffer = r.buffer[:0]
 	}
+	r.mu.Lock()
+	r.writing = false
+	r.mu.Unlock()
 	if r.failed.Swap(false) {
 		r.cfg.Log.InfoContext(ctx, "audit events are written again")
 	}

@@ -91,5 +91,5 @@ func (r *Recorder) send(ctx context.Context, b Batch) error {
 func (r *Recorder) idle() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.pending) == 0 && r.queue.empty()
+	return len(r.pending) == 0 && !r.writing && r.queue.empty()
 }
