@@ -16,7 +16,7 @@ import (
 // message fills m from a mapping. path is the field path of m within its resource, "" for the resource itself.
 func (l *loader) message(m protoreflect.Message, n *yaml.Node, path string) {
 	if n.Kind != yaml.MappingNode {
-		l.problem(l.at(n), "want fields of %s, got %s", m.Descriptor().Name(), describe(n))
+		l.notMessage(m.Descriptor(), n)
 		return
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -37,6 +37,16 @@ func (l *loader) message(m protoreflect.Message, n *yaml.Node, path string) {
 		}
 		l.value(m, f, value, at)
 	}
+}
+
+// notMessage says what is to be written in place of n.
+func (l *loader) notMessage(d protoreflect.MessageDescriptor, n *yaml.Node) {
+	fields := writable(d)
+	if len(fields) == 0 {
+		l.problem(l.at(n), "want {}, got %s", describe(n))
+		return
+	}
+	l.problem(l.at(n), "want fields of %s, got %s; they are %s, and {} sets none", d.Name(), describe(n), strings.Join(fields, ", "))
 }
 
 // field finds the field that a key names, by proto name or lowerCamel, and says what is wrong with one that may not stand here.

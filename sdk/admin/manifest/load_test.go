@@ -253,6 +253,8 @@ func TestProblems(t *testing.T) {
 		{"duplicate", "kind: Team\nname: a\n---\nkind: Team\nname: a\n", "m.yaml:4:1: Team a was already described at m.yaml:1:1"},
 		{"empty message forgotten", "kind: Gateway\nname: a\nvisibility:\n  organization:\n", "organization has no value; write organization: {}"},
 		{"scalar for message", "kind: Gateway\nname: a\nvisibility: organization\n", `m.yaml:3:13: want fields of Visibility, got "organization"`},
+		{"scalar for message that may be empty", "kind: Policy\nname: a\napprovers: {team_admins: true}\n", `m.yaml:3:26: want fields of TeamAdmins, got "true"; they are teams, and {} sets none`},
+		{"scalar for message without fields", "kind: Gateway\nname: a\nvisibility: {organization: true}\n", `m.yaml:3:28: want {}, got "true"`},
 		{"mapping for scalar", "kind: Team\nname: {a: b}\n", "m.yaml:2:7: name: want a single value, got a mapping"},
 		{"scalar for list", "kind: Team\nname: a\nmembers: x\n", `m.yaml:3:10: want a list, got "x"`},
 		{"list for mapping", "kind: Team\nname: a\nlabels: [x]\n", "m.yaml:3:9: want a mapping, got a list"},
