@@ -18,7 +18,7 @@ import (
 // Explain takes a tools/call as far as [Dispatcher.Call] does before it asks the server, and tells dry what becomes of it (G-36): by the
 // same code, but that nothing is counted, no credential is fetched and no refusal ends it.
 func (d *Dispatcher) Explain(ctx context.Context, c call.Caller, k call.Call, dry *call.Dry) {
-	if d.searches(c.Gateway) && compile.Reserved(k.Name) && d.door(ctx, &c, &k, dry) {
+	if d.searches(c.Gateway) && compile.Reserved(k.Name) && d.door(&c, &k, dry) {
 		return
 	}
 	t, err := d.find(&c, &k)
@@ -41,7 +41,7 @@ func (d *Dispatcher) Explain(ctx context.Context, c call.Caller, k call.Call, dr
 }
 
 // door is ownTool for a call that is not made. It is done if nothing is left to explain.
-func (d *Dispatcher) door(ctx context.Context, c *call.Caller, k *call.Call, dry *call.Dry) (done bool) {
+func (d *Dispatcher) door(c *call.Caller, k *call.Call, dry *call.Dry) (done bool) {
 	arguments := k.Message.P.Arguments.Of(k.Body)
 	if k.Name == compile.SearchTools {
 		dry.At(call.StepTool)
@@ -50,7 +50,7 @@ func (d *Dispatcher) door(ctx context.Context, c *call.Caller, k *call.Call, dry
 			step.Unknown = argumentsUnknown
 			return true
 		}
-		_, step.Err = d.Search.Find(ctx, c, arguments, nil)
+		step.Err = d.Search.Check(arguments)
 		return true
 	}
 	run, err := d.Search.Open(c, arguments)

@@ -22,8 +22,9 @@ type Search interface {
 	Names() []string
 	// Definition is what is listed of one of them, raw, in the form of the newest version.
 	Definition(name string) []byte
-	// Find answers search_tools with a raw result. unavailable says why a tool cannot be called as things are, empty if it can; nil only
-	// checks the arguments.
+	// Check returns what Find would say against the arguments.
+	Check(arguments []byte) error
+	// Find answers search_tools with a raw result. unavailable says why a tool cannot be called as things are, empty if it can.
 	Find(ctx context.Context, c *call.Caller, arguments []byte, unavailable func(*view.Tool) string) ([]byte, error)
 	// Open says what a run_tool is to run.
 	Open(c *call.Caller, arguments []byte) (call.ToRun, error)

@@ -47,13 +47,18 @@ func New(c Config) (*Search, error) {
 	return &Search{Config: c}, nil
 }
 
+// Check returns the fault of [Search.Find] for the arguments, and searches nothing.
+func (s *Search) Check(arguments []byte) error {
+	_, err := readQuery(arguments)
+	return err
+}
+
 // Find answers search_tools (G-20 to G-22) with a raw result. arguments is the raw object, nil if the client sent none;
-// unavailable says why a tool cannot be run by the caller as things are, empty if it can; nil only checks the arguments, and the result
-// is nil. It takes no time to speak of but for the vector of the query, where there is an endpoint for it. The fault is Invalid (-32602)
-// for arguments that search_tools does not have.
+// unavailable says why a tool cannot be run by the caller as things are, empty if it can. It takes no time to speak of but for the vector
+// of the query, where there is an endpoint for it. The fault is Invalid (-32602) for arguments that search_tools does not have.
 func (s *Search) Find(ctx context.Context, c *call.Caller, arguments []byte, unavailable func(*view.Tool) string) ([]byte, error) {
 	q, err := readQuery(arguments)
-	if err != nil || unavailable == nil {
+	if err != nil {
 		return nil, err
 	}
 	f := s.seen(c)
